@@ -1,0 +1,27 @@
+"""Weight decay and regularization for NengoDL's spiking neural networks."""
+
+from nengo_wd.layers import (
+    RegularizedConv1D,
+    RegularizedConv2D,
+    RegularizedConv3D,
+    RegularizedDense,
+    TimeLoopLayer,
+)
+from nengo_wd.objectives import (
+    regularization_loss,
+    regularization_losses,
+    regularized_objective,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RegularizedConv1D",
+    "RegularizedConv2D",
+    "RegularizedConv3D",
+    "RegularizedDense",
+    "TimeLoopLayer",
+    "regularization_loss",
+    "regularization_losses",
+    "regularized_objective",
+]

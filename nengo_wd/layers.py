@@ -1,0 +1,314 @@
+"""Keras layers as TensorNodes: variables before the time loop, applied inside it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Dict, Optional, Tuple
+
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd import regularizers, seam
+
+
+class TimeLoopLayer:
+    """Make a Keras layer class usable, with its regularizers, inside NengoDL's time loop.
+
+    A mixin for any ``tf.keras.layers.Layer`` class with one input. Its variables are made
+    by `pre_build` (NengoDL 2) or ``build`` (NengoDL 3), outside the simulator's loop; calling
+    the layer applies them. Variables, arithmetic and arguments are those of the Keras class.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        What the Keras layer takes. With ``input_shape``, a flat input is given that shape
+        first, and the output is flattened. Without ``dtype``, the layer takes on the
+        simulator's.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        For a regularizer that Keras does not know, a strength that is negative or not
+        finite, and an ``activity_regularizer``.
+
+    Notes
+    -----
+    The layer accepts ``layer(t, x)``, ``layer([t, x])`` and ``layer(x)``, with the scalar
+    simulation time ``t`` and the input ``x`` of shape ``(minibatch_size, ...)``; the
+    layer itself does not use the time.
+
+    Examples
+    --------
+    >>> class RegularizedDepthwise(nengo_wd.TimeLoopLayer, tf.keras.layers.DepthwiseConv2D):
+    ...     pass
+    >>> RegularizedDepthwise(3, depthwise_regularizer="l2", name="edges").name
+    'edges'
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        owner = f"layer {kwargs.get('name') or type(self).__name__!r}"
+        for attr in kwargs:
+            if attr.endswith("_regularizer"):
+                kwargs[attr] = regularizers.get(kwargs[attr], attr, owner)
+        super().__init__(*args, **kwargs)
+        self._dtype_given = kwargs.get("dtype") is not None
+        self._default_dtype = tf.keras.backend.floatx()
+        if self.activity_regularizer is not None:
+            raise ValidationError(
+                f"layer {self.name!r}: its output exists only inside the time loop, where no "
+                "loss can be collected; put a probe on the TensorNode and the penalty on "
+                "the probe",
+                attr="activity_regularizer",
+                obj=self,
+            )
+
+    def pre_build(
+        self, shape_in: Optional[Tuple[int, ...]], shape_out: Optional[Tuple[int, ...]] = None
+    ) -> None:
+        """Make the variables; NengoDL 2 calls this once for every TensorNode of the layer.
+
+        Parameters
+        ----------
+        shape_in : tuple of int
+            Shape of the input, with the minibatch in front.
+        shape_out : tuple of int, optional
+            Shape that the output must have, with the minibatch in front.
+
+        Raises
+        ------
+        nengo.exceptions.ValidationError
+            If there is no input, or the output does not fit ``shape_out``.
+        """
+        if shape_in is not None and shape_out is not None:
+            self._check_output_size(shape_in, int(np.prod(shape_out[1:])))
+        seam.build_layer(self, shape_in)
+
+    def build(self, input_shape: Any) -> None:
+        """Make the variables for inputs of ``input_shape`` (time, where given, left out)."""
+        input_shape = self._input_shape(input_shape)
+        self._take_on_dtype()
+        for size in seam.output_sizes(self):
+            self._check_output_size(input_shape, size)
+        super().build(self._declared_shape(input_shape) or input_shape)
+        seam.collect_penalties(self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tf.Tensor:
+        """Apply the layer to ``x``, ``(t, x)`` or ``[t, x]``."""
+        if len(args) > 1 and _is_time(args[0]):
+            args = args[1:]
+        inputs = _without_time(args[0])
+        return seam.apply_layer(self, super().__call__, inputs, *args[1:], **kwargs)
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
+        """Apply the variables to ``x`` or ``[t, x]``."""
+        inputs = _without_time(inputs)
+        accepted = inspect.signature(super().call).parameters
+        for argument in ("training", "mask"):  # offered by NengoDL and Keras to every layer
+            if argument not in accepted:
+                kwargs.pop(argument, None)
+        declared = self._declared_shape(inputs.shape)
+        if declared is not None:
+            inputs = tf.reshape(inputs, _batched(declared))
+        self._check_input(inputs)
+        outputs = super().call(inputs, *args, **kwargs)
+        if declared is not None:
+            size = tf.TensorShape(outputs.shape[1:]).num_elements()
+            outputs = tf.reshape(outputs, _batched((declared[0], size)))
+        return outputs
+
+    def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
+        """Return the shape of the output for ``input_shape`` (time, where given, left out)."""
+        input_shape = self._input_shape(input_shape)
+        declared = self._declared_shape(input_shape)
+        if declared is None:
+            return tf.TensorShape(super().compute_output_shape(input_shape))
+        outputs = tf.TensorShape(super().compute_output_shape(declared))
+        return tf.TensorShape([outputs[0], outputs[1:].num_elements()])
+
+    def get_config(self) -> Dict[str, Any]:
+        """Return the arguments that make the same layer again."""
+        config = super().get_config()
+        if not self._dtype_given:
+            config["dtype"] = None
+        return config
+
+    def _input_shape(self, shape: Any) -> Tuple[Optional[int], ...]:
+        """Take the time's shape away, and make sure that something is left."""
+        if _is_pair(shape) and _rank(shape[0]) == 0:
+            shape = shape[1]
+        if _rank(shape) in (0, None):
+            raise ValidationError(
+                f"layer {self.name!r} has no input; give its TensorNode one",
+                attr="shape_in",
+                obj=self,
+            )
+        return tuple(tf.TensorShape(shape).as_list())
+
+    def _declared_shape(self, shape: Any) -> Optional[Tuple[Optional[int], ...]]:
+        """Return the ``input_shape`` argument where a flat input is to be given that shape."""
+        declared = tuple(getattr(self, "_batch_input_shape", ()))[1:]
+        batch, *given = tf.TensorShape(shape).as_list()
+        if len(given) != 1 or len(declared) < 2 or None in declared:
+            return None
+        if given[0] != np.prod(declared):
+            raise ValidationError(
+                f"layer {self.name!r} has input_shape={declared}, of {np.prod(declared)} "
+                f"elements, but its input has {given[0]}",
+                attr="input_shape",
+                obj=self,
+            )
+        return (batch, *declared)
+
+    def _take_on_dtype(self) -> None:
+        """Use the simulator's dtype, unless the user gave one."""
+        dtype = seam.simulation_dtype()
+        if not self._dtype_given and (dtype != self._default_dtype or self.dtype is None):
+            self._dtype = self._default_dtype = dtype
+
+    def _check_output_size(self, shape_in: Tuple[int, ...], size: int) -> None:
+        shape = self.compute_output_shape(shape_in)[1:]
+        if shape.num_elements() != size:
+            raise ValidationError(
+                f"layer {self.name!r} has outputs of shape {tuple(shape.as_list())}, which do "
+                f"not fit the {size} that its TensorNode promises; leave the output size out "
+                "to have it inferred",
+                attr="size_out",
+                obj=self,
+            )
+
+    def _check_input(self, inputs: tf.Tensor) -> None:
+        """Compare with what the layer was built for; NengoDL leaves Keras' own check out."""
+        for spec in tf.nest.flatten(self.input_spec):
+            for axis, size in (getattr(spec, "axes", None) or {}).items():
+                if size is not None and inputs.shape[axis] != size:
+                    raise ValidationError(
+                        f"layer {self.name!r} was built for inputs with {size} elements along "
+                        f"axis {axis}, but is applied to shape {tuple(inputs.shape)}; only "
+                        "inputs of one shape can share a layer",
+                        attr="shape_in",
+                        obj=self,
+                    )
+
+
+def _rank(shape: Any) -> Optional[int]:
+    return tf.TensorShape(shape).rank
+
+
+def _is_pair(shape: Any) -> bool:
+    nested = (list, tuple, tf.TensorShape)
+    return isinstance(shape, (list, tuple)) and len(shape) == 2 and isinstance(shape[0], nested)
+
+
+def _is_time(value: Any) -> bool:
+    return len(getattr(value, "shape", np.shape(value))) == 0
+
+
+def _without_time(inputs: Any) -> Any:
+    if isinstance(inputs, (list, tuple)) and len(inputs) == 2 and _is_time(inputs[0]):
+        return inputs[1]
+    return inputs
+
+
+def _batched(shape: Any) -> Tuple[int, ...]:
+    return tuple(-1 if size is None else int(size) for size in shape)
+
+
+class RegularizedDense(TimeLoopLayer, tf.keras.layers.Dense):
+    r"""A fully connected layer with a penalty on its weights, for use as a TensorNode.
+
+    .. math:: y = f(x W + b)
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    activation : callable or str, optional
+        The function :math:`f`; linear by default.
+    use_bias : bool
+        Whether there is a bias :math:`b`, of shape ``(units,)``.
+    kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
+        Penalty on the weights :math:`W`, of shape ``(size_in, units)``. The name ``"l2"``
+        means ``0.01 * sum(W ** 2)``, as everywhere in Keras.
+    bias_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
+        Penalty on the bias.
+    **dense_arguments
+        Any other argument of ``tf.keras.layers.Dense``.
+
+    See Also
+    --------
+    TimeLoopLayer : what it accepts and raises.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node([1.0, -1.0])
+    ...     layer = nengo_wd.RegularizedDense(3, kernel_regularizer="l2", name="readout")
+    ...     node = nengo_dl.tensor_layer(source, layer)
+    >>> node.size_out
+    3
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_regularizer: Any = "l2",
+        bias_regularizer: Any = None,
+        **dense_arguments: Any,
+    ) -> None:
+        super().__init__(
+            units,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            **dense_arguments,
+        )
+
+
+class _KernelPenalty(TimeLoopLayer):
+    """A layer whose kernel has a penalty unless the user says otherwise."""
+
+    def __init__(self, *args: Any, kernel_regularizer: Any = "l2", **kwargs: Any) -> None:
+        super().__init__(*args, kernel_regularizer=kernel_regularizer, **kwargs)
+
+
+class RegularizedConv1D(_KernelPenalty, tf.keras.layers.Conv1D):
+    """A convolution over one dimension with a penalty on its kernel.
+
+    Takes the arguments of ``tf.keras.layers.Conv1D``, with ``kernel_regularizer="l2"`` by
+    default, and inputs of shape ``(minibatch_size, steps, channels)``. Where the
+    input is flat, as it always is in NengoDL 2, give ``input_shape=(steps, channels)``.
+
+    See Also
+    --------
+    TimeLoopLayer : what it accepts and raises.
+    """
+
+
+class RegularizedConv2D(_KernelPenalty, tf.keras.layers.Conv2D):
+    """A convolution over two dimensions with a penalty on its kernel.
+
+    Takes the arguments of ``tf.keras.layers.Conv2D``, with ``kernel_regularizer="l2"`` by
+    default, and inputs of shape ``(minibatch_size, rows, columns, channels)``. Where the
+    input is flat, as it always is in NengoDL 2, give ``input_shape=(rows, columns, channels)``.
+
+    See Also
+    --------
+    TimeLoopLayer : what it accepts and raises.
+    """
+
+
+class RegularizedConv3D(_KernelPenalty, tf.keras.layers.Conv3D):
+    """A convolution over three dimensions with a penalty on its kernel.
+
+    Takes the arguments of ``tf.keras.layers.Conv3D``, with ``kernel_regularizer="l2"`` by
+    default, and inputs of shape ``(minibatch_size, x, y, z, channels)``. Where the input is
+    flat, as it always is in NengoDL 2, give ``input_shape=(x, y, z, channels)``.
+
+    See Also
+    --------
+    TimeLoopLayer : what it accepts and raises.
+    """

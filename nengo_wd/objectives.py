@@ -1,0 +1,169 @@
+"""Objectives to which the simulator's regularization losses are added, and their values."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Dict, List, Tuple
+
+import nengo
+import nengo_dl
+from nengo.exceptions import SimulatorClosed, ValidationError
+
+from nengo_wd import seam
+
+
+def regularized_objective(sim: nengo_dl.Simulator, objective: Any) -> Any:
+    r"""Add the simulator's regularization losses to an objective.
+
+    What training minimizes, and ``sim.evaluate`` or ``sim.loss`` reports, becomes
+
+    .. math:: \sum_{p} L_p + \sum_{w} R_w
+
+    with the loss :math:`L_p` of every probe in ``objective`` and the penalty :math:`R_w`
+    of every regularized weight in the simulator, each counted exactly once: however many
+    probes there are, however often this function is called and however many TensorNodes
+    share a layer.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator to be trained, still open.
+    objective : str, callable, tf.keras.losses.Loss, list, dict or None
+        What the simulator takes: one loss for all probes, a list with one for each of
+        ``sim.model.probes``, or a dictionary from probes to losses. NengoDL 3 takes
+        ``f(y_true, y_pred)`` and, as keys, also the names of probes. NengoDL 2 takes
+        ``f(outputs, targets)``, ``f(outputs)`` or None (the targets are the gradient) and,
+        as keys, also tuples of probes. An ``objective`` of None means no probe loss in
+        NengoDL 3, and the mean squared error of every probe in NengoDL 2.
+
+    Returns
+    -------
+    objective
+        To be given to ``sim.compile(loss=...)`` (NengoDL 3) or
+        ``sim.train(objective=...)`` and ``sim.loss(objective=...)`` (NengoDL 2).
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is no NengoDL simulator, a probe is not in its network, a loss is none
+        that the simulator takes, or a penalty is not a scalar.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+
+    Notes
+    -----
+    NengoDL 2 sums what an objective returns in ``sim.train`` and averages it in
+    ``sim.loss``. With penalties it is summed in both, so return a scalar.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node([1.0])
+    ...     layer = nengo_wd.RegularizedDense(10, name="readout")
+    ...     probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     loss = nengo_wd.regularized_objective(sim, {probe: "mse"})
+    ...     print(sorted(nengo_wd.regularization_losses(sim)))
+    ['readout.kernel']
+    """
+    _check_simulator(sim)
+    by_probe = _losses_by_probe(sim, objective)
+    seam.penalties(sim)  # which are checked on the way
+    return seam.penalized_objective(sim, objective, by_probe)
+
+
+def regularization_losses(sim: nengo_dl.Simulator) -> Dict[str, float]:
+    """Return the current value of every regularization loss in a simulator.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        A simulator, still open.
+
+    Returns
+    -------
+    losses : dict of {str: float}
+        The penalties by the name of layer and weight, such as ``"readout.kernel"``, in the
+        units of the training loss. A second layer of the same name is told apart by a
+        number: ``"readout.kernel_1"``.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is no NengoDL simulator, or a penalty is not a scalar.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+    """
+    _check_simulator(sim)
+    named = _unique(seam.penalties(sim))
+    return dict(zip(named, seam.evaluate(sim, list(named.values()))))
+
+
+def regularization_loss(sim: nengo_dl.Simulator) -> float:
+    """Return the sum of the `regularization_losses`, in the units of the training loss."""
+    return sum(regularization_losses(sim).values())
+
+
+def _unique(penalties: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    """Number the names that occur twice, as TensorFlow does: a, a_1, a_2."""
+    named: Dict[str, Any] = {}
+    for name, penalty in penalties:
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        free = next(n for n in itertools.chain([name], numbered) if n not in named)
+        named[free] = penalty
+    return named
+
+
+def _check_simulator(sim: Any) -> None:
+    if not isinstance(sim, nengo_dl.Simulator):
+        raise ValidationError(
+            f"expected a nengo_dl.Simulator, got {sim!r} of type {type(sim).__name__}",
+            attr="sim",
+        )
+    if sim.closed:
+        raise SimulatorClosed(
+            f"the simulator of {sim.model.toplevel} is closed; use it inside its with block"
+        )
+
+
+def _losses_by_probe(sim: nengo_dl.Simulator, objective: Any) -> Dict:
+    """Return the loss of each probe (or name or tuple of probes), all of them checked."""
+    probes = list(sim.model.probes)
+    if isinstance(objective, dict):
+        by_probe = dict(objective)
+    elif isinstance(objective, (list, tuple)):
+        if len(objective) != len(probes):
+            raise ValidationError(
+                f"{len(objective)} losses for {len(probes)} probes in {sim.model.toplevel}; "
+                "give one for each, or a dictionary from probes to losses",
+                attr="objective",
+            )
+        by_probe = dict(zip(probes, objective))
+    else:
+        by_probe = {probe: objective for probe in probes}
+    for key, loss in by_probe.items():
+        _check_key(sim, key)
+        _check_loss(key, loss)
+    return by_probe
+
+
+def _check_key(sim: nengo_dl.Simulator, key: Any) -> None:
+    names = seam.probe_names(sim)
+    for probe in key if isinstance(key, tuple) else (key,):
+        known = probe in names if isinstance(probe, str) else probe in sim.model.probes
+        if not known:
+            kind = "" if isinstance(probe, (str, nengo.Probe)) else "is no probe, and so "
+            raise ValidationError(
+                f"{probe!r} {kind}is not among the probes of {sim.model.toplevel}, which are "
+                f"{sorted(names) or sim.model.probes}",
+                attr="objective",
+            )
+
+
+def _check_loss(key: Any, loss: Any) -> None:
+    if not seam.is_loss(loss):
+        raise ValidationError(
+            f"the loss {loss!r} of {key} is neither the name of a Keras loss, nor an instance "
+            f"of one, nor a function of {seam.OBJECTIVE_ARGUMENTS}",
+            attr="objective",
+        )

@@ -1,0 +1,217 @@
+"""NengoDL 2 on TensorFlow 1.15: ``sim.train`` and the graph's regularization losses."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, Dict, List, Tuple
+
+import nengo
+import nengo_dl
+import tensorflow as tf
+
+from nengo_wd.penalties import check_penalty, layer_penalties
+
+OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
+
+PENALTIES = tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES
+
+
+# -- layers ------------------------------------------------------------------------------
+
+
+def simulation_dtype() -> str:
+    """Return the dtype of the simulator that is being built (Keras' default elsewhere).
+
+    NengoDL makes the simulation's own variables before it calls a layer's ``pre_build``.
+    """
+    for variable in tf.compat.v1.trainable_variables() + tf.compat.v1.local_variables():
+        of_simulator = variable.name.startswith(("trainable_vars/", "local_vars/"))
+        if of_simulator and variable.dtype.is_floating:
+            return variable.dtype.base_dtype.name
+    return tf.keras.backend.floatx()
+
+
+def output_sizes(layer: tf.keras.layers.Layer) -> List[int]:
+    """Return nothing: NengoDL 2 hands the output's shape to ``pre_build``."""
+    return []
+
+
+def apply_layer(
+    layer: tf.keras.layers.Layer, keras_call: Callable, inputs: Any, *args: Any, **kwargs: Any
+) -> tf.Tensor:
+    """Call ``layer`` in the simulator's graph, or as Keras does in a Keras model.
+
+    Keras' own call would search the whole simulator graph for Keras inputs, once per
+    time step that is unrolled.
+    """
+    if tf.executing_eagerly() or hasattr(inputs, "_keras_history"):
+        return keras_call(inputs, *args, **kwargs)
+    inputs = tf.convert_to_tensor(inputs)
+    build_layer(layer, inputs.shape)
+    return layer.call(inputs, *args, **_training(), **kwargs)
+
+
+def build_layer(layer: tf.keras.layers.Layer, input_shape: Tuple[int, ...]) -> None:
+    """Make the variables and penalties of ``layer``, once in each graph.
+
+    Inside the time loop this steps out of the loop first: `nengo_dl.tensor_layer` hides
+    ``pre_build`` from NengoDL, so that the first call happens in there.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    if layer.built and all(weight.graph is graph for weight in layer.weights):
+        return
+    _unbuild(layer)
+    with tf.init_scope(), tf.name_scope(layer.name + "/"):
+        layer.build(input_shape)
+
+
+def collect_penalties(layer: tf.keras.layers.Layer) -> None:
+    """Add the penalties of ``layer`` to the graph's regularization losses."""
+    with tf.name_scope(None):
+        for name, penalty in layer_penalties(layer):
+            tf.compat.v1.add_to_collection(PENALTIES, tf.identity(penalty, name))
+
+
+def _unbuild(layer: tf.keras.layers.Layer) -> None:
+    """Forget the variables and penalties that ``layer`` has in another graph."""
+    layer.built = False
+    layer._losses, layer._callable_losses = [], []
+    for inner in layer._layers:
+        if isinstance(inner, tf.keras.layers.Layer):
+            _unbuild(inner)
+
+
+def _training() -> Dict[str, tf.Tensor]:
+    """Return the simulator's switch between training and inference, as an argument."""
+    try:
+        return {"training": tf.compat.v1.get_default_graph().get_tensor_by_name("training:0")}
+    except KeyError:  # inference only, or not in a simulator's graph
+        return {}
+
+
+# -- penalties ---------------------------------------------------------------------------
+
+
+def penalties(sim: nengo_dl.Simulator) -> List[Tuple[str, tf.Tensor]]:
+    """Return name and tensor of every regularization loss in the simulator's graph."""
+    with sim.tensor_graph.graph.as_default():
+        losses = tf.compat.v1.get_collection(PENALTIES)
+        return [(loss.op.name, check_penalty(loss.op.name, loss)) for loss in losses]
+
+
+def evaluate(sim: nengo_dl.Simulator, tensors: List[tf.Tensor]) -> List[float]:
+    """Return the current values of scalar tensors."""
+    return [float(value) for value in sim.sess.run(tensors)]
+
+
+# -- objectives --------------------------------------------------------------------------
+
+
+def probe_names(sim: nengo_dl.Simulator) -> Dict[str, nengo.Probe]:
+    """Return nothing: NengoDL 2 takes probes, not their names."""
+    return {}
+
+
+def is_loss(loss: Any) -> bool:
+    """Tell whether ``loss`` is a Keras loss, None, or a function of one or two arguments."""
+    if loss is None or isinstance(loss, (_Objective, tf.keras.losses.Loss)):
+        return True
+    if isinstance(loss, str):
+        return _is_keras_name(loss)
+    return callable(loss) and not isinstance(loss, type) and _arguments(loss) in (1, 2)
+
+
+def _is_keras_name(name: str) -> bool:
+    try:
+        return callable(tf.keras.losses.get(name))
+    except ValueError:
+        return False
+
+
+def _arguments(function: Callable) -> int:
+    """Count the arguments that NengoDL will pass: those without a default."""
+    parameters = inspect.signature(function).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in positional and p.default is p.empty for p in parameters)
+
+
+def penalized_objective(sim: nengo_dl.Simulator, objective: Any, by_probe: Dict) -> Dict:
+    """Return the objective in which one probe's loss carries every penalty of the graph."""
+    if objective is None:
+        by_probe = {probe: nengo_dl.objectives.mse for probe in sim.model.probes}
+    losses = {probe: _as_function(loss) for probe, loss in by_probe.items()}
+    carrier, loss = next(iter(losses.items()))
+    losses[carrier] = PenalizedOutput(loss) if _arguments(loss) == 1 else PenalizedError(loss)
+    return losses
+
+
+def _as_function(loss: Any) -> Callable:
+    """Return ``loss`` as a function that NengoDL 2 takes, without penalties."""
+    if isinstance(loss, (PenalizedOutput, PenalizedError)):
+        return loss.inner
+    if loss is None:
+        return direct_gradient
+    if loss == "mse":
+        return nengo_dl.objectives.mse  # as NengoDL itself reads that name
+    if isinstance(loss, (str, tf.keras.losses.Loss)):
+        return KerasObjective(loss)
+    return loss
+
+
+def direct_gradient(outputs: Any, targets: Any) -> tf.Tensor:
+    """Return zero, with ``targets`` as the gradient of ``outputs``.
+
+    This is what NengoDL does for an objective of None, as a loss to which penalties can
+    be added.
+    """
+    pairs = zip(tf.nest.flatten(outputs), tf.nest.flatten(targets))
+    total = tf.add_n([tf.reduce_sum(output * target) for output, target in pairs])
+    return total - tf.stop_gradient(total)
+
+
+class _Objective:
+    """An objective made from another one, and equal where that one is equal.
+
+    NengoDL keeps an optimizer's state with the objective that it was used for, so an
+    objective that is built anew for every call of ``sim.train`` must be equal each time.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __eq__(self, other: Any) -> bool:
+        return type(self) is type(other) and self.inner == other.inner
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.inner))
+
+
+class KerasObjective(_Objective):
+    """A Keras loss in NengoDL 2's order of arguments, averaged over what it leaves."""
+
+    def __call__(self, outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Return the mean of the Keras loss."""
+        return tf.reduce_mean(tf.keras.losses.get(self.inner)(targets, outputs))
+
+
+class PenalizedOutput(_Objective):
+    """A loss of one argument plus the penalties of the graph in which it is called."""
+
+    def __call__(self, outputs: Any) -> tf.Tensor:
+        """Return the sum of loss and penalties."""
+        return _with_penalties(self.inner(outputs))
+
+
+class PenalizedError(_Objective):
+    """A loss of two arguments plus the penalties of the graph in which it is called."""
+
+    def __call__(self, outputs: Any, targets: Any) -> tf.Tensor:
+        """Return the sum of loss and penalties."""
+        return _with_penalties(self.inner(outputs, targets))
+
+
+def _with_penalties(loss: Any) -> tf.Tensor:
+    """Add every penalty once to ``loss``, summed as `sim.train` sums it."""
+    loss = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(loss)])
+    graph_penalties = tf.compat.v1.get_collection(PENALTIES)
+    return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in graph_penalties])

@@ -1,0 +1,91 @@
+"""NengoDL 3 on TensorFlow 2: ``sim.compile``, ``sim.fit`` and Keras' own losses."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import nengo
+import nengo_dl
+import tensorflow as tf
+
+from nengo_wd.penalties import layer_penalties
+
+OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
+
+
+def simulation_dtype() -> str:
+    """Return the dtype of the simulator that is being built (Keras' default elsewhere)."""
+    return tf.keras.backend.floatx()
+
+
+def output_sizes(layer: tf.keras.layers.Layer) -> List[int]:
+    """Return the sizes that the TensorNodes of ``layer`` promise, while it is being built."""
+    graph = _tensor_graph()
+    if graph is None:
+        return []
+    operators = [op for group in graph.plan for op in group]
+    return [op.output.size for op in operators if getattr(op, "func", None) is layer]
+
+
+def _tensor_graph() -> Optional[nengo_dl.tensor_graph.TensorGraph]:
+    """Return the TensorGraph that Keras is building, if any.
+
+    NengoDL tells a layer the shape of its input only. Keras' call context holds the
+    layer that is being built, which is NengoDL's TensorGraph.
+    """
+    keras_base_layer = sys.modules[tf.keras.layers.Layer.__module__]
+    layer = keras_base_layer.base_layer_utils.call_context().layer
+    return layer if isinstance(layer, nengo_dl.tensor_graph.TensorGraph) else None
+
+
+def apply_layer(
+    layer: tf.keras.layers.Layer, keras_call: Callable, inputs: Any, *args: Any, **kwargs: Any
+) -> tf.Tensor:
+    """Call ``layer`` as Keras does; NengoDL itself uses ``build`` and ``call``."""
+    return keras_call(inputs, *args, **kwargs)
+
+
+def build_layer(layer: tf.keras.layers.Layer, input_shape: Tuple[int, ...]) -> None:
+    """Make the variables of ``layer``, once."""
+    if not layer.built:
+        with tf.name_scope(layer.name):
+            layer.build(input_shape)
+
+
+def collect_penalties(layer: tf.keras.layers.Layer) -> None:
+    """Check the penalties of ``layer``; Keras collects them by itself."""
+    list(layer_penalties(layer))
+
+
+def penalties(sim: nengo_dl.Simulator) -> List[Tuple[str, tf.Tensor]]:
+    """Return name and tensor of every penalty in ``sim.keras_model.losses``."""
+    layers = sim.keras_model._flatten_layers()
+    return [penalty for layer in layers for penalty in layer_penalties(layer)]
+
+
+def evaluate(sim: nengo_dl.Simulator, tensors: List[tf.Tensor]) -> List[float]:
+    """Return the current values of scalar tensors."""
+    return [float(value) for value in tf.keras.backend.batch_get_value(tensors)]
+
+
+def probe_names(sim: nengo_dl.Simulator) -> Dict[str, nengo.Probe]:
+    """Return the names that NengoDL takes in the place of probes."""
+    return {sim.get_name(probe): probe for probe in sim.model.probes}
+
+
+def is_loss(loss: Any) -> bool:
+    """Tell whether Keras can call ``loss`` with ``(y_true, y_pred)``."""
+    if loss is None:
+        return True
+    try:
+        inspect.signature(tf.keras.losses.get(loss)).bind("y_true", "y_pred")
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(loss, type)
+
+
+def penalized_objective(sim: nengo_dl.Simulator, objective: Any, by_probe: Dict) -> Any:
+    """Return ``objective`` as it was given: Keras adds the model's losses by itself."""
+    return objective
