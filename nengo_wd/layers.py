@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,8 +11,13 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import regularizers, seam
 
+if TYPE_CHECKING:  # the mixin's attributes come from the layer that it is mixed into
+    from typing import Any as _KerasLayer
+else:
+    _KerasLayer = object
 
-class TimeLoopLayer:
+
+class TimeLoopLayer(_KerasLayer):
     """Make a Keras layer class usable, with its regularizers, inside NengoDL's time loop.
 
     A mixin for any ``tf.keras.layers.Layer`` class with one input. Its variables are made
@@ -64,7 +69,7 @@ class TimeLoopLayer:
             )
 
     def pre_build(
-        self, shape_in: Optional[Tuple[int, ...]], shape_out: Optional[Tuple[int, ...]] = None
+        self, shape_in: tuple[int, ...] | None, shape_out: tuple[int, ...] | None = None
     ) -> None:
         """Make the variables; NengoDL 2 calls this once for every TensorNode of the layer.
 
@@ -126,14 +131,14 @@ class TimeLoopLayer:
         outputs = tf.TensorShape(super().compute_output_shape(declared))
         return tf.TensorShape([outputs[0], outputs[1:].num_elements()])
 
-    def get_config(self) -> Dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same layer again."""
         config = super().get_config()
         if not self._dtype_given:
             config["dtype"] = None
         return config
 
-    def _input_shape(self, shape: Any) -> Tuple[Optional[int], ...]:
+    def _input_shape(self, shape: Any) -> tuple[int | None, ...]:
         """Take the time's shape away, and make sure that something is left."""
         if _is_pair(shape) and _rank(shape[0]) == 0:
             shape = shape[1]
@@ -145,7 +150,7 @@ class TimeLoopLayer:
             )
         return tuple(tf.TensorShape(shape).as_list())
 
-    def _declared_shape(self, shape: Any) -> Optional[Tuple[Optional[int], ...]]:
+    def _declared_shape(self, shape: Any) -> tuple[int | None, ...] | None:
         """Return the ``input_shape`` argument where a flat input is to be given that shape."""
         declared = tuple(getattr(self, "_batch_input_shape", ()))[1:]
         batch, *given = tf.TensorShape(shape).as_list()
@@ -166,7 +171,7 @@ class TimeLoopLayer:
         if not self._dtype_given and (dtype != self._default_dtype or self.dtype is None):
             self._dtype = self._default_dtype = dtype
 
-    def _check_output_size(self, shape_in: Tuple[int, ...], size: int) -> None:
+    def _check_output_size(self, shape_in: tuple[int, ...], size: int) -> None:
         shape = self.compute_output_shape(shape_in)[1:]
         if shape.num_elements() != size:
             raise ValidationError(
@@ -191,7 +196,7 @@ class TimeLoopLayer:
                     )
 
 
-def _rank(shape: Any) -> Optional[int]:
+def _rank(shape: Any) -> int | None:
     return tf.TensorShape(shape).rank
 
 
@@ -210,7 +215,7 @@ def _without_time(inputs: Any) -> Any:
     return inputs
 
 
-def _batched(shape: Any) -> Tuple[int, ...]:
+def _batched(shape: Any) -> tuple[int, ...]:
     return tuple(-1 if size is None else int(size) for size in shape)
 
 

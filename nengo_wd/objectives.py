@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import nengo
 import nengo_dl
@@ -72,7 +72,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Any) -> Any:
     return seam.penalized_objective(sim, objective, by_probe)
 
 
-def regularization_losses(sim: nengo_dl.Simulator) -> Dict[str, float]:
+def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
     """Return the current value of every regularization loss in a simulator.
 
     Parameters
@@ -104,9 +104,9 @@ def regularization_loss(sim: nengo_dl.Simulator) -> float:
     return sum(regularization_losses(sim).values())
 
 
-def _unique(penalties: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    """Number the names that occur twice, as TensorFlow does: a, a_1, a_2."""
-    named: Dict[str, Any] = {}
+def _unique(penalties: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Tell names that occur twice apart, as TensorFlow does: a, a_1, a_2."""
+    named: dict[str, Any] = {}
     for name, penalty in penalties:
         numbered = (f"{name}_{number}" for number in itertools.count(1))
         free = next(n for n in itertools.chain([name], numbered) if n not in named)
@@ -126,7 +126,7 @@ def _check_simulator(sim: Any) -> None:
         )
 
 
-def _losses_by_probe(sim: nengo_dl.Simulator, objective: Any) -> Dict:
+def _losses_by_probe(sim: nengo_dl.Simulator, objective: Any) -> dict:
     """Return the loss of each probe (or name or tuple of probes), all of them checked."""
     probes = list(sim.model.probes)
     if isinstance(objective, dict):

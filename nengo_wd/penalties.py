@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Iterator, Optional, Tuple
+from typing import Any, Callable, Iterator
 
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 
-def layer_penalties(layer: tf.keras.layers.Layer) -> Iterator[Tuple[str, tf.Tensor]]:
+def layer_penalties(layer: tf.keras.layers.Layer) -> Iterator[tuple[str, tf.Tensor]]:
     """Yield name and value of each penalty of ``layer`` itself, its sub-layers left out.
 
     Read from where ``layer.losses`` reads them, because ``layer.losses`` does not say
@@ -28,12 +28,12 @@ def layer_penalties(layer: tf.keras.layers.Layer) -> Iterator[Tuple[str, tf.Tens
             yield _named(layer, _regularized_weight(function) or "loss", loss)
 
 
-def _named(layer: tf.keras.layers.Layer, weight: str, loss: Any) -> Tuple[str, tf.Tensor]:
+def _named(layer: tf.keras.layers.Layer, weight: str, loss: Any) -> tuple[str, tf.Tensor]:
     name = f"{layer.name}.{weight}"
     return name, check_penalty(name, loss)
 
 
-def _regularized_weight(function: Callable) -> Optional[str]:
+def _regularized_weight(function: Callable) -> str | None:
     """Find the name of the variable bound in the partial functions that Keras nests."""
     while isinstance(function, functools.partial) and function.args:
         bound = function.args[0]

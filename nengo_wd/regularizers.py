@@ -56,4 +56,3 @@ def check_strength(value: Any, name: str, attr: str, owner: str) -> None:
             f"{owner}: the strength {name}={value} must be a finite number, zero or above",
             attr=attr,
         )
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable
 
 import nengo
 import nengo_dl
@@ -31,7 +31,7 @@ def simulation_dtype() -> str:
     return tf.keras.backend.floatx()
 
 
-def output_sizes(layer: tf.keras.layers.Layer) -> List[int]:
+def output_sizes(layer: tf.keras.layers.Layer) -> list[int]:
     """Return nothing: NengoDL 2 hands the output's shape to ``pre_build``."""
     return []
 
@@ -51,7 +51,7 @@ def apply_layer(
     return layer.call(inputs, *args, **_training(), **kwargs)
 
 
-def build_layer(layer: tf.keras.layers.Layer, input_shape: Tuple[int, ...]) -> None:
+def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
     """Make the variables and penalties of ``layer``, once in each graph.
 
     Inside the time loop this steps out of the loop first: `nengo_dl.tensor_layer` hides
@@ -81,7 +81,7 @@ def _unbuild(layer: tf.keras.layers.Layer) -> None:
             _unbuild(inner)
 
 
-def _training() -> Dict[str, tf.Tensor]:
+def _training() -> dict[str, tf.Tensor]:
     """Return the simulator's switch between training and inference, as an argument."""
     try:
         return {"training": tf.compat.v1.get_default_graph().get_tensor_by_name("training:0")}
@@ -92,14 +92,14 @@ def _training() -> Dict[str, tf.Tensor]:
 # -- penalties ---------------------------------------------------------------------------
 
 
-def penalties(sim: nengo_dl.Simulator) -> List[Tuple[str, tf.Tensor]]:
+def penalties(sim: nengo_dl.Simulator) -> list[tuple[str, tf.Tensor]]:
     """Return name and tensor of every regularization loss in the simulator's graph."""
     with sim.tensor_graph.graph.as_default():
         losses = tf.compat.v1.get_collection(PENALTIES)
         return [(loss.op.name, check_penalty(loss.op.name, loss)) for loss in losses]
 
 
-def evaluate(sim: nengo_dl.Simulator, tensors: List[tf.Tensor]) -> List[float]:
+def evaluate(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[float]:
     """Return the current values of scalar tensors."""
     return [float(value) for value in sim.sess.run(tensors)]
 
@@ -107,7 +107,7 @@ def evaluate(sim: nengo_dl.Simulator, tensors: List[tf.Tensor]) -> List[float]:
 # -- objectives --------------------------------------------------------------------------
 
 
-def probe_names(sim: nengo_dl.Simulator) -> Dict[str, nengo.Probe]:
+def probe_names(sim: nengo_dl.Simulator) -> dict[str, nengo.Probe]:
     """Return nothing: NengoDL 2 takes probes, not their names."""
     return {}
 
@@ -135,11 +135,11 @@ def _arguments(function: Callable) -> int:
     return sum(p.kind in positional and p.default is p.empty for p in parameters)
 
 
-def penalized_objective(sim: nengo_dl.Simulator, objective: Any, by_probe: Dict) -> Dict:
+def penalized_objective(sim: nengo_dl.Simulator, objective: Any, by_probe: dict) -> dict:
     """Return the objective in which one probe's loss carries every penalty of the graph."""
     if objective is None:
         by_probe = {probe: nengo_dl.objectives.mse for probe in sim.model.probes}
-    losses = {probe: _as_function(loss) for probe, loss in by_probe.items()}
+    losses: dict[Any, Any] = {probe: _as_function(loss) for probe, loss in by_probe.items()}
     carrier, loss = next(iter(losses.items()))
     losses[carrier] = PenalizedOutput(loss) if _arguments(loss) == 1 else PenalizedError(loss)
     return losses

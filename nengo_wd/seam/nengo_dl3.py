@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable
 
 import nengo
 import nengo_dl
@@ -20,7 +20,7 @@ def simulation_dtype() -> str:
     return tf.keras.backend.floatx()
 
 
-def output_sizes(layer: tf.keras.layers.Layer) -> List[int]:
+def output_sizes(layer: tf.keras.layers.Layer) -> list[int]:
     """Return the sizes that the TensorNodes of ``layer`` promise, while it is being built."""
     graph = _tensor_graph()
     if graph is None:
@@ -29,7 +29,7 @@ def output_sizes(layer: tf.keras.layers.Layer) -> List[int]:
     return [op.output.size for op in operators if getattr(op, "func", None) is layer]
 
 
-def _tensor_graph() -> Optional[nengo_dl.tensor_graph.TensorGraph]:
+def _tensor_graph() -> nengo_dl.tensor_graph.TensorGraph | None:
     """Return the TensorGraph that Keras is building, if any.
 
     NengoDL tells a layer the shape of its input only. Keras' call context holds the
@@ -47,7 +47,7 @@ def apply_layer(
     return keras_call(inputs, *args, **kwargs)
 
 
-def build_layer(layer: tf.keras.layers.Layer, input_shape: Tuple[int, ...]) -> None:
+def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
     """Make the variables of ``layer``, once."""
     if not layer.built:
         with tf.name_scope(layer.name):
@@ -59,18 +59,18 @@ def collect_penalties(layer: tf.keras.layers.Layer) -> None:
     list(layer_penalties(layer))
 
 
-def penalties(sim: nengo_dl.Simulator) -> List[Tuple[str, tf.Tensor]]:
+def penalties(sim: nengo_dl.Simulator) -> list[tuple[str, tf.Tensor]]:
     """Return name and tensor of every penalty in ``sim.keras_model.losses``."""
     layers = sim.keras_model._flatten_layers()
     return [penalty for layer in layers for penalty in layer_penalties(layer)]
 
 
-def evaluate(sim: nengo_dl.Simulator, tensors: List[tf.Tensor]) -> List[float]:
+def evaluate(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[float]:
     """Return the current values of scalar tensors."""
     return [float(value) for value in tf.keras.backend.batch_get_value(tensors)]
 
 
-def probe_names(sim: nengo_dl.Simulator) -> Dict[str, nengo.Probe]:
+def probe_names(sim: nengo_dl.Simulator) -> dict[str, nengo.Probe]:
     """Return the names that NengoDL takes in the place of probes."""
     return {sim.get_name(probe): probe for probe in sim.model.probes}
 
@@ -86,6 +86,6 @@ def is_loss(loss: Any) -> bool:
     return not isinstance(loss, type)
 
 
-def penalized_objective(sim: nengo_dl.Simulator, objective: Any, by_probe: Dict) -> Any:
+def penalized_objective(sim: nengo_dl.Simulator, objective: Any, by_probe: dict) -> Any:
     """Return ``objective`` as it was given: Keras adds the model's losses by itself."""
     return objective
