@@ -85,17 +85,17 @@ class TimeLoopLayer(_KerasLayer):
         nengo.exceptions.ValidationError
             If there is no input, or the output does not fit ``shape_out``.
         """
-        if shape_in is not None and shape_out is not None:
-            self._check_output_size(shape_in, int(np.prod(shape_out[1:])))
         seam.build_layer(self, shape_in)
+        if shape_out is not None:
+            self._check_use(shape_in, int(np.prod(shape_out[1:])))
 
     def build(self, input_shape: Any) -> None:
         """Make the variables for inputs of ``input_shape`` (time, where given, left out)."""
         input_shape = self._input_shape(input_shape)
         self._take_on_dtype()
-        for size in seam.output_sizes(self):
-            self._check_output_size(input_shape, size)
         super().build(self._declared_shape(input_shape) or input_shape)
+        for use in seam.layer_uses(self):
+            self._check_use(*use)
         seam.collect_penalties(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> tf.Tensor:
@@ -115,7 +115,7 @@ class TimeLoopLayer(_KerasLayer):
         declared = self._declared_shape(inputs.shape)
         if declared is not None:
             inputs = tf.reshape(inputs, _batched(declared))
-        self._check_input(inputs)
+        self._check_input(inputs.shape.as_list())
         outputs = super().call(inputs, *args, **kwargs)
         if declared is not None:
             size = tf.TensorShape(outputs.shape[1:]).num_elements()
@@ -171,26 +171,30 @@ class TimeLoopLayer(_KerasLayer):
         if not self._dtype_given and (dtype != self._default_dtype or self.dtype is None):
             self._dtype = self._default_dtype = dtype
 
-    def _check_output_size(self, shape_in: tuple[int, ...], size: int) -> None:
-        shape = self.compute_output_shape(shape_in)[1:]
-        if shape.num_elements() != size:
+    def _check_use(self, shape_in: Any, size_out: int) -> None:
+        """Check what a TensorNode expects of the layer, once that is built."""
+        shape_in = self._declared_shape(shape_in) or shape_in
+        self._check_input(shape_in)
+        shape_out = self.compute_output_shape(shape_in)[1:]
+        if shape_out.num_elements() != size_out:
             raise ValidationError(
-                f"layer {self.name!r} has outputs of shape {tuple(shape.as_list())}, which do "
-                f"not fit the {size} that its TensorNode promises; leave the output size out "
-                "to have it inferred",
+                f"layer {self.name!r} has outputs of shape {tuple(shape_out.as_list())}, which "
+                f"do not fit the {size_out} that its TensorNode promises; leave the output "
+                "size out to have it inferred",
                 attr="size_out",
                 obj=self,
             )
 
-    def _check_input(self, inputs: tf.Tensor) -> None:
+    def _check_input(self, shape: Any) -> None:
         """Compare with what the layer was built for; NengoDL leaves Keras' own check out."""
         for spec in tf.nest.flatten(self.input_spec):
-            for axis, size in (getattr(spec, "axes", None) or {}).items():
-                if size is not None and inputs.shape[axis] != size:
+            axes = getattr(spec, "axes", None) or {}
+            for axis, size in axes.items():
+                if size is not None and shape[axis] != size:
                     raise ValidationError(
                         f"layer {self.name!r} was built for inputs with {size} elements along "
-                        f"axis {axis}, but is applied to shape {tuple(inputs.shape)}; only "
-                        "inputs of one shape can share a layer",
+                        f"axis {axis}, but is applied to shape {shape}; only inputs of "
+                        "one shape can share a layer",
                         attr="shape_in",
                         obj=self,
                     )

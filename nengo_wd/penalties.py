@@ -48,7 +48,7 @@ def check_penalty(name: str, penalty: Any) -> tf.Tensor:
     penalty = tf.convert_to_tensor(penalty)
     if penalty.shape.rank not in (0, None):
         raise ValidationError(
-            f"the penalty {name} has shape {tuple(penalty.shape)}, but must be a scalar; "
+            f"the penalty {name} has shape {tuple(penalty.shape.as_list())}, but must be a scalar; "
             "reduce what its regularizer returns, with tf.reduce_sum for example",
             attr="regularizer",
         )

@@ -50,8 +50,8 @@ def get(regularizer: Any, attr: str, owner: str) -> Any:
 
 def check_strength(value: Any, name: str, attr: str, owner: str) -> None:
     """Raise a ValidationError unless ``value`` is a strength: finite and not negative."""
-    is_number = isinstance(value, (numbers.Real, np.number))
-    if is_number and not (np.isfinite(value) and value >= 0):
+    is_number = isinstance(value, (numbers.Real, np.ndarray))  # Keras makes them 0-d arrays
+    if is_number and not np.all(np.isfinite(value) & (np.asarray(value) >= 0)):
         raise ValidationError(
             f"{owner}: the strength {name}={value} must be a finite number, zero or above",
             attr=attr,

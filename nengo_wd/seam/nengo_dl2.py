@@ -31,8 +31,8 @@ def simulation_dtype() -> str:
     return tf.keras.backend.floatx()
 
 
-def output_sizes(layer: tf.keras.layers.Layer) -> list[int]:
-    """Return nothing: NengoDL 2 hands the output's shape to ``pre_build``."""
+def layer_uses(layer: tf.keras.layers.Layer) -> list[tuple[tuple, int]]:
+    """Return nothing: NengoDL 2 tells ``pre_build`` of each TensorNode."""
     return []
 
 

@@ -20,13 +20,17 @@ def simulation_dtype() -> str:
     return tf.keras.backend.floatx()
 
 
-def output_sizes(layer: tf.keras.layers.Layer) -> list[int]:
-    """Return the sizes that the TensorNodes of ``layer`` promise, while it is being built."""
+def layer_uses(layer: tf.keras.layers.Layer) -> list[tuple[tuple, int]]:
+    """Return input shape and output size of the TensorNodes of a layer that is being built."""
     graph = _tensor_graph()
     if graph is None:
         return []
     operators = [op for group in graph.plan for op in group]
-    return [op.output.size for op in operators if getattr(op, "func", None) is layer]
+    return [
+        ((graph.minibatch_size, *op.shape_in), op.output.size)
+        for op in operators
+        if getattr(op, "func", None) is layer and op.shape_in is not None
+    ]
 
 
 def _tensor_graph() -> nengo_dl.tensor_graph.TensorGraph | None:

@@ -1,0 +1,26 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import nengo_dl  # noqa: E402
+import pytest  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from generations import GENERATION  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def fresh_keras():
+    """Keep one test's layer names and graphs out of the next one."""
+    tf.keras.backend.clear_session()
+
+
+def pytest_report_header():
+    return f"nengo-dl {nengo_dl.__version__}, tensorflow {tf.__version__}"
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out, by the marker `generation`, what only the other NengoDL has."""
+    for item in list(items):
+        marker = item.get_closest_marker("generation")
+        if marker is not None and marker.args[0] != GENERATION:
+            items.remove(item)

@@ -1,0 +1,69 @@
+"""The same steps on NengoDL 2 and 3, so that each test is written once."""
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+
+GENERATION = 2 if nengo_dl.__version__.startswith("2.") else 3
+
+
+def simulator(net, **kwargs):
+    return nengo_dl.Simulator(net, progress_bar=False, **kwargs)
+
+
+def use_dtype(dtype):
+    nengo_dl.configure_settings(dtype=dtype if GENERATION == 3 else getattr(tf, dtype))
+
+
+def tensor_node(layer, size_in, size_out=None, **kwargs):
+    if GENERATION == 2:
+        return nengo_dl.TensorNode(layer, size_in=size_in, size_out=size_out)
+    size_out = None if size_out is None else (size_out,)
+    return nengo_dl.TensorNode(layer, shape_in=(size_in,), shape_out=size_out, **kwargs)
+
+
+def values(sim, tensors):
+    """Return tensors or variables of ``sim`` as arrays."""
+    if GENERATION == 2:
+        return sim.sess.run(list(tensors))
+    return [np.array(v) for v in tf.keras.backend.batch_get_value(list(tensors))]
+
+
+def assign(sim, variable, value):
+    if GENERATION == 2:
+        variable.load(value, sim.sess)
+    else:
+        tf.keras.backend.set_value(variable, value)
+
+
+def outputs(sim, inputs, probes):
+    """Return what ``probes`` recorded for ``inputs``, without training."""
+    if GENERATION == 2:
+        recorded = sim.run_batch(inputs, {p: None for p in probes}, combine=np.concatenate)
+    else:
+        recorded = sim.predict(inputs, verbose=0)
+    return [recorded[p] for p in probes]
+
+
+def sgd(learning_rate):
+    if GENERATION == 2:
+        return tf.compat.v1.train.GradientDescentOptimizer(learning_rate)
+    return tf.keras.optimizers.SGD(learning_rate)
+
+
+def train(sim, inputs, targets, objective, optimizer, epochs=1):
+    if GENERATION == 2:
+        data = {**inputs, **targets}
+        sim.train(data, optimizer, epochs, objective=objective, shuffle=False, progress_bar=False)
+    else:
+        sim.compile(optimizer, loss=objective)
+        sim.fit(inputs, targets, epochs=epochs, shuffle=False, verbose=0)
+
+
+def total_loss(sim, inputs, targets, objective):
+    if GENERATION == 2:
+        return sim.loss({**inputs, **targets}, objective, progress_bar=False)
+    if getattr(sim, "compiled_for", None) is not objective:  # each time costs a second
+        sim.compile(loss=objective)
+        sim.compiled_for = objective
+    return sim.evaluate(inputs, targets, verbose=0)["loss"]
