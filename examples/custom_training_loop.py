@@ -1,0 +1,101 @@
+"""A training loop of your own: `tf.GradientTape` over the simulator's Keras model.
+
+``sim.fit`` covers most of what one wants of training. Where it does not, the simulator is a
+Keras model like any other: ``sim.keras_model(inputs)`` gives the probes' outputs, and
+``sim.keras_model.losses`` the penalties, to be added to the loss by hand::
+
+    loss = mean((targets - outputs) ** 2) + sum(sim.keras_model.losses)
+
+The script trains a spiking network with ``sim.fit``, then again from the same start with
+such a loop, and compares the weights.
+
+Run it with ``python custom_training_loop.py``; it needs NengoDL 3.
+"""
+
+import nengo
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+
+import nengo_wd
+
+if nengo_dl.__version__.startswith("2."):
+    raise SystemExit("custom_training_loop.py needs NengoDL 3: NengoDL 2 has no Keras model")
+
+MINIBATCH_SIZE = 8
+N_STEPS = 10
+EPOCHS = 5
+
+
+def build():
+    """Return the network, its input and its probe."""
+    with nengo.Network(seed=0) as net:
+        nengo_dl.configure_settings(stateful=False)
+        source = nengo.Node(np.zeros(4))
+        hidden = nengo_wd.RegularizedDense(32, name="hidden")
+        readout = nengo_wd.RegularizedDense(2, name="readout")
+        currents = nengo_dl.Layer(hidden)(source)
+        spikes = nengo_dl.Layer(nengo.LIF(amplitude=0.01))(currents)
+        probe = nengo.Probe(nengo_dl.Layer(readout)(spikes), synapse=0.01)
+    return net, source, probe
+
+
+def make_data():
+    """Return inputs of 4 and targets of 2 dimensions, constant over time."""
+    rng = np.random.RandomState(0)
+    inputs = rng.uniform(-1, 1, size=(4 * MINIBATCH_SIZE, 1, 4))
+    targets = inputs[..., :2] * inputs[..., 2:]
+    return [np.tile(values, (1, N_STEPS, 1)).astype(np.float32) for values in (inputs, targets)]
+
+
+def fit(sim, source, probe, inputs, targets):
+    """Train with NengoDL's own loop."""
+    objective = nengo_wd.regularized_objective(sim, {probe: "mse"})
+    sim.compile(tf.keras.optimizers.Adam(0.01), loss=objective)
+    sim.fit({source: inputs}, {probe: targets}, epochs=EPOCHS, shuffle=False, verbose=0)
+
+
+def loop(sim, inputs, targets):
+    """Train likewise, batch by batch, with a loop of our own."""
+    optimizer = tf.keras.optimizers.Adam(0.01)
+    variables = sim.keras_model.trainable_variables
+    n_steps = np.full((MINIBATCH_SIZE, 1), N_STEPS)  # the simulator's last input
+
+    @tf.function
+    def step(batch_inputs, batch_targets):
+        with tf.GradientTape() as tape:
+            outputs = sim.keras_model([batch_inputs, n_steps], training=True)
+            loss = tf.reduce_mean(tf.square(batch_targets - outputs[0]))
+            loss += tf.add_n(sim.keras_model.losses)
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+
+    batches = tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(MINIBATCH_SIZE)
+    for _ in range(EPOCHS):
+        for batch in batches:
+            step(*batch)
+
+
+def main():
+    net, source, probe = build()
+    inputs, targets = make_data()
+    with nengo_dl.Simulator(net, minibatch_size=MINIBATCH_SIZE, progress_bar=False) as sim:
+        start = sim.keras_model.get_weights()
+        fit(sim, source, probe, inputs, targets)
+        fitted = sim.keras_model.get_weights()
+        sim.keras_model.set_weights(start)
+        loop(sim, inputs, targets)
+        looped = sim.keras_model.get_weights()
+        names = [variable.name for variable in sim.keras_model.weights]
+
+    print(f"{'weights':44s}{'moved by':>10s}{'differ by':>12s}")
+    for name, *values in zip(names, start, fitted, looped):
+        moved, difference = (np.abs(values[1] - other).max() for other in (values[0], values[2]))
+        print(f"{name:44s}{moved:10.4f}{difference:12.1e}")
+    assert any(np.abs(a - b).max() > 0.01 for a, b in zip(start, fitted)), "nothing was learned"
+    for a, b in zip(fitted, looped):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    print("The loop and sim.fit reach the same weights.")
+
+
+if __name__ == "__main__":
+    main()
