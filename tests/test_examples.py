@@ -23,9 +23,8 @@ def test_example(script, tmp_path):
     arguments, last_line = SHOWN[script]
     ran = subprocess.run(
         [sys.executable, str(EXAMPLES / script), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
+        capture_output=True,
+        text=True,
         cwd=str(tmp_path),
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
     )
