@@ -1,5 +1,7 @@
 """Weight decay and regularization for NengoDL's spiking neural networks."""
 
+from nengo_wd import regularizers
+from nengo_wd.config import configure_settings
 from nengo_wd.layers import (
     RegularizedConv1D,
     RegularizedConv2D,
@@ -21,7 +23,9 @@ __all__ = [
     "RegularizedConv3D",
     "RegularizedDense",
     "TimeLoopLayer",
+    "configure_settings",
     "regularization_loss",
     "regularization_losses",
     "regularized_objective",
+    "regularizers",
 ]

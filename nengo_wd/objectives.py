@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
+import collections
 from typing import Any
 
 import nengo
 import nengo_dl
 from nengo.exceptions import SimulatorClosed, ValidationError
 
-from nengo_wd import seam
+from nengo_wd import penalties, seam
 
 
 def regularized_objective(sim: nengo_dl.Simulator, objective: Any) -> Any:
@@ -69,6 +69,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Any) -> Any:
     _check_simulator(sim)
     by_probe = _losses_by_probe(sim, objective)
     seam.penalties(sim)  # which are checked on the way
+    seam.hold_losses(sim, penalties.expressions(penalties.of_settings(sim)))
     return seam.penalized_objective(sim, objective, by_probe)
 
 
@@ -95,8 +96,10 @@ def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
         If ``sim`` is closed.
     """
     _check_simulator(sim)
-    named = _unique(seam.penalties(sim))
-    return dict(zip(named, seam.evaluate(sim, list(named.values()))))
+    of_layers = seam.penalties(sim)
+    names = [name for name, _ in of_layers]
+    values = [float(value) for value in seam.fetch(sim, [tensor for _, tensor in of_layers])]
+    return _unique([*zip(names, values), *penalties.named_values(sim)])
 
 
 def regularization_loss(sim: nengo_dl.Simulator) -> float:
@@ -104,13 +107,16 @@ def regularization_loss(sim: nengo_dl.Simulator) -> float:
     return sum(regularization_losses(sim).values())
 
 
-def _unique(penalties: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(values: list[tuple[str, float]]) -> dict[str, float]:
     """Tell names that occur twice apart, as TensorFlow does: a, a_1, a_2."""
-    named: dict[str, Any] = {}
-    for name, penalty in penalties:
-        numbered = (f"{name}_{number}" for number in itertools.count(1))
-        free = next(n for n in itertools.chain([name], numbered) if n not in named)
-        named[free] = penalty
+    named: dict[str, float] = {}
+    counts: dict[str, int] = collections.Counter()
+    for name, value in values:
+        unique = name
+        while unique in named:
+            counts[name] += 1
+            unique = f"{name}_{counts[name]}"
+        named[unique] = value
     return named
 
 

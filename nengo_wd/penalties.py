@@ -1,55 +1,145 @@
-"""The penalties that Keras layers hold, each with its name."""
+"""The penalties that settings on Nengo objects ask for."""
 
 from __future__ import annotations
 
-import functools
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, NamedTuple
 
+import nengo_dl
+import numpy as np
 import tensorflow as tf
-from nengo.exceptions import ValidationError
+
+from nengo_wd import parameters, seam
+from nengo_wd.layer_penalties import regularized_variables
+from nengo_wd.parameters import Parameter
+from nengo_wd.regularizers import RowForm, check_penalty, row_form
 
 
-def layer_penalties(layer: tf.keras.layers.Layer) -> Iterator[tuple[str, tf.Tensor]]:
-    """Yield name and value of each penalty of ``layer`` itself, its sub-layers left out.
+class Penalty(NamedTuple):
+    """A regularizer on one parameter."""
 
-    Read from where ``layer.losses`` reads them, because ``layer.losses`` does not say
-    which weight a penalty is on.
+    parameter: Parameter
+    regularizer: Callable
 
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If a penalty is not a scalar.
+    @property
+    def key(self) -> tuple:
+        """What tells the penalty from every other one in its simulator."""
+        return (*self.parameter.key, self.regularizer)
+
+    def __call__(self) -> tf.Tensor:
+        """Return the penalty as a scalar tensor."""
+        return check_penalty(self.parameter.name, self.regularizer(self.parameter.gather()))
+
+
+class RowPenalty:
+    r"""The L1 and L2 penalties on all rows of one variable, as one expression.
+
+    .. math:: \sum_i a_i \|w_i - c_i\|_1 + b_i \|w_i - c_i\|_2^2
+
+    with the rows :math:`w_i` of the variable, and strengths and centre by row. So the
+    number of operations does not depend on the number of objects.
     """
-    for loss in layer._losses:
-        yield _named(layer, "loss", loss)
-    for function in layer._callable_losses:
-        loss = function()
-        if loss is not None:
-            yield _named(layer, _regularized_weight(function) or "loss", loss)
+
+    def __init__(self, variable: tf.Variable) -> None:
+        self.variable = variable
+        shape = variable.shape.as_list()
+        self.dtype = variable.dtype.base_dtype.as_numpy_dtype
+        self.strengths = {norm: np.zeros(shape[0], self.dtype) for norm in ("l1", "l2")}
+        self.centre: np.ndarray | None = None
+
+    def add(self, parameter: Parameter, form: RowForm) -> None:
+        """Penalize the rows of ``parameter``."""
+        self.strengths["l1"][parameter.rows] = form.l1
+        self.strengths["l2"][parameter.rows] = form.l2
+        if form.towards_initial:
+            shape = self.variable.shape.as_list()
+            if self.centre is None:
+                self.centre = np.zeros(shape, self.dtype)
+            self.centre[parameter.rows] = np.reshape(parameter.initial, (-1, *shape[1:]))
+
+    @property
+    def key(self) -> tuple:
+        """What tells the penalty from every other one in its simulator."""
+        centre = b"" if self.centre is None else self.centre.tobytes()
+        strengths = (strength.tobytes() for strength in self.strengths.values())
+        return (id(self.variable), *strengths, centre)
+
+    def __call__(self) -> tf.Tensor:
+        """Return the penalty as a scalar tensor."""
+        weights = tf.convert_to_tensor(self.variable)
+        if self.centre is not None:
+            weights -= self.centre
+        functions = {"l1": tf.abs, "l2": tf.square}
+        terms = [
+            _weighted_sum(strength, functions[norm](weights))
+            for norm, strength in self.strengths.items()
+            if strength.any()
+        ]
+        return tf.add_n(terms) if terms else tf.zeros((), self.dtype)
 
 
-def _named(layer: tf.keras.layers.Layer, weight: str, loss: Any) -> tuple[str, tf.Tensor]:
-    name = f"{layer.name}.{weight}"
-    return name, check_penalty(name, loss)
+def _weighted_sum(strengths: np.ndarray, values: tf.Tensor) -> tf.Tensor:
+    """Return the sum of ``values``, each row times its strength."""
+    if (strengths == strengths[0]).all():
+        return strengths[0] * tf.reduce_sum(values)
+    by_row = tf.reduce_sum(values, axis=list(range(1, len(values.shape))))
+    return tf.reduce_sum(strengths * by_row)
 
 
-def _regularized_weight(function: Callable) -> str | None:
-    """Find the name of the variable bound in the partial functions that Keras nests."""
-    while isinstance(function, functools.partial) and function.args:
-        bound = function.args[0]
-        if isinstance(bound, tf.Variable):
-            return bound.name.split("/")[-1].split(":")[0]
-        function = bound
-    return None
+def of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
+    """Return the penalties that the setting ``regularizer`` asks for, object by object.
+
+    A layer's own regularizer wins over the setting of its TensorNode.
+    """
+    return [
+        Penalty(parameter, regularizer)
+        for parameter, regularizer in parameters.with_setting(sim, "regularizer")
+        if not _has_own(parameter)
+    ]
 
 
-def check_penalty(name: str, penalty: Any) -> tf.Tensor:
-    """Return ``penalty`` as a tensor, or raise a ValidationError if it is not a scalar."""
-    penalty = tf.convert_to_tensor(penalty)
-    if penalty.shape.rank not in (0, None):
-        raise ValidationError(
-            f"the penalty {name} has shape {tuple(penalty.shape.as_list())}, but must be a scalar; "
-            "reduce what its regularizer returns, with tf.reduce_sum for example",
-            attr="regularizer",
-        )
-    return penalty
+def _has_own(parameter: Parameter) -> bool:
+    layer = getattr(parameter.obj, "tensor_func", None)
+    return id(parameter.variable) in regularized_variables(layer)
+
+
+def expressions(penalties: list[Penalty]) -> list[Penalty | RowPenalty]:
+    """Return what to add to the loss: one expression for each variable, where that is possible."""
+    by_variable: dict[int, RowPenalty] = {}
+    others = []
+    for penalty in penalties:
+        form = row_form(penalty.regularizer)
+        if form is None:
+            others.append(penalty)
+        else:
+            variable = penalty.parameter.variable
+            rows = by_variable.setdefault(id(variable), RowPenalty(variable))
+            rows.add(penalty.parameter, form)
+    return [*by_variable.values(), *others]
+
+
+def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
+    """Return the current value of each penalty."""
+    weights = parameters.values(penalty.parameter for penalty in penalties)
+    forms = [row_form(penalty.regularizer) for penalty in penalties]
+    others = [penalty for penalty, form in zip(penalties, forms) if form is None]
+    tensors = [seam.build_once(sim, penalty.key, penalty) for penalty in others]
+    fetched = iter(seam.fetch(sim, tensors))
+    return [
+        float(next(fetched)) if form is None else _value(penalty.parameter, form, weight)
+        for penalty, form, weight in zip(penalties, forms, weights)
+    ]
+
+
+def _value(parameter: Parameter, form: RowForm, weights: np.ndarray) -> float:
+    """Return in float64 what one object adds to the sum of a `RowPenalty`."""
+    distance = weights.astype(np.float64)
+    if form.towards_initial:
+        distance -= parameter.initial
+    return float(form.l1 * np.abs(distance).sum() + form.l2 * np.square(distance).sum())
+
+
+def named_values(sim: nengo_dl.Simulator) -> list[tuple[str, Any]]:
+    """Return name and current value of each penalty that a setting asks for."""
+    penalties = of_settings(sim)
+    names = [penalty.parameter.name for penalty in penalties]
+    return list(zip(names, values(sim, penalties)))

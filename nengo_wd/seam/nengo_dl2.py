@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import nengo
 import nengo_dl
+import numpy as np
 import tensorflow as tf
 
-from nengo_wd.penalties import check_penalty, layer_penalties
+from nengo_wd.layer_penalties import layer_penalties
+from nengo_wd.regularizers import check_penalty
 
 OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
 
@@ -93,15 +95,50 @@ def _training() -> dict[str, tf.Tensor]:
 
 
 def penalties(sim: nengo_dl.Simulator) -> list[tuple[str, tf.Tensor]]:
-    """Return name and tensor of every regularization loss in the simulator's graph."""
+    """Return name and tensor of every regularization loss that layers put in the graph."""
     with sim.tensor_graph.graph.as_default():
-        losses = tf.compat.v1.get_collection(PENALTIES)
+        held = _held(sim)
+        losses = [loss for loss in tf.compat.v1.get_collection(PENALTIES) if loss not in held]
         return [(loss.op.name, check_penalty(loss.op.name, loss)) for loss in losses]
 
 
-def evaluate(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[float]:
-    """Return the current values of scalar tensors."""
-    return [float(value) for value in sim.sess.run(tensors)]
+def hold_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
+    """Make these the graph's regularization losses besides those of layers."""
+    tensors = [build_once(sim, loss.key, loss) for loss in losses]
+    collection = sim.tensor_graph.graph.get_collection_ref(PENALTIES)
+    held = _held(sim)
+    collection[:] = [loss for loss in collection if loss not in held] + tensors
+    held[:] = tensors
+
+
+def _held(sim: nengo_dl.Simulator) -> list[tf.Tensor]:
+    return vars(sim).setdefault("_nengo_wd_losses", [])
+
+
+def build_once(sim: nengo_dl.Simulator, key: Any, function: Callable) -> tf.Tensor:
+    """Return the tensor that ``function`` makes, made in the simulator's graph only once."""
+    built = vars(sim).setdefault("_nengo_wd_tensors", {})
+    if key not in built:
+        with sim.tensor_graph.graph.as_default(), tf.name_scope(None):
+            built[key] = function()
+    return built[key]
+
+
+def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:
+    """Return the current values of tensors or variables."""
+    return sim.sess.run(list(tensors))
+
+
+# -- parameters --------------------------------------------------------------------------
+
+
+def base_rows(
+    sim: nengo_dl.Simulator, signal: Any
+) -> tuple[tf.Variable, np.ndarray, tuple[int, ...]]:
+    """Return the variable in which a signal is, its rows in there, and its shape."""
+    tensor_signal = sim.tensor_graph.signals[signal]
+    variable = sim.tensor_graph.base_vars[tensor_signal.key][0]
+    return variable, tensor_signal.indices, tensor_signal.shape
 
 
 # -- objectives --------------------------------------------------------------------------
@@ -141,7 +178,8 @@ def penalized_objective(sim: nengo_dl.Simulator, objective: Any, by_probe: dict)
         by_probe = {probe: nengo_dl.objectives.mse for probe in sim.model.probes}
     losses: dict[Any, Any] = {probe: _as_function(loss) for probe, loss in by_probe.items()}
     carrier, loss = next(iter(losses.items()))
-    losses[carrier] = PenalizedOutput(loss) if _arguments(loss) == 1 else PenalizedError(loss)
+    penalized = PenalizedOutput if _arguments(loss) == 1 else PenalizedError
+    losses[carrier] = penalized(loss, sim.tensor_graph.graph.get_collection(PENALTIES))
     return losses
 
 
@@ -170,20 +208,26 @@ def direct_gradient(outputs: Any, targets: Any) -> tf.Tensor:
 
 
 class _Objective:
-    """An objective made from another one, and equal where that one is equal.
+    """An objective made from another one, and equal where that and the penalties are equal.
 
     NengoDL keeps an optimizer's state with the objective that it was used for, so an
     objective that is built anew for every call of ``sim.train`` must be equal each time.
     """
 
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
+    def __init__(self, inner: Any, penalties: Sequence[tf.Tensor] = ()) -> None:
+        self.inner, self.penalties = inner, tuple(penalties)
 
     def __eq__(self, other: Any) -> bool:
-        return type(self) is type(other) and self.inner == other.inner
+        same = type(self) is type(other) and self.inner == other.inner
+        return same and self.penalties == other.penalties
 
     def __hash__(self) -> int:
-        return hash((type(self), self.inner))
+        return hash((type(self), self.inner, self.penalties))
+
+    def _penalized(self, loss: Any) -> tf.Tensor:
+        """Add every penalty once to ``loss``, summed as `sim.train` sums it."""
+        loss = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(loss)])
+        return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in self.penalties])
 
 
 class KerasObjective(_Objective):
@@ -195,23 +239,16 @@ class KerasObjective(_Objective):
 
 
 class PenalizedOutput(_Objective):
-    """A loss of one argument plus the penalties of the graph in which it is called."""
+    """A loss of one argument plus penalties."""
 
     def __call__(self, outputs: Any) -> tf.Tensor:
         """Return the sum of loss and penalties."""
-        return _with_penalties(self.inner(outputs))
+        return self._penalized(self.inner(outputs))
 
 
 class PenalizedError(_Objective):
-    """A loss of two arguments plus the penalties of the graph in which it is called."""
+    """A loss of two arguments plus penalties."""
 
     def __call__(self, outputs: Any, targets: Any) -> tf.Tensor:
         """Return the sum of loss and penalties."""
-        return _with_penalties(self.inner(outputs, targets))
-
-
-def _with_penalties(loss: Any) -> tf.Tensor:
-    """Add every penalty once to ``loss``, summed as `sim.train` sums it."""
-    loss = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(loss)])
-    graph_penalties = tf.compat.v1.get_collection(PENALTIES)
-    return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in graph_penalties])
+        return self._penalized(self.inner(outputs, targets))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import nengo
 import nengo_dl
+import numpy as np
 import tensorflow as tf
 
-from nengo_wd.penalties import layer_penalties
+from nengo_wd.layer_penalties import layer_penalties
 
 OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
 
@@ -63,15 +64,60 @@ def collect_penalties(layer: tf.keras.layers.Layer) -> None:
     list(layer_penalties(layer))
 
 
+# -- penalties ---------------------------------------------------------------------------
+
+
 def penalties(sim: nengo_dl.Simulator) -> list[tuple[str, tf.Tensor]]:
-    """Return name and tensor of every penalty in ``sim.keras_model.losses``."""
+    """Return name and tensor of every penalty of the layers in ``sim.keras_model``."""
     layers = sim.keras_model._flatten_layers()
-    return [penalty for layer in layers for penalty in layer_penalties(layer)]
+    held = vars(sim).get("_nengo_wd_losses")
+    return [penalty for layer in layers for penalty in layer_penalties(layer, skip=held)]
 
 
-def evaluate(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[float]:
-    """Return the current values of scalar tensors."""
-    return [float(value) for value in tf.keras.backend.batch_get_value(tensors)]
+def hold_losses(sim: nengo_dl.Simulator, losses: list[Callable]) -> None:
+    """Make these part of ``sim.keras_model.losses``, besides those of layers."""
+    held = vars(sim).get("_nengo_wd_losses")
+    if held is None and losses:
+        held = sim._nengo_wd_losses = HeldLosses()
+        sim.tensor_graph.add_loss(held)
+    if held is not None:
+        held.losses = losses
+
+
+class HeldLosses:
+    """The sum of losses, which may change before the model is compiled again."""
+
+    losses: Sequence[Callable] = ()
+
+    def __call__(self) -> tf.Tensor | None:
+        """Return the sum, a scalar tensor; None where there are no losses."""
+        return tf.add_n([loss() for loss in self.losses]) if self.losses else None
+
+
+def build_once(sim: nengo_dl.Simulator, key: Any, function: Callable) -> tf.Tensor:
+    """Return the tensor that ``function`` makes."""
+    return function()
+
+
+def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:
+    """Return the current values of tensors or variables."""
+    return tf.keras.backend.batch_get_value(list(tensors))
+
+
+# -- parameters --------------------------------------------------------------------------
+
+
+def base_rows(
+    sim: nengo_dl.Simulator, signal: Any
+) -> tuple[tf.Variable, np.ndarray, tuple[int, ...]]:
+    """Return the variable in which a signal is, its rows in there, and its shape."""
+    tensor_signal = sim.tensor_graph.signals[signal]
+    variable = sim.tensor_graph.base_params[tensor_signal.key]
+    rows = np.concatenate([np.arange(start, stop) for start, stop in tensor_signal.slices])
+    return variable, rows, tensor_signal.shape
+
+
+# -- objectives --------------------------------------------------------------------------
 
 
 def probe_names(sim: nengo_dl.Simulator) -> dict[str, nengo.Probe]:

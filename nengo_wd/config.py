@@ -1,0 +1,169 @@
+"""Settings on Nengo objects, in Nengo's own config system, and how they are looked up."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Iterator, NamedTuple
+
+import nengo
+import nengo_dl
+from nengo.exceptions import NetworkContextError, ValidationError
+from nengo.params import Parameter
+
+from nengo_wd import regularizers
+
+
+class RegularizerParam(Parameter):
+    """What `regularizers.get` takes."""
+
+    def coerce(self, instance: Any, value: Any) -> Any:
+        """Return the regularizer for ``value``."""
+        owner = str(getattr(instance, "_configures", instance))
+        return super().coerce(instance, regularizers.get(value, self.name, owner))
+
+
+SETTINGS = {"regularizer": RegularizerParam}
+CLASSES = (nengo.Connection, nengo_dl.TensorNode, nengo.Ensemble, nengo.ensemble.Neurons)
+WEIGHTS = CLASSES[:2]  # those to which a value handed to `configure_settings` applies
+
+
+def configure_settings(regularizer: Any = None) -> None:
+    """Add this package's settings to the config of the network that is being built.
+
+    Afterwards ``net.config[...].regularizer`` can be set for the classes
+    `nengo.Connection` (decoders or full weights), `nengo.Ensemble` (encoders, scaled by gain
+    and radius, as NengoDL trains them), ``nengo.ensemble.Neurons`` (biases) and
+    `nengo_dl.TensorNode` (weights of rank 2 or more), and for single objects of
+    these classes.
+
+    Parameters
+    ----------
+    regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
+        The regularizer of all Connections and TensorNodes of the network. Biases and
+        encoders are regularized only where their own setting says so.
+
+    Raises
+    ------
+    nengo.exceptions.NetworkContextError
+        If called outside of a ``with`` block of a network.
+    nengo.exceptions.ValidationError
+        For a regularizer that Keras does not know, or one whose strength is negative or
+        not finite.
+
+    Notes
+    -----
+    A setting is looked up as NengoDL looks up ``trainable``: in the config of the outermost
+    network first; that of an inner network overrides it; and in each, the setting of an
+    object overrides that of its class. None, where it was set, means no
+    regularizer; where nothing was set, the outer network's setting holds.
+
+    Like ``nengo_dl.configure_settings(trainable=...)``, this works on the innermost
+    network; call it again for an inner network that is to have settings of its own.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     nengo_wd.configure_settings(regularizer=tf.keras.regularizers.l2(1e-4))
+    ...     a = nengo.Ensemble(10, 1, label="a")
+    ...     b = nengo.Ensemble(10, 1, label="b")
+    ...     nengo.Connection(a, b)
+    ...     free = nengo.Connection(b, a)
+    ...     net.config[free].regularizer = None
+    ...     net.config[a].regularizer = "l1"
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     print(sorted(nengo_wd.regularization_losses(sim)))
+    ['a.encoders', 'a->b.weights']
+    """
+    if not nengo.Network.context:
+        raise NetworkContextError(
+            "nengo_wd.configure_settings must be called within a network: "
+            "`with nengo.Network(): ...`"
+        )
+    config = nengo.Network.context[-1].config
+    values = {"regularizer": regularizer}
+    for configured in CLASSES:
+        if configured not in config.params:
+            config.configures(configured)
+        for name, value in values.items():
+            if name not in config[configured].extra_params:
+                config[configured].set_param(name, SETTINGS[name](name, None, optional=True))
+            if value is not None and configured in WEIGHTS:
+                setattr(config[configured], name, value)
+
+
+class Setting(NamedTuple):
+    """The value that was found for an object."""
+
+    obj: Any
+    value: Any
+    own: bool  # whether it was set on the object itself, not on its class
+
+
+def look_up(network: nengo.Network, name: str) -> Iterator[Setting]:
+    """Yield a setting for each object in ``network`` and its subnetworks that has one.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If an object has the setting in the config of a network that it is not part of.
+    """
+    for inner, configs in _networks(network):
+        _check_members(inner, name)
+        for obj in _objects(inner):
+            setting = _innermost(configs, obj, name)
+            if setting.value is not None:
+                yield setting
+
+
+def _networks(network: nengo.Network, configs: tuple = ()) -> Iterator[tuple[nengo.Network, tuple]]:
+    """Yield each network with the configs that apply to it, the outermost first."""
+    configs = (*configs, network.config)
+    yield network, configs
+    for inner in network.networks:
+        yield from _networks(inner, configs)
+
+
+def _objects(network: nengo.Network) -> Iterator[Any]:
+    """Yield the objects of a network, subnetworks left out, that can have settings."""
+    yield from network.connections
+    for ensemble in network.ensembles:
+        yield from (ensemble, ensemble.neurons)
+    yield from (node for node in network.nodes if isinstance(node, nengo_dl.TensorNode))
+
+
+def _innermost(configs: tuple, obj: Any, name: str) -> Setting:
+    """Return the setting in the last of ``configs`` that has one."""
+    found = Setting(obj, None, False)
+    for config in configs:
+        by_class = next((config.params[c] for c in type(obj).__mro__ if c in config.params), None)
+        if _has(config.params.get(obj), name):
+            found = Setting(obj, getattr(config.params[obj], name), True)
+        elif _has(by_class, name):
+            found = Setting(obj, getattr(by_class, name), False)
+    return found
+
+
+def _has(params: Any, name: str) -> bool:
+    """Tell whether a setting was made in Nengo's ClassParams or InstanceParams."""
+    try:
+        return params is not None and name in params
+    except AttributeError:  # its class has no such setting
+        return False
+
+
+def _check_members(network: nengo.Network, name: str) -> None:
+    """Raise if the network's config has a setting for an object from elsewhere."""
+    configured = [
+        obj
+        for obj, params in network.config.params.items()
+        if not inspect.isclass(obj) and _has(params, name)
+    ]
+    members = {obj for inner, _ in _networks(network) for obj in _objects(inner)}
+    for obj in configured:
+        if obj not in members:
+            raise ValidationError(
+                f"{obj} has a {name} in the config of {network}, but is not in that network; "
+                "set it in the config of the network that holds the object",
+                attr=name,
+                obj=obj,
+            )

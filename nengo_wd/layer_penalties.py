@@ -1,0 +1,61 @@
+"""The penalties that Keras layers hold, each with its name."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Iterator
+
+import tensorflow as tf
+
+from nengo_wd.regularizers import check_penalty
+
+
+def layer_penalties(
+    layer: tf.keras.layers.Layer, skip: Any = None
+) -> Iterator[tuple[str, tf.Tensor]]:
+    """Yield name and value of each penalty of ``layer`` itself, its sub-layers left out.
+
+    The function ``skip``, where it was added to the layer's losses, is left out.
+
+    Read from where ``layer.losses`` reads them, because ``layer.losses`` does not say
+    which weight a penalty is on.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If a penalty is not a scalar.
+    """
+    for loss in layer._losses:
+        yield _named(layer, "loss", loss)
+    for function in layer._callable_losses:
+        bound = _bound(function)
+        loss = None if bound is skip and skip is not None else function()
+        if loss is not None:
+            yield _named(layer, short_name(bound) if _is_variable(bound) else "loss", loss)
+
+
+def regularized_variables(layer: tf.keras.layers.Layer) -> set[int]:
+    """Return the ids of the variables on which ``layer`` has a penalty of its own."""
+    bound = [_bound(function) for function in getattr(layer, "_callable_losses", ())]
+    return {id(variable) for variable in bound if _is_variable(variable)}
+
+
+def short_name(variable: tf.Variable) -> str:
+    """Return the last part of a variable's name, such as ``"kernel"``."""
+    return variable.name.split("/")[-1].split(":")[0]
+
+
+def _named(layer: tf.keras.layers.Layer, weight: str, loss: Any) -> tuple[str, tf.Tensor]:
+    name = f"{layer.name}.{weight}"
+    return name, check_penalty(name, loss)
+
+
+def _bound(function: Callable) -> Any:
+    """Return what is bound in the partial functions that Keras nests: function or variable."""
+    while isinstance(function, functools.partial) and function.args:
+        function = function.args[0]
+    return function
+
+
+def _is_variable(value: Any) -> bool:
+    return isinstance(value, tf.Variable)

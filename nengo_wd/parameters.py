@@ -1,0 +1,218 @@
+"""Which rows of which variable belong to which Nengo object."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Iterator
+
+import nengo
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+from nengo.transforms import SparseMatrix
+
+from nengo_wd import config, seam
+from nengo_wd.layer_penalties import short_name
+
+KINDS = {  # the trainable parameter of each class, and the signal that holds it
+    nengo.Connection: ("weights", "weights"),
+    nengo.Ensemble: ("encoders", "encoders"),
+    nengo.ensemble.Neurons: ("biases", "bias"),
+}
+
+
+class Parameter:
+    """One trainable parameter of one object in one simulator.
+
+    Attributes
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator.
+    obj : nengo.Connection, nengo.Ensemble, nengo.ensemble.Neurons or nengo_dl.TensorNode
+        The object.
+    name : str
+        Label of the object and kind of the parameter, such as ``"readout.weights"``.
+    variable : tf.Variable
+        The variable that holds the values, with those of other objects where NengoDL
+        merges them.
+    rows : np.ndarray of int
+        Which rows of ``variable``, along its first axis, belong to the parameter.
+    shape : tuple of int
+        Shape of the parameter: ``(size_out, size_in)`` for the weights of a connection,
+        ``(n_neurons, dimensions)`` for encoders, ``(n_neurons,)`` for biases, that of
+        the variable for a layer; ``(n_nonzero,)`` for sparse weights.
+    """
+
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        obj: Any,
+        name: str,
+        variable: tf.Variable,
+        rows: np.ndarray,
+        shape: tuple[int, ...],
+        initial: np.ndarray | None,
+    ) -> None:
+        self.sim, self.obj, self.name = sim, obj, name
+        self.variable, self.rows, self.shape = variable, rows, shape
+        self._initial = initial
+
+    def __repr__(self) -> str:
+        return f"<Parameter {self.name}, shape {self.shape}>"
+
+    @property
+    def value(self) -> np.ndarray:
+        """The current value, of shape ``shape``."""
+        return values([self])[0]
+
+    @property
+    def initial(self) -> np.ndarray:
+        """The value before training, of shape ``shape``.
+
+        For a layer, this is the value that it has when first asked for.
+        """
+        if self._initial is None:
+            seen = vars(self.sim).setdefault("_nengo_wd_initial", {})
+            if self.key not in seen:
+                seen[self.key] = self.value
+            self._initial = seen[self.key]
+        return np.reshape(self._initial, self.shape)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells the parameter from every other one in its simulator."""
+        return id(self.variable), int(self.rows[0])
+
+    def gather(self) -> tf.Tensor:
+        """Return a tensor of shape ``shape`` with the value."""
+        first, last = self.rows[0], self.rows[-1]
+        if np.array_equal(self.rows, np.arange(first, last + 1)):
+            rows = self.variable[first : last + 1]
+        else:
+            rows = tf.gather(self.variable, self.rows)
+        return tf.reshape(rows, self.shape)
+
+
+def values(parameters: Iterable[Parameter]) -> list[np.ndarray]:
+    """Return the current value of each parameter, fetching each variable once."""
+    parameters = list(parameters)
+    if not parameters:
+        return []
+    variables = {id(parameter.variable): parameter.variable for parameter in parameters}
+    fetched = seam.fetch(parameters[0].sim, list(variables.values()))
+    by_variable = dict(zip(variables, fetched))
+    return [np.reshape(by_variable[id(p.variable)][p.rows], p.shape) for p in parameters]
+
+
+def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Any]]:
+    """Return each parameter for whose object a setting was made, with the setting's value.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If a setting on an object itself has nothing to work on, or TensorNodes that share
+        a layer have different settings.
+    """
+    found: dict[tuple[int, int], tuple[Parameter, Any]] = {}
+    if sim.model.toplevel is None:
+        return []
+    for setting in config.look_up(sim.model.toplevel, name):
+        parameters = list(of(sim, setting.obj))
+        if setting.own and not parameters:
+            raise ValidationError(
+                f"{setting.obj} has a {name}, but {_why_none(sim, setting.obj)}",
+                attr=name,
+                obj=setting.obj,
+            )
+        for parameter in parameters:
+            other, value = found.setdefault(parameter.key, (parameter, setting.value))
+            if not _same(value, setting.value):
+                raise ValidationError(
+                    f"{parameter.name} is shared by {other.obj} and {setting.obj}, which have "
+                    f"different settings for {name}; give both the same",
+                    attr=name,
+                    obj=setting.obj,
+                )
+    return list(found.values())
+
+
+def of(sim: nengo_dl.Simulator, obj: Any) -> Iterator[Parameter]:
+    """Yield the trainable parameters of an object; none where it has nothing to train."""
+    if isinstance(obj, nengo_dl.TensorNode):
+        for variable in _matrices(obj.tensor_func):
+            yield _of_layer(sim, obj, variable)
+    elif _why_none(sim, obj) is None:
+        yield _of_signal(sim, obj)
+
+
+def _of_signal(sim: nengo_dl.Simulator, obj: Any) -> Parameter:
+    kind, signal = _signal(sim, obj)
+    variable, rows, shape = seam.base_rows(sim, signal)
+    return Parameter(
+        sim, obj, f"{_label(obj)}.{kind}", variable, rows, shape, _initial_value(signal)
+    )
+
+
+def _of_layer(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: Any) -> Parameter:
+    layer = getattr(node.tensor_func, "name", None) or _label(node)
+    shape = tuple(variable.shape.as_list())
+    name = f"{layer}.{short_name(variable)}"
+    return Parameter(sim, node, name, variable, np.arange(shape[0]), shape, None)
+
+
+def _matrices(func: Any) -> list[tf.Variable]:
+    """Return the trainable variables of rank 2 or more that a TensorNode's function holds."""
+    if isinstance(func, tf.Module):  # every Keras layer is one
+        variables = func.trainable_variables
+    else:
+        variables = [
+            value
+            for value in getattr(func, "__dict__", {}).values()
+            if isinstance(value, tf.Variable) and value.trainable
+        ]
+    return [variable for variable in variables if variable.shape.rank >= 2]
+
+
+def _signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
+    """Return kind and signal of an object's trainable parameter; None if it has no signal."""
+    kind, key = next(KINDS[c] for c in type(obj).__mro__ if c in KINDS)
+    return kind, sim.model.sig.get(obj, {}).get(key)
+
+
+def _why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
+    """Say why an object has nothing to train, or return None if it has something."""
+    if isinstance(obj, nengo_dl.TensorNode):
+        return "its function has no trainable weights of rank 2 or more"
+    kind, signal = _signal(sim, obj)
+    if signal is None or signal not in sim.tensor_graph.signals:
+        return f"it has no {kind} that could be trained"
+    if signal.minibatched:
+        return f"its {kind} are changed by a learning rule, not by training"
+    if not signal.trainable and not sim.tensor_graph.inference_only:
+        return f"its {kind} are set not to be trainable"
+    return None
+
+
+def _initial_value(signal: Any) -> np.ndarray:
+    """Return the value that the builder gave a signal; its data only, where it is sparse."""
+    value = signal.initial_value
+    if not signal.sparse:
+        return value
+    return value.data if isinstance(value, SparseMatrix) else value.tocoo().data
+
+
+def _label(obj: Any) -> str:
+    """Return the label of an object, or one made of its class or of the ends it connects."""
+    if isinstance(obj, nengo.ensemble.Neurons):
+        return _label(obj.ensemble)
+    if getattr(obj, "label", None) is not None:
+        return obj.label
+    if isinstance(obj, nengo.Connection):
+        return f"{_label(obj.pre_obj)}->{_label(obj.post_obj)}"
+    return type(obj).__name__.lower()
+
+
+def _same(one: Any, other: Any) -> bool:
+    if hasattr(one, "get_config") and type(one) is type(other):
+        return one.get_config() == other.get_config()
+    return one is other or one == other
