@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 
 import nengo_wd
-from nengo_wd import layers, objectives
+from nengo_wd import config, layers, objectives, regularizers
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("module", [layers, objectives])
+@pytest.mark.parametrize("module", [config, layers, objectives, regularizers])
 def test_docstrings(module):
     names = dict(nengo=nengo, nengo_dl=nengo_dl, nengo_wd=nengo_wd, np=np, tf=tf)
     failed, tried = doctest.testmod(module, globs=names)
