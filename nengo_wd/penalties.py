@@ -18,7 +18,7 @@ class Penalty(NamedTuple):
     """A regularizer on one parameter."""
 
     parameter: Parameter
-    regularizer: Callable
+    regularizer: Any
 
     @property
     def key(self) -> tuple:

@@ -86,7 +86,8 @@ def row_form(regularizer: Any) -> RowForm | None:
     if type(regularizer) is TowardsInitial:
         return RowForm(regularizer.l1, regularizer.l2, towards_initial=True)
     if type(regularizer) in _KERAS_L1_L2:
-        return RowForm(*(float(getattr(regularizer, norm, 0)) for norm in ("l1", "l2")))
+        l1, l2 = (float(getattr(regularizer, norm, 0)) for norm in ("l1", "l2"))
+        return RowForm(l1, l2)
     return None
 
 

@@ -115,7 +115,7 @@ def _held(sim: nengo_dl.Simulator) -> list[tf.Tensor]:
     return vars(sim).setdefault("_nengo_wd_losses", [])
 
 
-def build_once(sim: nengo_dl.Simulator, key: Any, function: Callable) -> tf.Tensor:
+def build_once(sim: nengo_dl.Simulator, key: Any, function: Any) -> tf.Tensor:
     """Return the tensor that ``function`` makes, made in the simulator's graph only once."""
     built = vars(sim).setdefault("_nengo_wd_tensors", {})
     if key not in built:

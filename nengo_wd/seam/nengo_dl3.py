@@ -76,6 +76,8 @@ def penalties(sim: nengo_dl.Simulator) -> list[tuple[str, tf.Tensor]]:
 
 def hold_losses(sim: nengo_dl.Simulator, losses: list[Callable]) -> None:
     """Make these part of ``sim.keras_model.losses``, besides those of layers."""
+    for loss in losses:
+        loss()  # to be told now, not by Keras later, what is wrong with it
     held = vars(sim).get("_nengo_wd_losses")
     if held is None and losses:
         held = sim._nengo_wd_losses = HeldLosses()
@@ -94,7 +96,7 @@ class HeldLosses:
         return tf.add_n([loss() for loss in self.losses]) if self.losses else None
 
 
-def build_once(sim: nengo_dl.Simulator, key: Any, function: Callable) -> tf.Tensor:
+def build_once(sim: nengo_dl.Simulator, key: Any, function: Any) -> tf.Tensor:
     """Return the tensor that ``function`` makes."""
     return function()
 
