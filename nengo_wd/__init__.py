@@ -2,6 +2,7 @@
 
 from nengo_wd import regularizers
 from nengo_wd.config import configure_settings
+from nengo_wd.converter import Converter
 from nengo_wd.layers import (
     RegularizedConv1D,
     RegularizedConv2D,
@@ -18,6 +19,7 @@ from nengo_wd.objectives import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "Converter",
     "RegularizedConv1D",
     "RegularizedConv2D",
     "RegularizedConv3D",

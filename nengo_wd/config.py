@@ -23,7 +23,13 @@ class RegularizerParam(Parameter):
 
 
 SETTINGS = {"regularizer": RegularizerParam}
-CLASSES = (nengo.Connection, nengo_dl.TensorNode, nengo.Ensemble, nengo.ensemble.Neurons)
+CLASSES = (
+    nengo.Connection,
+    nengo_dl.TensorNode,
+    nengo.Ensemble,
+    nengo.ensemble.Neurons,
+    nengo.Probe,
+)
 WEIGHTS = CLASSES[:2]  # those to which a value handed to `configure_settings` applies
 
 
@@ -32,9 +38,10 @@ def configure_settings(regularizer: Any = None) -> None:
 
     Afterwards ``net.config[...].regularizer`` can be set for the classes
     `nengo.Connection` (decoders or full weights), `nengo.Ensemble` (encoders, scaled by gain
-    and radius, as NengoDL trains them), ``nengo.ensemble.Neurons`` (biases) and
-    `nengo_dl.TensorNode` (weights of rank 2 or more), and for single objects of
-    these classes.
+    and radius, as NengoDL trains them), ``nengo.ensemble.Neurons`` (biases),
+    `nengo_dl.TensorNode` (weights of rank 2 or more) and `nengo.Probe` (what the probe
+    records, averaged over examples and time steps), and for single objects of these
+    classes.
 
     Parameters
     ----------
@@ -129,6 +136,7 @@ def _objects(network: nengo.Network) -> Iterator[Any]:
     for ensemble in network.ensembles:
         yield from (ensemble, ensemble.neurons)
     yield from (node for node in network.nodes if isinstance(node, nengo_dl.TensorNode))
+    yield from network.probes
 
 
 def _innermost(configs: tuple, obj: Any, name: str) -> Setting:

@@ -9,7 +9,7 @@ import nengo
 import nengo_dl
 from nengo.exceptions import SimulatorClosed, ValidationError
 
-from nengo_wd import penalties, seam
+from nengo_wd import activities, penalties, seam
 
 
 def regularized_objective(sim: nengo_dl.Simulator, objective: Any) -> Any:
@@ -70,7 +70,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Any) -> Any:
     by_probe = _losses_by_probe(sim, objective)
     seam.penalties(sim)  # which are checked on the way
     seam.hold_losses(sim, penalties.expressions(penalties.of_settings(sim)))
-    return seam.penalized_objective(sim, objective, by_probe)
+    return seam.penalized_objective(sim, objective, by_probe, activities.of_settings(sim))
 
 
 def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:

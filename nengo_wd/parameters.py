@@ -117,6 +117,8 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
     if sim.model.toplevel is None:
         return []
     for setting in config.look_up(sim.model.toplevel, name):
+        if isinstance(setting.obj, nengo.Probe):
+            continue  # has activity, and no parameters
         parameters = list(of(sim, setting.obj))
         if setting.own and not parameters:
             raise ValidationError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -95,6 +95,24 @@ _KERAS_L1_L2 = {
     type(make(1.0))
     for make in (tf.keras.regularizers.l1, tf.keras.regularizers.l2, tf.keras.regularizers.l1_l2)
 }
+
+
+def of_transformed(regularizer: Any, transform: Callable) -> Any:
+    """Return the regularizer that applies ``regularizer`` to the transformed weights.
+
+    ``transform`` moves elements about, and so changes nothing for a sum over elements.
+    """
+    if row_form(regularizer) is not None:
+        return regularizer
+    return lambda weights: regularizer(transform(weights))
+
+
+def of_scaled(regularizer: Any, scale: float) -> Any:
+    """Return the regularizer that applies ``regularizer`` to the weights over ``scale``."""
+    form = row_form(regularizer)
+    if form is None:
+        return lambda weights: regularizer(weights / scale)
+    return tf.keras.regularizers.l1_l2(form.l1 / scale, form.l2 / scale**2)
 
 
 class TowardsInitial(tf.keras.regularizers.Regularizer):

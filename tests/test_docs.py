@@ -9,12 +9,21 @@ import pytest
 import tensorflow as tf
 
 import nengo_wd
-from nengo_wd import config, layers, objectives, regularizers
+from nengo_wd import config, converter, layers, objectives, regularizers
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("module", [config, layers, objectives, regularizers])
+@pytest.mark.parametrize(
+    "module",
+    [
+        config,
+        pytest.param(converter, marks=pytest.mark.generation(3)),
+        layers,
+        objectives,
+        regularizers,
+    ],
+)
 def test_docstrings(module):
     names = dict(nengo=nengo, nengo_dl=nengo_dl, nengo_wd=nengo_wd, np=np, tf=tf)
     failed, tried = doctest.testmod(module, globs=names)

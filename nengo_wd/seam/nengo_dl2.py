@@ -141,6 +141,17 @@ def base_rows(
     return variable, tensor_signal.indices, tensor_signal.shape
 
 
+class KerasConverter:
+    """Stands for NengoDL 3's converter."""
+
+    converters: dict = {}
+
+    def __init__(self, model: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(
+            "nengo_wd.Converter needs NengoDL 3; NengoDL 2 has no converter of Keras models"
+        )
+
+
 # -- objectives --------------------------------------------------------------------------
 
 
@@ -172,21 +183,28 @@ def _arguments(function: Callable) -> int:
     return sum(p.kind in positional and p.default is p.empty for p in parameters)
 
 
-def penalized_objective(sim: nengo_dl.Simulator, objective: Any, by_probe: dict) -> dict:
+def penalized_objective(
+    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
+) -> dict:
     """Return the objective in which one probe's loss carries every penalty of the graph."""
     if objective is None:
         by_probe = {probe: nengo_dl.objectives.mse for probe in sim.model.probes}
     losses: dict[Any, Any] = {probe: _as_function(loss) for probe, loss in by_probe.items()}
+    for activity in activities:
+        losses[activity.probe] = _penalized(losses.get(activity.probe, no_loss), [], activity)
     carrier, loss = next(iter(losses.items()))
-    penalized = PenalizedOutput if _arguments(loss) == 1 else PenalizedError
-    losses[carrier] = penalized(loss, sim.tensor_graph.graph.get_collection(PENALTIES))
+    losses[carrier] = _penalized(loss, sim.tensor_graph.graph.get_collection(PENALTIES))
     return losses
+
+
+def _penalized(loss: Any, penalties: Sequence[tf.Tensor], activity: Any = None) -> Any:
+    return (PenalizedOutput if _arguments(loss) == 1 else PenalizedError)(loss, penalties, activity)
 
 
 def _as_function(loss: Any) -> Callable:
     """Return ``loss`` as a function that NengoDL 2 takes, without penalties."""
     if isinstance(loss, (PenalizedOutput, PenalizedError)):
-        return loss.inner
+        return _as_function(loss.inner)
     if loss is None:
         return direct_gradient
     if loss == "mse":
@@ -207,6 +225,11 @@ def direct_gradient(outputs: Any, targets: Any) -> tf.Tensor:
     return total - tf.stop_gradient(total)
 
 
+def no_loss(outputs: Any) -> tf.Tensor:
+    """Return zero, for a probe that has penalties only."""
+    return tf.zeros((), tf.nest.flatten(outputs)[0].dtype)
+
+
 class _Objective:
     """An objective made from another one, and equal where that and the penalties are equal.
 
@@ -214,20 +237,27 @@ class _Objective:
     objective that is built anew for every call of ``sim.train`` must be equal each time.
     """
 
-    def __init__(self, inner: Any, penalties: Sequence[tf.Tensor] = ()) -> None:
-        self.inner, self.penalties = inner, tuple(penalties)
+    def __init__(
+        self, inner: Any, penalties: Sequence[tf.Tensor] = (), activity: Any = None
+    ) -> None:
+        self.inner, self.penalties, self.activity = inner, tuple(penalties), activity
 
     def __eq__(self, other: Any) -> bool:
-        same = type(self) is type(other) and self.inner == other.inner
-        return same and self.penalties == other.penalties
+        return isinstance(other, _Objective) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash((type(self), self.inner, self.penalties))
+        return hash(self._key())
 
-    def _penalized(self, loss: Any) -> tf.Tensor:
+    def _key(self) -> tuple:
+        return type(self), self.inner, self.penalties, self.activity
+
+    def _total(self, loss: Any, outputs: Any) -> tf.Tensor:
         """Add every penalty once to ``loss``, summed as `sim.train` sums it."""
         loss = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(loss)])
-        return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in self.penalties])
+        penalties = list(self.penalties)
+        if self.activity is not None:
+            penalties.append(self.activity(outputs))
+        return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in penalties])
 
 
 class KerasObjective(_Objective):
@@ -243,7 +273,7 @@ class PenalizedOutput(_Objective):
 
     def __call__(self, outputs: Any) -> tf.Tensor:
         """Return the sum of loss and penalties."""
-        return self._penalized(self.inner(outputs))
+        return self._total(self.inner(outputs), outputs)
 
 
 class PenalizedError(_Objective):
@@ -251,4 +281,4 @@ class PenalizedError(_Objective):
 
     def __call__(self, outputs: Any, targets: Any) -> tf.Tensor:
         """Return the sum of loss and penalties."""
-        return self._penalized(self.inner(outputs, targets))
+        return self._total(self.inner(outputs, targets), outputs)

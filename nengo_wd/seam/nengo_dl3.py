@@ -69,9 +69,12 @@ def collect_penalties(layer: tf.keras.layers.Layer) -> None:
 
 def penalties(sim: nengo_dl.Simulator) -> list[tuple[str, tf.Tensor]]:
     """Return name and tensor of every penalty of the layers in ``sim.keras_model``."""
-    layers = sim.keras_model._flatten_layers()
     held = vars(sim).get("_nengo_wd_losses")
-    return [penalty for layer in layers for penalty in layer_penalties(layer, skip=held)]
+    return [
+        penalty
+        for layer in sim.keras_model._flatten_layers()
+        for penalty in layer_penalties(layer, skip=held)
+    ]
 
 
 def hold_losses(sim: nengo_dl.Simulator, losses: list[Callable]) -> None:
@@ -138,6 +141,39 @@ def is_loss(loss: Any) -> bool:
     return not isinstance(loss, type)
 
 
-def penalized_objective(sim: nengo_dl.Simulator, objective: Any, by_probe: dict) -> Any:
+def penalized_objective(
+    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Callable]
+) -> Any:
     """Return ``objective`` as it was given: Keras adds the model's losses by itself."""
+    for activity in activities:  # to be told now what is wrong with it
+        activity(tf.zeros((sim.minibatch_size, 1, activity.probe.size_in)))
+    held = vars(sim).get("_nengo_wd_activities")
+    if held is None and activities:
+        held = sim._nengo_wd_activities = HeldActivities(sim)
+        sim.tensor_graph.call = held
+    if held is not None:
+        held.activities = activities
     return objective
+
+
+class HeldActivities:
+    """The call of a simulator's TensorGraph, which adds losses on what probes record."""
+
+    activities: Sequence[Any] = ()
+
+    def __init__(self, sim: nengo_dl.Simulator) -> None:
+        self.probes, self.tensor_graph = sim.model.probes, sim.tensor_graph
+        self.without = sim.tensor_graph.call
+
+    def __call__(
+        self, inputs: Any, training: Any = None, progress: Any = None, stateful: bool = False
+    ) -> Any:
+        """Simulate, and add the losses where Keras collects those of this call."""
+        outputs = self.without(inputs, training=training, progress=progress, stateful=stateful)
+        for activity in self.activities:
+            recorded = outputs[self.probes.index(activity.probe)]
+            self.tensor_graph.add_loss(activity(recorded))
+        return outputs
+
+
+KerasConverter = nengo_dl.Converter

@@ -1,0 +1,167 @@
+"""Keras models with regularizers as native Nengo networks."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import nengo
+import tensorflow as tf
+
+from nengo_wd import config, layers, regularizers, seam
+
+_Base: Any = seam.KerasConverter
+
+
+class Converter(_Base):
+    """Convert a Keras model to a Nengo network, and its regularizers to settings.
+
+    What ``nengo_dl.Converter`` does, with the same arguments and attributes. It would put
+    a dense or convolutional layer with a regularizer into a TensorNode, or refuse it;
+    here its weights become native Nengo objects, as they do without a regularizer,
+    and the regularizers become settings on them: ``net.config[connection].regularizer``
+    for the kernel, the same on neurons or on a connection for the bias, and on
+    a new probe for the layer's activity. Training with `regularized_objective` then
+    minimizes what training the Keras model would.
+
+    Parameters
+    ----------
+    model : tf.keras.Model
+        The model, with its weights.
+    **kwargs
+        Any other argument of ``nengo_dl.Converter``. With ``scale_firing_rates``,
+        regularizers apply to the unscaled biases. With ``split_shared_weights``, every
+        copy of a layer has the penalties of the layer.
+
+    Raises
+    ------
+    TypeError
+        If a layer can't be converted, and ``allow_fallback`` is False.
+    NotImplementedError
+        In NengoDL 2, which has no converter.
+
+    Examples
+    --------
+    >>> inputs = tf.keras.Input((4,))
+    >>> outputs = tf.keras.layers.Dense(3, kernel_regularizer="l2", name="readout")(inputs)
+    >>> model = tf.keras.Model(inputs, outputs)
+    >>> converter = nengo_wd.Converter(model)
+    >>> with nengo_dl.Simulator(converter.net, progress_bar=False) as sim:
+    ...     nengo_wd.regularization_loss(sim) - float(sum(model.losses)) < 1e-6
+    True
+    """
+
+    def __init__(self, model: Any, **kwargs: Any) -> None:
+        self._activities: list[tuple] = []
+        super().__init__(model, **kwargs)
+        for activity in self._activities:  # after the probes of the model's outputs
+            self._probe_activity(*activity)
+
+    def get_converter(self, layer: tf.keras.layers.Layer) -> Any:
+        """Return the layer's converter, which also notes what has its activity regularized."""
+        is_new = layer not in self._layer_converters
+        converter = super().get_converter(layer)
+        if is_new and getattr(layer, "activity_regularizer", None) is not None:
+            converter.convert = self._noting_activity(converter)
+        return converter
+
+    def _noting_activity(self, converter: Any) -> Any:
+        convert = converter.convert
+
+        def convert_and_note(node_id: int) -> Any:
+            output = convert(node_id)
+            shape = converter.output_shape(node_id)
+            self._activities.append((nengo.Network.context[-1], output, converter.layer, shape))
+            return output
+
+        return convert_and_note
+
+    @staticmethod
+    def _probe_activity(network: nengo.Network, output: Any, layer: Any, shape: tuple) -> None:
+        """Make the layer's activity regularizer a setting on a probe of its output."""
+        with network:
+            config.configure_settings()
+            probe = nengo.Probe(output, label=f"{layer.name}.activity")
+        network.config[probe].regularizer = regularizers.of_transformed(
+            layer.activity_regularizer, lambda activity: tf.reshape(activity, (-1, *shape))
+        )
+
+
+class CarriesRegularizers:
+    """A mixin for NengoDL's layer converters: regularizers of weights become settings."""
+
+    layer: Any
+    converter: Any
+    kernel: Any
+
+    def convert(self, node_id: int) -> Any:
+        """Convert the layer, and make its regularizers settings on the new objects."""
+        network = nengo.Network.context[-1]
+        n_connections = len(network.connections)
+        output = super().convert(node_id)  # type: ignore[misc]
+        config.configure_settings()
+        self._set(network, self.kernel, self.layer.kernel_regularizer)
+        if self.layer.use_bias:
+            biases = self._biases(output, network.connections[n_connections:])
+            self._set(network, biases, self.layer.bias_regularizer)
+        return output
+
+    def add_connection(self, *args: Any, **kwargs: Any) -> nengo.Connection:
+        """Remember the connection that holds the kernel: it is the trainable one."""
+        connection = super().add_connection(*args, **kwargs)  # type: ignore[misc]
+        if kwargs.get("trainable", False):
+            self.kernel = connection
+        return connection
+
+    def _biases(self, output: Any, connections: list[nengo.Connection]) -> Any:
+        """Return what holds the biases: a connection from a constant, or the neurons."""
+        constants = [c for c in connections if getattr(c.pre_obj, "output", None) is not None]
+        return constants[0] if constants else output
+
+    def _set(self, network: nengo.Network, obj: Any, regularizer: Any) -> None:
+        """Set the regularizer of a Keras weight on what has become of that weight."""
+        if regularizer is None:
+            return
+        if isinstance(obj, nengo.ensemble.Neurons):
+            regularizer = regularizers.of_scaled(regularizer, self._scale())
+        elif obj is not self.kernel:
+            regularizer = regularizers.of_transformed(
+                regularizer, lambda weights: tf.reshape(weights, [-1])
+            )
+        elif isinstance(self.layer, tf.keras.layers.Dense):
+            regularizer = regularizers.of_transformed(regularizer, tf.transpose)
+        network.config[obj].regularizer = regularizer
+
+    def _scale(self) -> float:
+        """Return the factor by which the converter multiplied the layer's biases."""
+        scale = self.converter.scale_firing_rates
+        if isinstance(scale, dict):
+            scale = scale.get(self.layer)
+        return 1.0 if scale is None else scale
+
+
+def _carrying(layer_converter: type) -> type:
+    """Return NengoDL's converter of a layer type, which accepts and carries regularizers."""
+    refused = vars(layer_converter)["unsupported_training_args"]
+    others = [arg for arg in refused if not str(arg).endswith("_regularizer")]
+    return type(
+        f"Regularized{layer_converter.__name__}",
+        (CarriesRegularizers, layer_converter),
+        {"unsupported_training_args": others, "__doc__": layer_converter.__doc__},
+    )
+
+
+def _converters() -> collections.ChainMap:
+    """Return NengoDL's registry, with ours for the layers that it refuses to regularize."""
+    carrying = {
+        layer_class: _carrying(layer_converter)
+        for layer_class, layer_converter in _Base.converters.items()
+        if "kernel_regularizer" in layer_converter.unsupported_training_args
+    }
+    for ours in vars(layers).values():
+        if isinstance(ours, type) and issubclass(ours, layers.TimeLoopLayer):
+            carrying.update({ours: carrying[base] for base in ours.__mro__ if base in carrying})
+    return collections.ChainMap(carrying, _Base.converters)
+
+
+Converter.converters = _converters()

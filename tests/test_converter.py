@@ -1,0 +1,192 @@
+"""Converted Keras models against the Keras models themselves."""
+
+import nengo
+import numpy as np
+import pytest
+import tensorflow as tf
+from generations import outputs, sgd, simulator, total_loss, train, use_dtype
+from nengo.exceptions import ValidationError
+
+import nengo_wd
+
+RNG = np.random.RandomState(0)
+only_nengo_dl_3 = pytest.mark.generation(3)
+L1_L2 = {
+    "L1": tf.keras.regularizers.l1(0.02),
+    "L2": tf.keras.regularizers.l2(0.05),
+    "L1L2": tf.keras.regularizers.l1_l2(0.02, 0.05),
+}
+
+
+def dense_model(regularizer, **kwargs):
+    inputs = tf.keras.Input((6,))
+    layers = dict(kernel_regularizer=regularizer, bias_regularizer=regularizer, **kwargs)
+    x = tf.keras.layers.Dense(5, "relu", bias_initializer="ones", name="hidden", **layers)(inputs)
+    x = tf.keras.layers.Dense(3, bias_initializer="ones", name="readout", **layers)(x)
+    return tf.keras.Model(inputs, x)
+
+
+def conv_model(regularizer):
+    inputs = tf.keras.Input((5, 4, 2))
+    layers = dict(kernel_regularizer=regularizer, bias_regularizer=regularizer)
+    x = tf.keras.layers.Conv2D(
+        3, 2, activation="relu", bias_initializer="ones", name="filters", **layers
+    )(inputs)
+    x = tf.keras.layers.Flatten()(x)
+    return tf.keras.Model(inputs, tf.keras.layers.Dense(2, name="readout", **layers)(x))
+
+
+def step_of_both(model, converter, loss="mse"):
+    """Train both for one step of SGD; return the totals and the weights."""
+    x = RNG.uniform(-1, 1, size=(4, *model.input_shape[1:])).astype(np.float32)
+    y = RNG.uniform(-1, 1, size=(4, *model.output_shape[1:])).astype(np.float32)
+    source, probe = converter.inputs[model.input], converter.outputs[model.output]
+    inputs, targets = {source: x.reshape((4, 1, -1))}, {probe: y[:, None]}
+    with simulator(converter.net, minibatch_size=4) as sim:
+        objective = nengo_wd.regularized_objective(sim, {probe: loss})
+        total = total_loss(sim, inputs, targets, objective)
+        train(sim, inputs, targets, objective, sgd(0.1))
+        sim.freeze_params(converter.net)
+        by_nengo = outputs(sim, inputs, [probe])[0][:, 0]
+        trained = weights_of(sim, converter)
+    model.compile(sgd(0.1), loss=loss)
+    by_keras = model.evaluate(x, y, batch_size=4, verbose=0)
+    model.fit(x, y, batch_size=4, verbose=0)
+    return (total, by_keras), (by_nengo, model.predict(x, verbose=0)), trained
+
+
+def weights_of(sim, converter):
+    """Return the weights of the converted network, by the size of the array."""
+    arrays = [sim.data[c].weights for c in converter.net.all_connections]
+    arrays += [sim.data[e].bias for e in converter.net.all_ensembles]
+    return [np.sort(np.ravel(array)) for array in arrays if array is not None]
+
+
+def assert_among(array, arrays):
+    """Check that the elements of ``array`` are those of one of ``arrays``."""
+    flat = np.sort(np.ravel(array))
+    same_size = [other for other in arrays if other.size == flat.size]
+    assert any(np.allclose(flat, other, atol=1e-6) for other in same_size)
+
+
+@only_nengo_dl_3
+@pytest.mark.parametrize("make", [dense_model, conv_model])
+@pytest.mark.parametrize("kind", L1_L2)
+def test_step_of_sgd_equals_that_of_keras(make, kind):
+    model = make(L1_L2[kind])
+    converter = nengo_wd.Converter(model, allow_fallback=False)
+    with simulator(converter.net) as sim:
+        losses = nengo_wd.regularization_losses(sim)
+    assert sorted(losses.values()) == pytest.approx(sorted(map(float, model.losses)), abs=1e-6)
+    totals, predictions, trained = step_of_both(model, converter)
+    assert totals[0] == pytest.approx(totals[1], rel=1e-6)
+    np.testing.assert_allclose(*predictions, atol=1e-5)
+    for weight in model.get_weights():
+        assert_among(weight, trained)
+
+
+def rows_squared(weights):
+    return tf.reduce_sum(tf.square(tf.reduce_sum(weights, axis=0)))
+
+
+@only_nengo_dl_3
+def test_regularizer_that_depends_on_the_shape():
+    model = dense_model(rows_squared)
+    converter = nengo_wd.Converter(model, allow_fallback=False)
+    with simulator(converter.net) as sim:
+        losses = nengo_wd.regularization_losses(sim)
+    assert sorted(losses.values()) == pytest.approx(sorted(map(float, model.losses)), rel=1e-6)
+
+
+@only_nengo_dl_3
+def test_scaled_firing_rates_leave_the_penalties_as_they_are():
+    for regularizer in (L1_L2["L1L2"], rows_squared):
+        model = dense_model(regularizer)
+        converter = nengo_wd.Converter(model, scale_firing_rates=50)
+        with simulator(converter.net) as sim:
+            loss = nengo_wd.regularization_loss(sim)
+        assert loss == pytest.approx(float(sum(model.losses)), rel=1e-6)
+
+
+@only_nengo_dl_3
+@pytest.mark.parametrize("activity", [L1_L2["L1L2"], rows_squared])
+def test_activity_regularizer_becomes_a_penalty_on_a_probe(activity):
+    model = dense_model(None, activity_regularizer=activity)
+    converter = nengo_wd.Converter(model, allow_fallback=False)
+    totals, predictions, trained = step_of_both(model, converter)
+    assert totals[0] == pytest.approx(totals[1], rel=1e-6)
+    np.testing.assert_allclose(*predictions, atol=1e-5)
+    for weight in model.get_weights():
+        assert_among(weight, trained)
+
+
+@only_nengo_dl_3
+def test_layers_of_inner_models_and_ours():
+    inner_input = tf.keras.Input((6,))
+    layer = nengo_wd.RegularizedDense(4, name="inner", bias_regularizer="l1")
+    inner = tf.keras.Model(inner_input, layer(inner_input))
+    inputs = tf.keras.Input((6,))
+    model = tf.keras.Model(inputs, inner(inputs))
+    converter = nengo_wd.Converter(model, allow_fallback=False)
+    with simulator(converter.net) as sim:
+        assert len(nengo_wd.regularization_losses(sim)) == 2
+        loss = nengo_wd.regularization_loss(sim)
+    assert loss == pytest.approx(float(sum(model.losses)), abs=1e-6)
+
+
+@only_nengo_dl_3
+def test_what_can_not_be_carried_over_is_refused_or_falls_back():
+    inputs = tf.keras.Input((6,))
+    layer = tf.keras.layers.Dense(2, kernel_constraint="non_neg", name="bounded")
+    model = tf.keras.Model(inputs, layer(inputs))
+    with pytest.raises(TypeError, match="bounded.kernel_constraint"):
+        nengo_wd.Converter(model, allow_fallback=False)
+    layer = tf.keras.layers.DepthwiseConv1D(2, depthwise_regularizer="l2", name="depthwise")
+    inputs = tf.keras.Input((6, 2))
+    model = tf.keras.Model(inputs, layer(inputs))
+    with pytest.warns(UserWarning, match="Falling back"):
+        converter = nengo_wd.Converter(model)
+    with simulator(converter.net) as sim:
+        loss = nengo_wd.regularization_loss(sim)
+    assert loss == pytest.approx(float(sum(model.losses)), rel=1e-6)
+
+
+@pytest.mark.generation(2)
+def test_nengo_dl_2_has_no_converter():
+    with pytest.raises(NotImplementedError, match="needs NengoDL 3"):
+        nengo_wd.Converter(None)
+
+
+def test_setting_on_a_probe():
+    with nengo.Network(seed=0) as net:
+        use_dtype("float64")
+        nengo_wd.configure_settings()
+        source = nengo.Node(np.zeros(2))
+        ensemble = nengo.Ensemble(5, 2, neuron_type=nengo.RectifiedLinear())
+        nengo.Connection(source, ensemble, synapse=None)
+        probe = nengo.Probe(ensemble)
+        rates = nengo.Probe(ensemble.neurons)
+        net.config[rates].regularizer = tf.keras.regularizers.l2(1e-5)
+    inputs = {source: RNG.uniform(-1, 1, size=(6, 3, 2))}
+    targets = {probe: RNG.uniform(-1, 1, size=(6, 3, 2))}
+    with simulator(net, minibatch_size=3) as sim:
+        y, activity = outputs(sim, inputs, [probe, rates])
+        objective = {probe: "mse"}
+        for _ in range(2):
+            objective = nengo_wd.regularized_objective(sim, objective)
+        total = total_loss(sim, inputs, targets, objective)
+    by_hand = np.float32(1e-5) * np.sum(activity**2) / (6 * 3)
+    assert total == pytest.approx(np.mean((y - targets[probe]) ** 2) + by_hand, rel=1e-9)
+    assert by_hand > 0.01
+
+
+def test_penalty_on_a_probe_that_is_not_a_scalar():
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings()
+        source = nengo.Node([1.0, 2.0])
+        probe = nengo.Probe(source, label="recorded")
+        net.config[probe].regularizer = lambda activity: tf.reduce_sum(activity, axis=0)
+    with simulator(net) as sim:
+        with pytest.raises(ValidationError, match=r"recorded.*shape \(2,\)"):
+            objective = nengo_wd.regularized_objective(sim, {probe: "mse"})
+            total_loss(sim, {source: np.ones((1, 1, 2))}, {probe: np.ones((1, 1, 2))}, objective)
