@@ -73,13 +73,13 @@ def configure_settings(regularizer: Any = None) -> None:
     ...     nengo_wd.configure_settings(regularizer=tf.keras.regularizers.l2(1e-4))
     ...     a = nengo.Ensemble(10, 1, label="a")
     ...     b = nengo.Ensemble(10, 1, label="b")
-    ...     nengo.Connection(a, b)
+    ...     decayed = nengo.Connection(a, b)
     ...     free = nengo.Connection(b, a)
     ...     net.config[free].regularizer = None
     ...     net.config[a].regularizer = "l1"
     >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
     ...     print(sorted(nengo_wd.regularization_losses(sim)))
-    ['a.encoders', 'a->b.weights']
+    ['a->b.weights', 'a.encoders']
     """
     if not nengo.Network.context:
         raise NetworkContextError(

@@ -160,7 +160,8 @@ def _converters() -> collections.ChainMap:
     }
     for ours in vars(layers).values():
         if isinstance(ours, type) and issubclass(ours, layers.TimeLoopLayer):
-            carrying.update({ours: carrying[base] for base in ours.__mro__ if base in carrying})
+            bases = (base for base in ours.__mro__ if base in carrying)
+            carrying.update((ours, carrying[base]) for base in bases)
     return collections.ChainMap(carrying, _Base.converters)
 
 

@@ -76,7 +76,8 @@ class Parameter:
             if self.key not in seen:
                 seen[self.key] = self.value
             self._initial = seen[self.key]
-        return np.reshape(self._initial, self.shape)
+        dtype = self.variable.dtype.base_dtype.as_numpy_dtype
+        return np.reshape(self._initial, self.shape).astype(dtype)
 
     @property
     def key(self) -> tuple[int, int]:

@@ -142,7 +142,7 @@ def is_loss(loss: Any) -> bool:
 
 
 def penalized_objective(
-    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Callable]
+    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
 ) -> Any:
     """Return ``objective`` as it was given: Keras adds the model's losses by itself."""
     for activity in activities:  # to be told now what is wrong with it
