@@ -1,14 +1,24 @@
 """What penalties cost: training with them against the same network without.
 
-    python benchmarks/overhead.py [--layers 1 10 100] [--pairs 30]
+    python benchmarks/overhead.py [--layers 1 10 100] [--connections 10 100 1000] [--pairs 30]
 
-Every figure is a ratio of epoch times, measured in one process: the two networks take
-turns, and the table gives the median over the pairs of epochs (and the quartiles, which
-show how noisy the machine was).
+Every figure is a ratio to the same network without penalties. For the time of an epoch, the
+two networks take turns in one process, and the table gives the median over the pairs of
+epochs (and the quartiles, which show how noisy the machine was). Construction of the
+simulator, the first fit and the peak of memory are those of processes of their own, in turn,
+and the table gives the ratio of the medians.
+
+`nengo_dl.losses.Regularize`, on a probe for each connection, is left out where it would
+take many minutes: above 100 connections.
 """
 
 import argparse
+import json
+import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import nengo
 import nengo_dl
@@ -21,32 +31,67 @@ SIZE = 32
 N_STEPS = 50
 MINIBATCH_SIZE = 32
 N_BATCHES = 4
+MOST_PROBES = 100
+NENGO_DL_3 = hasattr(nengo_dl.Simulator, "fit")
 
 
-def layers_network(n_layers, regularizer):
-    """Return a network of dense layers side by side, its input and its probe."""
-    with nengo.Network(seed=0) as net:
-        source = nengo.Node(np.zeros(SIZE))
-        total = nengo.Node(size_in=SIZE)
-        for _ in range(n_layers):
-            layer = nengo_wd.RegularizedDense(SIZE, "relu", kernel_regularizer=regularizer)
-            node = nengo_dl.tensor_layer(source, layer)
-            nengo.Connection(node, total, synapse=None)
-        probe = nengo.Probe(total)
-    return net, source, probe
+class Layers:
+    """A network of dense layers side by side, with or without penalties."""
+
+    variants = ("nengo_wd",)
+
+    def __init__(self, n_layers, variant):
+        regularizer = "l2" if variant == "nengo_wd" else None
+        with nengo.Network(seed=0) as self.net:
+            self.source = nengo.Node(np.zeros(SIZE))
+            total = nengo.Node(size_in=SIZE)
+            for _ in range(n_layers):
+                layer = nengo_wd.RegularizedDense(SIZE, "relu", kernel_regularizer=regularizer)
+                node = nengo_dl.tensor_layer(self.source, layer)
+                nengo.Connection(node, total, synapse=None)
+            self.probe = nengo.Probe(total)
+        self.objective = {self.probe: "mse"}
+
+
+class Connections:
+    """A network of ensembles side by side, the decoders of which have penalties or not."""
+
+    variants = ("nengo_wd", "Regularize") if NENGO_DL_3 else ("nengo_wd",)
+
+    def __init__(self, n_connections, variant):
+        with nengo.Network(seed=0) as self.net:
+            nengo_wd.configure_settings(regularizer="l2" if variant == "nengo_wd" else None)
+            self.source = nengo.Node(np.zeros(SIZE))
+            total = nengo.Node(size_in=1)
+            connections = []
+            for i in range(n_connections):
+                ensemble = nengo.Ensemble(20, 1, neuron_type=nengo.RectifiedLinear())
+                nengo.Connection(self.source[i % SIZE], ensemble, synapse=None)
+                connections.append(nengo.Connection(ensemble, total, synapse=None))
+            self.probe = nengo.Probe(total)
+            self.objective = {self.probe: "mse"}
+            if variant == "Regularize":
+                for connection in connections:
+                    weights = nengo.Probe(connection, "weights")
+                    self.objective[weights] = nengo_dl.losses.Regularize()
 
 
 class Training:
     """A simulator that is trained one epoch at a time."""
 
-    def __init__(self, net, source, probe):
-        self.sim = nengo_dl.Simulator(net, minibatch_size=MINIBATCH_SIZE, progress_bar=False)
+    def __init__(self, model):
+        start = time.perf_counter()
+        self.sim = nengo_dl.Simulator(model.net, minibatch_size=MINIBATCH_SIZE, progress_bar=False)
+        self.construction = time.perf_counter() - start
         rng = np.random.RandomState(0)
-        shape = (MINIBATCH_SIZE * N_BATCHES, N_STEPS, SIZE)
-        self.inputs = {source: rng.uniform(-1, 1, size=shape)}
-        self.targets = {probe: rng.uniform(-1, 1, size=shape)}
-        self.objective = nengo_wd.regularized_objective(self.sim, {probe: "mse"})
-        if hasattr(self.sim, "compile"):
+        n_examples = MINIBATCH_SIZE * N_BATCHES
+        shape = (n_examples, N_STEPS)
+        self.inputs = {model.source: rng.uniform(-1, 1, size=(*shape, SIZE))}
+        self.targets = {probe: np.zeros((n_examples, 1, 1)) for probe in model.objective}
+        size_out = model.probe.size_in
+        self.targets[model.probe] = rng.uniform(-1, 1, size=(*shape, size_out))
+        self.objective = nengo_wd.regularized_objective(self.sim, model.objective)
+        if NENGO_DL_3:
             self.sim.compile(tf.keras.optimizers.SGD(1e-3), loss=self.objective)
         else:
             self.optimizer = tf.compat.v1.train.GradientDescentOptimizer(1e-3)
@@ -54,7 +99,7 @@ class Training:
     def epoch(self):
         """Train for an epoch and return the seconds that it took."""
         start = time.perf_counter()
-        if hasattr(self.sim, "compile"):
+        if NENGO_DL_3:
             self.sim.fit(self.inputs, self.targets, verbose=0)
         else:
             data = {**self.inputs, **self.targets}
@@ -62,31 +107,76 @@ class Training:
         return time.perf_counter() - start
 
 
-def ratios(one, other, n_pairs):
-    """Return the time of ``one`` over that of ``other`` for each pair of epochs."""
+MODELS = {"layers": Layers, "connections": Connections}
+
+
+def epoch_ratios(kind, n_objects, variant, n_pairs):
+    """Return the time of an epoch over that without penalties, for each pair of epochs."""
+    one, other = (Training(MODELS[kind](n_objects, v)) for v in (variant, None))
     for training in (one, other):
         training.epoch()  # builds the graph
-    result = []
+    ratios = []
     for pair in range(n_pairs):
         first, second = (one, other) if pair % 2 else (other, one)
         seconds = {training: training.epoch() for training in (first, second)}
-        result.append(seconds[one] / seconds[other])
-    return np.array(result)
+        ratios.append(seconds[one] / seconds[other])
+    return np.array(ratios)
+
+
+def start_up(kind, n_objects, variant):
+    """Return seconds of construction and first fit, and the peak of memory, in this process."""
+    training = Training(MODELS[kind](n_objects, variant))
+    first_fit = training.epoch()
+    # not resource.getrusage, whose peak includes that of the process that started this one
+    peak = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
+    return training.construction, first_fit, int(peak.group(1))
+
+
+def start_up_ratios(kind, n_objects, variant, n_runs):
+    """Return the ratios of the medians of `start_up`, measured in processes of their own."""
+    measured = {variant: [], None: []}
+    for run in range(n_runs):
+        for v in sorted(measured, key=str, reverse=run % 2):
+            command = [sys.executable, __file__, "--start-up", kind, str(n_objects), str(v)]
+            printed = subprocess.check_output(command, stderr=subprocess.DEVNULL)
+            measured[v].append(json.loads(printed.decode().splitlines()[-1]))
+    medians = {v: np.median(runs, axis=0) for v, runs in measured.items()}
+    return medians[variant] / medians[None]
+
+
+def print_table(kind, sizes, options):
+    print(f"\n| {kind} | penalties by | epoch (quartiles) | construction | first fit | memory |")
+    print("|---|---|---|---|---|---|")
+    for n_objects in sizes:
+        for variant in MODELS[kind].variants:
+            if variant == "Regularize" and n_objects > MOST_PROBES:
+                print(f"| {n_objects} | {variant} | left out | | | |")
+                continue
+            ratios = epoch_ratios(kind, n_objects, variant, options.pairs)
+            low, median, high = np.percentile(ratios, (25, 50, 75))
+            others = start_up_ratios(kind, n_objects, variant, options.runs)
+            row = " | ".join(f"{ratio:.2f}" for ratio in others)
+            epoch = f"{median:.3f} ({low:.3f} to {high:.3f})"
+            print(f"| {n_objects} | {variant} | {epoch} | {row} |", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--layers", type=int, nargs="+", default=[1, 10, 100])
-    parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--layers", type=int, nargs="*", default=[1, 10, 100])
+    parser.add_argument("--connections", type=int, nargs="*", default=[10, 100, 1000])
+    parser.add_argument("--pairs", type=int, default=30, help="pairs of epochs")
+    parser.add_argument("--runs", type=int, default=3, help="processes for each start-up")
+    parser.add_argument("--start-up", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.start_up:
+        kind, n_objects, variant = options.start_up
+        variant = None if variant == "None" else variant
+        print(json.dumps(start_up(kind, int(n_objects), variant)))
+        return
     print(f"nengo-dl {nengo_dl.__version__}, tensorflow {tf.__version__}")
     print(f"{N_STEPS} steps, {N_BATCHES} batches of {MINIBATCH_SIZE}, {options.pairs} pairs")
-    print("layers | epoch with penalties / without: median (quartiles)")
-    for n_layers in options.layers:
-        trainings = [Training(*layers_network(n_layers, r)) for r in ("l2", None)]
-        measured = ratios(*trainings, options.pairs)
-        low, median, high = np.percentile(measured, (25, 50, 75))
-        print(f"{n_layers:6d} | {median:.3f} ({low:.3f} to {high:.3f})", flush=True)
+    print_table("layers", options.layers, options)
+    print_table("connections", options.connections, options)
 
 
 if __name__ == "__main__":
