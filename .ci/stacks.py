@@ -56,10 +56,8 @@ STACKS = [
 
 
 def copy_repository(target):
-    """Copy what git knows, or would take, and nothing that was built."""
-    listed = subprocess.check_output(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=str(ROOT)
-    )
+    """Copy the files that git tracks, as a clone would have them."""
+    listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=str(ROOT))
     for name in filter(None, listed.decode().split("\0")):
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +85,7 @@ def installed(folder):
     """Return the versions of the packages that the stack ended with."""
     listed = subprocess.check_output([".venv/bin/pip", "list", "--format=freeze"], cwd=str(folder))
     versions = dict(line.split("==") for line in listed.decode().split() if "==" in line)
-    return [versions[package] for package in PACKAGES]
+    return [versions.get(package, "none") for package in PACKAGES]
 
 
 def test(stack):

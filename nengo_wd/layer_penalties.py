@@ -29,9 +29,12 @@ def layer_penalties(
         yield _named(layer, "loss", loss)
     for function in layer._callable_losses:
         bound = _bound(function)
-        loss = None if bound is skip and skip is not None else function()
-        if loss is not None:
-            yield _named(layer, short_name(bound) if _is_variable(bound) else "loss", loss)
+        if _is_variable(bound):
+            yield _named(layer, short_name(bound), function())
+        elif bound is not skip or skip is None:
+            loss = function()
+            if loss is not None:  # Keras allows that
+                yield _named(layer, "loss", loss)
 
 
 def regularized_variables(layer: tf.keras.layers.Layer) -> set[int]:

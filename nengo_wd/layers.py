@@ -53,10 +53,11 @@ class TimeLoopLayer(_KerasLayer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         owner = f"layer {kwargs.get('name') or type(self).__name__!r}"
-        for attr in kwargs:
-            if attr.endswith("_regularizer"):
-                kwargs[attr] = regularizers.get(kwargs[attr], attr, owner)
+        regularized = [attr for attr in kwargs if attr.endswith("_regularizer")]
+        for attr in regularized:
+            kwargs[attr] = regularizers.get(kwargs[attr], attr, owner)
         super().__init__(*args, **kwargs)
+        self._regularized = regularized
         self._dtype_given = kwargs.get("dtype") is not None
         self._default_dtype = tf.keras.backend.floatx()
         if self.activity_regularizer is not None:
@@ -93,15 +94,24 @@ class TimeLoopLayer(_KerasLayer):
         """Make the variables for inputs of ``input_shape`` (time, where given, left out)."""
         input_shape = self._input_shape(input_shape)
         self._take_on_dtype()
+        for attr in self._regularized:  # which may have been changed since
+            regularizers.get(getattr(self, attr), attr, f"layer {self.name!r}")
         super().build(self._declared_shape(input_shape) or input_shape)
         for use in seam.layer_uses(self):
             self._check_use(*use)
-        seam.collect_penalties(self)
+        seam.check_penalties(self)
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> tf.Variable:
+        """Make a variable, in the simulator's dtype."""
+        self._take_on_dtype()
+        return super().add_weight(*args, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> tf.Tensor:
         """Apply the layer to ``x``, ``(t, x)`` or ``[t, x]``."""
         if len(args) > 1 and _is_time(args[0]):
             args = args[1:]
+        if not args:
+            args = (kwargs.pop("inputs"),)
         inputs = _without_time(args[0])
         return seam.apply_layer(self, super().__call__, inputs, *args[1:], **kwargs)
 
@@ -175,7 +185,10 @@ class TimeLoopLayer(_KerasLayer):
         """Check what a TensorNode expects of the layer, once that is built."""
         shape_in = self._declared_shape(shape_in) or shape_in
         self._check_input(shape_in)
-        shape_out = self.compute_output_shape(shape_in)[1:]
+        try:
+            shape_out = self.compute_output_shape(shape_in)[1:]
+        except NotImplementedError:  # NengoDL checks the output itself, with less to say
+            return
         if shape_out.num_elements() != size_out:
             raise ValidationError(
                 f"layer {self.name!r} has outputs of shape {tuple(shape_out.as_list())}, which "

@@ -66,7 +66,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Any) -> Any:
     ...     print(sorted(nengo_wd.regularization_losses(sim)))
     ['readout.kernel']
     """
-    _check_simulator(sim)
+    check_simulator(sim)
     by_probe = _losses_by_probe(sim, objective)
     seam.penalties(sim)  # which are checked on the way
     seam.hold_losses(sim, penalties.expressions(penalties.of_settings(sim)))
@@ -95,7 +95,7 @@ def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
     """
-    _check_simulator(sim)
+    check_simulator(sim)
     of_layers = seam.penalties(sim)
     names = [name for name, _ in of_layers]
     values = [float(value) for value in seam.fetch(sim, [tensor for _, tensor in of_layers])]
@@ -103,7 +103,25 @@ def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
 
 
 def regularization_loss(sim: nengo_dl.Simulator) -> float:
-    """Return the sum of the `regularization_losses`, in the units of the training loss."""
+    """Return the sum of all regularization losses in a simulator.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        A simulator, still open.
+
+    Returns
+    -------
+    loss : float
+        The sum of the `regularization_losses`, in the units of the training loss.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is no NengoDL simulator, or a penalty is not a scalar.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+    """
     return sum(regularization_losses(sim).values())
 
 
@@ -120,7 +138,8 @@ def _unique(values: list[tuple[str, float]]) -> dict[str, float]:
     return named
 
 
-def _check_simulator(sim: Any) -> None:
+def check_simulator(sim: Any) -> None:
+    """Raise unless ``sim`` is a NengoDL simulator that is open."""
     if not isinstance(sim, nengo_dl.Simulator):
         raise ValidationError(
             f"expected a nengo_dl.Simulator, got {sim!r} of type {type(sim).__name__}",
@@ -155,6 +174,11 @@ def _losses_by_probe(sim: nengo_dl.Simulator, objective: Any) -> dict:
 
 def _check_key(sim: nengo_dl.Simulator, key: Any) -> None:
     names = seam.probe_names(sim)
+    if isinstance(key, tuple) and not (key and seam.TUPLES_OF_PROBES):
+        raise ValidationError(
+            f"{key!r} is no key of an objective; NengoDL 2 alone takes tuples of probes",
+            attr="objective",
+        )
     for probe in key if isinstance(key, tuple) else (key,):
         known = probe in names if isinstance(probe, str) else probe in sim.model.probes
         if not known:

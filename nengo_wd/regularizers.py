@@ -36,6 +36,8 @@ def get(regularizer: Any, attr: str, owner: str) -> Any:
         If no regularizer has that name, or a strength is negative, infinite or NaN.
     """
     try:
+        if isinstance(regularizer, type):
+            raise TypeError(f"{regularizer} is a class, not an instance")
         found = tf.keras.regularizers.get(regularizer)
     except (ValueError, TypeError) as error:
         raise ValidationError(
@@ -60,6 +62,13 @@ def check_strength(value: Any, name: str, attr: str, owner: str) -> None:
 
 def check_penalty(name: str, penalty: Any) -> tf.Tensor:
     """Return ``penalty`` as a tensor, or raise a ValidationError if it is not a scalar."""
+    number = (numbers.Real, np.ndarray, np.generic)
+    if not tf.is_tensor(penalty) and not isinstance(penalty, number):
+        raise ValidationError(
+            f"the penalty {name} is {penalty!r}, but must be a scalar tensor; have its "
+            "regularizer return one",
+            attr="regularizer",
+        )
     penalty = tf.convert_to_tensor(penalty)
     if penalty.shape.rank not in (0, None):
         raise ValidationError(

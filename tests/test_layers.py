@@ -278,6 +278,7 @@ def test_arguments_of_the_keras_layer_are_taken():
         (dict(bias_regularizer=tf.keras.regularizers.l2(-1.0)), "readout.*l2=-1.*zero or above"),
         (dict(kernel_regularizer=tf.keras.regularizers.l1(-0.5)), "readout.*l1=-0.5"),
         (dict(activity_regularizer="l2"), "readout.*probe"),
+        (dict(kernel_regularizer=tf.keras.regularizers.Regularizer), "readout.*class"),
     ],
 )
 def test_bad_regularizers_are_named(arguments, complaint):
@@ -291,6 +292,37 @@ def test_strength_that_is_not_finite(strength):
     regularizer.l2 = strength  # Keras 2.12 refuses these in its constructor, 1.15 does not
     with pytest.raises(ValidationError, match=f"readout.*l2={strength}"):
         dense(kernel_regularizer=regularizer)
+
+
+def test_strength_changed_after_the_layer_was_made():
+    layer = dense(kernel_regularizer=tf.keras.regularizers.l2(1.0))
+    layer.kernel_regularizer.l2 = -5.0
+    net, _, _ = network_of(layer, 4, 3)
+    with pytest.raises(ValidationError, match="readout.*l2=-5"):
+        simulator(net)
+
+
+def test_penalty_that_is_no_number():
+    net, _, _ = network_of(dense(kernel_regularizer=lambda w: None), 4, 3)
+    with pytest.raises(ValidationError, match=r"readout\.kernel is .* must be a scalar"):
+        simulator(net)
+
+
+def test_name_with_a_space():
+    layer = dense(name="hidden 1")
+    net, source, probe = network_of(layer, 4)
+    with simulator(net) as sim:
+        assert_dense(sim, layer, source, probe)
+        assert len(nengo_wd.regularization_losses(sim)) == 1
+
+
+@pytest.mark.generation(3)
+def test_layer_called_by_a_function():
+    layer = dense()
+    with nengo.Network(seed=0) as net:
+        nengo_dl.TensorNode(lambda t, x: layer(t, x), shape_in=(4,), shape_out=(3,))
+    with pytest.raises(Exception, match="'readout' is called by the function of a TensorNode"):
+        simulator(net)
 
 
 def test_penalty_that_is_not_a_scalar_leaves_the_network_as_it_was():

@@ -179,11 +179,18 @@ def test_gradient_given_as_targets():
 
 
 @pytest.mark.generation(2)
-def test_keras_loss_gets_targets_first():
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "mean_absolute_percentage_error",
+        tf.keras.losses.mean_absolute_percentage_error,
+        tf.keras.losses.MeanAbsolutePercentageError(),
+    ],
+)
+def test_keras_loss_gets_targets_first_and_is_averaged(loss):
     model = Model()
     probe = model.probes[0]
     model.targets[probe] = np.abs(model.targets[probe])
-    loss = tf.keras.losses.MeanAbsolutePercentageError()
     with model.simulator() as sim:
         (y,) = outputs(sim, model.inputs, model.probes)
         t = model.targets[probe]
@@ -193,16 +200,29 @@ def test_keras_loss_gets_targets_first():
 
 
 @pytest.mark.generation(2)
-def test_optimizer_keeps_its_state_when_the_objective_is_built_anew():
+def test_objective_that_is_no_scalar_is_summed():
     model = Model()
     with model.simulator() as sim:
-        optimizer = tf.compat.v1.train.AdamOptimizer(0.1)
-        counts = []
-        for _ in range(3):
-            objective = nengo_wd.regularized_objective(sim, {p: "mse" for p in model.probes})
-            train(sim, model.inputs, model.targets, objective, optimizer)
-            counts.append(len(sim.tensor_graph.graph.get_collection("variables")))
-        assert counts == [counts[0]] * 3
+        (y,) = outputs(sim, model.inputs, model.probes)
+        objective = {model.probes[0]: lambda y, t: tf.square(y - t)}
+        total = model.total(sim, nengo_wd.regularized_objective(sim, objective))
+        expected = np.sum((y - model.targets[model.probes[0]]) ** 2) + model.penalty(sim)
+        assert total == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.generation(2)
+def test_optimizer_keeps_its_state_when_the_objective_is_built_anew():
+    weights = []
+    for n_calls in (3, 1):
+        model = Model()
+        with simulator(model.net, minibatch_size=2, seed=0) as sim:
+            optimizer = tf.compat.v1.train.AdamOptimizer(0.1)
+            for _ in range(n_calls):
+                objective = nengo_wd.regularized_objective(sim, {p: "mse" for p in model.probes})
+                train(sim, model.inputs, model.targets, objective, optimizer, epochs=3 // n_calls)
+            weights.append(values(sim, model.layers[0].weights))
+    for anew, at_once in zip(*weights):
+        np.testing.assert_allclose(anew, at_once, rtol=1e-12)
 
 
 def test_gradient_is_that_of_the_reported_total():
@@ -277,6 +297,86 @@ def test_penalties_made_without_us_are_counted_too():
         assert total == pytest.approx(expected, rel=1e-5)
 
 
+class WeightsInAList(tf.keras.layers.Layer):
+    """A layer as users write them: weights in a list, and no `compute_output_shape`."""
+
+    def build(self, input_shape):
+        self.scales = [
+            self.add_weight(str(i), (), initializer="ones", regularizer=l1_l2(0.25, 0))
+            for i in range(2)
+        ]
+        super().build(input_shape)
+
+    def call(self, x):
+        return x * self.scales[0] * self.scales[1]
+
+
+class TimeLoopWeightsInAList(nengo_wd.TimeLoopLayer, WeightsInAList):
+    pass
+
+
+class AddsAWeight(nengo_wd.RegularizedDense):
+    """A layer with a weight that is made after those of the layer it extends."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.scale = self.add_weight("s", (), initializer="ones", regularizer=l1_l2(0.25, 0))
+
+    def call(self, x):
+        return self.scale * super().call(x)
+
+
+class Distributed(nengo_wd.TimeLoopLayer, tf.keras.layers.TimeDistributed):
+    pass
+
+
+class Stack(nengo_wd.TimeLoopLayer, tf.keras.Sequential):
+    pass
+
+
+def inner_dense(layer_class=tf.keras.layers.Dense):
+    return layer_class(
+        2, kernel_initializer="ones", bias_initializer="ones", kernel_regularizer=l1_l2(0, 0.5)
+    )
+
+
+COMPOSED = {  # a layer for two inputs and two outputs, and its penalty
+    "weights in a list": (lambda: TimeLoopWeightsInAList(name="list"), 0.25 * 2),
+    "weight added later": (
+        lambda: AddsAWeight(2, kernel_initializer="ones", kernel_regularizer=l1_l2(0, 0.5)),
+        0.5 * 4 + 0.25,
+    ),
+    "layer in a layer": (lambda: Distributed(inner_dense(), input_shape=(1, 2)), 0.5 * 4),
+    "our layer in a layer": (
+        lambda: Distributed(inner_dense(nengo_wd.RegularizedDense), input_shape=(1, 2)),
+        0.5 * 4,
+    ),
+}
+if GENERATION == 3:
+    COMPOSED["stack"] = (lambda: Stack([inner_dense(), inner_dense()]), 2 * 0.5 * 4)
+
+
+@pytest.mark.parametrize("kind", COMPOSED)
+@pytest.mark.parametrize("size_out", [2, None])
+def test_penalties_of_composed_layers(kind, size_out):
+    make, penalty = COMPOSED[kind]
+    layer = make()
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node(np.ones(2))
+        nodes = [tensor_node(layer, 2, size_out) for _ in range(2)]
+        for node in nodes:
+            nengo.Connection(source, node, synapse=None)
+        probe = nengo.Probe(nodes[0])
+    inputs, targets = {source: np.ones((1, 2, 2))}, {probe: np.zeros((1, 2, 2))}
+    for _ in range(2):
+        with simulator(net, unroll_simulation=2) as sim:
+            assert nengo_wd.regularization_loss(sim) == pytest.approx(penalty, rel=1e-6)
+            (y,) = outputs(sim, inputs, [probe])
+            objective = nengo_wd.regularized_objective(sim, {probe: "mse"})
+            total = total_loss(sim, inputs, targets, objective)
+            assert total == pytest.approx(np.mean(y**2) + penalty, rel=1e-6)
+
+
 # -- bad input ---------------------------------------------------------------------------
 
 
@@ -299,6 +399,21 @@ def test_key_that_is_no_probe(model):
             nengo_wd.regularized_objective(sim, {model.source: "mse"})
         with pytest.raises(ValidationError, match="'prob' is not among the probes"):
             nengo_wd.regularized_objective(sim, {"prob": "mse"})
+
+
+def test_tuple_of_probes_where_none_is_taken(model):
+    keys = [()] if GENERATION == 2 else [(), (model.probes[0],)]
+    with model.simulator() as sim:
+        for key in keys:
+            with pytest.raises(ValidationError, match="no key of an objective"):
+                nengo_wd.regularized_objective(sim, {key: "mse"})
+
+
+@pytest.mark.generation(2)
+def test_objective_without_probes(model):
+    with model.simulator() as sim:
+        with pytest.raises(ValidationError, match="loss of a probe, and there is none"):
+            nengo_wd.regularized_objective(sim, {})
 
 
 def test_list_of_another_length(model):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import re
+import weakref
 from typing import Any, Callable, Sequence
 
 import nengo
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd.layer_penalties import layer_penalties
 from nengo_wd.regularizers import check_penalty
 
 OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
+
+TUPLES_OF_PROBES = True
 
 PENALTIES = tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES
 
@@ -50,7 +55,14 @@ def apply_layer(
         return keras_call(inputs, *args, **kwargs)
     inputs = tf.convert_to_tensor(inputs)
     build_layer(layer, inputs.shape)
-    return layer.call(inputs, *args, **_training(), **kwargs)
+    if _takes(layer.call, "training"):
+        kwargs = {**_training(), **kwargs}
+    return layer.call(inputs, *args, **kwargs)
+
+
+def _takes(function: Callable, argument: str) -> bool:
+    parameters = inspect.signature(function).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
@@ -62,25 +74,48 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
     graph = tf.compat.v1.get_default_graph()
     if layer.built and all(weight.graph is graph for weight in layer.weights):
         return
-    _unbuild(layer)
-    with tf.init_scope(), tf.name_scope(layer.name + "/"):
+    for part in _parts(layer):
+        _unbuild(part)
+    with tf.init_scope(), tf.name_scope(_scope(layer.name) + "/"):
         layer.build(input_shape)
+        for part in _parts(layer):
+            _collect_penalties(part)
 
 
-def collect_penalties(layer: tf.keras.layers.Layer) -> None:
-    """Add the penalties of ``layer`` to the graph's regularization losses."""
-    with tf.name_scope(None):
-        for name, penalty in layer_penalties(layer):
-            tf.compat.v1.add_to_collection(PENALTIES, tf.identity(penalty, name))
+def _parts(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
+    """Return ``layer`` and all layers in it, each of them once."""
+    parts = {id(layer): layer}
+    for inner in layer._layers:
+        if isinstance(inner, tf.keras.layers.Layer):
+            parts.update({id(part): part for part in _parts(inner)})
+    return list(parts.values())
 
 
 def _unbuild(layer: tf.keras.layers.Layer) -> None:
     """Forget the variables and penalties that ``layer`` has in another graph."""
     layer.built = False
     layer._losses, layer._callable_losses = [], []
-    for inner in layer._layers:
-        if isinstance(inner, tf.keras.layers.Layer):
-            _unbuild(inner)
+    layer._trainable_weights, layer._non_trainable_weights = [], []
+
+
+def _collect_penalties(layer: tf.keras.layers.Layer) -> None:
+    """Add the penalties of ``layer`` to the graph's regularization losses, once."""
+    graph = tf.compat.v1.get_default_graph()
+    collected = vars(graph).setdefault("_nengo_wd_collected", weakref.WeakSet())
+    if layer not in collected:
+        collected.add(layer)
+        with tf.name_scope(None):
+            for name, penalty in layer_penalties(layer):
+                tf.compat.v1.add_to_collection(PENALTIES, tf.identity(penalty, _scope(name)))
+
+
+def _scope(name: str) -> str:
+    """Return ``name`` with what TensorFlow does not take in a name replaced."""
+    return re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
+
+
+def check_penalties(layer: tf.keras.layers.Layer) -> None:
+    """Do nothing: `build_layer` checks the penalties that it collects."""
 
 
 def _training() -> dict[str, tf.Tensor]:
@@ -192,6 +227,12 @@ def penalized_objective(
     losses: dict[Any, Any] = {probe: _as_function(loss) for probe, loss in by_probe.items()}
     for activity in activities:
         losses[activity.probe] = _penalized(losses.get(activity.probe, no_loss), [], activity)
+    if not losses:
+        raise ValidationError(
+            "NengoDL 2 adds penalties to the loss of a probe, and there is none; give a loss "
+            f"for a probe of {sim.model.toplevel}",
+            attr="objective",
+        )
     carrier, loss = next(iter(losses.items()))
     losses[carrier] = _penalized(loss, sim.tensor_graph.graph.get_collection(PENALTIES))
     return losses
@@ -209,7 +250,7 @@ def _as_function(loss: Any) -> Callable:
         return direct_gradient
     if loss == "mse":
         return nengo_dl.objectives.mse  # as NengoDL itself reads that name
-    if isinstance(loss, (str, tf.keras.losses.Loss)):
+    if isinstance(loss, (str, tf.keras.losses.Loss)) or loss in vars(tf.keras.losses).values():
         return KerasObjective(loss)
     return loss
 

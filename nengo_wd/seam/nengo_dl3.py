@@ -10,10 +10,13 @@ import nengo
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd.layer_penalties import layer_penalties
 
 OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
+
+TUPLES_OF_PROBES = False
 
 
 def simulation_dtype() -> str:
@@ -26,12 +29,17 @@ def layer_uses(layer: tf.keras.layers.Layer) -> list[tuple[tuple, int]]:
     graph = _tensor_graph()
     if graph is None:
         return []
-    operators = [op for group in graph.plan for op in group]
     return [
         ((graph.minibatch_size, *op.shape_in), op.output.size)
-        for op in operators
-        if getattr(op, "func", None) is layer and op.shape_in is not None
+        for op in _tensor_nodes(graph)
+        if op.func is layer and op.shape_in is not None
     ]
+
+
+def _tensor_nodes(graph: nengo_dl.tensor_graph.TensorGraph) -> list[Any]:
+    """Return the operators of TensorNodes whose function is a layer."""
+    operators = (op for group in graph.plan for op in group)
+    return [op for op in operators if isinstance(getattr(op, "func", None), tf.keras.layers.Layer)]
 
 
 def _tensor_graph() -> nengo_dl.tensor_graph.TensorGraph | None:
@@ -48,7 +56,23 @@ def _tensor_graph() -> nengo_dl.tensor_graph.TensorGraph | None:
 def apply_layer(
     layer: tf.keras.layers.Layer, keras_call: Callable, inputs: Any, *args: Any, **kwargs: Any
 ) -> tf.Tensor:
-    """Call ``layer`` as Keras does; NengoDL itself uses ``build`` and ``call``."""
+    """Call ``layer`` as Keras does; NengoDL itself uses ``build`` and ``call``.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If a TensorNode's function calls a layer that NengoDL does not know.
+    """
+    graph = _tensor_graph()
+    nodes = [] if graph is None else _tensor_nodes(graph)
+    known = (part for node in nodes for part in node.func._flatten_layers())
+    if graph is not None and all(layer is not part for part in known):
+        raise ValidationError(
+            f"layer {layer.name!r} is called by the function of a TensorNode, where neither its "
+            "weights nor its penalties would be trained; give the layer itself to the TensorNode",
+            attr="tensor_func",
+            obj=layer,
+        )
     return keras_call(inputs, *args, **kwargs)
 
 
@@ -59,7 +83,7 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
             layer.build(input_shape)
 
 
-def collect_penalties(layer: tf.keras.layers.Layer) -> None:
+def check_penalties(layer: tf.keras.layers.Layer) -> None:
     """Check the penalties of ``layer``; Keras collects them by itself."""
     list(layer_penalties(layer))
 
