@@ -1,5 +1,9 @@
 """Weight decay and regularization for NengoDL's spiking neural networks."""
 
+# First of all, because it is what makes NengoDL importable on TensorFlow 2.13 and later.
+from nengo_wd.seam import nengo_dl
+
+# isort: split
 from nengo_wd.layers import (
     RegularizedConv1D,
     RegularizedConv2D,
@@ -21,6 +25,7 @@ __all__ = [
     "RegularizedConv3D",
     "RegularizedDense",
     "TimeLoopLayer",
+    "nengo_dl",
     "regularization_loss",
     "regularization_losses",
     "regularized_objective",

@@ -1,0 +1,186 @@
+"""NengoDL's own tests as the judge of the bridge to current TensorFlow.
+
+    python benchmarks/nengo_dl_tests.py --without-bridge --save tf-2.12.json   # on TF 2.12.1
+    python benchmarks/nengo_dl_tests.py --compare tf-2.12.json                 # on any other
+
+Runs the tests that NengoDL ships and prints every test that fares otherwise than in the
+result it is compared with. The exit status is 1 where a test fails that passed there. Without
+``--compare``, it is 1 where any test fails. What follows ``--`` goes to pytest.
+
+Needs pytest below 8, pytest-rng and pytest-allclose.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+from importlib import metadata
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+# Nengo's tests run through NengoDL, and NengoDL's own packaging: nothing of TensorFlow's.
+LEFT_OUT = ("test_nengo_tests.py", "test_setup.py")
+
+# As NengoDL configures them; its wheel holds the tests without their settings.
+SETTINGS = """
+[pytest]
+filterwarnings = always
+nengo_simloader = nengo_dl.tests.make_test_sim
+xfail_strict = true
+markers =
+    training: trains
+    performance: compares with times measured on one machine
+"""
+OPTIONS = {
+    "--device": {"default": None},
+    "--dtype": {"default": "float32"},
+    "--inference-only": {"action": "store_true"},
+    "--unroll-simulation": {"default": 1, "type": int},
+}
+
+
+class Judge:
+    """A pytest plugin: what NengoDL's tests ask of their configuration, and their outcomes."""
+
+    def __init__(self):
+        self.outcomes = {}
+
+    def pytest_addoption(self, parser):
+        """Add the options that NengoDL's tests read."""
+        for name, arguments in OPTIONS.items():
+            parser.addoption(name, **arguments)
+
+    def pytest_runtest_setup(self, item):
+        """Start each test with a Keras of its own."""
+        import tensorflow as tf
+
+        if item.get_closest_marker("performance"):
+            pytest.skip("needs the machine on which its times were measured")
+        tf.keras.backend.clear_session()
+
+    def pytest_runtest_logreport(self, report):
+        """Keep the outcome of a test: its call, or whichever other phase went wrong."""
+        if report.when == "call" or not report.passed:
+            self.outcomes[report.nodeid] = outcome(report)
+
+    def pytest_collectreport(self, report):
+        """Keep the failure of a module that can't be imported."""
+        if report.failed:
+            self.outcomes[report.nodeid] = outcome(report)
+
+
+def outcome(report):
+    """Return "passed", or what went wrong in one line."""
+    if report.passed:
+        return report.outcome
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if report.skipped or crash is None:
+        return report.outcome
+    return f"{report.outcome}: {crash.message.splitlines()[0][:160]}"
+
+
+def oscillator(tau, frequency, n_neurons):
+    """Return what one of NengoDL's tests asks for when its module is imported."""
+    import nengo
+
+    turn = tau * frequency
+    with nengo.Network() as net:
+        ensemble = nengo.Ensemble(n_neurons, 2)
+        nengo.Connection(ensemble, ensemble, synapse=tau, transform=[[1, -turn], [turn, 1]])
+    return net
+
+
+def run_tests(arguments):
+    """Run NengoDL's tests in this process and return the outcome of each."""
+    import nengo
+    import nengo_dl
+
+    if not hasattr(nengo.networks, "Oscillator"):  # Nengo 4.1 took it away
+        nengo.networks.Oscillator = oscillator
+    package = pathlib.Path(nengo_dl.__file__).parent
+    judge = Judge()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = pathlib.Path(folder, "pytest.ini")
+        settings.write_text(SETTINGS)
+        ignored = [f"--ignore={package / 'tests' / name}" for name in LEFT_OUT]
+        # The seeds of the tests come from their names, which are relative to the root.
+        root = f"--rootdir={package.parent}"
+        options = ["-c", str(settings), root, "-p", "no:cacheprovider", "-q", "--tb=short"]
+        pytest.main([*options, *ignored, *arguments, str(package / "tests")], plugins=[judge])
+    return {name.rpartition("nengo_dl/tests/")[2]: found for name, found in judge.outcomes.items()}
+
+
+@contextlib.contextmanager
+def bridge():
+    """Import nengo_wd here, and first thing in every Python that a test starts."""
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "sitecustomize.py").write_text("import nengo_wd\n")
+        before = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, str(REPOSITORY), *before])
+        sys.path.insert(0, str(REPOSITORY))
+        import nengo_wd  # noqa: F401
+
+        yield
+
+
+def stack():
+    """Return the versions that matter."""
+    names = ("nengo-dl", "nengo", "tensorflow", "numpy")
+    return {"python": platform.python_version(), **{n: metadata.version(n) for n in names}}
+
+
+def report(found, expected=None):
+    """Print how the tests fared, and return how many failed that should not have."""
+    print("\n" + ", ".join(f"{name} {version}" for name, version in found["stack"].items()))
+    print(summary(found["tests"]))
+    if expected is None:
+        return sum(status.startswith("failed") for status in found["tests"].values())
+    print("compared with", ", ".join(f"{n} {v}" for n, v in expected["stack"].items()))
+    print(summary(expected["tests"]))
+    differences = list(compare(found["tests"], expected["tests"]))
+    for name, now, before in differences:
+        print(f"{name}\n    was {before}\n    now {now}")
+    print(f"{len(differences)} tests differ")
+    return sum(now.startswith("failed") for _, now, _ in differences)
+
+
+def summary(outcomes):
+    """Return how many tests had each outcome."""
+    kinds = [status.partition(":")[0] for status in outcomes.values()]
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds), reverse=True))
+
+
+def compare(found, expected):
+    """Yield name and both outcomes of each test that passes, fails or is there only in one."""
+    for name in sorted({*found, *expected}):
+        now, before = found.get(name, "not there"), expected.get(name, "not there")
+        if now.partition(":")[0] != before.partition(":")[0]:
+            yield name, now, before
+
+
+def main():
+    """Run the tests as the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--without-bridge", action="store_true", help="NengoDL alone")
+    parser.add_argument("--save", metavar="FILE", help="where the result is to be written")
+    parser.add_argument("--compare", metavar="FILE", help="a result that was saved")
+    parser.add_argument("arguments", nargs="*", help="for pytest, after --")
+    options = parser.parse_args()
+    with contextlib.nullcontext() if options.without_bridge else bridge():
+        found = {"stack": stack(), "tests": run_tests(options.arguments)}
+    if options.save:
+        pathlib.Path(options.save).write_text(json.dumps(found, indent=1) + "\n")
+    expected = options.compare and json.loads(pathlib.Path(options.compare).read_text())
+    sys.exit(1 if report(found, expected or None) else 0)
+
+
+if __name__ == "__main__":
+    main()

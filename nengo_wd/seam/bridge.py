@@ -1,0 +1,95 @@
+"""The bridge from NengoDL 3.6 to TensorFlow 2.13 and later.
+
+NengoDL 3.6 needs Keras 2, and imports a few names of it from where they were up to TensorFlow
+2.12. TensorFlow 2.13 to 2.15 has them elsewhere. Since TensorFlow 2.16, ``tf.keras`` is Keras 3,
+and Keras 2 a package of its own, tf-keras, which TensorFlow uses where it is asked to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Iterator
+
+import tensorflow as tf
+
+FLAG = "TF_USE_LEGACY_KERAS"
+
+# The modules that NengoDL (in nengo_dl.compat alone) imports from Keras by name.
+IMPORTED = ("keras.engine.functional", "keras.layers")
+
+# What TensorFlow takes from the Keras that it chooses when one of them is first used.
+CHOSEN = ("keras", "losses", "metrics", "optimizers", "initializers")
+
+
+@contextlib.contextmanager
+def keras_2() -> Iterator[None]:
+    """Let NengoDL be imported in the body, where this TensorFlow needs help with that.
+
+    The modules of Keras 2 stand under their old names only meanwhile: whoever imports Keras
+    later gets the Keras that is installed.
+
+    Raises
+    ------
+    ImportError
+        If this TensorFlow can't use Keras 2 (any more), with what to do about it.
+    """
+    modules = old_names()
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+
+
+def old_names() -> dict[str, ModuleType]:
+    """Return the modules that NengoDL would not find, by the names it has for them."""
+    version = tuple(int(number) for number in tf.__version__.split(".")[:2])
+    if version < (2, 13) or "nengo_dl" in sys.modules:
+        return {}
+    if version >= (2, 16):
+        choose_keras_2()
+    keras = tf.keras.Model.__module__.partition(".")[0]
+    return {name: import_module(name.replace("keras", f"{keras}.src", 1)) for name in IMPORTED}
+
+
+def choose_keras_2() -> None:
+    """Have TensorFlow use tf-keras, as its users do: by an environment variable."""
+    minor = ".".join(tf.__version__.split(".")[:2])
+    if os.environ.get(FLAG, "1") not in ("1", "true", "True"):
+        raise ImportError(
+            f"NengoDL needs Keras 2, but the environment variable {FLAG}={os.environ[FLAG]} keeps "
+            f"TensorFlow {tf.__version__} from using it. Unset {FLAG}, or set it to 1."
+        )
+    tf_keras = find_spec("tf_keras")
+    if tf_keras is None or tf_keras.origin is None:
+        raise ImportError(
+            f"NengoDL needs Keras 2, which TensorFlow {tf.__version__} has in a package of its "
+            f"own. Install it with: pip install 'tf-keras~={minor}.0'"
+        )
+    if any(is_keras_3(vars(tf).get(name)) for name in CHOSEN):
+        raise ImportError(
+            "NengoDL needs Keras 2, but TensorFlow has handed out Keras 3 as tf.keras already. "
+            "Import nengo_wd before the first use of tf.keras (also as tensorflow.keras, "
+            f"tf.losses or tf.optimizers), or set the environment variable {FLAG}=1."
+        )
+    os.environ[FLAG] = "1"
+    # `import tensorflow.keras` goes by a path that TensorFlow made when it was imported.
+    api = os.path.join(os.path.dirname(tf_keras.origin), "api", "_v2")
+    if api not in tf.__path__:
+        tf.__path__.insert(0, api)
+
+
+def is_keras_3(module: ModuleType | None) -> bool:
+    """Tell whether ``module`` is of Keras 3, without loading a lazy one, which is of none yet."""
+    file = vars(module).get("__file__") if module is not None else None
+    return "_tf_keras" in (file or "").split(os.sep)
