@@ -116,16 +116,25 @@ def run_tests(arguments):
     return {name.rpartition("nengo_dl/tests/")[2]: found for name, found in judge.outcomes.items()}
 
 
+# NengoDL starts a Python to look for a GPU, which must not start another one in its turn.
+FIRST_THING = """
+import os
+
+del os.environ["PYTHONPATH"]
+import nengo_wd
+"""
+
+
 @contextlib.contextmanager
 def bridge():
     """Import nengo_wd here, and first thing in every Python that a test starts."""
+    sys.path.insert(0, str(REPOSITORY))
+    import nengo_wd  # noqa: F401
+
     with tempfile.TemporaryDirectory() as folder:
-        pathlib.Path(folder, "sitecustomize.py").write_text("import nengo_wd\n")
+        pathlib.Path(folder, "sitecustomize.py").write_text(FIRST_THING)
         before = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
         os.environ["PYTHONPATH"] = os.pathsep.join([folder, str(REPOSITORY), *before])
-        sys.path.insert(0, str(REPOSITORY))
-        import nengo_wd  # noqa: F401
-
         yield
 
 

@@ -37,6 +37,8 @@ def get(regularizer: Any, attr: str, owner: str) -> Any:
     """
     try:
         found = tf.keras.regularizers.get(regularizer)
+        if isinstance(found, str):  # Keras 2.13 and later give an unknown name back
+            raise ValueError(found)
     except (ValueError, TypeError) as error:
         raise ValidationError(
             f"{owner}: {regularizer!r} is no regularizer that Keras knows; give 'l1', 'l2', "

@@ -5,9 +5,9 @@ them here: ``from nengo_wd import seam`` and ``seam.penalties(sim)``. NengoDL it
 imported here first of all, across the bridge to TensorFlow 2.13 and later.
 """
 
-from nengo_wd.seam.bridge import keras_2
+from nengo_wd.seam.bridge import bridged
 
-with keras_2():
+with bridged():
     import nengo_dl
 
 if nengo_dl.__version__.startswith("2."):

@@ -8,14 +8,20 @@ and Keras 2 a package of its own, tf-keras, which TensorFlow uses where it is as
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import subprocess
 import sys
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Iterator
 
-import tensorflow as tf
+# As NengoDL does before it imports TensorFlow, which happens here now.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+import tensorflow as tf  # noqa: E402
 
 FLAG = "TF_USE_LEGACY_KERAS"
 
@@ -27,44 +33,26 @@ CHOSEN = ("keras", "losses", "metrics", "optimizers", "initializers")
 
 
 @contextlib.contextmanager
-def keras_2() -> Iterator[None]:
+def bridged() -> Iterator[None]:
     """Let NengoDL be imported in the body, where this TensorFlow needs help with that.
-
-    The modules of Keras 2 stand under their old names only meanwhile: whoever imports Keras
-    later gets the Keras that is installed.
 
     Raises
     ------
     ImportError
         If this TensorFlow can't use Keras 2 (any more), with what to do about it.
     """
-    modules = old_names()
-    before = {name: sys.modules.get(name) for name in modules}
-    sys.modules.update(modules)
-    try:
-        yield
-    finally:
-        for name, module in before.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
-
-
-def old_names() -> dict[str, ModuleType]:
-    """Return the modules that NengoDL would not find, by the names it has for them."""
     version = tuple(int(number) for number in tf.__version__.split(".")[:2])
     if version < (2, 13) or "nengo_dl" in sys.modules:
-        return {}
+        yield
+        return
     if version >= (2, 16):
         choose_keras_2()
-    keras = tf.keras.Model.__module__.partition(".")[0]
-    return {name: import_module(name.replace("keras", f"{keras}.src", 1)) for name in IMPORTED}
+    with standing_in(keras_2()), quiet():
+        yield
 
 
 def choose_keras_2() -> None:
     """Have TensorFlow use tf-keras, as its users do: by an environment variable."""
-    minor = ".".join(tf.__version__.split(".")[:2])
     if os.environ.get(FLAG, "1") not in ("1", "true", "True"):
         raise ImportError(
             f"NengoDL needs Keras 2, but the environment variable {FLAG}={os.environ[FLAG]} keeps "
@@ -72,9 +60,10 @@ def choose_keras_2() -> None:
         )
     tf_keras = find_spec("tf_keras")
     if tf_keras is None or tf_keras.origin is None:
+        minor = ".".join(tf.__version__.split(".")[:2])
         raise ImportError(
             f"NengoDL needs Keras 2, which TensorFlow {tf.__version__} has in a package of its "
-            f"own. Install it with: pip install 'tf-keras~={minor}.0'"
+            f'own. Install it with: pip install "tf-keras~={minor}.0"'
         )
     if any(is_keras_3(vars(tf).get(name)) for name in CHOSEN):
         raise ImportError(
@@ -93,3 +82,42 @@ def is_keras_3(module: ModuleType | None) -> bool:
     """Tell whether ``module`` is of Keras 3, without loading a lazy one, which is of none yet."""
     file = vars(module).get("__file__") if module is not None else None
     return "_tf_keras" in (file or "").split(os.sep)
+
+
+def keras_2() -> dict[str, ModuleType]:
+    """Return the modules of TensorFlow's Keras 2, by the names that NengoDL has for them."""
+    keras = tf.keras.Model.__module__.partition(".")[0]
+    return {name: import_module(name.replace("keras", f"{keras}.src", 1)) for name in IMPORTED}
+
+
+@contextlib.contextmanager
+def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
+    """Have ``modules`` imported by these names in the body, and by nobody afterwards."""
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out what NengoDL says while it is imported on a stack newer than itself.
+
+    That is a warning of Nengo 4, and TensorFlow's log lines for a second time, from the Python
+    that NengoDL starts to look for a GPU.
+    """
+    call = subprocess.call
+    untested = r"This version of NengoDL has not been tested with your Nengo version \(4\."
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", untested, UserWarning, r"nengo_dl\.version")
+        subprocess.call = functools.partial(call, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            subprocess.call = call
