@@ -14,7 +14,6 @@ import subprocess
 import sys
 import warnings
 from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Iterator
 
@@ -41,7 +40,7 @@ def bridged() -> Iterator[None]:
     ImportError
         If this TensorFlow can't use Keras 2 (any more), with what to do about it.
     """
-    version = tuple(int(number) for number in tf.__version__.split(".")[:2])
+    version = tuple(int(number) for number in minor().split("."))
     if version < (2, 13) or "nengo_dl" in sys.modules:
         yield
         return
@@ -51,19 +50,17 @@ def bridged() -> Iterator[None]:
         yield
 
 
+def minor() -> str:
+    """Return TensorFlow's version as its packages share it."""
+    return ".".join(tf.__version__.split(".")[:2])
+
+
 def choose_keras_2() -> None:
     """Have TensorFlow use tf-keras, as its users do: by an environment variable."""
-    if os.environ.get(FLAG, "1") not in ("1", "true", "True"):
+    if os.environ.get(FLAG, "") not in ("", "1", "true", "True"):
         raise ImportError(
             f"NengoDL needs Keras 2, but the environment variable {FLAG}={os.environ[FLAG]} keeps "
             f"TensorFlow {tf.__version__} from using it. Unset {FLAG}, or set it to 1."
-        )
-    tf_keras = find_spec("tf_keras")
-    if tf_keras is None or tf_keras.origin is None:
-        minor = ".".join(tf.__version__.split(".")[:2])
-        raise ImportError(
-            f"NengoDL needs Keras 2, which TensorFlow {tf.__version__} has in a package of its "
-            f'own. Install it with: pip install "tf-keras~={minor}.0"'
         )
     if any(is_keras_3(vars(tf).get(name)) for name in CHOSEN):
         raise ImportError(
@@ -71,11 +68,24 @@ def choose_keras_2() -> None:
             "Import nengo_wd before the first use of tf.keras (also as tensorflow.keras, "
             f"tf.losses or tf.optimizers), or set the environment variable {FLAG}=1."
         )
+    tf_keras = import_tf_keras()
     os.environ[FLAG] = "1"
     # `import tensorflow.keras` goes by a path that TensorFlow made when it was imported.
-    api = os.path.join(os.path.dirname(tf_keras.origin), "api", "_v2")
+    api = os.path.join(os.path.dirname(str(tf_keras.__file__)), "api", "_v2")
     if api not in tf.__path__:
         tf.__path__.insert(0, api)
+
+
+def import_tf_keras() -> ModuleType:
+    """Return the package that has Keras 2 for TensorFlow 2.16 and later."""
+    try:
+        return import_module("tf_keras")
+    except Exception as error:  # whatever a tf-keras raises that does not fit
+        raise ImportError(
+            f"NengoDL needs Keras 2, which for TensorFlow {tf.__version__} is the package "
+            f"tf-keras {minor()}, and that could not be imported ({error}). Install it with: "
+            f'pip install "tf-keras~={minor()}.0"'
+        ) from error
 
 
 def is_keras_3(module: ModuleType | None) -> bool:
@@ -87,7 +97,13 @@ def is_keras_3(module: ModuleType | None) -> bool:
 def keras_2() -> dict[str, ModuleType]:
     """Return the modules of TensorFlow's Keras 2, by the names that NengoDL has for them."""
     keras = tf.keras.Model.__module__.partition(".")[0]
-    return {name: import_module(name.replace("keras", f"{keras}.src", 1)) for name in IMPORTED}
+    try:
+        return {name: import_module(name.replace("keras", f"{keras}.src", 1)) for name in IMPORTED}
+    except ImportError as error:
+        raise ImportError(
+            f"NengoDL needs Keras 2, but the tf.keras of TensorFlow {tf.__version__} is of another "
+            f'Keras ({error}). Install it with: pip install "{keras}~={minor()}.0"'
+        ) from error
 
 
 @contextlib.contextmanager
