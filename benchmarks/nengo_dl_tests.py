@@ -1,11 +1,12 @@
 """NengoDL's own tests as the judge of the bridge to current TensorFlow.
 
-    python benchmarks/nengo_dl_tests.py --without-bridge --save tf-2.12.json   # on TF 2.12.1
-    python benchmarks/nengo_dl_tests.py --compare tf-2.12.json                 # on any other
+    python benchmarks/nengo_dl_tests.py
+    python benchmarks/nengo_dl_tests.py --without-bridge --save FILE    # on TensorFlow 2.12.1
 
-Runs the tests that NengoDL ships and prints every test that fares otherwise than in the
-result it is compared with. The exit status is 1 where a test fails that passed there. Without
-``--compare``, it is 1 where any test fails. What follows ``--`` goes to pytest.
+Runs the tests that NengoDL ships and prints every test that fares otherwise than in the result
+it is compared with: on TensorFlow 2.12.1, without the bridge, unless another one is given. The
+exit status is 1 where a test fails that does not fail there and whose cause is not known to lie
+outside of the bridge. What follows ``--`` goes to pytest.
 
 Needs pytest below 8, pytest-rng and pytest-allclose.
 """
@@ -23,9 +24,22 @@ from importlib import metadata
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = pathlib.Path(__file__).with_name("nengo_dl_results")
 
 # Nengo's tests run through NengoDL, and NengoDL's own packaging: nothing of TensorFlow's.
 LEFT_OUT = ("test_nengo_tests.py", "test_setup.py")
+
+# Failures that no bridge to TensorFlow can do anything about; docs/supported_stacks.md says more.
+LINEAR_FILTER = "NengoDL asserts another shape of D than Nengo 4's LinearFilter has"
+EXPLAINED = {
+    "test_benchmarks.py::test_lmu[True]": "Nengo 4.1 uses names that NumPy 2 removed",
+    "test_benchmarks.py::test_lmu[False]": "Nengo 4.1 uses names that NumPy 2 removed",
+    "test_processes.py::test_zero_matrices[C]": LINEAR_FILTER,
+    "test_processes.py::test_zero_matrices[X]": LINEAR_FILTER,
+    "test_processes.py::test_linearfilter_minibatched[synapse0]": LINEAR_FILTER,
+    "test_processes.py::test_linearfilter_minibatched[synapse3]": LINEAR_FILTER,
+    "test_version.py::test_nengo_version_check": "expects Nengo 3.2 or older",
+}
 
 # As NengoDL configures them; its wheel holds the tests without their settings.
 SETTINGS = """
@@ -115,7 +129,10 @@ def removed_names():
 
     if not hasattr(nengo.networks, "Oscillator"):  # until Nengo 4.0
         yield nengo.networks, "Oscillator", oscillator
-    if not hasattr(np, "in1d"):  # until NumPy 2.3; Nengo 4.1 still uses it
+    # What Nengo 4.1 still uses to discretize a system of 200 dimensions or more
+    if not hasattr(np, "find_common_type"):  # until NumPy 1.26
+        yield np, "find_common_type", lambda arrays, scalars: np.result_type(*arrays, *scalars)
+    if not hasattr(np, "in1d"):  # until NumPy 2.3
         yield np, "in1d", lambda a, b: np.isin(np.ravel(a), b)
 
 
@@ -165,19 +182,23 @@ def stack():
     return {"python": platform.python_version(), **{n: metadata.version(n) for n in names}}
 
 
-def report(found, expected=None):
-    """Print how the tests fared, and return how many failed that should not have."""
-    print("\n" + ", ".join(f"{name} {version}" for name, version in found["stack"].items()))
-    print(summary(found["tests"]))
-    if expected is None:
-        return sum(status.startswith("failed") for status in found["tests"].values())
-    print("compared with", ", ".join(f"{n} {v}" for n, v in expected["stack"].items()))
-    print(summary(expected["tests"]))
-    differences = list(compare(found["tests"], expected["tests"]))
-    for name, now, before in differences:
-        print(f"{name}\n    was {before}\n    now {now}")
-    print(f"{len(differences)} tests differ")
-    return sum(now.startswith("failed") for _, now, _ in differences)
+def report(found, expected):
+    """Print how the tests fared, and return how many failures there are to be explained."""
+    print_result("\nresult with", found)
+    print_result("compared with", expected)
+    unexplained = 0
+    for name, now, before in compare(found["tests"], expected["tests"]):
+        cause = EXPLAINED.get(name) if now.startswith("failed") else None
+        print(f"{name}\n    was {before}\n    now {now}", f"\n    because {cause}" if cause else "")
+        unexplained += now.startswith("failed") and cause is None
+    print(f"{unexplained} failures to be explained")
+    return unexplained
+
+
+def print_result(title, result):
+    """Print the stack of a result, and how many tests had each outcome."""
+    print(f"{title}", ", ".join(f"{name} {version}" for name, version in result["stack"].items()))
+    print("   ", summary(result["tests"]))
 
 
 def summary(outcomes):
@@ -201,15 +222,18 @@ def main():
     )
     parser.add_argument("--without-bridge", action="store_true", help="NengoDL alone")
     parser.add_argument("--save", metavar="FILE", help="where the result is to be written")
-    parser.add_argument("--compare", metavar="FILE", help="a result that was saved")
+    baseline = RESULTS / "tf-2.12.1_nengo-4.1.0.json"
+    parser.add_argument("--compare", metavar="FILE", default=baseline, help="a saved result")
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
     options = parser.parse_args()
     with contextlib.nullcontext() if options.without_bridge else bridge():
         found = {"stack": stack(), "tests": run_tests(options.arguments)}
     if options.save:
         pathlib.Path(options.save).write_text(json.dumps(found, indent=1) + "\n")
-    expected = options.compare and json.loads(pathlib.Path(options.compare).read_text())
-    sys.exit(1 if report(found, expected or None) else 0)
+    expected = json.loads(pathlib.Path(options.compare).read_text())
+    if options.arguments:  # which may have left tests out
+        expected["tests"] = {n: s for n, s in expected["tests"].items() if n in found["tests"]}
+    sys.exit(1 if report(found, expected) else 0)
 
 
 if __name__ == "__main__":
