@@ -21,11 +21,11 @@ import time
 from pathlib import Path
 
 import nengo
-import nengo_dl
 import numpy as np
 import tensorflow as tf
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 SIZE = 32
 N_STEPS = 50

@@ -1,5 +1,9 @@
 """Weight decay and regularization for NengoDL's spiking neural networks."""
 
+# First of all, because it is what makes NengoDL importable on TensorFlow 2.13 and later.
+from nengo_wd.seam import nengo_dl
+
+# isort: split
 from nengo_wd import regularizers
 from nengo_wd.config import configure_settings
 from nengo_wd.converter import Converter
@@ -26,6 +30,7 @@ __all__ = [
     "RegularizedDense",
     "TimeLoopLayer",
     "configure_settings",
+    "nengo_dl",
     "regularization_loss",
     "regularization_losses",
     "regularized_objective",

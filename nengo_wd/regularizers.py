@@ -39,6 +39,8 @@ def get(regularizer: Any, attr: str, owner: str) -> Any:
         if isinstance(regularizer, type):
             raise TypeError(f"{regularizer} is a class, not an instance")
         found = tf.keras.regularizers.get(regularizer)
+        if isinstance(found, str):  # Keras 2.13 and later give an unknown name back
+            raise ValueError(found)
     except (ValueError, TypeError) as error:
         raise ValidationError(
             f"{owner}: {regularizer!r} is no regularizer that Keras knows; give 'l1', 'l2', "

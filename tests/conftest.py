@@ -2,10 +2,11 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import nengo_dl  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from generations import GENERATION  # noqa: E402
+
+from nengo_wd import nengo_dl  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,9 @@
 """The same steps on NengoDL 2 and 3, so that each test is written once."""
 
-import nengo_dl
 import numpy as np
 import tensorflow as tf
+
+from nengo_wd import nengo_dl
 
 GENERATION = 2 if nengo_dl.__version__.startswith("2.") else 3
 

@@ -3,13 +3,12 @@ import re
 from pathlib import Path
 
 import nengo
-import nengo_dl
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import nengo_wd
-from nengo_wd import config, converter, layers, objectives, regularizers
+from nengo_wd import config, converter, layers, nengo_dl, objectives, regularizers
 
 ROOT = Path(__file__).parent.parent
 

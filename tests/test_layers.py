@@ -1,5 +1,4 @@
 import nengo
-import nengo_dl
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,6 +17,7 @@ from nengo.exceptions import ValidationError
 from scipy.signal import correlate
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 RNG = np.random.RandomState(0)
 

@@ -1,5 +1,4 @@
 import nengo
-import nengo_dl
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from nengo.exceptions import SimulatorClosed, ValidationError
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 STRENGTHS = (0.0, 0.25, 0.5)  # exact in float32, in which Keras keeps them
 

@@ -1,0 +1,240 @@
+"""NengoDL's own tests as the judge of the bridge to current TensorFlow.
+
+    python benchmarks/nengo_dl_tests.py
+    python benchmarks/nengo_dl_tests.py --without-bridge --save FILE    # on TensorFlow 2.12.1
+
+Runs the tests that NengoDL ships and prints every test that fares otherwise than in the result
+it is compared with: on TensorFlow 2.12.1, without the bridge, unless another one is given. The
+exit status is 1 where a test fails that does not fail there and whose cause is not known to lie
+outside of the bridge. What follows ``--`` goes to pytest.
+
+Needs pytest below 8, pytest-rng and pytest-allclose.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+from importlib import metadata
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = pathlib.Path(__file__).with_name("nengo_dl_results")
+
+# Nengo's tests run through NengoDL, and NengoDL's own packaging: nothing of TensorFlow's.
+LEFT_OUT = ("test_nengo_tests.py", "test_setup.py")
+
+# Failures that no bridge to TensorFlow can do anything about; docs/supported_stacks.md says more.
+LINEAR_FILTER = "NengoDL asserts another shape of D than Nengo 4's LinearFilter has"
+EXPLAINED = {
+    "test_benchmarks.py::test_lmu[True]": "Nengo 4.1 uses names that NumPy 2 removed",
+    "test_benchmarks.py::test_lmu[False]": "Nengo 4.1 uses names that NumPy 2 removed",
+    "test_processes.py::test_zero_matrices[C]": LINEAR_FILTER,
+    "test_processes.py::test_zero_matrices[X]": LINEAR_FILTER,
+    "test_processes.py::test_linearfilter_minibatched[synapse0]": LINEAR_FILTER,
+    "test_processes.py::test_linearfilter_minibatched[synapse3]": LINEAR_FILTER,
+    "test_version.py::test_nengo_version_check": "expects Nengo 3.2 or older",
+}
+
+# As NengoDL configures them; its wheel holds the tests without their settings.
+SETTINGS = """
+[pytest]
+filterwarnings = always
+nengo_simloader = nengo_dl.tests.make_test_sim
+xfail_strict = true
+markers =
+    training: trains
+    performance: compares with times measured on one machine
+"""
+OPTIONS = {
+    "--device": {"default": None},
+    "--dtype": {"default": "float32"},
+    "--inference-only": {"action": "store_true"},
+    "--unroll-simulation": {"default": 1, "type": int},
+}
+
+
+class Judge:
+    """A pytest plugin: what NengoDL's tests ask of their configuration, and their outcomes."""
+
+    def __init__(self):
+        self.outcomes = {}
+        self.stand_ins = []
+
+    def pytest_collection(self):
+        """Have every module of tests imported, so that all of its other tests are judged."""
+        self.stand_ins = list(removed_names())
+        for owner, name, stand_in in self.stand_ins:
+            setattr(owner, name, stand_in)
+
+    def pytest_collection_finish(self):
+        """Run the tests without what was there for their modules alone."""
+        for owner, name, _ in self.stand_ins:
+            delattr(owner, name)
+
+    def pytest_addoption(self, parser):
+        """Add the options that NengoDL's tests read."""
+        for name, arguments in OPTIONS.items():
+            parser.addoption(name, **arguments)
+
+    def pytest_runtest_setup(self, item):
+        """Start each test with a Keras of its own."""
+        import tensorflow as tf
+
+        if item.get_closest_marker("performance"):
+            pytest.skip("needs the machine on which its times were measured")
+        tf.keras.backend.clear_session()
+
+    def pytest_runtest_logreport(self, report):
+        """Keep the outcome of a test: its call, or whichever other phase went wrong."""
+        if report.when == "call" or not report.passed:
+            self.outcomes[report.nodeid] = outcome(report)
+
+    def pytest_collectreport(self, report):
+        """Keep the failure of a module that can't be imported."""
+        if report.failed:
+            self.outcomes[report.nodeid] = outcome(report)
+
+
+def outcome(report):
+    """Return "passed", or what went wrong in one line."""
+    if report.passed:
+        return report.outcome
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if report.skipped or crash is None:
+        return report.outcome
+    return f"{report.outcome}: {crash.message.splitlines()[0][:160]}"
+
+
+def oscillator(tau, frequency, n_neurons):
+    """Return a network that oscillates, as Nengo had one up to version 4.0."""
+    import nengo
+
+    turn = tau * frequency
+    with nengo.Network() as net:
+        ensemble = nengo.Ensemble(n_neurons, 2)
+        nengo.Connection(ensemble, ensemble, synapse=tau, transform=[[1, -turn], [turn, 1]])
+    return net
+
+
+def removed_names():
+    """Yield what modules of tests can't be imported without: owner, name and a stand-in."""
+    import nengo
+    import numpy as np
+
+    if not hasattr(nengo.networks, "Oscillator"):  # until Nengo 4.0
+        yield nengo.networks, "Oscillator", oscillator
+    # What Nengo 4.1 still uses to discretize a system of 200 dimensions or more
+    if not hasattr(np, "find_common_type"):  # until NumPy 1.26
+        yield np, "find_common_type", lambda arrays, scalars: np.result_type(*arrays, *scalars)
+    if not hasattr(np, "in1d"):  # until NumPy 2.3
+        yield np, "in1d", lambda a, b: np.isin(np.ravel(a), b)
+
+
+def run_tests(arguments):
+    """Run NengoDL's tests in this process and return the outcome of each."""
+    import nengo_dl
+
+    package = pathlib.Path(nengo_dl.__file__).parent
+    judge = Judge()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = pathlib.Path(folder, "pytest.ini")
+        settings.write_text(SETTINGS)
+        ignored = [f"--ignore={package / 'tests' / name}" for name in LEFT_OUT]
+        # The seeds of the tests come from their names, which are relative to the root.
+        root = f"--rootdir={package.parent}"
+        options = ["-c", str(settings), root, "-p", "no:cacheprovider", "-q", "--tb=short"]
+        options.append("--continue-on-collection-errors")
+        pytest.main([*options, *ignored, *arguments, str(package / "tests")], plugins=[judge])
+    return {name.rpartition("nengo_dl/tests/")[2]: found for name, found in judge.outcomes.items()}
+
+
+# NengoDL starts a Python to look for a GPU, which must not start another one in its turn.
+FIRST_THING = """
+import os
+
+del os.environ["PYTHONPATH"]
+import nengo_wd
+"""
+
+
+@contextlib.contextmanager
+def bridge():
+    """Import nengo_wd here, and first thing in every Python that a test starts."""
+    sys.path.insert(0, str(REPOSITORY))
+    import nengo_wd  # noqa: F401
+
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "sitecustomize.py").write_text(FIRST_THING)
+        before = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, str(REPOSITORY), *before])
+        yield
+
+
+def stack():
+    """Return the versions that matter."""
+    names = ("nengo-dl", "nengo", "tensorflow", "numpy")
+    return {"python": platform.python_version(), **{n: metadata.version(n) for n in names}}
+
+
+def report(found, expected):
+    """Print how the tests fared, and return how many failures there are to be explained."""
+    print_result("\nresult with", found)
+    print_result("compared with", expected)
+    unexplained = 0
+    for name, now, before in compare(found["tests"], expected["tests"]):
+        cause = EXPLAINED.get(name) if now.startswith("failed") else None
+        print(f"{name}\n    was {before}\n    now {now}", f"\n    because {cause}" if cause else "")
+        unexplained += now.startswith("failed") and cause is None
+    print(f"{unexplained} failures to be explained")
+    return unexplained
+
+
+def print_result(title, result):
+    """Print the stack of a result, and how many tests had each outcome."""
+    print(f"{title}", ", ".join(f"{name} {version}" for name, version in result["stack"].items()))
+    print("   ", summary(result["tests"]))
+
+
+def summary(outcomes):
+    """Return how many tests had each outcome."""
+    kinds = [status.partition(":")[0] for status in outcomes.values()]
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds), reverse=True))
+
+
+def compare(found, expected):
+    """Yield name and both outcomes of each test that passes, fails or is there only in one."""
+    for name in sorted({*found, *expected}):
+        now, before = found.get(name, "not there"), expected.get(name, "not there")
+        if now.partition(":")[0] != before.partition(":")[0]:
+            yield name, now, before
+
+
+def main():
+    """Run the tests as the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--without-bridge", action="store_true", help="NengoDL alone")
+    parser.add_argument("--save", metavar="FILE", help="where the result is to be written")
+    baseline = RESULTS / "tf-2.12.1_nengo-4.1.0.json"
+    parser.add_argument("--compare", metavar="FILE", default=baseline, help="a saved result")
+    parser.add_argument("arguments", nargs="*", help="for pytest, after --")
+    options = parser.parse_args()
+    with contextlib.nullcontext() if options.without_bridge else bridge():
+        found = {"stack": stack(), "tests": run_tests(options.arguments)}
+    if options.save:
+        pathlib.Path(options.save).write_text(json.dumps(found, indent=1) + "\n")
+    expected = json.loads(pathlib.Path(options.compare).read_text())
+    if options.arguments:  # which may have left tests out
+        expected["tests"] = {n: s for n, s in expected["tests"].items() if n in found["tests"]}
+    sys.exit(1 if report(found, expected) else 0)
+
+
+if __name__ == "__main__":
+    main()

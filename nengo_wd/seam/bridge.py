@@ -1,0 +1,139 @@
+"""The bridge from NengoDL 3.6 to TensorFlow 2.13 and later.
+
+NengoDL 3.6 needs Keras 2, and imports a few names of it from where they were up to TensorFlow
+2.12. TensorFlow 2.13 to 2.15 has them elsewhere. Since TensorFlow 2.16, ``tf.keras`` is Keras 3,
+and Keras 2 a package of its own, tf-keras, which TensorFlow uses where it is asked to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+import warnings
+from importlib import import_module
+from types import ModuleType
+from typing import Iterator
+
+# As NengoDL does before it imports TensorFlow, which happens here now.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+import tensorflow as tf  # noqa: E402
+
+FLAG = "TF_USE_LEGACY_KERAS"
+
+# The modules that NengoDL (in nengo_dl.compat alone) imports from Keras by name.
+IMPORTED = ("keras.engine.functional", "keras.layers")
+
+# What TensorFlow takes from the Keras that it chooses when one of them is first used.
+CHOSEN = ("keras", "losses", "metrics", "optimizers", "initializers")
+
+
+@contextlib.contextmanager
+def bridged() -> Iterator[None]:
+    """Let NengoDL be imported in the body, where this TensorFlow needs help with that.
+
+    Raises
+    ------
+    ImportError
+        If this TensorFlow can't use Keras 2 (any more), with what to do about it.
+    """
+    version = tuple(int(number) for number in minor().split("."))
+    if version < (2, 13) or "nengo_dl" in sys.modules:
+        yield
+        return
+    if version >= (2, 16):
+        choose_keras_2()
+    with standing_in(keras_2()), quiet():
+        yield
+
+
+def minor() -> str:
+    """Return TensorFlow's version as its packages share it."""
+    return ".".join(tf.__version__.split(".")[:2])
+
+
+def choose_keras_2() -> None:
+    """Have TensorFlow use tf-keras, as its users do: by an environment variable."""
+    if os.environ.get(FLAG, "") not in ("", "1", "true", "True"):
+        raise ImportError(
+            f"NengoDL needs Keras 2, but the environment variable {FLAG}={os.environ[FLAG]} keeps "
+            f"TensorFlow {tf.__version__} from using it. Unset {FLAG}, or set it to 1."
+        )
+    if any(is_keras_3(vars(tf).get(name)) for name in CHOSEN):
+        raise ImportError(
+            "NengoDL needs Keras 2, but TensorFlow has handed out Keras 3 as tf.keras already. "
+            "Import nengo_wd before the first use of tf.keras (also as tensorflow.keras, "
+            f"tf.losses or tf.optimizers), or set the environment variable {FLAG}=1."
+        )
+    tf_keras = import_tf_keras()
+    os.environ[FLAG] = "1"
+    # `import tensorflow.keras` goes by a path that TensorFlow made when it was imported.
+    api = os.path.join(os.path.dirname(str(tf_keras.__file__)), "api", "_v2")
+    if api not in tf.__path__:
+        tf.__path__.insert(0, api)
+
+
+def import_tf_keras() -> ModuleType:
+    """Return the package that has Keras 2 for TensorFlow 2.16 and later."""
+    try:
+        return import_module("tf_keras")
+    except Exception as error:  # whatever a tf-keras raises that does not fit
+        raise ImportError(
+            f"NengoDL needs Keras 2, which for TensorFlow {tf.__version__} is the package "
+            f"tf-keras {minor()}, and that could not be imported ({error}). Install it with: "
+            f'pip install "tf-keras~={minor()}.0"'
+        ) from error
+
+
+def is_keras_3(module: ModuleType | None) -> bool:
+    """Tell whether ``module`` is of Keras 3, without loading a lazy one, which is of none yet."""
+    file = vars(module).get("__file__") if module is not None else None
+    return "_tf_keras" in (file or "").split(os.sep)
+
+
+def keras_2() -> dict[str, ModuleType]:
+    """Return the modules of TensorFlow's Keras 2, by the names that NengoDL has for them."""
+    keras = tf.keras.Model.__module__.partition(".")[0]
+    try:
+        return {name: import_module(name.replace("keras", f"{keras}.src", 1)) for name in IMPORTED}
+    except ImportError as error:
+        raise ImportError(
+            f"NengoDL needs Keras 2, but the tf.keras of TensorFlow {tf.__version__} is of another "
+            f'Keras ({error}). Install it with: pip install "{keras}~={minor()}.0"'
+        ) from error
+
+
+@contextlib.contextmanager
+def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
+    """Have ``modules`` imported by these names in the body, and by nobody afterwards."""
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out what NengoDL says while it is imported on a stack newer than itself.
+
+    That is a warning of Nengo 4, and TensorFlow's log lines for a second time, from the Python
+    that NengoDL starts to look for a GPU.
+    """
+    call = subprocess.call
+    untested = r"This version of NengoDL has not been tested with your Nengo version \(4\."
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", untested, UserWarning, r"nengo_dl\.version")
+        subprocess.call = functools.partial(call, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            subprocess.call = call

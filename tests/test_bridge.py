@@ -1,0 +1,283 @@
+"""NengoDL on whichever TensorFlow is installed, mostly in a fresh Python."""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import types
+
+import nengo
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import nengo_wd
+from nengo_wd import nengo_dl
+from nengo_wd.seam import bridge
+
+VERSION = tuple(int(number) for number in tf.__version__.split(".")[:2])
+
+needs_no_bridge = pytest.mark.skipif(VERSION >= (2, 13), reason="NengoDL needs the bridge here")
+needs_bridge = pytest.mark.skipif(VERSION < (2, 13), reason="NengoDL needs no bridge here")
+needs_tf_keras = pytest.mark.skipif(VERSION < (2, 16), reason="tf.keras is Keras 2 here anyway")
+
+
+def run(code, **environment):
+    """Run ``code`` in a fresh Python, which has none of this one's settings."""
+    settings = (bridge.FLAG, "TF_CPP_MIN_LOG_LEVEL", "PYTHONWARNINGS")
+    inherited = {name: value for name, value in os.environ.items() if name not in settings}
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=str(pathlib.Path(nengo_wd.__file__).parents[1]),
+        env={**inherited, **environment},
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+def printed(code, **environment):
+    """Return the words that ``code`` prints."""
+    return run(code, **environment).stdout.split()
+
+
+# -- one Keras ---------------------------------------------------------------------------
+
+
+SORTED_IMPORTS = f"""
+import json
+import os
+import sys
+
+import nengo
+import numpy as np
+import tensorflow as tf
+
+before = set(sys.modules)
+finders, path = list(sys.meta_path), list(tf.__path__)
+
+import nengo_wd
+from nengo_wd import nengo_dl
+
+facts = {{
+    "flag": os.environ.get({bridge.FLAG!r}),
+    "finders": sys.meta_path != finders,
+    "path": tf.__path__ != path,
+    "keras": [name for name in set(sys.modules) - before if name.partition(".")[0] == "keras"],
+}}
+
+import nengo_dl as afterwards
+from tensorflow.keras.layers import Dense
+
+facts["one nengo_dl"] = afterwards is nengo_dl is nengo_wd.nengo_dl
+facts["one keras"] = Dense is tf.keras.layers.Dense
+facts["layer"] = issubclass(nengo_wd.RegularizedDense, Dense)
+
+import keras.layers
+
+facts["old names"] = hasattr(keras.layers, "BatchNormalizationV1")
+facts["stand-in"] = sys.modules["keras.layers"] is not keras.layers
+print(json.dumps(facts))
+"""
+
+
+@pytest.fixture(scope="module")
+def facts():
+    """Return what a fresh Python finds that has its imports as isort sorts them."""
+    return json.loads(run(SORTED_IMPORTS).stdout)
+
+
+@pytest.mark.generation(3)
+def test_imports_in_the_order_of_isort(facts):
+    assert facts["one nengo_dl"] and facts["one keras"] and facts["layer"]
+
+
+@needs_bridge
+def test_import_of_nengo_dl_that_failed_can_be_made_up_for():
+    code = """
+try:
+    import nengo_dl
+except ImportError as error:
+    print(error.name.partition(".")[0])
+from nengo_wd import nengo_dl
+print(nengo_dl.Simulator.__name__)
+"""
+    assert printed(code) == ["keras", "Simulator"]
+
+
+@pytest.mark.generation(3)
+def test_one_keras_in_simulator_layers_and_callbacks():
+    with nengo.Network() as net:
+        nengo.Probe(nengo.Node([0.0]))
+    with nengo_dl.Simulator(net, progress_bar=False) as sim:
+        assert isinstance(sim.keras_model, tf.keras.Model)
+        assert isinstance(sim.tensor_graph, tf.keras.layers.Layer)
+    assert issubclass(nengo_dl.callbacks.NengoSummaries, tf.keras.callbacks.Callback)
+    for name in ("losses", "metrics", "optimizers", "initializers"):
+        assert getattr(tf, name).get is getattr(tf.keras, name).get
+
+
+@pytest.mark.generation(3)
+def test_converter_takes_a_model_of_tf_keras():
+    source = tf.keras.Input((6, 6, 1))
+    x = tf.keras.layers.Conv2D(2, 3, activation="relu")(source)
+    x = tf.keras.layers.BatchNormalization()(x)
+    x = tf.keras.layers.Dense(3)(tf.keras.layers.Flatten()(x))
+    model = tf.keras.Model(source, x)
+    converter = nengo_dl.Converter(model, allow_fallback=False, inference_only=True)
+    images = np.random.RandomState(0).uniform(size=(2, 6, 6, 1)).astype(np.float32)
+    with nengo_dl.Simulator(converter.net, minibatch_size=2, progress_bar=False) as sim:
+        steps = {converter.inputs[source]: images.reshape((2, 1, 36))}
+        found = sim.predict(steps, verbose=0)[converter.outputs[x]][:, 0]
+    np.testing.assert_allclose(found, model.predict(images, verbose=0), atol=1e-5)
+
+
+# -- nothing but what is missing -----------------------------------------------------------
+
+
+@pytest.mark.generation(3)
+@needs_no_bridge
+def test_an_older_tensorflow_is_left_alone(facts):
+    assert facts["flag"] is None
+    assert not facts["finders"] and not facts["path"]
+
+
+@needs_bridge
+def test_old_names_are_gone_after_the_import(facts):
+    assert "keras.engine.functional" not in facts["keras"]
+    assert not facts["finders"] and not facts["stand-in"] and not facts["old names"]
+
+
+@needs_tf_keras
+def test_keras_3_under_its_own_name_stays_keras_3():
+    code = """
+import keras
+import nengo_wd
+import tensorflow as tf
+from keras.layers import Dense
+
+print(keras.__version__.partition(".")[0], Dense.__module__.partition(".")[0])
+print(tf.keras.layers.Dense.__module__.partition(".")[0], keras.layers.Dense is Dense)
+"""
+    assert printed(code) == ["3", "keras", "tf_keras", "True"]
+
+
+def test_nengo_dl_that_is_imported_already_is_left_alone():
+    before = dict(sys.modules)
+    with bridge.bridged():
+        assert sys.modules == before
+
+
+def test_stand_ins_go_where_the_import_fails():
+    stand_ins = {name: types.ModuleType(name) for name in ("keras.layers", "keras.nothing")}
+    before = dict(sys.modules)
+    with pytest.raises(ImportError):
+        with bridge.standing_in(stand_ins):
+            import keras.nothing  # noqa: F401
+            from keras.layers import Anything  # noqa: F401
+    assert sys.modules == before
+
+
+# -- Keras 3 -----------------------------------------------------------------------------
+
+COMPLAINT = f"""
+try:
+    import nengo_wd
+except ImportError as error:
+    print(error)
+import os
+
+import tensorflow as tf
+
+print(os.environ.get({bridge.FLAG!r}), tf.keras.__version__[0])
+"""
+
+
+@needs_tf_keras
+@pytest.mark.parametrize(
+    "handed_out",
+    [
+        "import tensorflow as tf; tf.optimizers.Adam()",
+        "from tensorflow.keras import layers",
+    ],
+)
+def test_keras_3_that_was_handed_out_is_not_exchanged(handed_out):
+    *message, flag, version = printed(f"{handed_out}{COMPLAINT}")
+    assert re.search("handed out Keras 3 .* Import nengo_wd before", " ".join(message))
+    assert (flag, version) == ("None", "3")
+
+
+@needs_tf_keras
+def test_keras_3_that_was_asked_for_is_not_exchanged():
+    *message, flag, version = printed(COMPLAINT, **{bridge.FLAG: "0"})
+    assert re.search(f"{bridge.FLAG}=0 .* Unset {bridge.FLAG}", " ".join(message))
+    assert (flag, version) == ("0", "3")
+
+
+@needs_tf_keras
+def test_missing_tf_keras_is_to_be_installed():
+    *message, flag, version = printed(f"import sys; sys.modules['tf_keras'] = None{COMPLAINT}")
+    wanted = 'pip install "tf-keras~={}.{}.0"'.format(*VERSION)
+    assert wanted in " ".join(message)
+    assert (flag, version) == ("None", "3")
+
+
+@pytest.mark.generation(3)
+def test_keras_3_in_the_place_of_keras_2_is_named(monkeypatch):
+    monkeypatch.setattr(bridge, "IMPORTED", ("keras.engine.nothing",))
+    with pytest.raises(ImportError, match=r"needs Keras 2.*nothing.*pip install \".*keras~=2\."):
+        bridge.keras_2()
+
+
+# -- what is said ------------------------------------------------------------------------
+
+TRAINING = """
+import sys
+
+from nengo_wd import nengo_dl
+
+print("imported", file=sys.stderr, flush=True)
+
+import nengo
+import numpy as np
+import tensorflow as tf
+
+import nengo_wd
+
+with nengo.Network(seed=0) as net:
+    source = nengo.Node([0.0])
+    ensemble = nengo.Ensemble(10, 1)
+    nengo.Connection(source, ensemble)
+    probe = nengo.Probe(nengo_dl.tensor_layer(ensemble, nengo_wd.RegularizedDense(1)))
+with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    sim.compile(tf.optimizers.Adam(), loss=nengo_wd.regularized_objective(sim, "mse"))
+    sim.fit(np.zeros((1, 5, 1)), np.zeros((1, 5, 1)), verbose=0)
+    sim.predict(np.zeros((1, 5, 1)), verbose=0)
+"""
+
+# TensorFlow's lines from below Python, which come without NengoDL as well.
+LOGGED = re.compile(
+    r"^([IWE]\d{4} [\d:.]+ +\d+ |\d{4}-\d\d-\d\d [\d:.]+: [IWE] |WARNING: All log messages before "
+    r"absl|To enable the following instructions)(.*)"
+)
+
+
+def said(text):
+    """Count TensorFlow's log lines in ``text``, apart from all other lines."""
+    matches = [(LOGGED.match(line), line) for line in text.splitlines()]
+    logged = collections.Counter(match.group(2) for match, _ in matches if match)
+    return logged, [line for match, line in matches if not match]
+
+
+@needs_bridge
+def test_nothing_is_said_that_tensorflow_does_not_say_without_nengo_dl():
+    at_import, later = run(TRAINING).stderr.split("imported\n")
+    logged, other = said(at_import)
+    assert other == []
+    assert not logged - said(run("import tensorflow", TF_CPP_MIN_LOG_LEVEL="1").stderr)[0]
+    other = [line for line in said(later)[1] if "No GPU support detected" not in line]
+    assert [line for line in other if line.strip() != "warnings.warn("] == []
