@@ -19,17 +19,20 @@ from nengo_wd.objectives import (
     regularization_losses,
     regularized_objective,
 )
+from nengo_wd.optimizers import LayerwiseSGD, decoupled_weight_decay
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Converter",
+    "LayerwiseSGD",
     "RegularizedConv1D",
     "RegularizedConv2D",
     "RegularizedConv3D",
     "RegularizedDense",
     "TimeLoopLayer",
     "configure_settings",
+    "decoupled_weight_decay",
     "nengo_dl",
     "regularization_loss",
     "regularization_losses",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 from typing import Any, Iterator, NamedTuple
 
 import nengo
 import nengo_dl
+import tensorflow as tf
 from nengo.exceptions import NetworkContextError, ValidationError
 from nengo.params import Parameter
 
@@ -22,7 +24,30 @@ class RegularizerParam(Parameter):
         return super().coerce(instance, regularizers.get(value, self.name, owner))
 
 
-SETTINGS = {"regularizer": RegularizerParam}
+class RateParam(Parameter):
+    """A finite number, zero or above, or what TensorFlow can make one of at every step."""
+
+    def coerce(self, instance: Any, value: Any) -> Any:
+        """Return ``value``, checked where it is known now."""
+        owner = str(getattr(instance, "_configures", instance))
+        if isinstance(value, numbers.Real) and not isinstance(value, bool):
+            regularizers.check_strength(float(value), self.name, self.name, owner)
+        elif value is not None and not isinstance(value, SYMBOLIC):
+            raise ValidationError(
+                f"{owner}: {value!r} is no {self.name}; give a number, a "
+                "tf.keras.optimizers.schedules.LearningRateSchedule or a tf.Variable",
+                attr=self.name,
+            )
+        return super().coerce(instance, value)
+
+
+SYMBOLIC = (tf.Variable, tf.keras.optimizers.schedules.LearningRateSchedule)
+SETTINGS = {
+    "regularizer": RegularizerParam,
+    "weight_decay": RateParam,
+    "learning_rate": RateParam,
+    "momentum": RateParam,
+}
 CLASSES = (
     nengo.Connection,
     nengo_dl.TensorNode,
@@ -30,32 +55,37 @@ CLASSES = (
     nengo.ensemble.Neurons,
     nengo.Probe,
 )
+ACTIVITY_SETTINGS = ("regularizer",)
 WEIGHTS = CLASSES[:2]  # those to which a value handed to `configure_settings` applies
 
 
-def configure_settings(regularizer: Any = None) -> None:
+def configure_settings(regularizer: Any = None, weight_decay: Any = None) -> None:
     """Add this package's settings to the config of the network that is being built.
 
-    Afterwards ``net.config[...].regularizer`` can be set for the classes
+    Afterwards ``net.config[...].regularizer`` and ``weight_decay`` can be set for the classes
     `nengo.Connection` (decoders or full weights), `nengo.Ensemble` (encoders, scaled by gain
     and radius, as NengoDL trains them), ``nengo.ensemble.Neurons`` (biases),
     `nengo_dl.TensorNode` (weights of rank 2 or more) and `nengo.Probe` (what the probe
-    records, averaged over examples and time steps), and for single objects of these
-    classes.
+    records, averaged over examples and time steps; a regularizer only), and for single
+    objects of these classes. So can ``learning_rate`` and ``momentum``, which are for
+    `LayerwiseSGD` alone.
 
     Parameters
     ----------
     regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
         The regularizer of all Connections and TensorNodes of the network. Biases and
         encoders are regularized only where their own setting says so.
+    weight_decay : float, tf.Variable or LearningRateSchedule, optional
+        The weight decay of all Connections and TensorNodes, for `decoupled_weight_decay`
+        and `LayerwiseSGD`.
 
     Raises
     ------
     nengo.exceptions.NetworkContextError
         If called outside of a ``with`` block of a network.
     nengo.exceptions.ValidationError
-        For a regularizer that Keras does not know, or one whose strength is negative or
-        not finite.
+        For a regularizer that Keras does not know, and a strength or decay that is
+        negative or not finite.
 
     Notes
     -----
@@ -87,15 +117,17 @@ def configure_settings(regularizer: Any = None) -> None:
             "`with nengo.Network(): ...`"
         )
     config = nengo.Network.context[-1].config
-    values = {"regularizer": regularizer}
     for configured in CLASSES:
         if configured not in config.params:
             config.configures(configured)
-        for name, value in values.items():
+        for name in ACTIVITY_SETTINGS if configured is nengo.Probe else SETTINGS:
             if name not in config[configured].extra_params:
-                config[configured].set_param(name, SETTINGS[name](name, None, optional=True))
-            if value is not None and configured in WEIGHTS:
-                setattr(config[configured], name, value)
+                parameter = SETTINGS[name](name, default=None, optional=True)
+                config[configured].set_param(name, parameter)
+    values = {"regularizer": regularizer, "weight_decay": weight_decay}
+    for name, value in values.items():
+        for configured in WEIGHTS if value is not None else ():
+            setattr(config[configured], name, value)
 
 
 class Setting(NamedTuple):

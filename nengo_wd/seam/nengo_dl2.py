@@ -323,3 +323,116 @@ class PenalizedError(_Objective):
     def __call__(self, outputs: Any, targets: Any) -> tf.Tensor:
         """Return the sum of loss and penalties."""
         return self._total(self.inner(outputs, targets), outputs)
+
+
+# -- optimizers --------------------------------------------------------------------------
+
+
+def state_variable(sim: nengo_dl.Simulator, values: np.ndarray) -> tf.Variable:
+    """Return a variable in the simulator's graph that training does not change."""
+    with sim.tensor_graph.graph.as_default(), tf.name_scope(None):
+        variable = tf.compat.v1.Variable(values, trainable=False, collections=[])
+        sim.sess.run(variable.initializer)
+    return variable
+
+
+def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -> None:
+    """Give a variable new values."""
+    variable.load(values, sim.sess)
+
+
+def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
+    """Return the operation that multiplies ``variable`` by ``factors``."""
+    return tf.compat.v1.assign(variable, variable * factors).op
+
+
+def check_optimizer(optimizer: Any) -> Any:
+    """Return ``optimizer``, if it is one that NengoDL 2 takes."""
+    if not isinstance(optimizer, tf.compat.v1.train.Optimizer):
+        is_class = isinstance(optimizer, type)
+        hint = "an instance of it" if is_class else "one of tf.compat.v1.train"
+        raise ValidationError(
+            f"{optimizer!r} is no optimizer that sim.train takes; give {hint}", attr="optimizer"
+        )
+    return optimizer
+
+
+def with_step_before(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
+    """Return an optimizer like ``optimizer`` that takes ``step`` before each of its own."""
+    return _StepBefore(sim, optimizer, step)
+
+
+class _StepBefore(tf.compat.v1.train.Optimizer):
+    """An optimizer that takes a step before each of another optimizer's."""
+
+    def __init__(self, sim: nengo_dl.Simulator, inner: Any, step: Any) -> None:
+        super().__init__(False, f"{inner.get_name()}WithDecay")
+        self.sim, self.inner, self.step = sim, inner, step
+
+    def compute_gradients(self, *args: Any, **kwargs: Any) -> list:
+        """Return gradients and variables, as the inner optimizer computes them."""
+        return self.inner.compute_gradients(*args, **kwargs)
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
+        """Take both steps, after all gradients have been computed."""
+        grads_and_vars = list(grads_and_vars)
+        gradients = [gradient for gradient, _ in grads_and_vars if gradient is not None]
+        with tf.control_dependencies(gradients):
+            steps = self.step(self._learning_rate, self.sim.tensor_graph.training_step)
+        with tf.control_dependencies(steps):
+            return self.inner.apply_gradients(grads_and_vars, *args, **kwargs)
+
+    def update_weight_decay(self) -> None:
+        """Take on the settings for ``weight_decay`` as they are now."""
+        self.step.setting.update()
+
+    def get_slot(self, *args: Any) -> Any:
+        """Return a slot of the inner optimizer."""
+        return self.inner.get_slot(*args)
+
+    def get_slot_names(self) -> list[str]:
+        """Return the names of the inner optimizer's slots."""
+        return self.inner.get_slot_names()
+
+    def variables(self) -> list[tf.Variable]:
+        """Return the variables of the inner optimizer."""
+        return self.inner.variables()
+
+    def _learning_rate(self) -> Any:
+        """Return the inner optimizer's learning rate, which TensorFlow 1 keeps private."""
+        for attr in ("_learning_rate", "_lr"):
+            rate = getattr(self.inner, attr, None)
+            if rate is not None:
+                return rate() if callable(rate) else rate
+        raise ValidationError(
+            f"{type(self.inner).__name__} has no learning rate to scale the decay by; give "
+            "scale_by_learning_rate=False",
+            attr="optimizer",
+            obj=self.inner,
+        )
+
+
+class RuleOptimizer(tf.compat.v1.train.Optimizer):
+    """An optimizer that adds an increment to the weights and remembers it."""
+
+    def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
+        super().__init__(False, name)
+        self.sim, self.learning_rate = sim, learning_rate
+
+    def _create_slots(self, var_list: list[tf.Variable]) -> None:
+        for variable in var_list:
+            self._zeros_slot(variable, "increment", self._name)
+
+    def _apply_dense(self, gradient: tf.Tensor, variable: tf.Variable) -> tf.Operation:
+        step = self.sim.tensor_graph.training_step
+        rate = self.learning_rate
+        rate = tf.cast(rate(step) if callable(rate) else rate, variable.dtype.base_dtype)
+        last = self.get_slot(variable, "increment")
+        increment = last.assign(self.increment(variable, gradient, last, rate, step))
+        return variable.assign_add(increment).op
+
+    _resource_apply_dense = _apply_dense
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the optimizer."""
+        return {"name": self._name, "learning_rate": self.learning_rate}

@@ -201,3 +201,140 @@ class HeldActivities:
 
 
 KerasConverter = nengo_dl.Converter
+
+
+# -- optimizers --------------------------------------------------------------------------
+
+
+def state_variable(sim: nengo_dl.Simulator, values: np.ndarray) -> tf.Variable:
+    """Return a variable that training does not change."""
+    return tf.Variable(values, trainable=False)
+
+
+def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -> None:
+    """Give a variable new values."""
+    variable.assign(values)
+
+
+LARGE = 2**18  # elements, about the size of a cache
+
+
+def multiply(variable: tf.Variable, factors: tf.Tensor) -> None:
+    """Multiply ``variable`` by ``factors``, in one pass over its memory where it is large."""
+    large = variable.shape.num_elements() >= LARGE
+    (_multiply_fused if large else _multiply)(variable, factors)
+
+
+def _multiply(variable: tf.Variable, factors: tf.Tensor) -> None:
+    variable.assign(variable * factors, read_value=False)
+
+
+_multiply_fused = tf.function(_multiply, jit_compile=True)
+
+
+def check_optimizer(optimizer: Any) -> Any:
+    """Return a Keras optimizer, made by its name where that was given."""
+    if isinstance(optimizer, str):
+        optimizer = tf.keras.optimizers.get(optimizer)
+    if not isinstance(optimizer, KERAS_OPTIMIZERS):
+        hint = "an instance of it" if isinstance(optimizer, type) else "a Keras optimizer"
+        raise ValidationError(
+            f"{optimizer!r} is no optimizer that sim.compile takes; give {hint}", attr="optimizer"
+        )
+    if len(_state(optimizer)) > 2:  # iterations and learning rate
+        raise ValidationError(
+            f"{type(optimizer).__name__} has been used before, and its state would be lost; "
+            "give a new one",
+            attr="optimizer",
+            obj=optimizer,
+        )
+    return optimizer
+
+
+KERAS_OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
+
+
+def _state(optimizer: Any) -> list[tf.Variable]:
+    variables = optimizer.variables
+    return variables() if callable(variables) else variables
+
+
+def with_step_before(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
+    """Return an optimizer like ``optimizer`` that takes ``step`` before each of its own."""
+    base = type(optimizer)
+    extended: Any = type(
+        f"{base.__name__}WithDecay", (_StepBefore, base), {"__doc__": base.__doc__}
+    )
+    result = extended.from_config(_config(optimizer))
+    result._step_before = step
+    return result
+
+
+def _config(optimizer: Any) -> dict[str, Any]:
+    """Return the configuration of an optimizer, with a schedule in it as it is.
+
+    Users' schedules often have no ``get_config``; until it is asked for, nobody misses it.
+    """
+    schedule = _rate(optimizer)
+    if not isinstance(schedule, tf.keras.optimizers.schedules.LearningRateSchedule):
+        return optimizer.get_config()
+    schedule.get_config = dict  # on this one instance
+    try:
+        return {**optimizer.get_config(), "learning_rate": schedule}
+    finally:
+        del schedule.get_config
+
+
+class _StepBefore:
+    """A mixin for Keras optimizers: a step that is taken before each of the optimizer's own."""
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        """Take both steps; the gradients are those from before either of them."""
+        grads_and_vars = list(grads_and_vars)
+        self._step_before(lambda: learning_rate(self), self.iterations)  # type: ignore
+        return super().apply_gradients(grads_and_vars, *args, **kwargs)  # type: ignore[misc]
+
+    def update_weight_decay(self) -> None:
+        """Take on the settings for ``weight_decay`` as they are now."""
+        self._step_before.setting.update()  # type: ignore[attr-defined]
+
+
+def learning_rate(optimizer: Any) -> tf.Tensor:
+    """Return the learning rate of the step that an optimizer is about to take."""
+    if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
+        return optimizer._decayed_lr(tf.float32)
+    rate = _rate(optimizer)
+    return rate(optimizer.iterations) if callable(rate) else tf.convert_to_tensor(rate)
+
+
+def _rate(optimizer: Any) -> Any:
+    """Return the learning rate or schedule; the public attribute lags a step behind."""
+    return getattr(optimizer, "_learning_rate", optimizer.learning_rate)
+
+
+class RuleOptimizer(tf.keras.optimizers.Optimizer):
+    """An optimizer that adds an increment to the weights and remembers it."""
+
+    def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
+        super().__init__(name=name)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+
+    def build(self, var_list: list[tf.Variable]) -> None:
+        """Make a variable for the last increment of each variable."""
+        super().build(var_list)
+        if not getattr(self, "_built", False):
+            self._last = [self.add_variable_from_reference(v, "increment") for v in var_list]
+            self._built = True
+
+    def update_step(self, gradient: Any, variable: tf.Variable) -> None:
+        """Update one variable."""
+        last = self._last[self._index_dict[self._var_key(variable)]]
+        rate = tf.cast(learning_rate(self), variable.dtype)
+        gradient = tf.convert_to_tensor(gradient)
+        last.assign(self.increment(variable, gradient, last, rate, self.iterations))
+        variable.assign_add(last)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the optimizer."""
+        rate = self._serialize_hyperparameter(self._learning_rate)
+        return {**super().get_config(), "learning_rate": rate}

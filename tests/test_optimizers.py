@@ -1,0 +1,464 @@
+"""Optimizers that decay, against the rules written out in NumPy."""
+
+from functools import partial
+
+import nengo
+import nengo_dl
+import numpy as np
+import pytest
+import tensorflow as tf
+from generations import (
+    GENERATION,
+    sgd,
+    simulator,
+    tensor_node,
+    train,
+    use_dtype,
+    values,
+)
+from nengo.exceptions import SimulatorClosed, ValidationError
+
+import nengo_wd
+
+RATE, DECAY, MOMENTUM = 0.125, 0.25, 0.5  # exact in float32, in which Keras keeps the rate
+STEPS = 10
+only_nengo_dl_3 = pytest.mark.generation(3)
+v1 = tf.compat.v1.train
+schedules = tf.keras.optimizers.schedules
+
+
+def product(one, other):
+    """Return a loss with a gradient that does not depend on the weights."""
+    return tf.reduce_sum(one * other)
+
+
+class Model:
+    """Three connections, merged by NengoDL into one variable in float64."""
+
+    def __init__(self):
+        rng = np.random.RandomState(0)
+        self.start = rng.uniform(0.5, 1, size=(3, 3, 2))
+        with nengo.Network(seed=0) as self.net:
+            use_dtype("float64")
+            nengo_wd.configure_settings()
+            source = nengo.Node(np.zeros(2))
+            ends = [nengo.Node(size_in=3) for _ in range(3)]
+            self.connections = [
+                nengo.Connection(source, end, transform=start, synapse=None)
+                for end, start in zip(ends, self.start)
+            ]
+            self.probes = [nengo.Probe(end) for end in ends]
+        x = rng.uniform(-1, 1, size=(1, 1, 2))
+        t = rng.uniform(-1, 1, size=(3, 1, 1, 3))
+        self.inputs, self.targets = {source: x}, dict(zip(self.probes, t))
+        self.gradient = t[:, 0, 0, :, None] * x[0, 0]
+        self.objective = {probe: product for probe in self.probes}
+
+    def set(self, name, *values):
+        for connection, value in zip(self.connections, values):
+            setattr(self.net.config[connection], name, value)
+
+    def weights(self, sim):
+        return np.array([sim.data[connection].weights for connection in self.connections])
+
+    def train(self, sim, optimizer, epochs=STEPS):
+        train(sim, self.inputs, self.targets, self.objective, optimizer, epochs)
+        return self.weights(sim)
+
+    def trained(self, make_optimizer):
+        with simulator(self.net) as sim:
+            return self.train(sim, make_optimizer(sim))
+
+    def trained_with_decay(self, optimizer, **kwargs):
+        return self.trained(lambda sim: nengo_wd.decoupled_weight_decay(sim, optimizer, **kwargs))
+
+
+@pytest.fixture
+def model():
+    return Model()
+
+
+# -- the rules, in NumPy -----------------------------------------------------------------
+
+
+def gradient_descent(gradient, rate):
+    while True:
+        yield rate * gradient
+
+
+def momentum(gradient, rate):
+    velocity = 0
+    while True:
+        velocity = MOMENTUM * velocity + gradient
+        yield rate * velocity
+
+
+# exact in float32 again: Keras works out powers of the betas in that precision
+ADAM = dict(beta1=0.75, beta2=0.9375, epsilon=2**-10)
+KERAS_ADAM = dict(beta_1=0.75, beta_2=0.9375, epsilon=2**-10)
+
+
+def adam(gradient, rate, beta1, beta2, epsilon):
+    mean, square, step = 0, 0, 0
+    while True:
+        step += 1
+        mean = beta1 * mean + (1 - beta1) * gradient
+        square = beta2 * square + (1 - beta2) * gradient**2
+        corrected = rate * np.sqrt(1 - beta2**step) / (1 - beta1**step)
+        yield corrected * mean / (np.sqrt(square) + epsilon)
+
+
+def by_hand(start, updates, factors):
+    weights = start
+    for update, factor in zip(updates, factors):
+        weights = weights * factor - update
+    return weights
+
+
+if GENERATION == 2:
+    OPTIMIZERS = {
+        "SGD": (gradient_descent, lambda: v1.GradientDescentOptimizer(RATE)),
+        "momentum": (momentum, lambda: v1.MomentumOptimizer(RATE, MOMENTUM)),
+        "Adam": (partial(adam, **ADAM), lambda: v1.AdamOptimizer(RATE, **ADAM)),
+    }
+else:
+    new, legacy = tf.keras.optimizers, tf.keras.optimizers.legacy
+    OPTIMIZERS = {
+        "SGD": (gradient_descent, lambda: new.SGD(RATE)),
+        "momentum": (momentum, lambda: new.SGD(RATE, momentum=MOMENTUM)),
+        "Adam": (partial(adam, **ADAM), lambda: new.Adam(RATE, **KERAS_ADAM)),
+        "legacy SGD": (gradient_descent, lambda: legacy.SGD(RATE)),
+        "legacy momentum": (momentum, lambda: legacy.SGD(RATE, momentum=MOMENTUM)),
+        "legacy Adam": (partial(adam, **ADAM), lambda: legacy.Adam(RATE, **KERAS_ADAM)),
+    }
+
+
+# -- decoupled decay ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("scaled", [True, False])
+def test_decay_of_one_connection_leaves_the_others_as_they_are(name, scaled, model):
+    rule, make = OPTIMIZERS[name]
+    undecayed = model.trained(lambda sim: make())
+    model.set("weight_decay", DECAY)
+    trained = model.trained_with_decay(make(), scale_by_learning_rate=scaled)
+    factor = 1 - DECAY * (RATE if scaled else 1)
+    expected = by_hand(model.start[0], rule(model.gradient[0], RATE), [factor] * STEPS)
+    np.testing.assert_allclose(trained[0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(trained[1:], undecayed[1:])
+
+
+@only_nengo_dl_3
+def test_name_of_an_optimizer(model):
+    model.set("weight_decay", DECAY, DECAY, DECAY)
+    trained = model.trained_with_decay("sgd")
+    rate = np.float32(0.01)
+    expected = by_hand(
+        model.start, gradient_descent(model.gradient, rate), [1 - rate * DECAY] * STEPS
+    )
+    np.testing.assert_allclose(trained, expected, rtol=1e-6)
+
+
+@only_nengo_dl_3
+def test_equal_to_adamw_of_keras(model):
+    theirs = model.trained(
+        lambda sim: tf.keras.optimizers.AdamW(RATE, weight_decay=DECAY, epsilon=1e-3)
+    )
+    model.set("weight_decay", DECAY, DECAY, DECAY)
+    ours = model.trained_with_decay(tf.keras.optimizers.Adam(RATE, epsilon=1e-3))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-7)
+
+
+def halved_at(step):
+    return schedules.PiecewiseConstantDecay([step], [DECAY, DECAY / 2])
+
+
+def test_schedule_of_the_decay(model):
+    boundary = 3
+    model.set("weight_decay", halved_at(boundary), DECAY)
+    trained = model.trained_with_decay(OPTIMIZERS["SGD"][1]())
+    decays = [DECAY if step <= boundary else DECAY / 2 for step in range(STEPS)]
+    for i, factors in enumerate([[1 - RATE * decay for decay in decays], [1 - RATE * DECAY] * 10]):
+        updates = gradient_descent(model.gradient[i], RATE)
+        expected = by_hand(model.start[i], updates, factors)
+        np.testing.assert_allclose(trained[i], expected, rtol=1e-12)
+
+
+@only_nengo_dl_3
+@pytest.mark.parametrize("kind", ["optimizers", "legacy"])
+def test_schedule_of_the_learning_rate(kind, model):
+    class Halving(schedules.LearningRateSchedule):
+        """A user's own schedule, which can't be made from a configuration."""
+
+        def __call__(self, step):
+            return RATE * 0.5 ** tf.cast(step, tf.float32)
+
+    optimizers = tf.keras.optimizers if kind == "optimizers" else tf.keras.optimizers.legacy
+    model.set("weight_decay", DECAY)
+    trained = model.trained_with_decay(optimizers.SGD(Halving()))
+    rates = [RATE * 0.5**step for step in range(STEPS)]
+    updates = (rate * model.gradient[0] for rate in rates)
+    expected = by_hand(model.start[0], updates, [1 - rate * DECAY for rate in rates])
+    np.testing.assert_allclose(trained[0], expected, rtol=1e-12)
+
+
+@only_nengo_dl_3
+def test_gradients_are_clipped_and_decay_is_not(model):
+    model.set("weight_decay", DECAY)
+    trained = model.trained_with_decay(tf.keras.optimizers.SGD(RATE, clipvalue=0.01))
+    clipped = np.clip(model.gradient[0], -0.01, 0.01)
+    expected = by_hand(model.start[0], gradient_descent(clipped, RATE), [1 - RATE * DECAY] * STEPS)
+    np.testing.assert_allclose(trained[0], expected, rtol=1e-6)
+
+
+def test_encoders_biases_and_layers_decay(model):
+    layer = nengo_wd.RegularizedDense(3, kernel_regularizer=None, bias_initializer="ones")
+    with model.net:
+        ensemble = nengo.Ensemble(5, 3)
+        nengo.Connection(model.probes[0].target, ensemble)
+        node = tensor_node(layer, 3, 3)
+        nengo.Connection(ensemble, node)
+        probe = nengo.Probe(node)
+    for obj in (ensemble, ensemble.neurons, node):
+        model.net.config[obj].weight_decay = DECAY
+    model.targets[probe], model.objective[probe] = np.zeros((1, 1, 3)), product
+    with simulator(model.net) as sim:
+        encoders, biases = sim.data[ensemble].scaled_encoders, sim.data[ensemble].bias
+        kernel, bias = values(sim, layer.weights)
+        model.train(sim, nengo_wd.decoupled_weight_decay(sim, sgd(RATE)), epochs=1)
+        factor = 1 - RATE * DECAY
+        np.testing.assert_allclose(sim.data[ensemble].scaled_encoders, encoders * factor)
+        np.testing.assert_allclose(sim.data[ensemble].bias, biases * factor)
+        trained = values(sim, layer.weights)
+        np.testing.assert_allclose(trained[0], kernel * factor)
+        np.testing.assert_array_equal(trained[1], bias)
+
+
+def test_decay_beside_a_penalty_on_another_object(model):
+    model.set("weight_decay", DECAY)
+    model.set("regularizer", None, tf.keras.regularizers.l2(0.5))
+    with simulator(model.net) as sim:
+        model.objective = nengo_wd.regularized_objective(sim, model.objective)
+        trained = model.train(sim, nengo_wd.decoupled_weight_decay(sim, sgd(RATE)), epochs=1)
+    expected = model.start - RATE * model.gradient
+    expected[0] -= RATE * DECAY * model.start[0]
+    expected[1] -= RATE * model.start[1]
+    np.testing.assert_allclose(trained, expected, rtol=1e-12)
+
+
+def test_large_variables_decay_as_small_ones_do():
+    size = 600
+    start = np.random.RandomState(0).uniform(-1, 1, size=(size, size)).astype(np.float32)
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings()
+        source, ends = nengo.Node(np.zeros(size)), [nengo.Node(size_in=size) for _ in range(2)]
+        connections = [nengo.Connection(source, end, transform=start, synapse=None) for end in ends]
+        probes = [nengo.Probe(end) for end in ends]
+        net.config[connections[0]].weight_decay = DECAY
+    zeros = np.zeros((1, 1, size))
+    with simulator(net) as sim:
+        optimizer = nengo_wd.decoupled_weight_decay(sim, sgd(RATE))
+        targets = {probe: zeros for probe in probes}
+        train(sim, {source: zeros}, targets, {probe: product for probe in probes}, optimizer, 2)
+        factor = (1 - RATE * DECAY) ** 2
+        np.testing.assert_allclose(sim.data[connections[0]].weights, start * factor, rtol=1e-6)
+        np.testing.assert_array_equal(sim.data[connections[1]].weights, start)
+
+
+def test_changes_between_epochs_change_no_weights_and_build_nothing_anew(model):
+    traces = []
+
+    def counted(one, other):
+        traces.append(1)
+        return product(one, other)
+
+    model.set("weight_decay", DECAY)
+    model.objective = {probe: counted for probe in model.probes}
+    with simulator(model.net) as sim:
+        optimizer = nengo_wd.decoupled_weight_decay(sim, sgd(RATE))
+        weights = model.train(sim, optimizer, epochs=2)
+        n_traces = len(traces)
+        model.set("weight_decay", 2 * DECAY, DECAY)
+        optimizer.update_weight_decay()
+        rate = RATE
+        if GENERATION == 3:
+            rate = RATE / 2
+            optimizer.learning_rate = rate
+        np.testing.assert_array_equal(model.weights(sim), weights)
+        if GENERATION == 3:
+            sim.fit(model.inputs, model.targets, epochs=2, verbose=0)
+        else:
+            model.train(sim, optimizer, epochs=2)
+        trained = model.weights(sim)
+        assert len(traces) == n_traces
+    for i, decay in enumerate((2 * DECAY, DECAY, 0)):
+        updates = gradient_descent(model.gradient[i], rate)
+        expected = by_hand(weights[i], updates, [1 - rate * decay] * 2)
+        np.testing.assert_allclose(trained[i], expected, rtol=1e-12)
+
+
+@only_nengo_dl_3
+def test_variable_as_decay(model):
+    decay = tf.Variable(0.0, trainable=False)
+    model.set("weight_decay", decay)
+    with simulator(model.net) as sim:
+        weights = model.train(sim, nengo_wd.decoupled_weight_decay(sim, sgd(RATE)), epochs=1)
+        decay.assign(DECAY)
+        sim.fit(model.inputs, model.targets, verbose=0)
+        expected = weights[0] * (1 - RATE * DECAY) - RATE * model.gradient[0]
+        np.testing.assert_allclose(model.weights(sim)[0], expected, rtol=1e-12)
+
+
+@only_nengo_dl_3
+def test_checkpoint_and_config(model, tmp_path):
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        optimizer = nengo_wd.decoupled_weight_decay(sim, tf.keras.optimizers.Adam(RATE))
+        model.train(sim, optimizer, epochs=3)
+        start = sim.keras_model.get_weights()
+        path = tf.train.Checkpoint(optimizer=optimizer).save(str(tmp_path / "optimizer"))
+        sim.fit(model.inputs, model.targets, verbose=0)
+        expected = model.weights(sim)
+        sim.keras_model.set_weights(start)
+        tf.train.Checkpoint(optimizer=optimizer).restore(path).assert_existing_objects_matched()
+        sim.fit(model.inputs, model.targets, verbose=0)
+        np.testing.assert_array_equal(model.weights(sim), expected)
+        config = optimizer.get_config()
+        assert tf.keras.optimizers.Adam.from_config(config).get_config() == config
+
+
+@pytest.mark.generation(2)
+def test_slots_are_those_of_the_inner_optimizer(model):
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        optimizer = nengo_wd.decoupled_weight_decay(sim, v1.MomentumOptimizer(RATE, MOMENTUM))
+        model.train(sim, optimizer, epochs=1)
+        assert optimizer.get_slot_names() == ["momentum"]
+        (slot,) = optimizer.variables()
+        merged = np.concatenate(model.gradient)
+        np.testing.assert_allclose(np.sort(values(sim, [slot])[0], None), np.sort(merged, None))
+
+
+# -- CUDA-ConvNet's rule -----------------------------------------------------------------
+
+
+def cuda_convnet(weights, gradient, eps, mom, wc, n_steps):
+    increment = np.zeros_like(weights)
+    for _ in range(n_steps):
+        increment = mom * increment - eps * gradient - wc * eps * weights
+        weights = weights + increment
+    return weights
+
+
+def test_layerwise_sgd_equals_cuda_convnet(model):
+    model.set("learning_rate", 0.25, None, 0.5)
+    model.set("momentum", 0.75, 0.25)
+    model.set("weight_decay", None, 0.125, 0.25)
+    trained = model.trained(lambda sim: nengo_wd.LayerwiseSGD(sim, RATE, MOMENTUM))
+    expected = [
+        cuda_convnet(model.start[0], model.gradient[0], 0.25, 0.75, 0, STEPS),
+        cuda_convnet(model.start[1], model.gradient[1], RATE, 0.25, 0.125, STEPS),
+        cuda_convnet(model.start[2], model.gradient[2], 0.5, MOMENTUM, 0.25, STEPS),
+    ]
+    np.testing.assert_allclose(trained, expected, rtol=1e-12)
+
+
+def test_layerwise_sgd_without_settings_is_sgd(model):
+    ours = model.trained(lambda sim: nengo_wd.LayerwiseSGD(sim, RATE, MOMENTUM))
+    theirs = model.trained(lambda sim: OPTIMIZERS["momentum"][1]())
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_layerwise_sgd_takes_on_changed_settings(model):
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        optimizer = nengo_wd.LayerwiseSGD(sim, RATE)
+        weights = model.train(sim, optimizer, epochs=1)
+        model.set("weight_decay", 2 * DECAY)
+        optimizer.update_settings()
+        trained = model.train(sim, optimizer, epochs=1)
+        expected = cuda_convnet(weights[0], model.gradient[0], RATE, 0, 2 * DECAY, 1)
+        np.testing.assert_allclose(trained[0], expected, rtol=1e-12)
+
+
+# -- bad input ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf, "much", True])
+@pytest.mark.parametrize("name", ["weight_decay", "learning_rate", "momentum"])
+def test_value_that_is_no_rate(model, name, value):
+    with pytest.raises(ValidationError, match=f"Connection.*({name}|finite)"):
+        model.set(name, value)
+
+
+def test_decay_that_would_take_all(model):
+    model.set("weight_decay", 1.0)
+    with simulator(model.net) as sim:
+        with pytest.raises(ValidationError, match="weight_decay 1.0 of <Connection.*below 1"):
+            nengo_wd.decoupled_weight_decay(sim, sgd(RATE), scale_by_learning_rate=False)
+
+
+def test_no_decay_at_all(model):
+    with simulator(model.net) as sim:
+        with pytest.raises(ValidationError, match="nothing in .* has a weight_decay"):
+            nengo_wd.decoupled_weight_decay(sim, sgd(RATE))
+
+
+def make_layerwise(sim, optimizer):
+    return nengo_wd.LayerwiseSGD(sim)
+
+
+@pytest.mark.parametrize("make", [nengo_wd.decoupled_weight_decay, make_layerwise])
+def test_setting_for_what_is_not_trained(model, make):
+    with model.net:
+        nengo_dl.configure_settings(trainable=None)
+    model.net.config[model.connections[0]].trainable = False
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        with pytest.raises(ValidationError, match="Connection.*weights are set not to be trai"):
+            make(sim, sgd(RATE))
+
+
+def test_no_optimizer(model):
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        for wrong in (type(sgd(RATE)), 0.5):
+            with pytest.raises(ValidationError, match="is no optimizer that sim"):
+                nengo_wd.decoupled_weight_decay(sim, wrong)
+
+
+@only_nengo_dl_3
+def test_optimizer_that_decays_itself(model):
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        with pytest.raises(ValidationError, match="AdamW decays all weights itself"):
+            nengo_wd.decoupled_weight_decay(sim, tf.keras.optimizers.AdamW())
+
+
+@only_nengo_dl_3
+def test_optimizer_that_was_used(model):
+    model.set("weight_decay", DECAY)
+    used = tf.keras.optimizers.Adam()
+    model.trained(lambda sim: used)
+    with simulator(model.net) as sim:
+        with pytest.raises(ValidationError, match="Adam has been used before"):
+            nengo_wd.decoupled_weight_decay(sim, used)
+
+
+def test_closed_simulator(model):
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        pass
+    for make in (nengo_wd.decoupled_weight_decay, nengo_wd.LayerwiseSGD):
+        with pytest.raises(SimulatorClosed):
+            make(sim, sgd(RATE))
+
+
+def test_setting_that_needs_the_optimizer_anew(model):
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        optimizer = nengo_wd.decoupled_weight_decay(sim, sgd(RATE))
+        model.set("weight_decay", halved_at(3))
+        with pytest.raises(ValidationError, match="make the optimizer anew"):
+            optimizer.update_weight_decay()
