@@ -13,11 +13,11 @@ Run it with ``python custom_training_loop.py``; it needs NengoDL 3.
 """
 
 import nengo
-import nengo_dl
 import numpy as np
 import tensorflow as tf
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 if nengo_dl.__version__.startswith("2."):
     raise SystemExit("custom_training_loop.py needs NengoDL 3: NengoDL 2 has no Keras model")

@@ -15,11 +15,11 @@ Run it with ``python forum_weight_decay.py``; NengoDL 2 and NengoDL 3 both do.
 """
 
 import nengo
-import nengo_dl
 import numpy as np
 import tensorflow as tf
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 UNITS = 10
 STRENGTH = 0.1

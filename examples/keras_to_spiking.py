@@ -21,7 +21,6 @@ from types import SimpleNamespace
 
 import matplotlib
 import nengo
-import nengo_dl
 import numpy as np
 import progressbar
 import tensorflow as tf
@@ -30,6 +29,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 SEED = 0
 MINIBATCH_SIZE = 50

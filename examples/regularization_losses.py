@@ -14,11 +14,11 @@ Run it with ``python regularization_losses.py``; NengoDL 2 and NengoDL 3 both do
 """
 
 import nengo
-import nengo_dl
 import numpy as np
 import tensorflow as tf
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 IMAGE = (8, 8, 1)
 L1_L2 = {  # the strengths of the penalties on each weight

@@ -23,7 +23,6 @@ from types import SimpleNamespace
 
 import matplotlib
 import nengo
-import nengo_dl
 import numpy as np
 import progressbar
 import tensorflow as tf
@@ -32,6 +31,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 SEED = 0
 SPLITS = {"train": 200, "validation": 500, "test": 1050}  # 47 images are left over

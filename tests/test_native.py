@@ -1,7 +1,6 @@
 """Regularizers as settings on native Nengo objects, against NumPy on `sim.data`."""
 
 import nengo
-import nengo_dl
 import numpy as np
 import pytest
 import scipy.sparse
@@ -22,7 +21,7 @@ from hypothesis import strategies as st
 from nengo.exceptions import NetworkContextError, ValidationError
 
 import nengo_wd
-from nengo_wd import parameters, penalties
+from nengo_wd import nengo_dl, parameters, penalties
 from nengo_wd.regularizers import GroupLasso, TowardsInitial
 
 LEARNING_RATE = 0.125

@@ -3,7 +3,6 @@
 from functools import partial
 
 import nengo
-import nengo_dl
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,6 +18,7 @@ from generations import (
 from nengo.exceptions import SimulatorClosed, ValidationError
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 RATE, DECAY, MOMENTUM = 0.125, 0.25, 0.5  # exact in float32, in which Keras keeps the rate
 STEPS = 10
