@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import List, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("nengo-dl", "tensorflow", "nengo", "numpy")
+PACKAGES = ("nengo-dl", "tensorflow", "tf_keras", "nengo", "numpy")
 
 
 class Stack(NamedTuple):
@@ -37,21 +37,51 @@ def readme_commands():
     return commands
 
 
+def variant(command, **replacements):
+    """Return a command with parts replaced, each of which it must have."""
+    for old, new in replacements.values():
+        assert old in command, f"{old} is not in the README's command {command}"
+        command = command.replace(old, new)
+    return command
+
+
+def tests_on(python, tensorflow=None):
+    """Return the README's test command for another Python, or for a named TensorFlow."""
+    replacements = {"python": ("python3.11", f"python{python}")}
+    if tensorflow is not None:
+        replacements["tensorflow"] = ("'.[tests]'", f"'.[tests]' tensorflow=={tensorflow}")
+    return variant(TESTS, **replacements)
+
+
+def tests_without_isolation(python):
+    """Return the README's test command with what NengoDL needs on Python 3.12 and later."""
+    return variant(
+        tests_on(python),
+        install=(
+            "pip install",
+            "pip install 'setuptools<81' && .venv/bin/pip install --no-build-isolation",
+        ),
+    )
+
+
 MAIN_JOB, TESTS = readme_commands()
+CHECKS = [
+    ".venv/bin/pip install -q '.[lint]'",
+    ".venv/bin/ruff check .",
+    ".venv/bin/ruff format --check .",
+    ".venv/bin/mypy",
+    ".venv/bin/pip install -q '.[references]'",
+    ".venv/bin/pytest -q --references tests/test_references.py",
+]
 STACKS = [
-    Stack("default", "3.11", [MAIN_JOB]),
-    Stack(
-        "default",
-        "3.11",
-        [
-            TESTS,
-            ".venv/bin/pip install -q '.[lint]'",
-            ".venv/bin/ruff check .",
-            ".venv/bin/ruff format --check .",
-            ".venv/bin/mypy",
-        ],
-    ),
-    Stack("NengoDL 2", "3.7", [TESTS.replace("python3.11", "python3.7")]),
+    Stack("what pip chooses: the main job", "3.11", [MAIN_JOB]),
+    Stack("what pip chooses: tests, lint, types and references", "3.11", [TESTS, *CHECKS]),
+    Stack("NengoDL 2", "3.7", [tests_on("3.7")]),
+    Stack("the newest of everything", "3.13", [tests_without_isolation("3.13")]),
+    Stack("NengoDL's own TensorFlow", "3.11", [tests_on("3.11", "2.12.1")], in_ci=False),
+    Stack("the last TensorFlow of Keras 2", "3.11", [tests_on("3.11", "2.15.1")], in_ci=False),
+    Stack("the oldest Python with NengoDL 3", "3.8", [tests_on("3.8")], in_ci=False),
+    Stack("the oldest Python without isolation", "3.12", [tests_without_isolation("3.12")], False),
 ]
 
 
@@ -106,7 +136,7 @@ def main():
     results = [test(stack) for stack in STACKS if options.all or stack.in_ci]
     print("\n| Python | " + " | ".join(PACKAGES) + " |")
     print("|---" * (len(PACKAGES) + 1) + "|")
-    for row, _ in results:
+    for row in dict.fromkeys(tuple(row) for row, _ in results):
         print("| " + " | ".join(row) + " |")
     sys.exit(not all(passed for _, passed in results))
 
