@@ -15,6 +15,15 @@ def fresh_keras():
     tf.keras.backend.clear_session()
 
 
+def pytest_addoption(parser):
+    parser.addoption("--references", action="store_true", help="also compare with other libraries")
+
+
+def pytest_ignore_collect(path, config):
+    """Leave out what needs other libraries, unless it is asked for."""
+    return path.basename == "test_references.py" and not config.getoption("references") or None
+
+
 def pytest_report_header():
     return f"nengo-dl {nengo_dl.__version__}, tensorflow {tf.__version__}"
 
