@@ -11,11 +11,11 @@ import argparse
 import time
 
 import nengo
-import nengo_dl
 import numpy as np
 import tensorflow as tf
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 RATE, DECAY = 1e-3, 1e-2
 
