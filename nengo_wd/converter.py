@@ -30,7 +30,8 @@ class Converter(_Base):
         The model, with its weights.
     **kwargs
         Any other argument of ``nengo_dl.Converter``. With ``scale_firing_rates``,
-        regularizers apply to the unscaled biases. With ``split_shared_weights``, every
+        regularizers apply to the unscaled biases, and so parameters can be taken from one
+        converted network to another only where both have the same scale. With ``split_shared_weights``, every
         copy of a layer has the penalties of the layer.
 
     Raises
@@ -111,11 +112,14 @@ class CarriesRegularizers:
         connection = super().add_connection(*args, **kwargs)  # type: ignore[misc]
         if kwargs.get("trainable", False):
             self.kernel = connection
+            connection.label = f"{self.layer.name}.kernel"
         return connection
 
     def _biases(self, output: Any, connections: list[nengo.Connection]) -> Any:
         """Return what holds the biases: a connection from a constant, or the neurons."""
         constants = [c for c in connections if getattr(c.pre_obj, "output", None) is not None]
+        for connection in constants:
+            connection.label = f"{self.layer.name}.bias"
         return constants[0] if constants else output
 
     def _set(self, network: nengo.Network, obj: Any, regularizer: Any) -> None:

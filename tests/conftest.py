@@ -21,7 +21,9 @@ def pytest_addoption(parser):
 
 def pytest_ignore_collect(path, config):
     """Leave out what needs other libraries, unless it is asked for."""
-    return path.basename == "test_references.py" and not config.getoption("references", False) or None
+    return (
+        path.basename == "test_references.py" and not config.getoption("references", False) or None
+    )
 
 
 def pytest_report_header():

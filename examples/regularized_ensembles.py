@@ -1,0 +1,233 @@
+"""Two ensembles are trained on few noisy data, without and with penalties on their parameters.
+
+The Neural Engineering Framework (NEF) has solved for decoders, so that the ensembles compute
+``x ** 2``. What they should compute, ``x ** 2 + 0.3 * sin(pi * x)``, is known from 30 noisy
+measurements only. NengoDL trains decoders, encoders and biases on those:
+
+* without penalties, so that the network learns the noise as well;
+* with an L2 penalty on each, of ``strength * sum(w ** 2)``;
+* with ``TowardsInitial`` on the decoders instead, ``strength * sum((w - initial) ** 2)``, which
+  keeps them near what the NEF has solved for.
+
+The penalties are settings on Nengo objects. One object, the neurons of the second ensemble, has
+none. The error is measured against the function itself, on inputs from -1 to 1. How much penalties
+help depends on the data: with other seeds it is less, down to next to nothing.
+
+Run it with ``python regularized_ensembles.py``; NengoDL 2 and NengoDL 3 both do. With ``--short``
+it takes seconds.
+"""
+
+import argparse
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import nengo
+import numpy as np
+import progressbar
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+import nengo_wd
+from nengo_wd import nengo_dl
+
+SEED = 0
+N_DATA = 30  # measurements
+NOISE = 0.3  # standard deviation of the measurements
+GRID = np.linspace(-1, 1, 4 * N_DATA)  # inputs to test at
+LEARNING_RATE = 0.01
+ROUNDS = 10  # of training
+STRENGTHS = {"weights": 1e-2, "encoders": 1e-3, "biases": 1e-3}
+L2 = {kind: tf.keras.regularizers.l2(strength) for kind, strength in STRENGTHS.items()}
+REGULARIZERS = {
+    "no penalties": {},
+    "L2": L2,
+    "TowardsInitial": {
+        **L2,
+        "weights": nengo_wd.regularizers.TowardsInitial(l2=STRENGTHS["weights"]),
+    },
+}
+STYLES = {  # told apart by colour-blind readers, and in grey
+    "not trained": {"color": "grey", "linestyle": ":"},
+    "no penalties": {"color": "#D55E00", "linestyle": "--"},
+    "L2": {"color": "#56B4E9", "linestyle": "-."},
+    "TowardsInitial": {"color": "#0072B2", "linestyle": "-"},
+}
+
+
+def desired(x):
+    return x**2 + 0.3 * np.sin(np.pi * x)
+
+
+def measure():
+    """Return inputs (N_DATA,) and what was measured for them."""
+    rng = np.random.RandomState(SEED)
+    x = rng.uniform(-1, 1, size=N_DATA)
+    return x, desired(x) + rng.normal(0, NOISE, size=N_DATA)
+
+
+def build(regularizers):
+    """Return the network; its objects are its attributes."""
+    with nengo.Network(seed=SEED) as net:
+        # with rates of up to 1, one learning rate suits decoders, encoders and biases
+        net.config[nengo.Ensemble].neuron_type = nengo.RectifiedLinear()
+        net.config[nengo.Ensemble].max_rates = nengo.dists.Uniform(0.5, 1)
+        net.config[nengo.Connection].synapse = None  # each time step stands for itself
+        net.x = nengo.Node([0])
+        net.first = nengo.Ensemble(50, 1, label="first")
+        net.second = nengo.Ensemble(50, 1, label="second")
+        output = nengo.Node(size_in=1)
+        into = nengo.Connection(net.x, net.first)
+        net.square = nengo.Connection(net.first, net.second, function=np.square, label="square")
+        net.readout = nengo.Connection(net.second, output, label="readout")
+        net.y = nengo.Probe(output)
+
+        nengo_dl.configure_settings(trainable=None)
+        net.config[into].trainable = False
+        nengo_wd.configure_settings()
+        net.config[nengo.Connection].regularizer = regularizers.get("weights")
+        net.config[nengo.Ensemble].regularizer = regularizers.get("encoders")
+        net.config[net.first.neurons].regularizer = regularizers.get("biases")
+    return net
+
+
+def parameters(sim, net):
+    """Return the values of all trained parameters, by the names that their penalties have."""
+    values = {f"{c.label}.weights": sim.data[c].weights for c in (net.square, net.readout)}
+    for ensemble in (net.first, net.second):
+        values[f"{ensemble.label}.encoders"] = sim.data[ensemble].scaled_encoders
+        values[f"{ensemble.label}.biases"] = sim.data[ensemble].bias
+    return {name: np.array(value) for name, value in values.items()}
+
+
+def trainer(sim, net, x, y, steps):
+    """Return a function that trains for so many steps, each on all measurements."""
+    inputs, targets = {net.x: x[:, None, None]}, {net.y: y[:, None, None]}
+    if hasattr(sim, "fit"):  # NengoDL 3
+        objective = nengo_wd.regularized_objective(sim, {net.y: "mse"})
+        sim.compile(tf.optimizers.Adam(LEARNING_RATE), loss=objective)
+        return lambda: sim.fit(inputs, targets, epochs=steps, shuffle=False, verbose=0)
+    objective = nengo_wd.regularized_objective(sim, {net.y: nengo_dl.objectives.mse})
+    optimizer = tf.compat.v1.train.AdamOptimizer(LEARNING_RATE)
+    kwargs = {"objective": objective, "shuffle": False, "progress_bar": False}
+    return lambda: sim.train({**inputs, **targets}, optimizer, steps, **kwargs)
+
+
+def state(sim, net, initial):
+    """Return the network's output, its error, the parameters' norms and the penalties."""
+    inputs = GRID.reshape((N_DATA, -1, 1))  # some one after the other
+    n_steps = inputs.shape[1]
+    sim.run_steps(n_steps, data={net.x: inputs}, progress_bar=False)
+    y, values = sim.data[net.y][:, -n_steps:].ravel(), parameters(sim, net)
+    return SimpleNamespace(
+        y=y,
+        error=np.sqrt(np.mean((y - desired(GRID)) ** 2)),
+        norms={name: np.linalg.norm(value) for name, value in values.items()},
+        distances={name: np.linalg.norm(values[name] - initial[name]) for name in values},
+        penalties=nengo_wd.regularization_losses(sim),
+    )
+
+
+def experiment(regularizers, steps, bar):
+    """Return the state before training and after each round."""
+    net = build(regularizers)
+    with nengo_dl.Simulator(net, minibatch_size=N_DATA, seed=SEED, progress_bar=False) as sim:
+        initial = parameters(sim, net)
+        states = [state(sim, net, initial)]
+        train = trainer(sim, net, *measure(), steps)
+        for _ in range(ROUNDS):
+            train()
+            states.append(state(sim, net, initial))
+            bar.update(bar.value + 1)
+    return states
+
+
+def print_table(runs):
+    row = "{:24}" + "{:>16}" * len(runs)
+    print(row.format("", *runs))
+    print(row.format("RMSE", *(f"{run.error:.3f}" for run in runs.values())))
+    for title in ("norms", "distances", "penalties"):
+        print(title + {"distances": " from the initial values"}.get(title, ""))
+        for name in runs["L2"].norms:
+            values = [getattr(run, title).get(name) for run in runs.values()]
+            print(row.format("  " + name, *("-" if v is None else f"{v:.4f}" for v in values)))
+
+
+def check(runs):
+    before, without, l2, towards = runs.values()
+    decoders = {"square.weights", "readout.weights"}
+    penalized = {*decoders, "first.encoders", "second.encoders", "first.biases"}
+    assert not before.penalties and not without.penalties, "there is a penalty that nobody set"
+    for run in (l2, towards):
+        assert set(run.penalties) == penalized, "not the penalties that were set"
+        assert run.error < 0.9 * min(before.error, without.error), "penalties did not help"
+    for name in penalized:
+        strength = STRENGTHS[name.split(".")[1]]
+        assert np.isclose(l2.penalties[name], strength * l2.norms[name] ** 2), f"wrong for {name}"
+        assert l2.norms[name] < without.norms[name], f"{name} is not smaller"
+    for name in decoders:
+        by_hand = STRENGTHS["weights"] * towards.distances[name] ** 2
+        assert np.isclose(towards.penalties[name], by_hand, rtol=1e-4), f"wrong for {name}"
+        nearer = towards.distances[name] < without.distances[name]
+        assert nearer, f"{name} is not nearer to its initial value"
+
+
+def plot_functions(axes, runs):
+    axes.plot(*measure(), "o", color="black", markersize=3, label="measured")
+    axes.plot(GRID, desired(GRID), color="black", linewidth=0.8, label="desired")
+    for name, run in runs.items():
+        axes.plot(GRID, run.y, **STYLES[name], label=name)
+    axes.set(xlabel="input", ylabel="output")
+    axes.set_title("(a) function", loc="left")
+
+
+def plot_histories(axes, histories, steps, value):
+    """Plot a value of the states against the training steps."""
+    for name, states in histories.items():
+        x = steps * np.arange(len(states))
+        axes.plot(x, [value(state) for state in states], **STYLES[name])
+    axes.set(xlabel="training step", ylim=(0, None))
+
+
+def save_figure(runs, histories, steps, folder):
+    figure = Figure(figsize=(9, 3), dpi=300)  # inches
+    margins = {"left": 0.07, "right": 0.99, "bottom": 0.16, "top": 0.8, "wspace": 0.32}
+    left, middle, right = figure.subplots(1, 3, gridspec_kw=margins)
+    plot_functions(left, runs)
+    plot_histories(middle, histories, steps, lambda state: state.error)
+    middle.set_ylabel("root mean square error")
+    middle.set_title("(b) error", loc="left")
+    plot_histories(right, histories, steps, lambda state: state.norms["square.weights"])
+    right.set_ylabel("$L_2$ norm")
+    right.set_title("(c) decoders of 'square'", loc="left")
+    for axes in (left, middle, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*left.get_legend_handles_labels(), loc="upper center", ncol=6, frameon=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / "regularized_ensembles.png")
+    return folder / "regularized_ensembles.png"
+
+
+def main():
+    warnings.filterwarnings("ignore", "No GPU support detected")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to save")
+    parser.add_argument("--short", action="store_true", help="a run of seconds, for tests")
+    args = parser.parse_args()
+    steps = 10 if args.short else 50  # in each round
+
+    n_rounds = len(REGULARIZERS) * ROUNDS
+    with progressbar.ProgressBar(max_value=n_rounds, prefix="Training: ") as bar:
+        histories = {
+            name: experiment(regularizers, steps, bar)
+            for name, regularizers in REGULARIZERS.items()
+        }
+    runs = {"not trained": histories["no penalties"][0]}
+    runs.update((name, states[-1]) for name, states in histories.items())
+    print_table(runs)
+    check(runs)
+    print(f"Figure saved to {save_figure(runs, histories, steps, args.figures)}")
+
+
+if __name__ == "__main__":
+    main()
