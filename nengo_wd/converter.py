@@ -30,9 +30,9 @@ class Converter(_Base):
         The model, with its weights.
     **kwargs
         Any other argument of ``nengo_dl.Converter``. With ``scale_firing_rates``,
-        regularizers apply to the unscaled biases, and so parameters can be taken from one
-        converted network to another only where both have the same scale. With ``split_shared_weights``, every
-        copy of a layer has the penalties of the layer.
+        regularizers apply to the unscaled biases, and parameters can be taken from one
+        converted network to another only where both have the same scale. With
+        ``split_shared_weights``, every copy of a layer has the penalties of the layer.
 
     Raises
     ------
