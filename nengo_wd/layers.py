@@ -267,7 +267,7 @@ class RegularizedDense(TimeLoopLayer, tf.keras.layers.Dense):
     ...     source = nengo.Node([1.0, -1.0])
     ...     layer = nengo_wd.RegularizedDense(3, kernel_regularizer="l2", name="readout")
     ...     node = nengo_dl.tensor_layer(source, layer)
-    >>> node.size_out
+    >>> print(node.size_out)
     3
     """
 

@@ -226,7 +226,7 @@ def test_missing_tf_keras_is_to_be_installed():
     assert (flag, version) == ("None", "3")
 
 
-@pytest.mark.generation(3)
+@needs_bridge
 def test_keras_3_in_the_place_of_keras_2_is_named(monkeypatch):
     monkeypatch.setattr(bridge, "IMPORTED", ("keras.engine.nothing",))
     with pytest.raises(ImportError, match=r"needs Keras 2.*nothing.*pip install \".*keras~=2\."):
