@@ -25,20 +25,25 @@ class RegularizerParam(Parameter):
 
 
 class RateParam(Parameter):
-    """A finite number, zero or above, or what TensorFlow can make one of at every step."""
+    """What `check_rate` takes."""
 
     def coerce(self, instance: Any, value: Any) -> Any:
         """Return ``value``, checked where it is known now."""
-        owner = str(getattr(instance, "_configures", instance))
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
-            regularizers.check_strength(float(value), self.name, self.name, owner)
-        elif value is not None and not isinstance(value, SYMBOLIC):
-            raise ValidationError(
-                f"{owner}: {value!r} is no {self.name}; give a number, a "
-                "tf.keras.optimizers.schedules.LearningRateSchedule or a tf.Variable",
-                attr=self.name,
-            )
+        if value is not None:
+            check_rate(value, self.name, str(getattr(instance, "_configures", instance)))
         return super().coerce(instance, value)
+
+
+def check_rate(value: Any, name: str, owner: str) -> None:
+    """Raise unless ``value`` is a finite number, zero or above, or will be one at every step."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        regularizers.check_strength(float(value), name, name, owner)
+    elif not isinstance(value, SYMBOLIC):
+        raise ValidationError(
+            f"{owner}: {value!r} is no {name}; give a number, a "
+            "tf.keras.optimizers.schedules.LearningRateSchedule or a tf.Variable",
+            attr=name,
+        )
 
 
 SYMBOLIC = (tf.Variable, tf.keras.optimizers.schedules.LearningRateSchedule)
@@ -91,8 +96,9 @@ def configure_settings(regularizer: Any = None, weight_decay: Any = None) -> Non
     -----
     A setting is looked up as NengoDL looks up ``trainable``: in the config of the outermost
     network first; that of an inner network overrides it; and in each, the setting of an
-    object overrides that of its class. None, where it was set, means no
-    regularizer; where nothing was set, the outer network's setting holds.
+    object overrides that of its class. Where ``net.config[...]`` was set to None, there is
+    no regularizer; where nothing was set, the outer network's setting holds. (None handed
+    to this function sets nothing.)
 
     Like ``nengo_dl.configure_settings(trainable=...)``, this works on the innermost
     network; call it again for an inner network that is to have settings of its own.

@@ -62,7 +62,8 @@ class Converter(_Base):
         """Return the layer's converter, which also notes what has its activity regularized."""
         is_new = layer not in self._layer_converters
         converter = super().get_converter(layer)
-        if is_new and getattr(layer, "activity_regularizer", None) is not None:
+        # not the public attribute, by which Keras' wrappers show that of the inner layer
+        if is_new and getattr(layer, "_activity_regularizer", None) is not None:
             converter.convert = self._noting_activity(converter)
         return converter
 

@@ -69,8 +69,10 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Any) -> Any:
     check_simulator(sim)
     by_probe = _losses_by_probe(sim, objective)
     seam.penalties(sim)  # which are checked on the way
-    seam.hold_losses(sim, penalties.expressions(penalties.of_settings(sim)))
-    return seam.penalized_objective(sim, objective, by_probe, activities.of_settings(sim))
+    losses, on_activities = penalties.of_settings(sim), activities.of_settings(sim)
+    seam.check_objective(sim, objective, by_probe, on_activities)
+    seam.hold_losses(sim, penalties.expressions(losses))
+    return seam.penalized_objective(sim, objective, by_probe, on_activities)
 
 
 def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:

@@ -11,9 +11,9 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters, seam
+from nengo_wd.config import check_rate
 from nengo_wd.objectives import check_simulator
 from nengo_wd.parameters import Parameter
-from nengo_wd.regularizers import check_strength
 
 
 class RowValues:
@@ -63,6 +63,11 @@ class Setting:
 
     def __init__(self, sim: nengo_dl.Simulator, name: str) -> None:
         self.sim, self.name = sim, name
+        if sim.tensor_graph.inference_only:
+            raise ValidationError(
+                f"{sim.model.toplevel} is for inference only, and its weights are not trained",
+                attr="inference_only",
+            )
         self.by_variable: dict[int, RowValues] = {}
         found = self._read()
         for key, settings in found.items():
@@ -104,23 +109,44 @@ class Setting:
 
 
 class DecayStep:
-    r"""Multiply each row of the weights by one minus its decay, before the gradient step."""
+    """Multiply each row of the weights by one minus its decay, before the gradient step."""
 
     def __init__(self, setting: Setting, scale_by_learning_rate: bool) -> None:
         self.setting, self.scale = setting, scale_by_learning_rate
+        self._check()
 
-    def __call__(self, learning_rate: Callable, step: tf.Tensor) -> list[Any]:
-        """Decay all weights; ``learning_rate`` returns the learning rate of this step."""
-        return [self._decay(rows, learning_rate, step) for rows in self._rows()]
+    def __call__(self, variables: list, learning_rate: Callable, step: tf.Tensor) -> list[Any]:
+        """Decay those of ``variables`` that have settings.
 
-    def _rows(self) -> list[RowValues]:
-        return list(self.setting.by_variable.values())
+        ``learning_rate`` returns the learning rate of this step.
+        """
+        by_variable = self.setting.by_variable
+        rows = [by_variable[id(v)] for v in variables if id(v) in by_variable]
+        return [self._decay(values, learning_rate, step) for values in rows]
+
+    def update(self) -> None:
+        """Take on the settings as they are now."""
+        self.setting.update()
+        self._check()
 
     def _decay(self, rows: RowValues, learning_rate: Callable, step: tf.Tensor) -> Any:
         decay = rows.tensor(step)
         if self.scale:
             decay *= tf.cast(learning_rate(), decay.dtype)
         return seam.multiply(rows.variable, 1 - decay)
+
+    def _check(self) -> None:
+        """Raise for numbers that would take all of the weights at once, or more."""
+        for settings in self.setting.found.values():
+            for parameter, value in settings:
+                if not self.scale and isinstance(value, numbers.Real) and float(value) >= 1:
+                    raise ValidationError(
+                        f"the weight_decay {value} of {parameter.obj} is not scaled by the "
+                        "learning rate, and so would take all of the weights, or more; it must "
+                        "be below 1",
+                        attr="weight_decay",
+                        obj=parameter.obj,
+                    )
 
 
 def decoupled_weight_decay(
@@ -142,7 +168,7 @@ def decoupled_weight_decay(
         The simulator to be trained, still open. The setting ``weight_decay`` in the config
         of its network says what to decay; see `configure_settings`.
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
-        What the simulator takes, not used before; in NengoDL 3 also an optimizer's name.
+        What the simulator takes; in NengoDL 3 also an optimizer's name.
     scale_by_learning_rate : bool
         With False, weights are decayed by :math:`w \leftarrow w - \lambda w`,
         whatever the learning rate.
@@ -150,17 +176,18 @@ def decoupled_weight_decay(
     Returns
     -------
     optimizer
-        For ``sim.compile(optimizer)`` (NengoDL 3) or ``sim.train(data, optimizer)``
-        (NengoDL 2). Its method ``update_weight_decay()`` takes on settings that were changed
-        after this call; a training that was compiled need not be compiled again.
+        For ``sim.compile(optimizer)`` (NengoDL 3: the same object, extended) or
+        ``sim.train(data, optimizer)`` (NengoDL 2). Its method ``update_weight_decay()``
+        takes on settings that were changed after this call; a training that was compiled
+        need not be compiled again.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``optimizer`` is a class, is no optimizer, has been used, or has a
-        ``weight_decay`` of its own; if nothing in the network has a ``weight_decay``;
-        if an object with one is not trained; and for a decay of 1 or more without
-        scaling by the learning rate.
+        If ``optimizer`` is a class, is no optimizer, or decays already; if nothing in the
+        network has a ``weight_decay``; if an object with one is not trained; and for a
+        number of 1 or more without scaling by the learning rate. What a schedule or
+        variable will be is not checked.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -181,20 +208,7 @@ def decoupled_weight_decay(
     """
     check_simulator(sim)
     optimizer = seam.check_optimizer(optimizer)
-    if getattr(optimizer, "weight_decay", None) is not None:
-        raise ValidationError(
-            f"{type(optimizer).__name__} decays all weights itself, with weight_decay="
-            f"{optimizer.weight_decay}; leave that out, or use it without this function",
-            attr="weight_decay",
-            obj=optimizer,
-        )
-    setting = _decays(sim)
-    if not scale_by_learning_rate:
-        _check_below_one(setting)
-    return seam.with_step_before(sim, optimizer, DecayStep(setting, scale_by_learning_rate))
-
-
-def _decays(sim: nengo_dl.Simulator) -> Setting:
+    _check_no_decay(optimizer)
     setting = Setting(sim, "weight_decay")
     if not setting.by_variable:
         raise ValidationError(
@@ -202,24 +216,22 @@ def _decays(sim: nengo_dl.Simulator) -> Setting:
             "nengo_wd.configure_settings, or in the network's config",
             attr="weight_decay",
         )
-    if sim.tensor_graph.inference_only:
+    return seam.with_step_before(sim, optimizer, DecayStep(setting, scale_by_learning_rate))
+
+
+def _check_no_decay(optimizer: Any) -> None:
+    """Raise if an optimizer, or one that it wraps, decays weights already."""
+    inner = getattr(optimizer, "inner_optimizer", None)  # of Keras' loss scaling
+    if inner is not None:
+        _check_no_decay(inner)
+    decay = getattr(optimizer, "weight_decay", None) or getattr(optimizer, "_weight_decay", None)
+    if decay or seam.has_step_before(optimizer):
         raise ValidationError(
-            f"{sim.model.toplevel} is for inference only, and its weights are not trained",
-            attr="inference_only",
+            f"{type(optimizer).__name__} decays weights already"
+            f"{f', with weight_decay={decay}' if decay else ''}; decay by one of the two",
+            attr="weight_decay",
+            obj=optimizer,
         )
-    return setting
-
-
-def _check_below_one(setting: Setting) -> None:
-    for settings in setting.found.values():
-        for parameter, value in settings:
-            if isinstance(value, numbers.Real) and float(value) >= 1:
-                raise ValidationError(
-                    f"the weight_decay {value} of {parameter.obj} is not scaled by the learning "
-                    "rate, and so would take all of the weights, or more; it must be below 1",
-                    attr="weight_decay",
-                    obj=parameter.obj,
-                )
 
 
 class LayerwiseSGD(seam.RuleOptimizer):
@@ -235,6 +247,8 @@ class LayerwiseSGD(seam.RuleOptimizer):
     the momentum :math:`\mu` (momW, momB) and the weight decay :math:`\lambda` (wc) that were
     set for the object: ``net.config[obj].learning_rate``, ``momentum`` and
     ``weight_decay``. Where nothing was set, the optimizer's own values hold, and no decay.
+    On a TensorNode, learning rate and momentum are for all variables of its layer, biases
+    included, and the decay is for those of rank 2 or more.
 
     The decay goes through the momentum here: it is a gradient like any other, that of
     :math:`\lambda \|w\|^2 / 2`. So it is not decoupled, and differs from
@@ -256,8 +270,8 @@ class LayerwiseSGD(seam.RuleOptimizer):
     Raises
     ------
     nengo.exceptions.ValidationError
-        If an object with one of the settings is not trained, and for a momentum that is
-        negative or not finite.
+        If an object with one of the settings is not trained, and for a learning rate or
+        momentum that is no number, negative or not finite.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -278,9 +292,8 @@ class LayerwiseSGD(seam.RuleOptimizer):
         name: str = "LayerwiseSGD",
     ) -> None:
         check_simulator(sim)
-        for value, attr in ((learning_rate, "learning_rate"), (momentum, "momentum")):
-            if isinstance(value, numbers.Real):
-                check_strength(value, attr, attr, name)
+        check_rate(learning_rate, "learning_rate", name)
+        check_rate(momentum, "momentum", name)
         super().__init__(sim, learning_rate, name)
         self.momentum = momentum
         self._settings = {setting: Setting(sim, setting) for setting in self.SETTINGS}

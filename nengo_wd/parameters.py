@@ -20,6 +20,8 @@ KINDS = {  # the trainable parameter of each class, and the signal that holds it
     nengo.ensemble.Neurons: ("biases", "bias"),
 }
 
+MIN_RANK = {"learning_rate": 1, "momentum": 1}  # of a TensorNode's variables with the setting
+
 
 class Parameter:
     """One trainable parameter of one object in one simulator.
@@ -120,8 +122,8 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
     for setting in config.look_up(sim.model.toplevel, name):
         if isinstance(setting.obj, nengo.Probe):
             continue  # has activity, and no parameters
-        parameters = list(of(sim, setting.obj))
-        if setting.own and not parameters:
+        parameters = list(of(sim, setting.obj, MIN_RANK.get(name, 2)))
+        if setting.own and not parameters and not sim.tensor_graph.inference_only:
             raise ValidationError(
                 f"{setting.obj} has a {name}, but {_why_none(sim, setting.obj)}",
                 attr=name,
@@ -139,10 +141,13 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
     return list(found.values())
 
 
-def of(sim: nengo_dl.Simulator, obj: Any) -> Iterator[Parameter]:
-    """Yield the trainable parameters of an object; none where it has nothing to train."""
+def of(sim: nengo_dl.Simulator, obj: Any, min_rank: int = 2) -> Iterator[Parameter]:
+    """Yield the trainable parameters of an object; none where it has nothing to train.
+
+    Of a TensorNode, they are the variables of ``min_rank`` or more.
+    """
     if isinstance(obj, nengo_dl.TensorNode):
-        for variable in _matrices(obj.tensor_func):
+        for variable in _variables(obj.tensor_func, min_rank):
             yield _of_layer(sim, obj, variable)
     elif _why_none(sim, obj) is None:
         yield _of_signal(sim, obj)
@@ -157,14 +162,21 @@ def _of_signal(sim: nengo_dl.Simulator, obj: Any) -> Parameter:
 
 
 def _of_layer(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: Any) -> Parameter:
+    if not seam.in_graph(sim, variable):
+        raise ValidationError(
+            f"{node} was built again by a later simulator, to which its weights belong now; "
+            "use one simulator of its network at a time",
+            attr="tensor_func",
+            obj=node,
+        )
     layer = getattr(node.tensor_func, "name", None) or _label(node)
     shape = tuple(variable.shape.as_list())
     name = f"{layer}.{short_name(variable)}"
     return Parameter(sim, node, name, variable, np.arange(shape[0]), shape, None)
 
 
-def _matrices(func: Any) -> list[tf.Variable]:
-    """Return the trainable variables of rank 2 or more that a TensorNode's function holds."""
+def _variables(func: Any, min_rank: int) -> list[tf.Variable]:
+    """Return the trainable variables that a TensorNode's function holds."""
     if isinstance(func, tf.Module):  # every Keras layer is one
         variables = func.trainable_variables
     else:
@@ -173,7 +185,7 @@ def _matrices(func: Any) -> list[tf.Variable]:
             for value in getattr(func, "__dict__", {}).values()
             if isinstance(value, tf.Variable) and value.trainable
         ]
-    return [variable for variable in variables if variable.shape.rank >= 2]
+    return [variable for variable in variables if variable.shape.rank >= min_rank]
 
 
 def _signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
@@ -216,6 +228,9 @@ def _label(obj: Any) -> str:
 
 
 def _same(one: Any, other: Any) -> bool:
-    if hasattr(one, "get_config") and type(one) is type(other):
-        return one.get_config() == other.get_config()
-    return one is other or one == other
+    if one is other:
+        return True
+    try:
+        return type(one) is type(other) and one.get_config() == other.get_config()
+    except (AttributeError, NotImplementedError):  # no configuration to compare
+        return bool(one == other)

@@ -127,13 +127,16 @@ def of_scaled(regularizer: Any, scale: float) -> Any:
 
 
 class TowardsInitial(tf.keras.regularizers.Regularizer):
-    r"""Pull weights towards the values that they had before training, instead of to zero.
+    r"""Pull weights towards their initial values, instead of to zero.
 
     .. math:: R(w) = a \sum_i |w_i - w_i^0| + b \sum_i (w_i - w_i^0)^2
 
     For decoders and connection weights that the Neural Engineering Framework solved for,
     zero is no better a guess than any other; the solution is. It is a setting for Nengo
     objects, not an argument of layers, since a layer does not know its initial weights.
+    The initial value :math:`w^0` of a native parameter is the one that Nengo's builder gave
+    it, whatever was loaded since; that of a layer's weights is the one that they have when a
+    penalty or objective is first asked for.
 
     Parameters
     ----------

@@ -26,9 +26,9 @@ def dense_model(regularizer, **kwargs):
     return tf.keras.Model(inputs, x)
 
 
-def conv_model(regularizer):
+def conv_model(regularizer, **kwargs):
     inputs = tf.keras.Input((5, 4, 2))
-    layers = dict(kernel_regularizer=regularizer, bias_regularizer=regularizer)
+    layers = dict(kernel_regularizer=regularizer, bias_regularizer=regularizer, **kwargs)
     x = tf.keras.layers.Conv2D(
         3, 2, activation="relu", bias_initializer="ones", name="filters", **layers
     )(inputs)
@@ -102,22 +102,40 @@ def test_regularizer_that_depends_on_the_shape():
 def test_scaled_firing_rates_leave_the_penalties_as_they_are():
     for regularizer in (L1_L2["L1L2"], rows_squared):
         model = dense_model(regularizer)
-        converter = nengo_wd.Converter(model, scale_firing_rates=50)
+        scale = 50 if regularizer is rows_squared else {model.get_layer("hidden"): 50}
+        converter = nengo_wd.Converter(model, scale_firing_rates=scale)
         with simulator(converter.net) as sim:
             loss = nengo_wd.regularization_loss(sim)
         assert loss == pytest.approx(float(sum(model.losses)), rel=1e-6)
 
 
 @only_nengo_dl_3
+@pytest.mark.parametrize("make", [dense_model, conv_model])
 @pytest.mark.parametrize("activity", [L1_L2["L1L2"], rows_squared])
-def test_activity_regularizer_becomes_a_penalty_on_a_probe(activity):
-    model = dense_model(None, activity_regularizer=activity)
+def test_activity_regularizer_becomes_a_penalty_on_a_probe(make, activity):
+    model = make(None, activity_regularizer=activity)
     converter = nengo_wd.Converter(model, allow_fallback=False)
     totals, predictions, trained = step_of_both(model, converter)
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)
     np.testing.assert_allclose(*predictions, atol=1e-5)
     for weight in model.get_weights():
         assert_among(weight, trained)
+
+
+@only_nengo_dl_3
+def test_wrapped_layer_is_penalized_once():
+    inputs = tf.keras.Input((1, 6))
+    layer = tf.keras.layers.Dense(3, kernel_regularizer="l2", activity_regularizer="l2")
+    outputs = tf.keras.layers.TimeDistributed(layer)(inputs)
+    model = tf.keras.Model(inputs, outputs)
+    converter = nengo_wd.Converter(model, temporal_model=True)
+    probe = converter.outputs[model.output]
+    x, y = np.ones((2, 1, 6), np.float32), np.zeros((2, 1, 3), np.float32)
+    with simulator(converter.net, minibatch_size=2) as sim:
+        objective = nengo_wd.regularized_objective(sim, {probe: "mse"})
+        total = total_loss(sim, {converter.inputs[model.input]: x}, {probe: y}, objective)
+    model.compile(loss="mse")
+    assert total == pytest.approx(model.evaluate(x, y, verbose=0), rel=1e-6)
 
 
 @only_nengo_dl_3

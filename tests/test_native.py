@@ -285,9 +285,40 @@ def test_parameter_knows_its_values(model):
             np.testing.assert_allclose(parameter.initial, data(sim, obj), rtol=1e-12)
 
 
+def test_regularizer_without_a_configuration(model):
+    class Quartic(tf.keras.regularizers.Regularizer):
+        def __call__(self, weights):
+            return tf.reduce_sum(weights**4)
+
+    model.config[nengo.Connection].regularizer = Quartic()
+    with simulator(model.net) as sim:
+        expected = (sim.data[model.conn].weights ** 4).sum()
+        assert nengo_wd.regularization_losses(sim)["ab.weights"] == pytest.approx(expected)
+
+
+def test_bad_activity_leaves_the_simulator_as_it_was(model):
+    model.config[model.conn].regularizer = tf.keras.regularizers.l2(10.0)
+    model.config[model.probe].regularizer = lambda activity: activity
+    with simulator(model.net) as sim:
+        before = total_loss(sim, model.inputs, model.targets, {model.probe: "mse"})
+        with pytest.raises(ValidationError, match="must be a scalar"):
+            objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+            total_loss(sim, model.inputs, model.targets, objective)
+        assert total_loss(sim, model.inputs, model.targets, {model.probe: "mse"}) == before
+
+
+@pytest.mark.generation(2)
+def test_layer_that_a_later_simulator_has_taken(model):
+    model.config[model.node].regularizer = "l2"
+    with simulator(model.net) as first, simulator(model.net):
+        with pytest.raises(ValidationError, match="built again by a later simulator"):
+            nengo_wd.regularization_losses(first)
+
+
 def test_settings_hold_for_inference_only(model):
     with model.net:
         nengo_dl.configure_settings(inference_only=True)
+    model.config[model.a.neurons].regularizer = "l2"
     model.config[model.conn].regularizer = "l2"
     with simulator(model.net) as sim:
         assert list(nengo_wd.regularization_losses(sim)) == ["ab.weights"]
@@ -300,10 +331,17 @@ def test_towards_initial_pulls_back(model):
     model.config[nengo.Connection].regularizer = TowardsInitial(l1=0.25, l2=0.5)
     model.config[model.a].regularizer = tf.keras.regularizers.l2(0.5)
     model.config[model.node].regularizer = TowardsInitial(l2=1.0)
+    with model.net:  # in the same variable, pulled towards zero
+        other = nengo.Connection(model.a, model.b, label="other")
+    model.config[other].regularizer = tf.keras.regularizers.l2(0.25)
     with simulator(model.net) as sim:
         (encoders,) = parameters.of(sim, model.a)
         initial = encoders.value
-        assert nengo_wd.regularization_loss(sim) == pytest.approx(0.5 * (initial**2).sum())
+        to_zero = 0.5 * (initial**2).sum() + 0.25 * (sim.data[other].weights ** 2).sum()
+        assert nengo_wd.regularization_loss(sim) == pytest.approx(to_zero)
+        (kernel,) = parameters.of(sim, model.node)
+        assign(sim, kernel.variable, kernel.value + 2)
+        assert nengo_wd.regularization_losses(sim)["dense.kernel"] == pytest.approx(4 * 6)
         (decoders,) = parameters.of(sim, model.conn)
         (shifted,) = values(sim, [decoders.variable])
         assign(sim, decoders.variable, shifted + 1)

@@ -174,6 +174,24 @@ def halved_at(step):
     return schedules.PiecewiseConstantDecay([step], [DECAY, DECAY / 2])
 
 
+class Halving(schedules.LearningRateSchedule):
+    """A user's own schedule, which can't be made from a configuration."""
+
+    def __init__(self, start):
+        self.start = start
+
+    def __call__(self, step):
+        return self.start * 0.5 ** tf.cast(step, tf.float32)
+
+
+def test_users_schedule_of_the_decay(model):
+    model.set("weight_decay", Halving(DECAY))
+    trained = model.trained_with_decay(sgd(RATE))
+    factors = [1 - RATE * DECAY * 0.5**step for step in range(STEPS)]
+    expected = by_hand(model.start[0], gradient_descent(model.gradient[0], RATE), factors)
+    np.testing.assert_allclose(trained[0], expected, rtol=1e-12)
+
+
 def test_schedule_of_the_decay(model):
     boundary = 3
     model.set("weight_decay", halved_at(boundary), DECAY)
@@ -188,15 +206,9 @@ def test_schedule_of_the_decay(model):
 @only_nengo_dl_3
 @pytest.mark.parametrize("kind", ["optimizers", "legacy"])
 def test_schedule_of_the_learning_rate(kind, model):
-    class Halving(schedules.LearningRateSchedule):
-        """A user's own schedule, which can't be made from a configuration."""
-
-        def __call__(self, step):
-            return RATE * 0.5 ** tf.cast(step, tf.float32)
-
     optimizers = tf.keras.optimizers if kind == "optimizers" else tf.keras.optimizers.legacy
     model.set("weight_decay", DECAY)
-    trained = model.trained_with_decay(optimizers.SGD(Halving()))
+    trained = model.trained_with_decay(optimizers.SGD(Halving(RATE)))
     rates = [RATE * 0.5**step for step in range(STEPS)]
     updates = (rate * model.gradient[0] for rate in rates)
     expected = by_hand(model.start[0], updates, [1 - rate * DECAY for rate in rates])
@@ -325,7 +337,9 @@ def test_checkpoint_and_config(model, tmp_path):
         sim.fit(model.inputs, model.targets, verbose=0)
         np.testing.assert_array_equal(model.weights(sim), expected)
         config = optimizer.get_config()
-        assert tf.keras.optimizers.Adam.from_config(config).get_config() == config
+        again = type(optimizer).from_config(config)
+        assert type(again) is tf.keras.optimizers.Adam
+        assert again.get_config() == config
 
 
 @pytest.mark.generation(2)
@@ -431,19 +445,111 @@ def test_no_optimizer(model):
 @only_nengo_dl_3
 def test_optimizer_that_decays_itself(model):
     model.set("weight_decay", DECAY)
+    ours, theirs = "SGDWithDecay", "AdamW"
     with simulator(model.net) as sim:
-        with pytest.raises(ValidationError, match="AdamW decays all weights itself"):
+        with pytest.raises(ValidationError, match=f"{theirs} decays weights already"):
             nengo_wd.decoupled_weight_decay(sim, tf.keras.optimizers.AdamW())
+        once = nengo_wd.decoupled_weight_decay(sim, tf.keras.optimizers.SGD())
+        with pytest.raises(ValidationError, match=f"{ours} decays weights already"):
+            nengo_wd.decoupled_weight_decay(sim, once)
+        scaled = tf.keras.mixed_precision.LossScaleOptimizer(
+            tf.keras.optimizers.SGD(weight_decay=0.5)
+        )
+        with pytest.raises(ValidationError, match="SGD decays weights already"):
+            nengo_wd.decoupled_weight_decay(sim, scaled)
+
+
+@pytest.mark.generation(2)
+def test_optimizer_that_decays_already(model):
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        once = nengo_wd.decoupled_weight_decay(sim, sgd(RATE))
+        with pytest.raises(ValidationError, match="decays weights already"):
+            nengo_wd.decoupled_weight_decay(sim, once)
 
 
 @only_nengo_dl_3
-def test_optimizer_that_was_used(model):
+def test_optimizer_stays_what_it_is(model):
+    """Neither state nor what has no configuration is lost."""
+
+    class Scaled(tf.keras.optimizers.SGD):
+        def __init__(self, factor, **kwargs):
+            super().__init__(**kwargs)
+            self.factor = factor
+
+        def apply_gradients(self, grads_and_vars, *args, **kwargs):
+            scaled = [(gradient * self.factor, v) for gradient, v in grads_and_vars]
+            return super().apply_gradients(scaled, *args, **kwargs)
+
     model.set("weight_decay", DECAY)
-    used = tf.keras.optimizers.Adam()
-    model.trained(lambda sim: used)
+    optimizer = Scaled(0.5, learning_rate=RATE, momentum=MOMENTUM)
     with simulator(model.net) as sim:
-        with pytest.raises(ValidationError, match="Adam has been used before"):
-            nengo_wd.decoupled_weight_decay(sim, used)
+        once = model.train(sim, optimizer, epochs=1)
+        decaying = nengo_wd.decoupled_weight_decay(sim, optimizer)
+        trained = model.train(sim, decaying, epochs=1)
+    velocity = 0.5 * model.gradient * (1 + MOMENTUM)
+    factor = np.array([1 - RATE * DECAY, 1, 1])[:, None, None]
+    np.testing.assert_allclose(trained, once * factor - RATE * velocity, rtol=1e-12)
+
+
+def test_gradients_are_those_from_before_the_decay(model):
+    """With a loss whose gradient depends on the weights that decay."""
+    model.set("weight_decay", DECAY, DECAY, DECAY)
+    model.objective = {probe: squared for probe in model.probes}
+    weights = model.start
+    x = next(iter(model.inputs.values()))[0, 0]
+    targets = np.array([target[0, 0] for target in model.targets.values()])
+    for _ in range(STEPS):
+        gradient = 2 * (weights @ x - targets)[:, :, None] * x
+        weights = weights * (1 - RATE * DECAY) - RATE * gradient
+    trained = model.trained_with_decay(sgd(RATE))
+    np.testing.assert_allclose(trained, weights, rtol=1e-12)
+
+
+def squared(one, other):
+    return tf.reduce_sum((one - other) ** 2)
+
+
+def test_decay_that_is_changed_to_take_all(model):
+    model.set("weight_decay", 0.5)
+    with simulator(model.net) as sim:
+        optimizer = nengo_wd.decoupled_weight_decay(sim, sgd(RATE), scale_by_learning_rate=False)
+        model.set("weight_decay", 2.0)
+        with pytest.raises(ValidationError, match="weight_decay 2.0 of <Connection.*below 1"):
+            optimizer.update_weight_decay()
+
+
+def test_layerwise_sgd_has_rates_for_the_biases_of_layers(model):
+    layer = nengo_wd.RegularizedDense(3, kernel_regularizer=None)
+    with model.net:
+        node = tensor_node(layer, 3, 3)
+        nengo.Connection(model.probes[0].target, node, synapse=None)
+        probe = nengo.Probe(node)
+    model.net.config[node].learning_rate = 0.0
+    model.net.config[node].weight_decay = DECAY
+    model.targets[probe], model.objective[probe] = np.ones((1, 1, 3)), product
+    with simulator(model.net) as sim:
+        before = values(sim, layer.weights)
+        model.train(sim, nengo_wd.LayerwiseSGD(sim, RATE), epochs=1)
+        for was, now in zip(before, values(sim, layer.weights)):
+            np.testing.assert_array_equal(now, was)
+
+
+@pytest.mark.parametrize("arguments", [(True,), ("x",), (0.1, None), (0.1, -1.0)])
+def test_layerwise_sgd_without_a_rate(model, arguments):
+    with simulator(model.net) as sim:
+        with pytest.raises(ValidationError, match="LayerwiseSGD.*(learning_rate|momentum)"):
+            nengo_wd.LayerwiseSGD(sim, *arguments)
+
+
+def test_inference_only(model):
+    with model.net:
+        nengo_dl.configure_settings(inference_only=True)
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        for make in (nengo_wd.decoupled_weight_decay, make_layerwise):
+            with pytest.raises(ValidationError, match="inference only"):
+                make(sim, sgd(RATE))
 
 
 def test_closed_simulator(model):

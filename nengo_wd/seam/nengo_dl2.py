@@ -150,6 +150,11 @@ def _held(sim: nengo_dl.Simulator) -> list[tf.Tensor]:
     return vars(sim).setdefault("_nengo_wd_losses", [])
 
 
+def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
+    """Tell whether ``variable`` is in the simulator's graph, not in a later one."""
+    return variable.graph is sim.tensor_graph.graph
+
+
 def build_once(sim: nengo_dl.Simulator, key: Any, function: Any) -> tf.Tensor:
     """Return the tensor that ``function`` makes, made in the simulator's graph only once."""
     built = vars(sim).setdefault("_nengo_wd_tensors", {})
@@ -218,6 +223,18 @@ def _arguments(function: Callable) -> int:
     return sum(p.kind in positional and p.default is p.empty for p in parameters)
 
 
+def check_objective(
+    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
+) -> None:
+    """Raise if there is no loss to which penalties could be added."""
+    if not by_probe and not activities:
+        raise ValidationError(
+            "NengoDL 2 adds penalties to the loss of a probe, and there is none; give a loss "
+            f"for a probe of {sim.model.toplevel}",
+            attr="objective",
+        )
+
+
 def penalized_objective(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
 ) -> dict:
@@ -227,12 +244,6 @@ def penalized_objective(
     losses: dict[Any, Any] = {probe: _as_function(loss) for probe, loss in by_probe.items()}
     for activity in activities:
         losses[activity.probe] = _penalized(losses.get(activity.probe, no_loss), [], activity)
-    if not losses:
-        raise ValidationError(
-            "NengoDL 2 adds penalties to the loss of a probe, and there is none; give a loss "
-            f"for a probe of {sim.model.toplevel}",
-            attr="objective",
-        )
     carrier, loss = next(iter(losses.items()))
     losses[carrier] = _penalized(loss, sim.tensor_graph.graph.get_collection(PENALTIES))
     return losses
@@ -362,6 +373,11 @@ def with_step_before(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     return _StepBefore(sim, optimizer, step)
 
 
+def has_step_before(optimizer: Any) -> bool:
+    """Tell whether ``optimizer`` was made by `with_step_before`."""
+    return isinstance(optimizer, _StepBefore)
+
+
 class _StepBefore(tf.compat.v1.train.Optimizer):
     """An optimizer that takes a step before each of another optimizer's."""
 
@@ -378,13 +394,15 @@ class _StepBefore(tf.compat.v1.train.Optimizer):
         grads_and_vars = list(grads_and_vars)
         gradients = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         with tf.control_dependencies(gradients):
-            steps = self.step(self._learning_rate, self.sim.tensor_graph.training_step)
+            variables = [variable for _, variable in grads_and_vars]
+            training_step = self.sim.tensor_graph.training_step
+            steps = self.step(variables, self._learning_rate, training_step)
         with tf.control_dependencies(steps):
             return self.inner.apply_gradients(grads_and_vars, *args, **kwargs)
 
     def update_weight_decay(self) -> None:
         """Take on the settings for ``weight_decay`` as they are now."""
-        self.step.setting.update()
+        self.step.update()
 
     def get_slot(self, *args: Any) -> Any:
         """Return a slot of the inner optimizer."""

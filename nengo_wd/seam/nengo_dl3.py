@@ -123,6 +123,11 @@ class HeldLosses:
         return tf.add_n([loss() for loss in self.losses]) if self.losses else None
 
 
+def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
+    """Tell that ``variable`` can be used: simulators share what is in a layer."""
+    return True
+
+
 def build_once(sim: nengo_dl.Simulator, key: Any, function: Any) -> tf.Tensor:
     """Return the tensor that ``function`` makes."""
     return function()
@@ -165,12 +170,19 @@ def is_loss(loss: Any) -> bool:
     return not isinstance(loss, type)
 
 
+def check_objective(
+    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
+) -> None:
+    """Raise now, and not while Keras trains, if an activity has no scalar penalty."""
+    for activity in activities:
+        shape = (sim.minibatch_size, 1, activity.probe.size_in)
+        activity(tf.zeros(shape, sim.tensor_graph.dtype))
+
+
 def penalized_objective(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
 ) -> Any:
     """Return ``objective`` as it was given: Keras adds the model's losses by itself."""
-    for activity in activities:  # to be told now what is wrong with it
-        activity(tf.zeros((sim.minibatch_size, 1, activity.probe.size_in)))
     held = vars(sim).get("_nengo_wd_activities")
     if held is None and activities:
         held = sim._nengo_wd_activities = HeldActivities(sim)
@@ -241,62 +253,49 @@ def check_optimizer(optimizer: Any) -> Any:
         raise ValidationError(
             f"{optimizer!r} is no optimizer that sim.compile takes; give {hint}", attr="optimizer"
         )
-    if len(_state(optimizer)) > 2:  # iterations and learning rate
-        raise ValidationError(
-            f"{type(optimizer).__name__} has been used before, and its state would be lost; "
-            "give a new one",
-            attr="optimizer",
-            obj=optimizer,
-        )
     return optimizer
 
 
 KERAS_OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
 
 
-def _state(optimizer: Any) -> list[tf.Variable]:
-    variables = optimizer.variables
-    return variables() if callable(variables) else variables
-
-
 def with_step_before(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
-    """Return an optimizer like ``optimizer`` that takes ``step`` before each of its own."""
-    base = type(optimizer)
-    extended: Any = type(
-        f"{base.__name__}WithDecay", (_StepBefore, base), {"__doc__": base.__doc__}
-    )
-    result = extended.from_config(_config(optimizer))
-    result._step_before = step
-    return result
+    """Have ``optimizer`` take ``step`` before each of its own.
 
-
-def _config(optimizer: Any) -> dict[str, Any]:
-    """Return the configuration of an optimizer, with a schedule in it as it is.
-
-    Users' schedules often have no ``get_config``; until it is asked for, nobody misses it.
+    The instance stays what it is, with its state, its schedules and all that a
+    configuration would lose; it only gets a class that extends its own.
     """
-    schedule = _rate(optimizer)
-    if not isinstance(schedule, tf.keras.optimizers.schedules.LearningRateSchedule):
-        return optimizer.get_config()
-    schedule.get_config = dict  # on this one instance
-    try:
-        return {**optimizer.get_config(), "learning_rate": schedule}
-    finally:
-        del schedule.get_config
+    base = type(optimizer)
+    optimizer.__class__ = type(f"{base.__name__}WithDecay", (_StepBefore, base), {})
+    optimizer._step_before = step
+    return optimizer
+
+
+def has_step_before(optimizer: Any) -> bool:
+    """Tell whether ``optimizer`` was made by `with_step_before`."""
+    return isinstance(optimizer, _StepBefore)
 
 
 class _StepBefore:
     """A mixin for Keras optimizers: a step that is taken before each of the optimizer's own."""
 
+    _step_before: Any
+
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
         """Take both steps; the gradients are those from before either of them."""
         grads_and_vars = list(grads_and_vars)
-        self._step_before(lambda: learning_rate(self), self.iterations)  # type: ignore
+        variables = [variable for _, variable in grads_and_vars]
+        self._step_before(variables, lambda: learning_rate(self), self.iterations)  # type: ignore
         return super().apply_gradients(grads_and_vars, *args, **kwargs)  # type: ignore[misc]
 
     def update_weight_decay(self) -> None:
         """Take on the settings for ``weight_decay`` as they are now."""
-        self._step_before.setting.update()  # type: ignore[attr-defined]
+        self._step_before.update()
+
+    @classmethod
+    def from_config(cls, config: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the optimizer without decay, which is bound to a simulator."""
+        return cls.__mro__[2].from_config(config, *args, **kwargs)  # type: ignore[attr-defined]
 
 
 def learning_rate(optimizer: Any) -> tf.Tensor:
