@@ -37,6 +37,7 @@ def test_docstrings(module):
         pytest.param("docs/layers.md", marks=pytest.mark.generation(3)),
         pytest.param("docs/objectives.md", marks=pytest.mark.generation(3)),
         pytest.param("docs/native.md", marks=pytest.mark.generation(3)),
+        pytest.param("docs/penalty_or_decay.md", marks=pytest.mark.generation(3)),
         "docs/supported_stacks.md",
         pytest.param("docs/nengo_dl2.md", marks=pytest.mark.generation(2)),
     ],

@@ -13,11 +13,17 @@ SHOWN = {  # the arguments of each script, and how its last line begins
     "custom_training_loop.py": ([], "The loop and sim.fit reach the same weights."),
     "forum_weight_decay.py": ([], "The norm fell at every step"),
     "keras_to_spiking.py": (["--short"], "Figure saved"),
+    "penalty_or_decay.py": (["--short"], "Figure saved"),
     "regularization_losses.py": ([], "The simulator's regularization losses equal"),
     "regularized_ensembles.py": (["--short"], "Figure saved"),
     "spiking_digits.py": (["--short"], "Figure saved"),
 }
-ONLY_NENGO_DL_3 = {"custom_training_loop.py", "keras_to_spiking.py", "spiking_digits.py"}
+ONLY_NENGO_DL_3 = {
+    "custom_training_loop.py",
+    "keras_to_spiking.py",
+    "penalty_or_decay.py",
+    "spiking_digits.py",
+}
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
