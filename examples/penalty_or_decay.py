@@ -69,12 +69,12 @@ def arguments():
     parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to save")
     parser.add_argument("--short", action="store_true", help="a run of seconds, for tests")
     args = parser.parse_args()
-    args.rates = 10 ** np.array([-3, -2] if args.short else [-3, -2.5, -2, -1.5])
+    args.rates = np.power(10, [-3.0, -2.0] if args.short else [-3.0, -2.5, -2.0, -1.5])
     step = 1 if args.short else 0.5  # between the logarithms of two decays
     args.decays = {
         way: 10 ** np.arange(low, high + step / 2, step) for way, (_, low, high) in WAYS.items()
     }
-    args.training_steps = 300 if args.short else 600
+    args.training_steps = 300 if args.short else 500
     return args
 
 
