@@ -83,7 +83,7 @@ class Model:
 pairs = st.tuples(st.sampled_from(STRENGTHS), st.sampled_from(STRENGTHS))
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     nodes=st.lists(st.integers(1, 3), min_size=1, max_size=3),
     n_probes=st.integers(1, 4),
