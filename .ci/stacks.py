@@ -80,8 +80,6 @@ STACKS = [
     Stack("the newest of everything", "3.13", [tests_without_isolation("3.13")]),
     Stack("NengoDL's own TensorFlow", "3.11", [tests_on("3.11", "2.12.1")], in_ci=False),
     Stack("the last TensorFlow of Keras 2", "3.11", [tests_on("3.11", "2.15.1")], in_ci=False),
-    Stack("the oldest Python with NengoDL 3", "3.8", [tests_on("3.8")], in_ci=False),
-    Stack("the oldest Python without isolation", "3.12", [tests_without_isolation("3.12")], False),
 ]
 
 
