@@ -1,8 +1,9 @@
-"""What penalties cost: training with them against the same network without.
+"""What penalties and the recording of norms cost: training with them against without.
 
     python benchmarks/overhead.py [--layers 1 10 100] [--connections 10 100 1000] [--pairs 30]
 
-Every figure is a ratio to the same network without penalties. For the time of an epoch, the
+Every figure is a ratio to the same network without penalties, or, for a `WeightNorms` that records
+at every batch, to the same network with penalties but without it. For the time of an epoch, the
 two networks take turns in one process, and the table gives the median over the pairs of
 epochs (and the quartiles, which show how noisy the machine was). Construction of the
 simulator, the first fit and the peak of memory are those of processes of their own, in turn,
@@ -33,15 +34,17 @@ MINIBATCH_SIZE = 32
 N_BATCHES = 4
 MOST_PROBES = 100
 NENGO_DL_3 = hasattr(nengo_dl.Simulator, "fit")
+PENALTIES, REGULARIZE, NORMS, NONE = "nengo_wd", "Regularize", "WeightNorms", "none"
+WITHOUT = {PENALTIES: NONE, REGULARIZE: NONE, NORMS: PENALTIES}  # what each is compared with
 
 
 class Layers:
     """A network of dense layers side by side, with or without penalties."""
 
-    variants = ("nengo_wd",)
+    variants = (PENALTIES, NORMS) if NENGO_DL_3 else (PENALTIES,)
 
     def __init__(self, n_layers, variant):
-        regularizer = "l2" if variant == "nengo_wd" else None
+        regularizer = "l2" if variant in (PENALTIES, NORMS) else None
         with nengo.Network(seed=0) as self.net:
             self.source = nengo.Node(np.zeros(SIZE))
             total = nengo.Node(size_in=SIZE)
@@ -56,11 +59,12 @@ class Layers:
 class Connections:
     """A network of ensembles side by side, the decoders of which have penalties or not."""
 
-    variants = ("nengo_wd", "Regularize") if NENGO_DL_3 else ("nengo_wd",)
+    variants = (PENALTIES, NORMS, REGULARIZE) if NENGO_DL_3 else (PENALTIES,)
 
     def __init__(self, n_connections, variant):
         with nengo.Network(seed=0) as self.net:
-            nengo_wd.configure_settings(regularizer="l2" if variant == "nengo_wd" else None)
+            regularizer = "l2" if variant in (PENALTIES, NORMS) else None
+            nengo_wd.configure_settings(regularizer=regularizer)
             self.source = nengo.Node(np.zeros(SIZE))
             total = nengo.Node(size_in=1)
             connections = []
@@ -70,7 +74,7 @@ class Connections:
                 connections.append(nengo.Connection(ensemble, total, synapse=None))
             self.probe = nengo.Probe(total)
             self.objective = {self.probe: "mse"}
-            if variant == "Regularize":
+            if variant == REGULARIZE:
                 for connection in connections:
                     weights = nengo.Probe(connection, "weights")
                     self.objective[weights] = nengo_dl.losses.Regularize()
@@ -79,9 +83,11 @@ class Connections:
 class Training:
     """A simulator that is trained one epoch at a time."""
 
-    def __init__(self, model):
+    def __init__(self, model, variant):
         start = time.perf_counter()
         self.sim = nengo_dl.Simulator(model.net, minibatch_size=MINIBATCH_SIZE, progress_bar=False)
+        recorded = variant == NORMS
+        self.callbacks = [nengo_wd.WeightNorms(self.sim, every="batch")] if recorded else []
         self.construction = time.perf_counter() - start
         rng = np.random.RandomState(0)
         n_examples = MINIBATCH_SIZE * N_BATCHES
@@ -100,7 +106,7 @@ class Training:
         """Train for an epoch and return the seconds that it took."""
         start = time.perf_counter()
         if NENGO_DL_3:
-            self.sim.fit(self.inputs, self.targets, verbose=0)
+            self.sim.fit(self.inputs, self.targets, verbose=0, callbacks=self.callbacks)
         else:
             data = {**self.inputs, **self.targets}
             self.sim.train(data, self.optimizer, objective=self.objective, progress_bar=False)
@@ -111,8 +117,8 @@ MODELS = {"layers": Layers, "connections": Connections}
 
 
 def epoch_ratios(kind, n_objects, variant, n_pairs):
-    """Return the time of an epoch over that without penalties, for each pair of epochs."""
-    one, other = (Training(MODELS[kind](n_objects, v)) for v in (variant, None))
+    """Return the time of an epoch over that without the variant, for each pair of epochs."""
+    one, other = (Training(MODELS[kind](n_objects, v), v) for v in (variant, WITHOUT[variant]))
     for training in (one, other):
         training.epoch()  # builds the graph
     ratios = []
@@ -125,7 +131,7 @@ def epoch_ratios(kind, n_objects, variant, n_pairs):
 
 def start_up(kind, n_objects, variant):
     """Return seconds of construction and first fit, and the peak of memory, in this process."""
-    training = Training(MODELS[kind](n_objects, variant))
+    training = Training(MODELS[kind](n_objects, variant), variant)
     first_fit = training.epoch()
     # not resource.getrusage, whose peak includes that of the process that started this one
     peak = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
@@ -134,22 +140,22 @@ def start_up(kind, n_objects, variant):
 
 def start_up_ratios(kind, n_objects, variant, n_runs):
     """Return the ratios of the medians of `start_up`, measured in processes of their own."""
-    measured = {variant: [], None: []}
+    measured = {variant: [], WITHOUT[variant]: []}
     for run in range(n_runs):
-        for v in sorted(measured, key=str, reverse=run % 2):
-            command = [sys.executable, __file__, "--start-up", kind, str(n_objects), str(v)]
+        for v in sorted(measured, reverse=run % 2):
+            command = [sys.executable, __file__, "--start-up", kind, str(n_objects), v]
             printed = subprocess.check_output(command, stderr=subprocess.DEVNULL)
             measured[v].append(json.loads(printed.decode().splitlines()[-1]))
     medians = {v: np.median(runs, axis=0) for v, runs in measured.items()}
-    return medians[variant] / medians[None]
+    return medians[variant] / medians[WITHOUT[variant]]
 
 
 def print_table(kind, sizes, options):
-    print(f"\n| {kind} | penalties by | epoch (quartiles) | construction | first fit | memory |")
+    print(f"\n| {kind} | with | epoch (quartiles) | construction | first fit | memory |")
     print("|---|---|---|---|---|---|")
     for n_objects in sizes:
         for variant in MODELS[kind].variants:
-            if variant == "Regularize" and n_objects > MOST_PROBES:
+            if variant == REGULARIZE and n_objects > MOST_PROBES:
                 print(f"| {n_objects} | {variant} | left out | | | |")
                 continue
             ratios = epoch_ratios(kind, n_objects, variant, options.pairs)
@@ -170,7 +176,6 @@ def main():
     options = parser.parse_args()
     if options.start_up:
         kind, n_objects, variant = options.start_up
-        variant = None if variant == "None" else variant
         print(json.dumps(start_up(kind, int(n_objects), variant)))
         return
     print(f"nengo-dl {nengo_dl.__version__}, tensorflow {tf.__version__}")

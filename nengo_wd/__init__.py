@@ -4,7 +4,7 @@
 from nengo_wd.seam import nengo_dl
 
 # isort: split
-from nengo_wd import regularizers
+from nengo_wd import plotting, regularizers
 from nengo_wd.config import configure_settings
 from nengo_wd.converter import Converter
 from nengo_wd.layers import (
@@ -20,6 +20,7 @@ from nengo_wd.objectives import (
     regularized_objective,
 )
 from nengo_wd.optimizers import LayerwiseSGD, decoupled_weight_decay
+from nengo_wd.tracking import WeightNorms
 
 __version__ = "0.1.0"
 
@@ -31,9 +32,11 @@ __all__ = [
     "RegularizedConv3D",
     "RegularizedDense",
     "TimeLoopLayer",
+    "WeightNorms",
     "configure_settings",
     "decoupled_weight_decay",
     "nengo_dl",
+    "plotting",
     "regularization_loss",
     "regularization_losses",
     "regularized_objective",

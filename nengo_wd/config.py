@@ -160,6 +160,12 @@ def look_up(network: nengo.Network, name: str) -> Iterator[Setting]:
                 yield setting
 
 
+def members(network: nengo.Network) -> Iterator[Any]:
+    """Yield the objects of a network and its subnetworks that can have settings."""
+    for inner, _ in _networks(network):
+        yield from _objects(inner)
+
+
 def _networks(network: nengo.Network, configs: tuple = ()) -> Iterator[tuple[nengo.Network, tuple]]:
     """Yield each network with the configs that apply to it, the outermost first."""
     configs = (*configs, network.config)
@@ -204,9 +210,9 @@ def _check_members(network: nengo.Network, name: str) -> None:
         for obj, params in network.config.params.items()
         if not inspect.isclass(obj) and _has(params, name)
     ]
-    members = {obj for inner, _ in _networks(network) for obj in _objects(inner)}
+    inside = set(members(network))
     for obj in configured:
-        if obj not in members:
+        if obj not in inside:
             raise ValidationError(
                 f"{obj} has a {name} in the config of {network}, but is not in that network; "
                 "set it in the config of the network that holds the object",

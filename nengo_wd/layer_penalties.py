@@ -7,6 +7,7 @@ from typing import Any, Callable, Iterator
 
 import tensorflow as tf
 
+from nengo_wd import names
 from nengo_wd.regularizers import check_penalty
 
 
@@ -30,22 +31,17 @@ def layer_penalties(
     for function in layer._callable_losses:
         bound = _bound(function)
         if _is_variable(bound):
-            yield _named(layer, short_name(bound), function())
+            yield _named(layer, names.of_variable(bound), function())
         elif bound is not skip or skip is None:
             loss = function()
             if loss is not None:  # Keras allows that
                 yield _named(layer, "loss", loss)
 
 
-def regularized_variables(layer: tf.keras.layers.Layer) -> set[int]:
-    """Return the ids of the variables on which ``layer`` has a penalty of its own."""
-    bound = [_bound(function) for function in getattr(layer, "_callable_losses", ())]
-    return {id(variable) for variable in bound if _is_variable(variable)}
-
-
-def short_name(variable: tf.Variable) -> str:
-    """Return the last part of a variable's name, such as ``"kernel"``."""
-    return variable.name.split("/")[-1].split(":")[0]
+def variable_penalties(layer: Any) -> dict[int, Callable]:
+    """Return what computes the penalties of ``layer`` on its variables, by their ids."""
+    functions = getattr(layer, "_callable_losses", ())
+    return {id(_bound(f)): f for f in functions if _is_variable(_bound(f))}
 
 
 def _named(layer: tf.keras.layers.Layer, weight: str, loss: Any) -> tuple[str, tf.Tensor]:

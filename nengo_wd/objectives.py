@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import collections
 from typing import Any
 
 import nengo
 import nengo_dl
 from nengo.exceptions import SimulatorClosed, ValidationError
 
-from nengo_wd import activities, penalties, seam
+from nengo_wd import activities, names, penalties, seam
 
 
 def regularized_objective(sim: nengo_dl.Simulator, objective: Any) -> Any:
@@ -99,9 +98,9 @@ def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
     """
     check_simulator(sim)
     of_layers = seam.penalties(sim)
-    names = [name for name, _ in of_layers]
     values = [float(value) for value in seam.fetch(sim, [tensor for _, tensor in of_layers])]
-    return _unique([*zip(names, values), *penalties.named_values(sim)])
+    named = zip((name for name, _ in of_layers), values)
+    return names.unique([*named, *penalties.named_values(sim)])
 
 
 def regularization_loss(sim: nengo_dl.Simulator) -> float:
@@ -125,19 +124,6 @@ def regularization_loss(sim: nengo_dl.Simulator) -> float:
         If ``sim`` is closed.
     """
     return sum(regularization_losses(sim).values())
-
-
-def _unique(values: list[tuple[str, float]]) -> dict[str, float]:
-    """Tell names that occur twice apart, as TensorFlow does: a, a_1, a_2."""
-    named: dict[str, float] = {}
-    counts: dict[str, int] = collections.Counter()
-    for name, value in values:
-        unique = name
-        while unique in named:
-            counts[name] += 1
-            unique = f"{name}_{counts[name]}"
-        named[unique] = value
-    return named
 
 
 def check_simulator(sim: Any) -> None:
@@ -175,19 +161,19 @@ def _losses_by_probe(sim: nengo_dl.Simulator, objective: Any) -> dict:
 
 
 def _check_key(sim: nengo_dl.Simulator, key: Any) -> None:
-    names = seam.probe_names(sim)
+    probes = seam.probe_names(sim)
     if isinstance(key, tuple) and not (key and seam.TUPLES_OF_PROBES):
         raise ValidationError(
             f"{key!r} is no key of an objective; NengoDL 2 alone takes tuples of probes",
             attr="objective",
         )
     for probe in key if isinstance(key, tuple) else (key,):
-        known = probe in names if isinstance(probe, str) else probe in sim.model.probes
+        known = probe in probes if isinstance(probe, str) else probe in sim.model.probes
         if not known:
             kind = "" if isinstance(probe, (str, nengo.Probe)) else "is no probe, and so "
             raise ValidationError(
                 f"{probe!r} {kind}is not among the probes of {sim.model.toplevel}, which are "
-                f"{sorted(names) or sim.model.probes}",
+                f"{sorted(probes) or sim.model.probes}",
                 attr="objective",
             )
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 from nengo.transforms import SparseMatrix
 
-from nengo_wd import config, seam
-from nengo_wd.layer_penalties import short_name
+from nengo_wd import channels, config, names, seam
+from nengo_wd.channels import Channels
 
 KINDS = {  # the trainable parameter of each class, and the signal that holds it
     nengo.Connection: ("weights", "weights"),
@@ -43,6 +43,11 @@ class Parameter:
         Shape of the parameter: ``(size_out, size_in)`` for the weights of a connection,
         ``(n_neurons, dimensions)`` for encoders, ``(n_neurons,)`` for biases, that of
         the variable for a layer; ``(n_nonzero,)`` for sparse weights.
+    channels : Channels
+        Which output channel each of the weights belongs to.
+    layer : callable or None
+        The layer that made the variable: the function of the TensorNode, or a layer in it;
+        None for native parameters.
     """
 
     def __init__(
@@ -54,10 +59,12 @@ class Parameter:
         rows: np.ndarray,
         shape: tuple[int, ...],
         initial: np.ndarray | None,
+        channels: Channels,
+        layer: Any = None,
     ) -> None:
         self.sim, self.obj, self.name = sim, obj, name
         self.variable, self.rows, self.shape = variable, rows, shape
-        self._initial = initial
+        self.channels, self.layer, self._initial = channels, layer, initial
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name}, shape {self.shape}>"
@@ -85,6 +92,12 @@ class Parameter:
     def key(self) -> tuple[int, int]:
         """What tells the parameter from every other one in its simulator."""
         return id(self.variable), int(self.rows[0])
+
+    @property
+    def n_channels(self) -> int:
+        """How many output channels the parameter has."""
+        sizes = [int(self.variable.shape[axis]) for axis in self.channels.axes]
+        return self.channels.n_groups * int(np.prod(sizes))
 
     def gather(self) -> tf.Tensor:
         """Return a tensor of shape ``shape`` with the value."""
@@ -147,7 +160,7 @@ def of(sim: nengo_dl.Simulator, obj: Any, min_rank: int = 2) -> Iterator[Paramet
     Of a TensorNode, they are the variables of ``min_rank`` or more.
     """
     if isinstance(obj, nengo_dl.TensorNode):
-        for variable in _variables(obj.tensor_func, min_rank):
+        for variable in _variables(seam.function_of(obj), min_rank):
             yield _of_layer(sim, obj, variable)
     elif _why_none(sim, obj) is None:
         yield _of_signal(sim, obj)
@@ -156,9 +169,9 @@ def of(sim: nengo_dl.Simulator, obj: Any, min_rank: int = 2) -> Iterator[Paramet
 def _of_signal(sim: nengo_dl.Simulator, obj: Any) -> Parameter:
     kind, signal = _signal(sim, obj)
     variable, rows, shape = seam.base_rows(sim, signal)
-    return Parameter(
-        sim, obj, f"{_label(obj)}.{kind}", variable, rows, shape, _initial_value(signal)
-    )
+    name = f"{names.of_object(obj)}.{kind}"
+    by_channel = channels.of_signal(signal, len(rows))
+    return Parameter(sim, obj, name, variable, rows, shape, _initial_value(signal), by_channel)
 
 
 def _of_layer(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: Any) -> Parameter:
@@ -169,10 +182,33 @@ def _of_layer(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: Any)
             attr="tensor_func",
             obj=node,
         )
-    layer = getattr(node.tensor_func, "name", None) or _label(node)
+    layer = _owner(seam.function_of(node), variable)
+    label = getattr(layer, "name", None) or names.of_object(node)
     shape = tuple(variable.shape.as_list())
-    name = f"{layer}.{short_name(variable)}"
-    return Parameter(sim, node, name, variable, np.arange(shape[0]), shape, None)
+    return Parameter(
+        sim,
+        node,
+        f"{label}.{names.of_variable(variable)}",
+        variable,
+        rows=np.arange(shape[0]),
+        shape=shape,
+        initial=None,
+        channels=channels.of_layer(layer, variable),
+        layer=layer,
+    )
+
+
+def _owner(func: Any, variable: tf.Variable) -> Any:
+    """Return the layer that made a variable: a TensorNode's function, or one inside it."""
+    layers = func.submodules if isinstance(func, tf.Module) else ()
+    holds = (
+        layer for layer in layers if _is_in(variable, getattr(layer, "_trainable_weights", ()))
+    )
+    return next(holds, func)
+
+
+def _is_in(variable: tf.Variable, variables: Iterable[tf.Variable]) -> bool:
+    return any(variable is other for other in variables)
 
 
 def _variables(func: Any, min_rank: int) -> list[tf.Variable]:
@@ -214,17 +250,6 @@ def _initial_value(signal: Any) -> np.ndarray:
     if not signal.sparse:
         return value
     return value.data if isinstance(value, SparseMatrix) else value.tocoo().data
-
-
-def _label(obj: Any) -> str:
-    """Return the label of an object, or one made of its class or of the ends it connects."""
-    if isinstance(obj, nengo.ensemble.Neurons):
-        return _label(obj.ensemble)
-    if getattr(obj, "label", None) is not None:
-        return obj.label
-    if isinstance(obj, nengo.Connection):
-        return f"{_label(obj.pre_obj)}->{_label(obj.post_obj)}"
-    return type(obj).__name__.lower()
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Iterator, NamedTuple
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
 
 from nengo_wd import parameters, seam
-from nengo_wd.layer_penalties import regularized_variables
+from nengo_wd.layer_penalties import variable_penalties
 from nengo_wd.parameters import Parameter
 from nengo_wd.regularizers import RowForm, check_penalty, row_form
 
@@ -25,9 +25,18 @@ class Penalty(NamedTuple):
         """What tells the penalty from every other one in its simulator."""
         return (*self.parameter.key, self.regularizer)
 
+    @property
+    def parameters(self) -> list[Parameter]:
+        """The parameter, as that of a `RowPenalty`."""
+        return [self.parameter]
+
     def __call__(self) -> tf.Tensor:
         """Return the penalty as a scalar tensor."""
         return check_penalty(self.parameter.name, self.regularizer(self.parameter.gather()))
+
+    def by_parameter(self) -> tf.Tensor:
+        """Return the penalty as a tensor of shape (1,)."""
+        return tf.reshape(self(), (1,))
 
 
 class RowPenalty:
@@ -45,9 +54,11 @@ class RowPenalty:
         self.dtype = variable.dtype.base_dtype.as_numpy_dtype
         self.strengths = {norm: np.zeros(shape[0], self.dtype) for norm in ("l1", "l2")}
         self.centre: np.ndarray | None = None
+        self.parameters: list[Parameter] = []
 
     def add(self, parameter: Parameter, form: RowForm) -> None:
         """Penalize the rows of ``parameter``."""
+        self.parameters.append(parameter)
         self.strengths["l1"][parameter.rows] = form.l1
         self.strengths["l2"][parameter.rows] = form.l2
         if form.towards_initial:
@@ -65,24 +76,40 @@ class RowPenalty:
 
     def __call__(self) -> tf.Tensor:
         """Return the penalty as a scalar tensor."""
+        terms = [_weighted_sum(*term) for term in self._terms()]
+        return tf.add_n(terms) if terms else tf.zeros((), self.dtype)
+
+    def by_parameter(self) -> tf.Tensor:
+        """Return what each of ``parameters`` adds to the penalty, of shape (n_parameters,)."""
+        owners = np.full(len(self.strengths["l2"]), -1)  # rows of nobody are left out
+        for i, parameter in enumerate(self.parameters):
+            owners[parameter.rows] = i
+        terms = [strengths * sum_rows(values) for strengths, values in self._terms()]
+        by_row = tf.add_n(terms) if terms else tf.zeros(owners.shape, self.dtype)
+        return tf.math.unsorted_segment_sum(by_row, owners, len(self.parameters))
+
+    def _terms(self) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+        """Yield strengths by row, and the values that they are of."""
         weights = tf.convert_to_tensor(self.variable)
         if self.centre is not None:
             weights -= self.centre
         functions = {"l1": tf.abs, "l2": tf.square}
-        terms = [
-            _weighted_sum(strength, functions[norm](weights))
-            for norm, strength in self.strengths.items()
-            if strength.any()
-        ]
-        return tf.add_n(terms) if terms else tf.zeros((), self.dtype)
+        for norm, strengths in self.strengths.items():
+            if strengths.any():
+                yield strengths, functions[norm](weights)
 
 
 def _weighted_sum(strengths: np.ndarray, values: tf.Tensor) -> tf.Tensor:
     """Return the sum of ``values``, each row times its strength."""
     if (strengths == strengths[0]).all():
         return strengths[0] * tf.reduce_sum(values)
-    by_row = tf.reduce_sum(values, axis=list(range(1, len(values.shape))))
-    return tf.reduce_sum(strengths * by_row)
+    return tf.reduce_sum(strengths * sum_rows(values))
+
+
+def sum_rows(values: tf.Tensor, keep: tuple[int, ...] = ()) -> tf.Tensor:
+    """Return the sum over all axes of ``values`` but the first and those in ``keep``."""
+    axes = [axis for axis in range(1, len(values.shape)) if axis not in keep]
+    return tf.reduce_sum(values, axis=axes)
 
 
 def of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
@@ -93,13 +120,14 @@ def of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     return [
         Penalty(parameter, regularizer)
         for parameter, regularizer in parameters.with_setting(sim, "regularizer")
-        if not _has_own(parameter)
+        if of_layer(parameter) is None
     ]
 
 
-def _has_own(parameter: Parameter) -> bool:
-    layer = getattr(parameter.obj, "tensor_func", None)
-    return id(parameter.variable) in regularized_variables(layer)
+def of_layer(parameter: Parameter) -> Penalty | None:
+    """Return the penalty that a parameter's own layer has on it, if any."""
+    function = variable_penalties(parameter.layer).get(id(parameter.variable))
+    return None if function is None else Penalty(parameter, lambda weights: function())
 
 
 def expressions(penalties: list[Penalty]) -> list[Penalty | RowPenalty]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import types
 import weakref
 from typing import Any, Callable, Sequence
 
@@ -19,6 +20,8 @@ from nengo_wd.regularizers import check_penalty
 OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
 
 TUPLES_OF_PROBES = True
+
+TENSOR_LAYER = nengo_dl.tensor_layer.__module__
 
 PENALTIES = tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES
 
@@ -169,7 +172,30 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
     return sim.sess.run(list(tensors))
 
 
+def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
+    """Return a function that fetches the current value of what ``function`` makes."""
+    tensor = build_once(sim, function, function)
+    return lambda: sim.sess.run(tensor)
+
+
+def step_counter(sim: nengo_dl.Simulator) -> tf.Variable | None:
+    """Return the variable that counts the batches a simulator was trained on, if any."""
+    return sim.tensor_graph.training_step
+
+
 # -- parameters --------------------------------------------------------------------------
+
+
+def function_of(node: nengo_dl.TensorNode) -> Any:
+    """Return the function of a TensorNode: a layer, or what stands in for one.
+
+    It is taken out of the functions that ``nengo_dl.tensor_layer`` puts around it.
+    """
+    function = node.tensor_func
+    while isinstance(function, types.FunctionType) and function.__module__ == TENSOR_LAYER:
+        contents = [cell.cell_contents for cell in function.__closure__ or ()]
+        function = next(content for content in contents if callable(content))
+    return function
 
 
 def base_rows(

@@ -138,7 +138,23 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
     return tf.keras.backend.batch_get_value(list(tensors))
 
 
+def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
+    """Return a function that fetches the current value of what ``function`` makes."""
+    traced = tf.function(function)
+    return lambda: traced().numpy()
+
+
+def step_counter(sim: nengo_dl.Simulator) -> tf.Variable | None:
+    """Return the variable that counts the batches an optimizer was trained on, if any."""
+    return getattr(getattr(sim.keras_model, "optimizer", None), "iterations", None)
+
+
 # -- parameters --------------------------------------------------------------------------
+
+
+def function_of(node: nengo_dl.TensorNode) -> Any:
+    """Return the function of a TensorNode: a layer, or what stands in for one."""
+    return node.tensor_func
 
 
 def base_rows(

@@ -1,0 +1,38 @@
+"""What objects, weights and penalties are called."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any, Iterable
+
+import nengo
+import tensorflow as tf
+
+
+def of_object(obj: Any) -> str:
+    """Return the label of an object, or one made of its class or of the ends it connects."""
+    if isinstance(obj, nengo.ensemble.Neurons):
+        return of_object(obj.ensemble)
+    if getattr(obj, "label", None) is not None:
+        return obj.label
+    if isinstance(obj, nengo.Connection):
+        return f"{of_object(obj.pre_obj)}->{of_object(obj.post_obj)}"
+    return type(obj).__name__.lower()
+
+
+def of_variable(variable: tf.Variable) -> str:
+    """Return the last part of a variable's name, such as ``"kernel"``."""
+    return variable.name.split("/")[-1].split(":")[0]
+
+
+def unique(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Tell names that occur twice apart, as TensorFlow does: a, a_1, a_2."""
+    found: dict[str, Any] = {}
+    counts: dict[str, int] = collections.Counter()
+    for name, value in named:
+        candidate = name
+        while candidate in found:
+            counts[name] += 1
+            candidate = f"{name}_{counts[name]}"
+        found[candidate] = value
+    return found

@@ -1,0 +1,265 @@
+"""Figures of weight norms: over training, by output channel, and of several runs."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+
+import numpy as np
+from nengo.exceptions import ValidationError
+
+from nengo_wd.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by colour-blind readers; without yellow, too light for lines
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", ":", "-.")  # told apart in grey
+STATISTICS: dict[str, Any] = {  # of the channels, and how they are drawn
+    "mean": (np.mean, {"color": COLORS[0], "linestyle": "-"}),
+    "maximum": (np.max, {"color": COLORS[1], "linestyle": "--"}),
+}
+RC_PARAMS = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+WIDTH = 7.2  # inches, the text of a page
+MOST_ROWS = 5  # of a grid of histograms, unless more are asked for
+STEP, NORM = "training step (batches)", "$L_2$ norm"
+CHANNEL_NORM, COUNT = "$L_2$ norm of channel", "channels per bin"
+
+
+def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figure:
+    """Plot the norms of parameters over training.
+
+    Parameters
+    ----------
+    history : WeightNorms
+        What was recorded.
+    which : str, Nengo object, layer, or list of these, optional
+        The parameters to plot, by name or by what they belong to. By default all.
+    axes : matplotlib.axes.Axes, optional
+        Where to plot. By default in a new figure.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure of the axes. A new one is not among pyplot's: ``figure.savefig`` saves it
+        and notebooks show it; to use ``plt.show()``, give axes of pyplot's.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If nothing was recorded, or nothing of something in ``which``.
+    ImportError
+        If Matplotlib is not installed.
+    """
+    names = _select(history, which)
+    with _grid((1, 1), axes, height=2.8) as grid:
+        panel = grid[0, 0]
+        for name, style in zip(names, _styles()):
+            panel.plot(history.steps, _norms_of(history, name), label=name, **style)
+        panel.set(xlabel=STEP, ylabel=NORM)
+        panel.set_ylim(bottom=0)
+        panel.legend()
+    return panel.figure
+
+
+def histograms(
+    history: History,
+    which: Any = None,
+    records: Sequence[int] | None = None,
+    bins: int = 30,
+    axes: Any = None,
+) -> Figure:
+    """Plot histograms of the norms of output channels: records by parameters, on equal axes.
+
+    Mean and maximum over the channels are vertical lines.
+
+    Parameters
+    ----------
+    history : WeightNorms
+        What was recorded.
+    which : str, Nengo object, layer, or list of these, optional
+        The parameters, a column each, by name or by what they belong to. By default all.
+    records : sequence of int, optional
+        The records, a row each, by their place in ``history.steps``. By default five at the
+        most, the first and the last among them.
+    bins : int
+        How many bins there are from zero to the largest norm.
+    axes : array of matplotlib.axes.Axes, optional
+        Where to plot, of shape (n_records, n_parameters). By default in a new figure.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        As from `norms`.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If nothing was recorded, or nothing of something in ``which``; if there is no such
+        record; and if ``axes`` has another shape.
+    ImportError
+        If Matplotlib is not installed.
+    """
+    names, rows = _select(history, which), _rows(history, records)
+    channels = [history.channel_norms[name][row] for row in rows for name in names]
+    edges, most = _bins(channels, bins)
+    height = 0.7 + 0.9 * len(rows)
+    with _grid((len(rows), len(names)), axes, height, sharex="all") as grid:
+        for panel, values in zip(grid.flat, channels):
+            panel.hist(values, edges, color="0.8")
+            for label, (statistic, style) in STATISTICS.items():
+                panel.axvline(statistic(values), label=label, **style)
+            panel.set(xlim=edges[[0, -1]], ylim=(0, most))
+        for panel, row in zip(grid[:, 0], rows):
+            panel.set_ylabel(f"{_time(history, row)}\n{COUNT}")
+        for panel, name in zip(grid[0], names):
+            panel.set_title(name)
+        for panel in grid[-1]:
+            panel.set_xlabel(CHANNEL_NORM)
+        grid[0, -1].legend()
+    return grid[0, 0].figure
+
+
+def compare(
+    runs: Mapping[str, History], which: Any = None, bins: int = 30, axes: Any = None
+) -> Figure:
+    """Plot several runs on equal axes: norms over training, and by output channel at its end.
+
+    Parameters
+    ----------
+    runs : dict of {str: WeightNorms}
+        What was recorded in each run, by the label of the run.
+    which : str, Nengo object, layer, or list of these, optional
+        The parameters, a column each, by name or by what they belong to in the first run. By
+        default all of the first run. They must have the same names in the others.
+    bins : int
+        How many bins the histograms have from zero to the largest norm.
+    axes : array of matplotlib.axes.Axes, optional
+        Where to plot, of shape (2, n_parameters): norms in the first row, histograms in the
+        second. By default in a new figure.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        As from `norms`.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If there are no runs, or nothing was recorded of a parameter in one of them; and if
+        ``axes`` has another shape.
+    ImportError
+        If Matplotlib is not installed.
+    """
+    if not runs:
+        raise ValidationError("there are no runs to compare", attr="runs")
+    names = _select(next(iter(runs.values())), which)
+    shown = [(history, name) for history in runs.values() for name in _select(history, names)]
+    top = 1.05 * max(_norms_of(*one).max() for one in shown)
+    edges, most = _bins([history.channel_norms[name][-1] for history, name in shown], bins)
+    with _grid((2, len(names)), axes, height=3.6) as grid:
+        for name, over_training, by_channel in zip(names, *grid):
+            for (label, history), style in zip(runs.items(), _styles()):
+                over_training.plot(history.steps, _norms_of(history, name), label=label, **style)
+                by_channel.hist(history.channel_norms[name][-1], edges, histtype="step", **style)
+            over_training.set(title=name, xlabel=STEP, ylim=(0, top))
+            by_channel.set(xlabel=CHANNEL_NORM, xlim=edges[[0, -1]], ylim=(0, most))
+        grid[0, 0].set_ylabel(NORM)
+        grid[1, 0].set_ylabel(COUNT)
+        grid[0, -1].legend()
+    return grid[0, 0].figure
+
+
+def _norms_of(history: History, name: str) -> np.ndarray:
+    return history.norms[:, history.names.index(name)]
+
+
+def _select(history: History, which: Any) -> list[str]:
+    """Return the names of the parameters that are meant."""
+    if not len(history.steps):
+        raise ValidationError(
+            "nothing was recorded; call record(), or give the WeightNorms to sim.fit as a callback",
+            attr="history",
+        )
+    if which is None:
+        return history.names
+    asked = which if isinstance(which, (list, tuple)) else [which]
+    return list(itertools.chain(*(_names_of(history, one) for one in asked)))
+
+
+def _names_of(history: History, one: Any) -> list[str]:
+    parameters = history.parameters.items()
+    found = [name for name, p in parameters if name == one or p.obj == one or p.layer is one]
+    if not found:
+        raise ValidationError(
+            f"nothing was recorded of {one!r}, but only of {', '.join(history.names)}",
+            attr="which",
+        )
+    return found
+
+
+def _rows(history: History, records: Sequence[int] | None) -> list[int]:
+    """Return the places of the records to plot."""
+    n_records = len(history.steps)
+    if records is None:
+        return np.unique(np.linspace(0, n_records - 1, MOST_ROWS).round().astype(int)).tolist()
+    wrong = [record for record in records if not -n_records <= record < n_records]
+    if wrong or not len(records):
+        raise ValidationError(
+            f"records={list(records)} must be places among the {n_records} records",
+            attr="records",
+        )
+    return list(records)
+
+
+def _time(history: History, row: int) -> str:
+    """Say when a record was made: by its epoch, where that tells it from the others."""
+    if len(np.unique(history.epochs)) == len(history.epochs):
+        return f"epoch {history.epochs[row]:g}"
+    return f"step {history.steps[row]}"
+
+
+def _bins(samples: list[np.ndarray], bins: int) -> tuple[np.ndarray, float]:
+    """Return the edges of bins for all samples, and the upper limit for all of their counts."""
+    values = np.concatenate(samples)
+    largest = np.max(values, where=np.isfinite(values), initial=0)
+    edges = np.linspace(0, 1.02 * largest or 1, bins + 1)
+    return edges, 1.05 * max(np.histogram(sample, edges)[0].max() for sample in samples)
+
+
+def _styles() -> Iterator[dict[str, Any]]:
+    """Yield colours and lines: 28 pairs, as the numbers of the two have no common divisor."""
+    pairs = zip(itertools.cycle(COLORS), itertools.cycle(LINES))
+    return ({"color": color, "linestyle": line} for color, line in pairs)
+
+
+@contextlib.contextmanager
+def _grid(
+    shape: tuple[int, int], axes: Any, height: float, sharex: str = "row"
+) -> Iterator[np.ndarray]:
+    """Give a grid of axes, of the shape: those of the user, or those of a new figure."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("nengo_wd.plotting needs Matplotlib: pip install matplotlib") from error
+    if axes is not None:
+        if np.shape(axes) != shape and np.size(axes) != np.prod(shape):
+            raise ValidationError(
+                f"axes has shape {np.shape(axes)}, but must have shape {shape}", attr="axes"
+            )
+        yield np.reshape(axes, shape)
+        return
+    with matplotlib.rc_context(RC_PARAMS):
+        width = max(WIDTH, 1.2 * shape[1])
+        figure = Figure(figsize=(width, height), dpi=300, constrained_layout=True)
+        yield figure.subplots(*shape, squeeze=False, sharex=sharex, sharey="row")
