@@ -120,7 +120,7 @@ def histograms(
                 panel.axvline(statistic(values), label=label, **style)
             panel.set(xlim=edges[[0, -1]], ylim=(0, most))
         for panel, row in zip(grid[:, 0], rows):
-            panel.set_ylabel(f"{_time(history, row)}\n{COUNT}")
+            panel.set_ylabel(f"{_time(history, row)}\nchannels")
         for panel, name in zip(grid[0], names):
             panel.set_title(name)
         for panel in grid[-1]:
@@ -244,7 +244,7 @@ def _styles() -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def _grid(
-    shape: tuple[int, int], axes: Any, height: float, sharex: str = "row"
+    shape: tuple[int, int], axes: Any, height: float, sharex: Any = "row"
 ) -> Iterator[np.ndarray]:
     """Give a grid of axes, of the shape: those of the user, or those of a new figure."""
     try:
