@@ -1,4 +1,7 @@
-"""A training loop of your own: `tf.GradientTape` over the simulator's Keras model.
+"""A training loop of your own
+===========================
+
+A loop with ``tf.GradientTape``, over the simulator's Keras model.
 
 ``sim.fit`` covers most of what one wants of training. Where it does not, the simulator is a
 Keras model like any other: ``sim.keras_model(inputs)`` gives the probes' outputs, and

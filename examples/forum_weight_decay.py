@@ -1,4 +1,7 @@
-"""Weight decay on one layer, in either generation of NengoDL.
+"""The smallest network with weight decay
+======================================
+
+Weight decay on one layer, in either generation of NengoDL.
 
 A node puts out the constant 1. Ten units without bias read it through one weight each, and
 should put out 1 as well. All weights start at 1: the mean squared error is zero, and training

@@ -1,4 +1,7 @@
-"""A convolutional network with L2 penalties, from Keras to spiking neurons.
+"""Converting a Keras model
+========================
+
+A convolutional network with L2 penalties, from Keras to spiking neurons.
 
 A small Keras model learns scikit-learn's digits, images of 8 by 8 pixels. Each of its layers has
 an L2 penalty of ``strength * sum(w ** 2)`` on its kernel. ``nengo_wd.Converter`` turns the model

@@ -1,4 +1,7 @@
-"""How closely weight decay is tied to the learning rate, as a penalty and as decoupled decay.
+"""Penalty or decay
+================
+
+How closely weight decay is tied to the learning rate, as a penalty and as decoupled decay.
 
 A small network of spiking neurons learns scikit-learn's digits with Adam, over a grid of learning
 rates and decays, as in figure 2 of Loshchilov and Hutter ("Decoupled weight decay

@@ -1,4 +1,7 @@
-"""The regularization losses of a network with several layers, checked by hand.
+"""Regularization losses
+=====================
+
+The regularization losses of a network with several layers, checked by hand.
 
 An image is filtered by a convolutional layer and classified by two dense ones. Each has a
 penalty of another kind, one also on its bias::
@@ -8,7 +11,7 @@ penalty of another kind, one also on its bias::
     readout  Dense   L2 on kernel and bias        0.02 * sum(w ** 2) + 0.5 * sum(b ** 2)
 
 The script works the penalties out in NumPy, from the values of the trainable variables, and
-compares with what `nengo_wd.regularization_losses` reports for the simulator.
+compares with what ``nengo_wd.regularization_losses`` reports for the simulator.
 
 Run it with ``python regularization_losses.py``; NengoDL 2 and NengoDL 3 both do.
 """

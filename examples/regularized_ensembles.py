@@ -1,4 +1,7 @@
-"""Two ensembles are trained on few noisy data, without and with penalties on their parameters.
+"""Penalties on Nengo ensembles
+============================
+
+Two ensembles are trained on few noisy data, without and with penalties on their parameters.
 
 The Neural Engineering Framework (NEF) has solved for decoders, so that the ensembles compute
 ``x ** 2``. What they should compute, ``x ** 2 + 0.3 * sin(pi * x)``, is known from 30 noisy

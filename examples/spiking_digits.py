@@ -1,4 +1,7 @@
-"""A network of spiking neurons learns to read handwritten digits, without and with weight decay.
+"""Weight decay on a spiking classifier
+====================================
+
+A network of spiking neurons learns to read handwritten digits, without and with weight decay.
 
 Three dense layers with LIF neurons in between classify scikit-learn's digits, images of 8 by 8
 pixels. NengoDL trains the network for a single time step, on the neurons' firing rates. Then
