@@ -15,7 +15,7 @@ from nengo_wd.regularizers import check_penalty
 class ActivityPenalty(NamedTuple):
     r"""A regularizer on what a probe records.
 
-    .. math:: R(y) / (n_{examples} \\, n_{steps})
+    .. math:: R(y) / (n_{examples} \, n_{steps})
 
     which is what a Keras layer's ``activity_regularizer`` adds to the loss, for each
     time step of the simulation.

@@ -237,18 +237,14 @@ def _check_no_decay(optimizer: Any) -> None:
 class LayerwiseSGD(seam.RuleOptimizer):
     r"""Stochastic gradient descent with CUDA-ConvNet's rule, by object.
 
-    .. math::
+    .. math:: v \leftarrow \mu v - \epsilon g - \epsilon \lambda w, \qquad w \leftarrow w + v
 
-        v &\leftarrow \mu v - \epsilon \frac{\partial L}{\partial w} - \lambda \epsilon w
-
-        w &\leftarrow w + v
-
-    with the learning rate :math:`\epsilon` (epsW and epsB in CUDA-ConvNet's layer files),
-    the momentum :math:`\mu` (momW, momB) and the weight decay :math:`\lambda` (wc) that were
-    set for the object: ``net.config[obj].learning_rate``, ``momentum`` and
-    ``weight_decay``. Where nothing was set, the optimizer's own values hold, and no decay.
-    On a TensorNode, learning rate and momentum are for all variables of its layer, biases
-    included, and the decay is for those of rank 2 or more.
+    with the gradient :math:`g` of the loss, and the learning rate :math:`\epsilon` (epsW and
+    epsB in CUDA-ConvNet's layer files), the momentum :math:`\mu` (momW, momB) and the weight
+    decay :math:`\lambda` (wc) that were set for the object: ``net.config[obj].learning_rate``,
+    ``momentum`` and ``weight_decay``. Where nothing was set, the optimizer's own values hold,
+    and no decay. On a TensorNode, learning rate and momentum are for all variables of its
+    layer, biases included, and the decay is for those of rank 2 or more.
 
     The decay goes through the momentum here: it is a gradient like any other, that of
     :math:`\lambda \|w\|^2 / 2`. So it is not decoupled, and differs from
