@@ -1,4 +1,6 @@
 import doctest
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
@@ -6,43 +8,44 @@ import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
+from generations import GENERATION
 
 import nengo_wd
-from nengo_wd import config, converter, layers, nengo_dl, objectives, regularizers
+from nengo_wd import nengo_dl
 
 ROOT = Path(__file__).parent.parent
+NAMES = dict(nengo=nengo, nengo_dl=nengo_dl, nengo_wd=nengo_wd, np=np, tf=tf)
+MODULES = [module.name for module in pkgutil.walk_packages(nengo_wd.__path__, "nengo_wd.")]
+GENERATION_OF_MODULE = {  # the others: both
+    "nengo_wd.converter": 3,
+    "nengo_wd.optimizers": 3,
+    "nengo_wd.seam.nengo_dl2": 2,
+    "nengo_wd.seam.nengo_dl3": 3,
+}
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GENERATION_OF_PAGE = {"nengo_dl2.md": 2, "supported_stacks.md": GENERATION}  # the others: 3
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        config,
-        pytest.param(converter, marks=pytest.mark.generation(3)),
-        layers,
-        objectives,
-        regularizers,
-    ],
-)
-def test_docstrings(module):
-    names = dict(nengo=nengo, nengo_dl=nengo_dl, nengo_wd=nengo_wd, np=np, tf=tf)
-    failed, tried = doctest.testmod(module, globs=names)
-    assert tried > 0
-    assert failed == 0
+def test_docstrings():
+    names = [m for m in MODULES if GENERATION_OF_MODULE.get(m, GENERATION) == GENERATION]
+    results = [doctest.testmod(importlib.import_module(name), globs=NAMES) for name in names]
+    assert sum(result.attempted for result in results) > 0
+    assert sum(result.failed for result in results) == 0
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param("README.md", marks=pytest.mark.generation(3)),
-        pytest.param("docs/layers.md", marks=pytest.mark.generation(3)),
-        pytest.param("docs/objectives.md", marks=pytest.mark.generation(3)),
-        pytest.param("docs/native.md", marks=pytest.mark.generation(3)),
-        pytest.param("docs/penalty_or_decay.md", marks=pytest.mark.generation(3)),
-        "docs/supported_stacks.md",
-        pytest.param("docs/nengo_dl2.md", marks=pytest.mark.generation(2)),
-    ],
-)
+def pages():
+    """Yield the pages, each with the generation of NengoDL that its code is for."""
+    for page in PAGES:
+        generation = pytest.mark.generation(GENERATION_OF_PAGE.get(page.name, 3))
+        yield pytest.param(page, marks=generation, id=page.name)
+
+
+@pytest.mark.parametrize("page", pages())
 def test_code_in_pages(page):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    assert blocks
-    exec(compile("\n".join(blocks), page, "exec"), {"__name__": "page"})
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": "page"})
+
+
+def test_reference_has_every_public_name():
+    listed = re.findall(r"^   (\w+)(?:\.\w+)?$", (ROOT / "docs" / "api.rst").read_text(), re.M)
+    assert set(nengo_wd.__all__) - {"nengo_dl"} <= set(listed)
