@@ -31,10 +31,13 @@ class Stack(NamedTuple):
 
 
 def readme_commands():
-    """Return the two commands of the README's quick start: the main job, and the tests."""
-    commands = re.findall(r"```sh\n(.*)\n```", (ROOT / "README.md").read_text())
+    """Return the commands of the README's quick start: the main job, the tests, and the site."""
+    readme = (ROOT / "README.md").read_text()
+    commands = re.findall(r"```sh\n(.*)\n```", readme)
     assert len(commands) == 2, "the README must have two sh blocks of one line each"
-    return commands
+    site = re.findall(r"^    (.*sphinx-build.*)$", readme, re.MULTILINE)
+    assert len(site) == 1, "the README must have one line that builds the documentation"
+    return commands + site
 
 
 def variant(command, **replacements):
@@ -64,7 +67,7 @@ def tests_without_isolation(python):
     )
 
 
-MAIN_JOB, TESTS = readme_commands()
+MAIN_JOB, TESTS, SITE = readme_commands()
 CHECKS = [
     ".venv/bin/pip install -q '.[lint]'",
     ".venv/bin/ruff check .",
@@ -76,6 +79,7 @@ CHECKS = [
 STACKS = [
     Stack("what pip chooses: the main job", "3.11", [MAIN_JOB]),
     Stack("what pip chooses: tests, lint, types and references", "3.11", [TESTS, *CHECKS]),
+    Stack("what pip chooses: the documentation", "3.11", [SITE]),
     Stack("NengoDL 2", "3.7", [tests_on("3.7")]),
     Stack("the newest of everything", "3.13", [tests_without_isolation("3.13")]),
     Stack("NengoDL's own TensorFlow", "3.11", [tests_on("3.11", "2.12.1")], in_ci=False),
