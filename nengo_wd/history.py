@@ -147,6 +147,9 @@ class History:
         ImportError
             If pandas is not installed.
         """
-        import pandas
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas: pip install pandas") from error
 
         return pandas.DataFrame(self.rows(), columns=Row._fields)

@@ -99,6 +99,11 @@ class Parameter:
         sizes = [int(self.variable.shape[axis]) for axis in self.channels.axes]
         return self.channels.n_groups * int(np.prod(sizes))
 
+    def belongs_to(self, one: Any) -> bool:
+        """Tell whether ``one`` is the parameter's object, or its layer."""
+        # of the same type, because others may not be fit to be compared
+        return self.layer is one or (type(self.obj) is type(one) and self.obj == one)
+
     def gather(self) -> tf.Tensor:
         """Return a tensor of shape ``shape`` with the value."""
         first, last = self.rows[0], self.rows[-1]

@@ -197,8 +197,10 @@ def _select(history: History, which: Any) -> list[str]:
 
 
 def _names_of(history: History, one: Any) -> list[str]:
-    parameters = history.parameters.items()
-    found = [name for name, p in parameters if name == one or p.obj == one or p.layer is one]
+    if isinstance(one, str):
+        found = [name for name in history.names if name == one]
+    else:
+        found = [name for name, p in history.parameters.items() if p.belongs_to(one)]
     if not found:
         raise ValidationError(
             f"nothing was recorded of {one!r}, but only of {', '.join(history.names)}",

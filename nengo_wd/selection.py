@@ -40,7 +40,7 @@ def asked_for(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
                 attr="objects",
                 obj=one,
             )
-        found = {**of_one, **found}
+        found.update((key, of_one[key]) for key in of_one if key not in found)
     return list(found.values())
 
 
@@ -69,8 +69,7 @@ def _matching(sim: nengo_dl.Simulator, one: Any) -> Iterator[Parameter]:
     if isinstance(one, tf.Module):
         variables = {id(variable) for variable in one.trainable_variables}
         return (p for p in _everything(sim) if id(p.variable) in variables)
-    known = isinstance(one, config.CLASSES)  # whatever else may not be fit to be compared
-    return (p for p in _everything(sim) if known and p.obj == one)
+    return (p for p in _everything(sim) if p.belongs_to(one))
 
 
 def _everything(sim: nengo_dl.Simulator) -> Iterator[Parameter]:
