@@ -16,6 +16,7 @@ SHOWN = {  # the arguments of each script, and how its last line begins
     "penalty_or_decay.py": (["--short"], "Figure saved"),
     "regularization_losses.py": ([], "The simulator's regularization losses equal"),
     "regularized_ensembles.py": (["--short"], "Figure saved"),
+    "ridge_regression.py": (["--short"], "Figure saved"),
     "spiking_digits.py": (["--short"], "Figure saved"),
 }
 ONLY_NENGO_DL_3 = {
