@@ -10,6 +10,7 @@ from generations import GENERATION
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHOWN = {  # the arguments of each script, and how its last line begins
+    "cuda_convnet_layers.py": (["--short"], "Figure saved"),
     "custom_training_loop.py": ([], "The loop and sim.fit reach the same weights."),
     "forum_weight_decay.py": ([], "The norm fell at every step"),
     "keras_to_spiking.py": (["--short"], "Figure saved"),
@@ -20,6 +21,7 @@ SHOWN = {  # the arguments of each script, and how its last line begins
     "spiking_digits.py": (["--short"], "Figure saved"),
 }
 ONLY_NENGO_DL_3 = {
+    "cuda_convnet_layers.py",
     "custom_training_loop.py",
     "keras_to_spiking.py",
     "penalty_or_decay.py",
