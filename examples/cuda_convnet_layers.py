@@ -215,10 +215,6 @@ def check_rule(layer_params):
         assert noticed, f"{name} follows the rule without wc as well"
 
 
-def norms(sim, net):
-    return {layer: np.linalg.norm(sim.data[obj].weights) for layer, obj in net.weights.items()}
-
-
 def accuracy(sim, net, images, labels):
     """Return the share of right answers after ``N_STEPS`` time steps."""
     shown = np.tile(images, (1, N_STEPS, 1))
@@ -235,23 +231,18 @@ def accuracy_on_rates(layer_params, weights, images, labels):
 
 
 def experiment(layer_params, seed, epochs, bar):
-    """Return norms after every epoch, the first before training, and accuracies on test images."""
+    """Return norms before training and after every epoch, and accuracies on test images."""
     net, (train, test) = build(layer_params, seed), load_splits()
     tf.keras.utils.set_random_seed(seed)
     with simulator(net) as sim:
         compile_with(sim, net, nengo_wd.LayerwiseSGD(sim))
-        curve = [norms(sim, net)]
-
-        def on_epoch_end(*_):
-            curve.append(norms(sim, net))
-            bar.increment()
-
-        callback = tf.keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
+        recorded = nengo_wd.WeightNorms(sim, objects=list(net.weights.values()))
+        progress = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: bar.increment())
         data = {net.pixels: train[0]}, {net.output: train[1]}
-        sim.fit(*data, epochs=epochs, verbose=0, callbacks=[callback])
+        sim.fit(*data, epochs=epochs, verbose=0, callbacks=[recorded, progress])
         weights = sim.keras_model.get_weights()
         return SimpleNamespace(
-            norms=stacked(curve),
+            norms=dict(zip(LAYERS, recorded.norms.T)),
             rates=accuracy_on_rates(layer_params, weights, *test),
             spikes=accuracy(sim, net, *test),
         )

@@ -98,18 +98,6 @@ def from_scratch(data, decay):
         yield w, b
 
 
-def tensor_node(source, layer):
-    """Return a TensorNode of the layer, connected to a source.
-
-    NengoDL 2's ``tensor_layer`` would hide the layer in a function, out of a setting's reach.
-    """
-    if hasattr(nengo_dl, "Layer"):  # NengoDL 3
-        return nengo_dl.Layer(layer)(source)
-    node = nengo_dl.TensorNode(layer, size_in=source.size_out)
-    nengo.Connection(source, node, synapse=None)
-    return node
-
-
 def build(data, regularizer=None, weight_decay=None):
     """Return the network; its node, layer and probe are its attributes."""
     with nengo.Network(seed=SEED) as net:
@@ -122,7 +110,7 @@ def build(data, regularizer=None, weight_decay=None):
             kernel_regularizer=regularizer,
         )
         net.x = nengo.Node(np.zeros(N_INPUTS))
-        net.y = nengo.Probe(tensor_node(net.x, net.layer))
+        net.y = nengo.Probe(nengo_dl.tensor_layer(net.x, net.layer))
     return net
 
 
