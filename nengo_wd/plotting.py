@@ -59,6 +59,18 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
         If nothing was recorded, or nothing of something in ``which``.
     ImportError
         If Matplotlib is not installed.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node([1.0])
+    ...     layer = nengo_wd.RegularizedDense(10, name="readout")
+    ...     probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     recorded = nengo_wd.WeightNorms(sim)
+    ...     recorded.record()
+    >>> nengo_wd.plotting.norms(recorded, "readout.kernel").axes[0].get_ylabel()
+    '$L_2$ norm'
     """
     names = _select(history, which)
     with _grid((1, 1), axes, height=2.8) as grid:
@@ -164,7 +176,7 @@ def compare(
         raise ValidationError("there are no runs to compare", attr="runs")
     names = _select(next(iter(runs.values())), which)
     shown = [(history, name) for history in runs.values() for name in _select(history, names)]
-    top = 1.05 * max(_norms_of(*one).max() for one in shown)
+    top = _limit([_norms_of(*one) for one in shown])
     edges, most = _bins([history.channel_norms[name][-1] for history, name in shown], bins)
     with _grid((2, len(names)), axes, height=3.6) as grid:
         for name, over_training, by_channel in zip(names, *grid):
@@ -232,10 +244,14 @@ def _time(history: History, row: int) -> str:
 
 def _bins(samples: list[np.ndarray], bins: int) -> tuple[np.ndarray, float]:
     """Return the edges of bins for all samples, and the upper limit for all of their counts."""
+    edges = np.linspace(0, _limit(samples), bins + 1)
+    return edges, _limit([np.histogram(sample, edges)[0] for sample in samples])
+
+
+def _limit(samples: list[np.ndarray]) -> float:
+    """Return an upper limit of an axis for all samples, those that are not finite left out."""
     values = np.concatenate(samples)
-    largest = np.max(values, where=np.isfinite(values), initial=0)
-    edges = np.linspace(0, 1.02 * largest or 1, bins + 1)
-    return edges, 1.05 * max(np.histogram(sample, edges)[0].max() for sample in samples)
+    return 1.05 * np.max(values, where=np.isfinite(values), initial=0) or 1.0
 
 
 def _styles() -> Iterator[dict[str, Any]]:
@@ -255,7 +271,7 @@ def _grid(
     except ImportError as error:
         raise ImportError("nengo_wd.plotting needs Matplotlib: pip install matplotlib") from error
     if axes is not None:
-        if np.shape(axes) != shape and np.size(axes) != np.prod(shape):
+        if np.size(axes) != np.prod(shape):
             raise ValidationError(
                 f"axes has shape {np.shape(axes)}, but must have shape {shape}", attr="axes"
             )

@@ -1,0 +1,151 @@
+"""What the figures show is what was recorded."""
+
+import nengo
+import numpy as np
+import pytest
+from generations import assign, simulator
+from matplotlib.figure import Figure
+from nengo.exceptions import ValidationError
+
+import nengo_wd
+from nengo_wd import nengo_dl, plotting
+
+CHANNELS = {"hidden.kernel": 5, "readout.kernel": 3}
+
+
+def record(factor=1.0, n_records=7):
+    """Return records of two layers, with the layers, in which one decays and one grows."""
+    layers = [
+        nengo_wd.RegularizedDense(CHANNELS[f"{name}.kernel"], name=name)
+        for name in ("hidden", "readout")
+    ]
+    with nengo.Network(seed=0) as net:
+        x = nengo.Node(np.zeros(4))
+        for layer in layers:
+            x = nengo_dl.tensor_layer(x, layer)
+    with simulator(net) as sim:
+        norms = nengo_wd.WeightNorms(sim)
+        for i in range(n_records):
+            for layer, shape, rate in zip(layers, [(4, 5), (5, 3)], [0.5, 1.25]):
+                start = np.random.RandomState(0).normal(size=shape)
+                assign(sim, layer.kernel, np.float32(factor * rate**i * start))
+            norms.record(step=10 * i)
+    return norms, layers
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return record()
+
+
+def vertical_lines(axes):
+    return [line.get_xdata()[0] for line in axes.lines]
+
+
+def bar_heights(axes):
+    return [patch.get_height() for patch in axes.patches]
+
+
+def test_norms(recorded):
+    norms, (hidden, _) = recorded
+    figure = plotting.norms(norms)
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.lines] == norms.names
+    for line, values in zip(axes.lines, norms.norms.T):
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(0, 70, 10))
+        np.testing.assert_array_equal(line.get_ydata(), values)
+    assert axes.get_xlabel() == "training step (batches)"
+    assert len({line.get_color() for line in axes.lines}) == 2
+    assert len({line.get_linestyle() for line in axes.lines}) == 2
+
+    for one in (hidden, "hidden.kernel", ["hidden.kernel"]):
+        (line,) = plotting.norms(norms, one).axes[0].lines
+        assert line.get_label() == "hidden.kernel"
+
+
+def test_histograms(recorded):
+    norms, _ = recorded
+    figure = plotting.histograms(norms, records=[0, -1], bins=8)
+    grid = np.reshape(figure.axes, (2, 2))
+    largest = max(channels.max() for channels in norms.channel_norms.values())
+    edges = np.linspace(0, 1.05 * largest, 9)
+    for row, record in zip(grid, (0, -1)):
+        for axes, name in zip(row, norms.names):
+            channels = norms.channel_norms[name][record]
+            assert bar_heights(axes) == np.histogram(channels, edges)[0].tolist()
+            assert sum(bar_heights(axes)) == CHANNELS[name]
+            assert vertical_lines(axes) == pytest.approx([channels.mean(), channels.max()])
+            mean, maximum = axes.lines
+            assert mean.get_color() != maximum.get_color()
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
+    assert [axes.get_title() for axes in grid[0]] == norms.names
+    assert [axes.get_ylabel() for axes in grid[:, 0]] == ["step 0\nchannels", "step 60\nchannels"]
+
+
+def test_histograms_of_some_records_by_default(recorded):
+    norms, _ = recorded
+    labels = [axes.get_ylabel() for axes in plotting.histograms(norms).axes[::2]]
+    steps = [int(label.split()[1]) for label in labels]
+    assert len(steps) == 5
+    assert steps[0] == 0 and steps[-1] == 60
+
+
+def test_compare(recorded):
+    runs = {"decay": recorded[0], "no decay": record(factor=2.0, n_records=4)[0]}
+    figure = plotting.compare(runs)
+    over_training, by_channel = np.reshape(figure.axes, (2, 2))
+    for axes, name in zip(over_training, CHANNELS):
+        assert axes.get_title() == name
+        assert [line.get_label() for line in axes.lines] == ["decay", "no decay"]
+        for line, norms in zip(axes.lines, runs.values()):
+            place = norms.names.index(name)
+            np.testing.assert_array_equal(line.get_ydata(), norms.norms[:, place])
+    for axes in by_channel:
+        assert len(axes.patches) == 2
+    for row in (over_training, by_channel):
+        assert len({(axes.get_xlim(), axes.get_ylim()) for axes in row}) == 1
+
+
+def test_given_axes(recorded):
+    norms, _ = recorded
+    figure = Figure()
+    grid = figure.subplots(2, 2)
+    assert plotting.norms(norms, axes=grid[0, 0]) is figure
+    assert plotting.histograms(norms, records=[0, 1], axes=grid) is figure
+    assert plotting.histograms(norms, records=[2], axes=grid[0]) is figure
+    assert plotting.compare({"run": norms}, axes=grid) is figure
+    assert len(figure.axes) == 4
+    with pytest.raises(ValidationError, match=r"axes has shape \(2, 2\), but must have .*\(3, 2\)"):
+        plotting.histograms(norms, records=[0, 1, 2], axes=grid)
+    with pytest.raises(ValidationError, match="axes has shape"):
+        plotting.norms(norms, axes=grid)
+
+
+@pytest.mark.filterwarnings("ignore:weights are not finite")
+def test_weights_that_are_not_finite_leave_the_others_to_see():
+    norms, _ = record(factor=np.float32(3e38), n_records=2)
+    for figure in (plotting.histograms(norms), plotting.compare({"run": norms})):
+        for axes in figure.axes:
+            assert np.all(np.isfinite([axes.get_xlim(), axes.get_ylim()]))
+
+
+def test_bad_arguments(recorded):
+    norms, _ = recorded
+    empty, _ = record(n_records=0)
+    with pytest.raises(ValidationError, match="nothing was recorded; call record"):
+        plotting.norms(empty)
+    with pytest.raises(ValidationError, match="no runs"):
+        plotting.compare({})
+    for unknown in ("kernel", object(), np.ones(3)):
+        with pytest.raises(ValidationError, match="but only of hidden.kernel, readout.kernel"):
+            plotting.norms(norms, unknown)
+    with pytest.raises(ValidationError, match="places among the 7 records"):
+        plotting.histograms(norms, records=[0, 7])
+    with pytest.raises(ValidationError, match="places among the 7 records"):
+        plotting.histograms(norms, records=[])
+
+
+def test_without_matplotlib(recorded, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(ImportError, match="needs Matplotlib"):
+        plotting.norms(recorded[0])
