@@ -41,7 +41,8 @@ def pages():
 
 
 @pytest.mark.parametrize("page", pages())
-def test_code_in_pages(page):
+def test_code_in_pages(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where it may write files
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     exec(compile("\n".join(blocks), str(page), "exec"), {"__name__": "page"})
 

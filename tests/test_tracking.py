@@ -5,6 +5,7 @@ import warnings
 
 import nengo
 import numpy as np
+import pandas
 import pytest
 import scipy.sparse
 import tensorflow as tf
@@ -515,7 +516,6 @@ def test_table(tmp_path):
 
 
 def test_frame(tmp_path):
-    pandas = pytest.importorskip("pandas")
     net, _, _, _ = readout_network()
     with simulator(net) as sim:
         norms = recorded_twice(sim)
