@@ -113,15 +113,19 @@ def crossentropy(labels, outputs):
 
 
 def train(sim, net, images, labels, epochs, bar):
+    """Train, and return the norms of the weights and the penalties after each epoch."""
     objective = nengo_wd.regularized_objective(sim, {net.output: crossentropy})
     sim.compile(tf.optimizers.Adam(LEARNING_RATE), loss=objective)
+    norms = nengo_wd.WeightNorms(sim)
+    progress = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: bar.increment())
     sim.fit(
         {net.pixels: over_time(images, 1)},
         {net.output: labels[:, None, None]},
         epochs=epochs,
         verbose=0,
-        callbacks=[tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: bar.increment())],
+        callbacks=[norms, progress],
     )
+    return norms
 
 
 def accuracy_over_time(sim, net, images, labels, n_steps):
@@ -143,7 +147,7 @@ def experiment(strength, splits, args, bar):
     net = build(strength)
     tf.keras.utils.set_random_seed(SEED)
     with nengo_dl.Simulator(net, minibatch_size=MINIBATCH_SIZE, progress_bar=False) as sim:
-        train(sim, net, *splits["train"], args.epochs, bar)
+        recorded = train(sim, net, *splits["train"], args.epochs, bar)
         accuracy = {
             name: accuracy_over_time(sim, net, *split, args.n_steps)
             for name, split in splits.items()
@@ -153,7 +157,8 @@ def experiment(strength, splits, args, bar):
         return SimpleNamespace(
             strength=strength,
             weights=weights,
-            norms=[np.linalg.norm(w) for w in weights],
+            norms=recorded.norms[-1],
+            share=recorded.shares[-1].sum(),
             accuracy=accuracy,
             error=error,
             penalty=nengo_wd.regularization_loss(sim),
@@ -161,12 +166,14 @@ def experiment(strength, splits, args, bar):
         )
 
 
-def choose(candidates):
+def choose(without, candidates):
     """Return the run with the best validation accuracy."""
     best = max(candidates, key=lambda run: run.accuracy["validation"][-1])
     print(f"strength chosen on a validation split: {best.strength:g}, of {len(candidates)} tried")
-    for run in candidates:
-        print(f"  {run.strength:<6g}  validation accuracy {run.accuracy['validation'][-1]:.1%}")
+    print("strength  validation accuracy  norm of all weights  penalties in the training loss")
+    for run in [without, *candidates]:
+        accuracy, norm = run.accuracy["validation"][-1], np.linalg.norm(run.norms)
+        print(f"{run.strength:<8g}  {accuracy:19.1%}  {norm:19.2f}  {run.share:30.0%}")
     return best
 
 
@@ -187,7 +194,9 @@ def standard_error(accuracy):
 
 def check(runs):
     for run in runs.values():
-        penalty = run.strength * sum(np.sum(w**2) for w in run.weights)
+        norms = [np.linalg.norm(w) for w in run.weights]
+        assert np.allclose(run.norms, norms), "other norms were recorded than those of the weights"
+        penalty = run.strength * np.sum(np.square(norms))
         assert np.isclose(run.penalty, penalty), "the penalty is not the sum over the layers"
         counted = run.total - run.error
         assert np.isclose(counted, penalty, rtol=1e-4), "the penalty is not counted exactly once"
@@ -256,7 +265,7 @@ def main():
     n_epochs = len(strengths) * args.epochs
     with progressbar.ProgressBar(max_value=n_epochs, prefix="Training: ") as bar:
         without, *candidates = [experiment(strength, splits, args, bar) for strength in strengths]
-    runs = {"without": without, "with": choose(candidates)}
+    runs = {"without": without, "with": choose(without, candidates)}
     print_table(runs)
     check(runs)
 
