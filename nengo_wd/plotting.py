@@ -152,7 +152,8 @@ def compare(
         What was recorded in each run, by the label of the run.
     which : str, Nengo object, layer, or list of these, optional
         The parameters, a column each, by name or by what they belong to in the first run. By
-        default all of the first run. They must have the same names in the others.
+        default all of the first run. They must have the same names in the others; so give
+        layers names, because Keras numbers those without.
     bins : int
         How many bins the histograms have from zero to the largest norm.
     axes : array of matplotlib.axes.Axes, optional
