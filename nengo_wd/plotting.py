@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", ":", "-.")  # told apart in grey
 STATISTICS: dict[str, Any] = {  # of the channels, and how they are drawn
-    "mean": (np.mean, {"color": COLORS[0], "linestyle": "-"}),
-    "maximum": (np.max, {"color": COLORS[1], "linestyle": "--"}),
+    "mean": (np.mean, {"color": COLORS[0], "linestyle": "-", "linewidth": 1}),
+    "maximum": (np.max, {"color": COLORS[1], "linestyle": "--", "linewidth": 1}),
 }
 RC_PARAMS = {
     "font.size": 8,
@@ -79,7 +79,7 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
             panel.plot(history.steps, _norms_of(history, name), label=name, **style)
         panel.set(xlabel=STEP, ylabel=NORM)
         panel.set_ylim(bottom=0)
-        panel.legend()
+        _legend(panel, axes)
     return panel.figure
 
 
@@ -137,7 +137,7 @@ def histograms(
             panel.set_title(name)
         for panel in grid[-1]:
             panel.set_xlabel(CHANNEL_NORM)
-        grid[0, -1].legend()
+        _legend(grid[0, -1], axes)
     return grid[0, 0].figure
 
 
@@ -187,8 +187,8 @@ def compare(
             over_training.set(title=name, xlabel=STEP, ylim=(0, top))
             by_channel.set(xlabel=CHANNEL_NORM, xlim=edges[[0, -1]], ylim=(0, most))
         grid[0, 0].set_ylabel(NORM)
-        grid[1, 0].set_ylabel(COUNT)
-        grid[0, -1].legend()
+        grid[1, 0].set_ylabel(f"at the end\n{COUNT}")
+        _legend(grid[0, -1], axes)
     return grid[0, 0].figure
 
 
@@ -259,6 +259,12 @@ def _styles() -> Iterator[dict[str, Any]]:
     """Yield colours and lines: 28 pairs, as the numbers of the two have no common divisor."""
     pairs = zip(itertools.cycle(COLORS), itertools.cycle(LINES))
     return ({"color": color, "linestyle": line} for color, line in pairs)
+
+
+def _legend(panel: Axes, axes: Any) -> None:
+    """Add a legend: beside the panel in a new figure, which makes room for it, or within."""
+    place = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if axes is None else {}
+    panel.legend(**place)
 
 
 @contextlib.contextmanager
