@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 SHOWN = {  # the arguments of each script, and how its last line begins
     "cuda_convnet_layers.py": (["--short"], "Figure saved"),
     "custom_training_loop.py": ([], "The loop and sim.fit reach the same weights."),
+    "decay_strength.py": (["--short"], "Figures saved"),
     "forum_weight_decay.py": ([], "The norm fell at every step"),
     "keras_to_spiking.py": (["--short"], "Figure saved"),
     "penalty_or_decay.py": (["--short"], "Figure saved"),
@@ -23,6 +24,7 @@ SHOWN = {  # the arguments of each script, and how its last line begins
 ONLY_NENGO_DL_3 = {
     "cuda_convnet_layers.py",
     "custom_training_loop.py",
+    "decay_strength.py",
     "keras_to_spiking.py",
     "penalty_or_decay.py",
     "spiking_digits.py",

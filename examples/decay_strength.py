@@ -1,0 +1,237 @@
+"""Decay by layer
+==============
+
+What penalties of different strengths do to the weights of each layer of an autoencoder.
+
+Three convolutions, one after another, learn to put out what they are given: sequences of 100
+positions and 64 channels, squeezed through 32 filters in the middle. The sequences are 32
+oscillations, mixed into the 64 channels, with some noise. Each is shown for one time step, and the
+convolutions are TensorNodes in the simulator's time loop.
+
+The network is trained without a penalty, and with one of ``strength * sum(w ** 2)`` on every
+kernel, in two strengths. The runs have the same initial weights and the same data, in the same
+order. After each epoch, ``nengo_wd.WeightNorms`` records the L2 norm of each kernel and of each of
+its filters.
+
+Users of Keras who tracked norms in this way saw some layers' weights grow in spite of a penalty.
+So do some here, and nothing is wrong: a penalty pulls weights towards zero, while the
+reconstruction error pulls layer by layer where it likes. Where it pulls harder, weights grow.
+Small values pass through tanh almost unchanged, so one way to a small error is that the layers
+before a tanh shrink and the decoder makes up for it. With ReLUs instead (put them into
+``LAYERS``), no kernel grows under either penalty, and the last check fails. Look at
+
+- each kernel's norm, against that without a penalty: it is smaller, even where it grows;
+- the two strengths: the stronger makes the sum of squares of all kernels smaller, but it need not
+  make each kernel smaller;
+- the histograms of the filters' norms, of which the mean and the maximum need not go the same way;
+- the penalties' shares of the loss: one strength for all weighs on layers unequally;
+- the errors: with hardly any between training and held-out data, a penalty has no overfitting to
+  cure, and costs accuracy.
+
+Run it with ``python decay_strength.py``, on NengoDL 3. With ``--short`` it takes seconds.
+"""
+
+import argparse
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import nengo
+import numpy as np
+import progressbar
+import tensorflow as tf
+
+import nengo_wd
+from nengo_wd import nengo_dl, plotting
+
+SEED = 0
+STRENGTHS = [0, 2e-4, 2e-3]
+N_POSITIONS, N_CHANNELS, N_SOURCES = 100, 64, 32
+NOISE = 0.1  # standard deviation; that of the channels is 1
+LAYERS = {  # filters, their width in positions, and the activation
+    "encoder": (64, 8, "tanh"),
+    "bottleneck": (32, 1, "tanh"),
+    "decoder": (N_CHANNELS, 8, None),
+}
+MINIBATCH_SIZE = 32
+LEARNING_RATE = 0.001
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to save")
+    parser.add_argument("--short", action="store_true", help="a run of seconds, for tests")
+    args = parser.parse_args()
+    args.epochs = 5 if args.short else 120
+    args.sizes = {"train": 96, "held out": 32} if args.short else {"train": 640, "held out": 160}
+    return args
+
+
+def generate(sizes):
+    """Return the examples (n, 1, positions * channels) of each split, of unit variance."""
+    rng = np.random.RandomState(SEED)
+    n = sum(sizes.values())
+    cycles = rng.uniform(1, 10, (n, 1, N_SOURCES))  # of each source, in an example
+    phases = rng.uniform(0, 1, (n, 1, N_SOURCES))
+    positions = np.linspace(0, 1, N_POSITIONS)[:, None]
+    sources = np.sin(2 * np.pi * (cycles * positions + phases))
+    clean = sources @ rng.normal(size=(N_SOURCES, N_CHANNELS))
+    examples = clean / clean.std() + NOISE * rng.normal(size=clean.shape)
+    examples = examples.reshape(n, 1, -1).astype(np.float32)
+    return dict(zip(sizes, np.split(examples, np.cumsum(list(sizes.values()))[:-1])))
+
+
+def build(strength):
+    """Return the network; its node, layers and probe are its attributes."""
+    l2 = tf.keras.regularizers.L2(strength)
+    with nengo.Network(seed=SEED) as net:
+        net.sequence = x = nengo.Node(np.zeros(N_POSITIONS * N_CHANNELS))
+        net.layers, n_channels = [], N_CHANNELS
+        for name, (filters, width, activation) in LAYERS.items():
+            layer = nengo_wd.RegularizedConv1D(
+                filters,
+                width,
+                padding="same",
+                activation=activation,
+                kernel_regularizer=l2,
+                name=name,
+            )
+            x = nengo_dl.Layer(layer)(x, shape_in=(N_POSITIONS, n_channels))
+            net.layers.append(layer)
+            n_channels = filters
+        net.output = nengo.Probe(x)
+    return net
+
+
+def kernels(net):
+    return [layer.get_weights()[0].astype(np.float64) for layer in net.layers]
+
+
+def reconstruction_error(sim, net, examples):
+    outputs = sim.predict({net.sequence: examples}, verbose=0)[net.output]
+    return np.mean((outputs - examples) ** 2, dtype=np.float64)
+
+
+def experiment(strength, splits, epochs, bar):
+    """Train with a penalty of this strength; return weights, norms, errors and the loss."""
+    net, train = build(strength), splits["train"]
+    tf.keras.utils.set_random_seed(SEED)
+    with nengo_dl.Simulator(net, minibatch_size=MINIBATCH_SIZE, progress_bar=False) as sim:
+        objective = nengo_wd.regularized_objective(sim, {net.output: "mse"})
+        sim.compile(tf.keras.optimizers.Adam(LEARNING_RATE), loss=objective)
+        norms = nengo_wd.WeightNorms(sim)
+        before = kernels(net)
+        progress = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: bar.increment())
+        data = {net.sequence: train}, {net.output: train}
+        sim.fit(*data, epochs=epochs, verbose=0, callbacks=[norms, progress])
+        return SimpleNamespace(
+            strength=strength,
+            norms=norms,
+            before=before,
+            after=kernels(net),
+            errors={name: reconstruction_error(sim, net, split) for name, split in splits.items()},
+            loss=sim.evaluate(*data, verbose=0)["loss"],
+        )
+
+
+def print_table(runs):
+    print("\n" + " " * 34 + "norm         filters' mean   filters' maximum")
+    print("strength  kernel             before  after    before  after    before  after", end="")
+    print("   penalty  share of loss")
+    row = "{:8g}  {:17}" + 3 * "  {:7.2f} {:6.2f}" + "  {:8.4f}  {:13.1%}"
+    for run in runs.values():
+        n_kernels = len(run.norms.names)
+        rows = list(run.norms.rows())
+        for first, last in zip(rows[:n_kernels], rows[-n_kernels:]):
+            norms = first.norm, last.norm, first.channel_mean, last.channel_mean
+            largest = first.channel_max, last.channel_max
+            print(row.format(run.strength, last.name, *norms, *largest, last.penalty, last.share))
+    print("\nstrength  reconstruction error: train  held out   + penalties = loss (train)")
+    for run in runs.values():
+        penalty = run.norms.total_penalties[-1]
+        print(f"{run.strength:8g}  {run.errors['train']:27.4f}", end="  ")
+        print(f"{run.errors['held out']:8.4f}  {penalty:12.4f}  {run.loss:13.4f}")
+
+
+def check_records(run):
+    """Compare what was recorded first and last with NumPy, on the weights themselves."""
+    recorded = run.norms
+    for record, weights in [(0, run.before), (-1, run.after)]:
+        squares = np.array([np.sum(w**2) for w in weights])
+        assert np.allclose(recorded.norms[record], np.sqrt(squares)), "wrong norms"
+        assert np.allclose(recorded.penalties[record], run.strength * squares), "wrong penalties"
+        for name, w in zip(recorded.names, weights):
+            by_filter = np.linalg.norm(w.reshape(-1, w.shape[-1]), axis=0)
+            assert np.allclose(recorded.channel_norms[name][record], by_filter), "wrong filters"
+
+
+def check(runs):
+    for run in runs.values():
+        check_records(run)
+        total = run.errors["train"] + run.norms.total_penalties[-1]
+        assert np.isclose(run.loss, total, rtol=1e-4), "the loss is not error plus penalties"
+    before, after = (np.array([run.norms.norms[i] for run in runs.values()]) for i in (0, -1))
+    assert np.all(before == before[0]), "the runs start from different weights"
+    assert np.all(after[1:] < after[0]), "a penalty left larger weights in a layer"
+    totals = np.sum(after**2, axis=1)
+    assert np.all(np.diff(totals) < 0), "a stronger penalty left larger weights overall"
+    assert np.any(after[1:] > before[1:]), "no kernel grew in spite of a penalty"
+
+
+def course(norms):
+    """Say how the last of the norms compares with the first, and what they did in between."""
+    change = norms / norms[0] - 1
+    if change[-1] < 0:
+        turn, before, verb = change.max(), "growing", "shrinks"
+    else:
+        turn, before, verb = change.min(), "shrinking", "grows"
+    detour = f", after {before} by {abs(turn):.0%}" if abs(turn) >= 0.01 else ""
+    return f"{verb} by {abs(change[-1]):.0%}{detour}"
+
+
+def describe(runs):
+    """Say which kernels grow and which shrink, and what the stronger penalty does."""
+    for label, run in runs.items():
+        print(f"\nwith {label}:")
+        for name, norms in zip(run.norms.names, run.norms.norms.T):
+            print(f"  {name} {course(norms)}")
+    *_, weaker, stronger = runs.values()
+    smaller = stronger.norms.norms[-1] < weaker.norms.norms[-1]
+    print(f"\nsmaller with {stronger.strength:g} than with {weaker.strength:g}:", end=" ")
+    print(", ".join(np.array(stronger.norms.names)[smaller]) or "none", end="")
+    print(f" ({smaller.sum()} of {smaller.size})")
+
+
+def save_figures(runs, folder):
+    """Plot all runs, and the histograms of the strongest penalty; return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recorded = {label: run.norms for label, run in runs.items()}
+    *_, strongest = recorded.values()
+    figures = {
+        folder / "decay_strength.png": plotting.compare(recorded),
+        folder / "decay_strength_histograms.png": plotting.histograms(strongest),
+    }
+    for path, figure in figures.items():
+        figure.savefig(path)
+    return list(figures)
+
+
+def main():
+    if not hasattr(nengo_dl.Simulator, "fit"):
+        raise SystemExit(f"decay_strength.py needs NengoDL 3; this is {nengo_dl.__version__}")
+    warnings.filterwarnings("ignore", "No GPU support detected")
+    args = arguments()
+    splits, runs = generate(args.sizes), {}
+    n_epochs = len(STRENGTHS) * args.epochs
+    with progressbar.ProgressBar(max_value=n_epochs, prefix="Training: ") as bar:
+        for strength in STRENGTHS:
+            label = f"penalty {strength:g}" if strength else "no penalty"
+            runs[label] = experiment(strength, splits, args.epochs, bar)
+    print_table(runs)
+    check(runs)
+    describe(runs)
+    print("Figures saved to", " and ".join(map(str, save_figures(runs, args.figures))))
+
+
+if __name__ == "__main__":
+    main()
