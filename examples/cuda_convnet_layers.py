@@ -1,5 +1,5 @@
-"""CUDA-ConvNet's layer parameters: a learning rate, momentum and decay for each layer
-===================================================================================
+"""CUDA-ConvNet's layer parameters
+===============================
 
 CUDA-ConvNet (Alex Krizhevsky, 2012) reads how to train a network from a file of layer parameters.
 Each layer has learning rates for weights and biases (``epsW``, ``epsB``), momenta (``momW``,

@@ -1,7 +1,7 @@
-"""Ridge regression: 200 weights and 20 examples, without and with weight decay
-============================================================================
+"""Ridge regression
+================
 
-A linear layer with 200 weights learns from 20 noisy examples of::
+A linear layer with 200 weights learns from 20 noisy examples, without and with weight decay, of::
 
     y = 0.05 + 0.01 * (x_1 + ... + x_200) + noise
 

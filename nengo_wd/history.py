@@ -92,7 +92,10 @@ class History:
 
     @property
     def shares(self) -> np.ndarray:
-        """Penalties over losses; of shape (n_records, n_parameters)."""
+        """Penalties now over mean losses since the record before, NaN where those are not known.
+
+        Of shape (n_records, n_parameters).
+        """
         return self._stack([record.shares for record in self._records])
 
     @property
