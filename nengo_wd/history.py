@@ -66,7 +66,7 @@ class History:
 
     @property
     def epochs(self) -> np.ndarray:
-        """Epochs ended before each record, NaN where not known; of shape (n_records,)."""
+        """Epochs of ``sim.fit`` ended before each record; of shape (n_records,)."""
         return np.array([record.epoch for record in self._records], float)
 
     @property
@@ -119,7 +119,7 @@ class History:
         return dict(zip(self.names, np.split(norms, np.cumsum(sizes[:-1]), axis=-1)))
 
     def rows(self) -> Iterator[Row]:
-        """Yield a `Row` for each record and parameter."""
+        """Yield the rows of the table that `to_csv` writes, as named tuples."""
         norms, penalties, shares = self.norms, self.penalties, self.shares
         channels = self.channel_norms
         for i, (step, epoch, loss, _) in enumerate(self._records):
@@ -143,7 +143,7 @@ class History:
             writer.writerows(self.rows())
 
     def to_frame(self) -> Any:
-        """Return the table that `to_csv` writes as a `pandas.DataFrame`.
+        """Return the table that `to_csv` writes as a ``pandas.DataFrame``.
 
         Raises
         ------
