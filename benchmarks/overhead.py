@@ -1,6 +1,7 @@
 """What penalties and the recording of norms cost: training with them against without.
 
     python benchmarks/overhead.py [--layers 1 10 100] [--connections 10 100 1000] [--pairs 30]
+                                  [--variants nengo_wd WeightNorms Regularize]
 
 Every figure is a ratio to the same network without penalties, or, for a `WeightNorms` that records
 at every batch, to the same network with penalties but without it. For the time of an epoch, the
@@ -154,7 +155,7 @@ def print_table(kind, sizes, options):
     print(f"\n| {kind} | with | epoch (quartiles) | construction | first fit | memory |")
     print("|---|---|---|---|---|---|")
     for n_objects in sizes:
-        for variant in MODELS[kind].variants:
+        for variant in filter(options.variants.__contains__, MODELS[kind].variants):
             if variant == REGULARIZE and n_objects > MOST_PROBES:
                 print(f"| {n_objects} | {variant} | left out | | | |")
                 continue
@@ -170,6 +171,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, nargs="*", default=[1, 10, 100])
     parser.add_argument("--connections", type=int, nargs="*", default=[10, 100, 1000])
+    parser.add_argument("--variants", nargs="*", choices=WITHOUT, default=list(WITHOUT))
     parser.add_argument("--pairs", type=int, default=30, help="pairs of epochs")
     parser.add_argument("--runs", type=int, default=3, help="processes for each start-up")
     parser.add_argument("--start-up", nargs=3, help=argparse.SUPPRESS)
