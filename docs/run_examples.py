@@ -3,16 +3,26 @@
     python docs/run_examples.py [NAME ...]
 
 They run in this folder, and so save their figures to docs/figures. What they print goes beside
-them. All of them take minutes; with names, such as ``spiking_digits``, only those run.
+them, below the versions that it was printed with. All of them take minutes; with names, such as
+``spiking_digits``, only those run.
 """
 
 import argparse
+import platform
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 NAMES = sorted(path.stem for path in (DOCS.parent / "examples").glob("*.py"))
+PACKAGES = ("nengo-dl", "tensorflow", "nengo", "numpy")
+
+
+def stack():
+    """Return a line that names the versions of Python and packages."""
+    versions = [f"{package} {metadata.version(package)}" for package in PACKAGES]
+    return f"On Python {platform.python_version()}, {', '.join(versions)}:\n\n"
 
 
 def run(name):
@@ -20,7 +30,7 @@ def run(name):
     command = [sys.executable, f"../examples/{name}.py"]
     print(f"$ {' '.join(command[1:])}", flush=True)
     printed = subprocess.run(command, cwd=DOCS, stdout=subprocess.PIPE, check=True).stdout
-    (DOCS / "figures" / f"{name}.txt").write_bytes(printed)
+    (DOCS / "figures" / f"{name}.txt").write_bytes(stack().encode() + printed)
 
 
 def main():

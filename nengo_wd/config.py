@@ -53,15 +53,10 @@ SETTINGS = {
     "learning_rate": RateParam,
     "momentum": RateParam,
 }
-CLASSES = (
-    nengo.Connection,
-    nengo_dl.TensorNode,
-    nengo.Ensemble,
-    nengo.ensemble.Neurons,
-    nengo.Probe,
-)
+TRAINABLE = (nengo.Connection, nengo_dl.TensorNode, nengo.Ensemble, nengo.ensemble.Neurons)
+CLASSES = (*TRAINABLE, nengo.Probe)
 ACTIVITY_SETTINGS = ("regularizer",)
-WEIGHTS = CLASSES[:2]  # those to which a value handed to `configure_settings` applies
+WEIGHTS = TRAINABLE[:2]  # those to which a value handed to `configure_settings` applies
 
 
 def configure_settings(regularizer: Any = None, weight_decay: Any = None) -> None:

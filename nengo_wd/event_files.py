@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import uuid
+import weakref
 
 import numpy as np
 import tensorflow as tf
@@ -20,8 +22,12 @@ class EventFile:
     """
 
     def __init__(self, log_dir: str | os.PathLike) -> None:
+        suffix = f".{uuid.uuid4().hex}"  # or files made in the same second would be one
         with tf.Graph().as_default():  # the writer refuses to be made in eager mode
-            self._writer = tf.compat.v1.summary.FileWriter(os.fspath(log_dir))
+            self._writer = tf.compat.v1.summary.FileWriter(
+                os.fspath(log_dir), filename_suffix=suffix
+            )
+        weakref.finalize(self, self._writer.close)
 
     def write(
         self, step: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]
@@ -40,7 +46,7 @@ def _histogram(values: np.ndarray) -> tf.compat.v1.HistogramProto:
     """Return the histogram of the finite values, which alone have a place in it."""
     values = np.asarray(values, np.float64).ravel()
     values = values[np.isfinite(values)]
-    counts, edges = np.histogram(values, BINS)
+    counts, edges = np.histogram(values, BINS, _range(values))
     return tf.compat.v1.HistogramProto(
         min=values.min(initial=np.inf),
         max=values.max(initial=-np.inf),
@@ -50,3 +56,12 @@ def _histogram(values: np.ndarray) -> tf.compat.v1.HistogramProto:
         bucket_limit=edges[1:],
         bucket=counts,
     )
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """Return a range of the values that is wide enough to be split into bins."""
+    low, high = values.min(initial=0), values.max(initial=0)
+    if len(values):
+        low, high = values.min(), values.max()
+    margin = 1e-6 * max(abs(low), abs(high))
+    return (low, high) if high - low > margin else (low - margin, high + margin)

@@ -26,6 +26,11 @@ class Record(NamedTuple):
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.measured.penalties / np.float64(self.loss)
 
+    def differs_from(self, step: int, measured: Measured) -> bool:
+        """Tell whether this is about another step, or other weights."""
+        here, there = self.measured.channel_norms, measured.channel_norms
+        return self.step != step or not np.allclose(here, there, 0, 0, equal_nan=True)
+
 
 class Row(NamedTuple):
     """A row of the table: one parameter at one time."""
@@ -71,9 +76,10 @@ class History:
 
     @property
     def losses(self) -> np.ndarray:
-        """Mean loss since the record before, penalties included; of shape (n_records,).
+        """The loss that training minimizes; of shape (n_records,).
 
-        NaN where it is not known: before training, and where `record` was not told.
+        In ``sim.fit`` that is the mean over the batches of the epoch so far, as Keras reports
+        it. NaN where it is not known: before training, and where `record` was not told.
         """
         return np.array([record.loss for record in self._records], float)
 
@@ -92,7 +98,7 @@ class History:
 
     @property
     def shares(self) -> np.ndarray:
-        """Penalties now over mean losses since the record before, NaN where those are not known.
+        """Penalties over losses, NaN where those are not known.
 
         Of shape (n_records, n_parameters).
         """
@@ -109,6 +115,11 @@ class History:
         n_channels = sum(parameter.n_channels for parameter in self.parameters.values())
         channels = [record.measured.channel_norms for record in self._records]
         return self._split_channels(np.reshape(channels, (-1, n_channels)))
+
+    @property
+    def last_channel_norms(self) -> dict[str, np.ndarray]:
+        """L2 norms by output channel in the last record, by name, of shape (n_channels,)."""
+        return self._split_channels(self._records[-1].measured.channel_norms)
 
     def _stack(self, rows: list[np.ndarray]) -> np.ndarray:
         return np.reshape(rows, (-1, len(self.parameters)))

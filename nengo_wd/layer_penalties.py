@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, NamedTuple
 
 import tensorflow as tf
 
@@ -11,10 +11,21 @@ from nengo_wd import names
 from nengo_wd.regularizers import check_penalty
 
 
-def layer_penalties(
-    layer: tf.keras.layers.Layer, skip: Any = None
-) -> Iterator[tuple[str, tf.Tensor]]:
-    """Yield name and value of each penalty of ``layer`` itself, its sub-layers left out.
+class LayerPenalty(NamedTuple):
+    """A penalty of a layer: its name, its value, and the variable that it is on, if on one."""
+
+    name: str
+    value: tf.Tensor
+    variable: tf.Variable | None = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The key of the `Parameter` that the penalty is on."""
+        return id(self.variable), 0
+
+
+def layer_penalties(layer: tf.keras.layers.Layer, skip: Any = None) -> Iterator[LayerPenalty]:
+    """Yield each penalty of ``layer`` itself, its sub-layers left out.
 
     The function ``skip``, where it was added to the layer's losses, is left out.
 
@@ -31,7 +42,7 @@ def layer_penalties(
     for function in layer._callable_losses:
         bound = _bound(function)
         if _is_variable(bound):
-            yield _named(layer, names.of_variable(bound), function())
+            yield _named(layer, names.of_variable(bound), function(), bound)
         elif bound is not skip or skip is None:
             loss = function()
             if loss is not None:  # Keras allows that
@@ -44,9 +55,9 @@ def variable_penalties(layer: Any) -> dict[int, Callable]:
     return {id(_bound(f)): f for f in functions if _is_variable(_bound(f))}
 
 
-def _named(layer: tf.keras.layers.Layer, weight: str, loss: Any) -> tuple[str, tf.Tensor]:
+def _named(layer: Any, weight: str, loss: Any, variable: Any = None) -> LayerPenalty:
     name = f"{layer.name}.{weight}"
-    return name, check_penalty(name, loss)
+    return LayerPenalty(name, check_penalty(name, loss), variable)
 
 
 def _bound(function: Callable) -> Any:

@@ -20,7 +20,8 @@ else:
 class TimeLoopLayer(_KerasLayer):
     """Make a Keras layer class usable, with its regularizers, inside NengoDL's time loop.
 
-    A mixin for any ``tf.keras.layers.Layer`` class with one input. Its variables are made
+    A mixin for any ``tf.keras.layers.Layer`` class with one input, Keras' or your own: the
+    class ``InLoop(TimeLoopLayer, Layer)`` has nothing else in it. Its variables are made
     by `pre_build` (NengoDL 2) or ``build`` (NengoDL 3), outside the simulator's loop; calling
     the layer applies them. Variables, arithmetic and arguments are those of the Keras class.
 
@@ -35,7 +36,8 @@ class TimeLoopLayer(_KerasLayer):
     ------
     nengo.exceptions.ValidationError
         For a regularizer that Keras does not know, a strength that is negative or not
-        finite, and an ``activity_regularizer``.
+        finite, an ``activity_regularizer``, a variable that is not made in ``build``, and a
+        class in which the mixin does not come first.
 
     Notes
     -----
@@ -50,6 +52,18 @@ class TimeLoopLayer(_KerasLayer):
     >>> RegularizedDepthwise(3, depthwise_regularizer="l2", name="edges").name
     'edges'
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        before = cls.__mro__[: cls.__mro__.index(TimeLoopLayer)]
+        if any(
+            issubclass(c, tf.keras.layers.Layer) and not issubclass(c, TimeLoopLayer)
+            for c in before
+        ):
+            raise ValidationError(
+                f"{cls.__name__} must have TimeLoopLayer as the first of its base classes",
+                attr="bases",
+            )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         owner = f"layer {kwargs.get('name') or type(self).__name__!r}"
@@ -97,12 +111,19 @@ class TimeLoopLayer(_KerasLayer):
         for attr in self._regularized:  # which may have been changed since
             regularizers.get(getattr(self, attr), attr, f"layer {self.name!r}")
         super().build(self._declared_shape(input_shape) or input_shape)
+        self.built = True  # or Keras would build it again, to find out the shape of its output
         for use in seam.layer_uses(self):
             self._check_use(*use)
         seam.check_penalties(self)
 
     def add_weight(self, *args: Any, **kwargs: Any) -> tf.Variable:
         """Make a variable, in the simulator's dtype."""
+        if not hasattr(self, "_dtype_given"):
+            raise ValidationError(
+                f"{type(self).__name__} makes a variable in __init__, before there is a simulator; "
+                "make it in build",
+                attr="add_weight",
+            )
         self._take_on_dtype()
         return super().add_weight(*args, **kwargs)
 

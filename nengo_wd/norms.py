@@ -23,12 +23,7 @@ class Measured(NamedTuple):
 
 
 class Measurement:
-    r"""The norms and penalties of parameters, with one computation for each variable.
-
-    .. math:: \|w_c\|_2 = \sqrt{\sum_{i \in c} w_i^2}, \quad \|w\|_2 = \sqrt{\sum_c \|w_c\|_2^2}
-
-    for the output channels :math:`c` of each parameter. All values are fetched at once.
-    """
+    """The norms and penalties of parameters: one computation for each variable, one fetch."""
 
     def __init__(self, sim: nengo_dl.Simulator, parameters: list[Parameter]) -> None:
         self.sim = sim
@@ -38,6 +33,7 @@ class Measurement:
         self._own = [penalty for penalty in map(penalties.of_layer, parameters) if penalty]
         self._channel_order = self._order_of_channels(parameters)
         self._penalty_order = self._order_of_penalties(parameters)
+        self.has_settings = bool(self._settings)
         self.penalized = bool(self._settings or seam.penalties(sim))
         self._fetch = seam.compiled(sim, self._compute)
 
@@ -58,7 +54,7 @@ class Measurement:
         squares = [channel_squares(parameters) for parameters in self._by_variable]
         settings = [penalty.by_parameter() for penalty in self._settings]
         own = [penalty.by_parameter() for penalty in self._own]
-        of_layers = [tensor for _, tensor in seam.penalties(self.sim)]
+        of_layers = [penalty.value for penalty in seam.penalties(self.sim)]
         total = sum(tf.cast(tf.reduce_sum(part), tf.float64) for part in [*settings, *of_layers])
         parts = [*squares, *settings, *own, total, 0.0]
         return tf.concat([tf.reshape(tf.cast(part, tf.float64), (-1,)) for part in parts], axis=0)
@@ -84,14 +80,14 @@ def channel_squares(parameters: list[Parameter]) -> tf.Tensor:
     The channels follow one another, parameter after parameter.
     """
     variable = parameters[0].variable
-    by_row = sum_rows(tf.square(variable), keep=parameters[0].channels.axes)
+    # in float32, the sums over a million rows would be off by 2e-4, and the squares of small
+    # or large weights would be zero or infinite
+    by_row = sum_rows(tf.square(tf.cast(variable, tf.float64)), parameters[0].channels.axes)
     groups, n_groups = np.full(int(variable.shape[0]), -1), 0  # rows of nobody are left out
     for parameter in parameters:
         groups[parameter.rows] = n_groups + parameter.channels.rows
         n_groups += parameter.channels.n_groups
-    # over a million rows, sums in float32 would be off by 2e-4
-    sums = tf.math.unsorted_segment_sum(tf.cast(by_row, tf.float64), groups, n_groups)
-    return tf.reshape(sums, (-1,))
+    return tf.reshape(tf.math.unsorted_segment_sum(by_row, groups, n_groups), (-1,))
 
 
 def _by_variable(parameters: Iterable[Parameter]) -> list[list[Parameter]]:

@@ -8,7 +8,7 @@ import nengo
 import nengo_dl
 from nengo.exceptions import SimulatorClosed, ValidationError
 
-from nengo_wd import activities, names, penalties, seam
+from nengo_wd import activities, names, penalties, seam, selection
 
 
 def regularized_objective(sim: nengo_dl.Simulator, objective: Any) -> Any:
@@ -87,7 +87,7 @@ def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
     losses : dict of {str: float}
         The penalties by the name of layer and weight, such as ``"readout.kernel"``, in the
         units of the training loss. A second layer of the same name is told apart by a
-        number: ``"readout.kernel_1"``.
+        number: ``"readout.kernel_1"``. `WeightNorms` has the same names.
 
     Raises
     ------
@@ -97,10 +97,14 @@ def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
         If ``sim`` is closed.
     """
     check_simulator(sim)
-    of_layers = seam.penalties(sim)
-    values = [float(value) for value in seam.fetch(sim, [tensor for _, tensor in of_layers])]
-    named = zip((name for name, _ in of_layers), values)
-    return names.unique([*named, *penalties.named_values(sim)])
+    of_layers, of_settings = seam.penalties(sim), penalties.of_settings(sim)
+    fetched = seam.fetch(sim, [penalty.value for penalty in of_layers])
+    named = [(p.key, p.name, float(value)) for p, value in zip(of_layers, fetched)]
+    values = penalties.values(sim, of_settings)
+    named += [(p.parameter.key, p.parameter.name, value) for p, value in zip(of_settings, values)]
+    known = selection.names_by_key(sim)
+    named.sort(key=lambda penalty: penalty[0] not in known)  # which have their names for sure
+    return names.unique((known.get(key, name), value) for key, name, value in named)
 
 
 def regularization_loss(sim: nengo_dl.Simulator) -> float:

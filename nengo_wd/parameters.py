@@ -13,6 +13,7 @@ from nengo.transforms import SparseMatrix
 
 from nengo_wd import channels, config, names, seam
 from nengo_wd.channels import Channels
+from nengo_wd.layer_penalties import variable_penalties
 
 KINDS = {  # the trainable parameter of each class, and the signal that holds it
     nengo.Connection: ("weights", "weights"),
@@ -99,11 +100,6 @@ class Parameter:
         sizes = [int(self.variable.shape[axis]) for axis in self.channels.axes]
         return self.channels.n_groups * int(np.prod(sizes))
 
-    def belongs_to(self, one: Any) -> bool:
-        """Tell whether ``one`` is the parameter's object, or its layer."""
-        # of the same type, because others may not be fit to be compared
-        return self.layer is one or (type(self.obj) is type(one) and self.obj == one)
-
     def gather(self) -> tf.Tensor:
         """Return a tensor of shape ``shape`` with the value."""
         first, last = self.rows[0], self.rows[-1]
@@ -143,7 +139,7 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
         parameters = list(of(sim, setting.obj, MIN_RANK.get(name, 2)))
         if setting.own and not parameters and not sim.tensor_graph.inference_only:
             raise ValidationError(
-                f"{setting.obj} has a {name}, but {_why_none(sim, setting.obj)}",
+                f"{setting.obj} has a {name}, but {why_none(sim, setting.obj)}",
                 attr=name,
                 obj=setting.obj,
             )
@@ -159,15 +155,19 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
     return list(found.values())
 
 
-def of(sim: nengo_dl.Simulator, obj: Any, min_rank: int = 2) -> Iterator[Parameter]:
+def of(
+    sim: nengo_dl.Simulator, obj: Any, min_rank: int = 2, frozen: bool = False
+) -> Iterator[Parameter]:
     """Yield the trainable parameters of an object; none where it has nothing to train.
 
-    Of a TensorNode, they are the variables of ``min_rank`` or more.
+    Of a TensorNode, they are the variables of ``min_rank`` or more; with ``frozen`` also those
+    that are penalized but not trained.
     """
     if isinstance(obj, nengo_dl.TensorNode):
-        for variable in _variables(seam.function_of(obj), min_rank):
-            yield _of_layer(sim, obj, variable)
-    elif _why_none(sim, obj) is None:
+        for variable in _variables(obj, frozen):
+            if variable.shape.rank >= min_rank:
+                yield _of_layer(sim, obj, variable)
+    elif isinstance(obj, tuple(KINDS)) and why_none(sim, obj) is None:
         yield _of_signal(sim, obj)
 
 
@@ -187,7 +187,7 @@ def _of_layer(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: Any)
             attr="tensor_func",
             obj=node,
         )
-    layer = _owner(seam.function_of(node), variable)
+    layer = _owner(node, variable)
     label = getattr(layer, "name", None) or names.of_object(node)
     shape = tuple(variable.shape.as_list())
     return Parameter(
@@ -203,30 +203,42 @@ def _of_layer(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: Any)
     )
 
 
-def _owner(func: Any, variable: tf.Variable) -> Any:
+def _owner(node: nengo_dl.TensorNode, variable: tf.Variable) -> Any:
     """Return the layer that made a variable: a TensorNode's function, or one inside it."""
-    layers = func.submodules if isinstance(func, tf.Module) else ()
-    holds = (
-        layer for layer in layers if _is_in(variable, getattr(layer, "_trainable_weights", ()))
+    func, *inner = layers(node)
+    own = ("_trainable_weights", "_non_trainable_weights")
+    for layer in inner:
+        if any(variable is weight for name in own for weight in getattr(layer, name, ())):
+            return layer
+    return func
+
+
+def layers(holder: Any) -> list[Any]:
+    """Return a layer or a TensorNode's function, and the layers in it."""
+    func = seam.function_of(holder) if isinstance(holder, nengo_dl.TensorNode) else holder
+    return [func, *(func.submodules if isinstance(func, tf.Module) else ())]
+
+
+def _variables(node: nengo_dl.TensorNode, frozen: bool = False) -> list[tf.Variable]:
+    """Return the trainable variables of a TensorNode's function.
+
+    With ``frozen``, also those that are penalized but not trained.
+    """
+    func, *inner = layers(node)
+    if not isinstance(func, tf.Module):  # which every Keras layer is
+        held = getattr(func, "__dict__", {}).values()
+        return [v for v in held if isinstance(v, tf.Variable) and v.trainable]
+    wanted = {id(variable) for variable in func.trainable_variables}
+    if frozen:
+        wanted.update(*(variable_penalties(layer) for layer in (func, *inner)))
+    return [variable for variable in func.variables if id(variable) in wanted]
+
+
+def is_current(sim: nengo_dl.Simulator, obj: Any) -> bool:
+    """Tell that an object's weights are those of ``sim``, not of a later simulator."""
+    return not isinstance(obj, nengo_dl.TensorNode) or all(
+        seam.in_graph(sim, variable) for variable in _variables(obj)
     )
-    return next(holds, func)
-
-
-def _is_in(variable: tf.Variable, variables: Iterable[tf.Variable]) -> bool:
-    return any(variable is other for other in variables)
-
-
-def _variables(func: Any, min_rank: int) -> list[tf.Variable]:
-    """Return the trainable variables that a TensorNode's function holds."""
-    if isinstance(func, tf.Module):  # every Keras layer is one
-        variables = func.trainable_variables
-    else:
-        variables = [
-            value
-            for value in getattr(func, "__dict__", {}).values()
-            if isinstance(value, tf.Variable) and value.trainable
-        ]
-    return [variable for variable in variables if variable.shape.rank >= min_rank]
 
 
 def _signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
@@ -235,7 +247,7 @@ def _signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
     return kind, sim.model.sig.get(obj, {}).get(key)
 
 
-def _why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
+def why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
     """Say why an object has nothing to train, or return None if it has something."""
     if isinstance(obj, nengo_dl.TensorNode):
         return "its function has no trainable weights of rank 2 or more"

@@ -1,4 +1,4 @@
-"""The penalties that settings on Nengo objects ask for."""
+"""Penalties on parameters: those that settings ask for, and those of layers."""
 
 from __future__ import annotations
 
@@ -76,27 +76,27 @@ class RowPenalty:
 
     def __call__(self) -> tf.Tensor:
         """Return the penalty as a scalar tensor."""
-        terms = [_weighted_sum(*term) for term in self._terms()]
+        terms = [_weighted_sum(*term) for term in self._terms(self.dtype)]
         return tf.add_n(terms) if terms else tf.zeros((), self.dtype)
 
     def by_parameter(self) -> tf.Tensor:
-        """Return what each of ``parameters`` adds to the penalty, of shape (n_parameters,)."""
+        """Return in float64 what each of ``parameters`` adds, of shape (n_parameters,)."""
         owners = np.full(len(self.strengths["l2"]), -1)  # rows of nobody are left out
         for i, parameter in enumerate(self.parameters):
             owners[parameter.rows] = i
-        terms = [strengths * sum_rows(values) for strengths, values in self._terms()]
-        by_row = tf.add_n(terms) if terms else tf.zeros(owners.shape, self.dtype)
+        terms = [s * sum_rows(values) for s, values in self._terms(np.float64)]
+        by_row = tf.add_n(terms) if terms else tf.zeros(owners.shape, np.float64)
         return tf.math.unsorted_segment_sum(by_row, owners, len(self.parameters))
 
-    def _terms(self) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
-        """Yield strengths by row, and the values that they are of."""
-        weights = tf.convert_to_tensor(self.variable)
+    def _terms(self, dtype: Any) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+        """Yield strengths by row, and the values that they are of, in a precision."""
+        weights = tf.cast(tf.convert_to_tensor(self.variable), dtype)
         if self.centre is not None:
-            weights -= self.centre
+            weights -= self.centre.astype(dtype)
         functions = {"l1": tf.abs, "l2": tf.square}
         for norm, strengths in self.strengths.items():
             if strengths.any():
-                yield strengths, functions[norm](weights)
+                yield strengths.astype(dtype), functions[norm](weights)
 
 
 def _weighted_sum(strengths: np.ndarray, values: tf.Tensor) -> tf.Tensor:
@@ -164,10 +164,3 @@ def _value(parameter: Parameter, form: RowForm, weights: np.ndarray) -> float:
     if form.towards_initial:
         distance -= parameter.initial
     return float(form.l1 * np.abs(distance).sum() + form.l2 * np.square(distance).sum())
-
-
-def named_values(sim: nengo_dl.Simulator) -> list[tuple[str, Any]]:
-    """Return name and current value of each penalty that a setting asks for."""
-    penalties = of_settings(sim)
-    names = [penalty.parameter.name for penalty in penalties]
-    return list(zip(names, values(sim, penalties)))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+import numbers
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import numpy as np
 from nengo.exceptions import ValidationError
 
+from nengo_wd import selection
 from nengo_wd.history import History
 
 if TYPE_CHECKING:
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart by colour-blind readers; without yellow, too light for lines
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", ":", "-.")  # told apart in grey
+LINES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))  # told apart in grey
 STATISTICS: dict[str, Any] = {  # of the channels, and how they are drawn
     "mean": (np.mean, {"color": COLORS[0], "linestyle": "-", "linewidth": 1}),
     "maximum": (np.max, {"color": COLORS[1], "linestyle": "--", "linewidth": 1}),
@@ -30,8 +34,10 @@ RC_PARAMS = {
     "legend.frameon": False,
 }
 WIDTH = 7.2  # inches, the text of a page
+COLUMN = 1.3  # inches, for the narrowest of columns
+CHARACTER = 0.075  # inches, in the font
 MOST_ROWS = 5  # of a grid of histograms, unless more are asked for
-STEP, NORM = "training step (batches)", "$L_2$ norm"
+STEP, NORM = "step (batches)", "$L_2$ norm"
 CHANNEL_NORM, COUNT = "$L_2$ norm of channel", "channels per bin"
 
 
@@ -42,7 +48,7 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
     ----------
     history : WeightNorms
         What was recorded.
-    which : str, Nengo object, layer, or list of these, optional
+    which : str, Nengo object, class, network, layer, or list of these, optional
         The parameters to plot, by name or by what they belong to. By default all.
     axes : matplotlib.axes.Axes, optional
         Where to plot. By default in a new figure.
@@ -73,10 +79,10 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
     '$L_2$ norm'
     """
     names = _select(history, which)
-    with _grid((1, 1), axes, height=2.8) as grid:
+    with _grid((1, 1), axes, height=max(2.8, 0.7 + 0.18 * len(names))) as grid:
         panel = grid[0, 0]
         for name, style in zip(names, _styles()):
-            panel.plot(history.steps, _norms_of(history, name), label=name, **style)
+            _plot_norms(panel, history, name, label=name, **style)
         panel.set(xlabel=STEP, ylabel=NORM)
         panel.set_ylim(bottom=0)
         _legend(panel, axes)
@@ -86,7 +92,7 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
 def histograms(
     history: History,
     which: Any = None,
-    records: Sequence[int] | None = None,
+    records: int | Sequence[int] | None = None,
     bins: int = 30,
     axes: Any = None,
 ) -> Figure:
@@ -98,9 +104,9 @@ def histograms(
     ----------
     history : WeightNorms
         What was recorded.
-    which : str, Nengo object, layer, or list of these, optional
+    which : str, Nengo object, class, network, layer, or list of these, optional
         The parameters, a column each, by name or by what they belong to. By default all.
-    records : sequence of int, optional
+    records : int or sequence of int, optional
         The records, a row each, by their place in ``history.steps``. By default five at the
         most, the first and the last among them.
     bins : int
@@ -117,12 +123,13 @@ def histograms(
     ------
     nengo.exceptions.ValidationError
         If nothing was recorded, or nothing of something in ``which``; if there is no such
-        record; and if ``axes`` has another shape.
+        record; if ``bins`` is no positive number; and if ``axes`` has another shape.
     ImportError
         If Matplotlib is not installed.
     """
     names, rows = _select(history, which), _rows(history, records)
-    channels = [history.channel_norms[name][row] for row in rows for name in names]
+    recorded = history.channel_norms
+    channels = [recorded[name][row] for row in rows for name in names]
     edges, most = _bins(channels, bins)
     height = 0.7 + 0.9 * len(rows)
     with _grid((len(rows), len(names)), axes, height, sharex="all") as grid:
@@ -134,7 +141,7 @@ def histograms(
         for panel, row in zip(grid[:, 0], rows):
             panel.set_ylabel(f"{_time(history, row)}\nchannels")
         for panel, name in zip(grid[0], names):
-            panel.set_title(name)
+            panel.set_title(_title(name, len(names)))
         for panel in grid[-1]:
             panel.set_xlabel(CHANNEL_NORM)
         _legend(grid[0, -1], axes)
@@ -150,7 +157,7 @@ def compare(
     ----------
     runs : dict of {str: WeightNorms}
         What was recorded in each run, by the label of the run.
-    which : str, Nengo object, layer, or list of these, optional
+    which : str, Nengo object, class, network, layer, or list of these, optional
         The parameters, a column each, by name or by what they belong to in the first run. By
         default all of the first run. They must have the same names in the others; so give
         layers names, because Keras numbers those without.
@@ -168,28 +175,41 @@ def compare(
     Raises
     ------
     nengo.exceptions.ValidationError
-        If there are no runs, or nothing was recorded of a parameter in one of them; and if
-        ``axes`` has another shape.
+        If there are no runs, or nothing was recorded of a parameter in one of them; if
+        ``bins`` is no positive number; and if ``axes`` has another shape.
     ImportError
         If Matplotlib is not installed.
     """
-    if not runs:
-        raise ValidationError("there are no runs to compare", attr="runs")
+    if not isinstance(runs, Mapping) or not runs:
+        raise ValidationError(
+            f"runs={runs!r} must be a dictionary from labels to what was recorded", attr="runs"
+        )
     names = _select(next(iter(runs.values())), which)
     shown = [(history, name) for history in runs.values() for name in _select(history, names)]
+    last = {label: history.last_channel_norms for label, history in runs.items()}
     top = _limit([_norms_of(*one) for one in shown])
-    edges, most = _bins([history.channel_norms[name][-1] for history, name in shown], bins)
+    edges, most = _bins([norms[name] for norms in last.values() for name in names], bins)
     with _grid((2, len(names)), axes, height=3.6) as grid:
         for name, over_training, by_channel in zip(names, *grid):
             for (label, history), style in zip(runs.items(), _styles()):
-                over_training.plot(history.steps, _norms_of(history, name), label=label, **style)
-                by_channel.hist(history.channel_norms[name][-1], edges, histtype="step", **style)
-            over_training.set(title=name, xlabel=STEP, ylim=(0, top))
+                _plot_norms(over_training, history, name, label=label, **style)
+                by_channel.hist(last[label][name], edges, histtype="step", **style)
+            over_training.set(title=_title(name, len(names)), xlabel=STEP, ylim=(0, top))
             by_channel.set(xlabel=CHANNEL_NORM, xlim=edges[[0, -1]], ylim=(0, most))
         grid[0, 0].set_ylabel(NORM)
         grid[1, 0].set_ylabel(f"at the end\n{COUNT}")
         _legend(grid[0, -1], axes)
     return grid[0, 0].figure
+
+
+def _plot_norms(panel: Axes, history: History, name: str, **style: Any) -> None:
+    marker = "o" if len(history.steps) == 1 else None  # where there is nothing to connect
+    panel.plot(history.steps, _norms_of(history, name), marker=marker, **style)
+
+
+def _title(name: str, n_columns: int) -> str:
+    """Return a name in lines that fit above a column."""
+    return textwrap.fill(name, int(max(WIDTH / n_columns, COLUMN) / CHARACTER))
 
 
 def _norms_of(history: History, name: str) -> np.ndarray:
@@ -198,22 +218,28 @@ def _norms_of(history: History, name: str) -> np.ndarray:
 
 def _select(history: History, which: Any) -> list[str]:
     """Return the names of the parameters that are meant."""
+    if not isinstance(history, History):
+        raise ValidationError(f"expected a WeightNorms, got {history!r}", attr="history")
     if not len(history.steps):
         raise ValidationError(
             "nothing was recorded; call record(), or give the WeightNorms to sim.fit as a callback",
             attr="history",
         )
-    if which is None:
-        return history.names
     asked = which if isinstance(which, (list, tuple)) else [which]
-    return list(itertools.chain(*(_names_of(history, one) for one in asked)))
+    found = [name for one in asked for name in _names_of(history, one)]
+    if not found:
+        raise ValidationError(f"which={which!r} holds nothing to plot", attr="which")
+    return list(dict.fromkeys(found))
 
 
 def _names_of(history: History, one: Any) -> list[str]:
+    if one is None:
+        return history.names
     if isinstance(one, str):
         found = [name for name in history.names if name == one]
     else:
-        found = [name for name, p in history.parameters.items() if p.belongs_to(one)]
+        meant = selection.matching(list(history.parameters.values()), one)
+        found = [name for name, p in history.parameters.items() if p in meant]
     if not found:
         raise ValidationError(
             f"nothing was recorded of {one!r}, but only of {', '.join(history.names)}",
@@ -222,18 +248,18 @@ def _names_of(history: History, one: Any) -> list[str]:
     return found
 
 
-def _rows(history: History, records: Sequence[int] | None) -> list[int]:
+def _rows(history: History, records: int | Sequence[int] | None) -> list[int]:
     """Return the places of the records to plot."""
     n_records = len(history.steps)
     if records is None:
         return np.unique(np.linspace(0, n_records - 1, MOST_ROWS).round().astype(int)).tolist()
-    wrong = [record for record in records if not -n_records <= record < n_records]
-    if wrong or not len(records):
+    rows = np.atleast_1d(records).tolist()
+    known = range(-n_records, n_records)
+    if not rows or any(row not in known for row in rows):
         raise ValidationError(
-            f"records={list(records)} must be places among the {n_records} records",
-            attr="records",
+            f"records={records} must be places among the {n_records} records", attr="records"
         )
-    return list(records)
+    return [int(row) for row in rows]
 
 
 def _time(history: History, row: int) -> str:
@@ -245,6 +271,8 @@ def _time(history: History, row: int) -> str:
 
 def _bins(samples: list[np.ndarray], bins: int) -> tuple[np.ndarray, float]:
     """Return the edges of bins for all samples, and the upper limit for all of their counts."""
+    if not isinstance(bins, numbers.Integral) or bins < 1:
+        raise ValidationError(f"bins={bins!r} must be a number of bins, 1 or more", attr="bins")
     edges = np.linspace(0, _limit(samples), bins + 1)
     return edges, _limit([np.histogram(sample, edges)[0] for sample in samples])
 
@@ -256,7 +284,7 @@ def _limit(samples: list[np.ndarray]) -> float:
 
 
 def _styles() -> Iterator[dict[str, Any]]:
-    """Yield colours and lines: 28 pairs, as the numbers of the two have no common divisor."""
+    """Yield colours and lines: 35 pairs, as the numbers of the two have no common divisor."""
     pairs = zip(itertools.cycle(COLORS), itertools.cycle(LINES))
     return ({"color": color, "linestyle": line} for color, line in pairs)
 
@@ -278,13 +306,13 @@ def _grid(
     except ImportError as error:
         raise ImportError("nengo_wd.plotting needs Matplotlib: pip install matplotlib") from error
     if axes is not None:
-        if np.size(axes) != np.prod(shape):
+        if np.shape(axes) not in {shape, tuple(n for n in shape if n > 1)}:
             raise ValidationError(
                 f"axes has shape {np.shape(axes)}, but must have shape {shape}", attr="axes"
             )
         yield np.reshape(axes, shape)
         return
     with matplotlib.rc_context(RC_PARAMS):
-        width = max(WIDTH, 1.2 * shape[1])
+        width = max(WIDTH, COLUMN * shape[1])
         figure = Figure(figsize=(width, height), dpi=300, constrained_layout=True)
         yield figure.subplots(*shape, squeeze=False, sharex=sharex, sharey="row")

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import names, parameters, seam, selection
+from nengo_wd import parameters, seam, selection
 from nengo_wd.event_files import EventFile
 from nengo_wd.history import History, Record
 from nengo_wd.norms import Measured, Measurement
@@ -74,16 +74,22 @@ class WeightNorms(History, tf.keras.callbacks.Callback):
     -----
     RuntimeWarning
         When weights are recorded that are NaN or infinite, with the name of the parameter and
-        the step. In ``sim.fit`` they are also looked at, whatever ``every`` says, as soon as
-        the loss is not finite.
+        the step. In ``sim.fit`` they are also looked at, whatever ``every`` says, after each
+        batch for which Keras reports a loss that is not finite.
+    UserWarning
+        In ``sim.fit``, when there are settings that the training takes no notice of, because
+        the loss was not made by `regularized_objective`, or the optimizer not by
+        `decoupled_weight_decay`.
 
     Notes
     -----
     Penalties are those of the layers and settings when this was made; after other settings, make
-    it anew.
+    it anew. Weights of rank 0, single numbers, are not recorded.
 
-    While ``sim.fit`` runs, ``penalty`` stands beside ``loss`` in the progress bar and
-    in the history that it returns: the sum of all penalties in the simulator, as last recorded.
+    While ``sim.fit`` runs, ``penalty`` stands beside ``loss`` in the progress bar: the sum of all
+    penalties in the simulator as last recorded, or, as Keras shows everything within an epoch,
+    its mean. The history that ``sim.fit`` returns has its value at the end of each epoch. Put
+    this before callbacks that are to see it, such as ``EarlyStopping(monitor="penalty")``.
 
     Examples
     --------
@@ -110,9 +116,10 @@ class WeightNorms(History, tf.keras.callbacks.Callback):
         self.interval = _interval(every)
         tf.keras.callbacks.Callback.__init__(self)
         found = _to_record(sim, objects)
-        History.__init__(self, names.unique((parameter.name, parameter) for parameter in found))
+        known = selection.names_by_key(sim)
+        History.__init__(self, {known[parameter.key]: parameter for parameter in found})
         self._measure = Measurement(sim, found)
-        self._step_count, self._mean_loss = StepCount(sim), MeanLoss()
+        self._step_count = StepCount(sim)
         self._epoch = 0
         self._not_finite: set[str] = set()
         self._event_file = None if log_dir is None else EventFile(log_dir)
@@ -130,7 +137,7 @@ class WeightNorms(History, tf.keras.callbacks.Callback):
         epoch : float, optional
             How many epochs have ended. By default, those of ``sim.fit``.
         loss : float, optional
-            The loss that training minimizes, of which the penalties have a share.
+            The loss that training minimizes, of which the penalties are a share.
 
         Raises
         ------
@@ -138,13 +145,22 @@ class WeightNorms(History, tf.keras.callbacks.Callback):
             If the simulator is closed.
         """
         check_simulator(self.sim)
+        self._add(self._measure(), step, epoch, loss)
+
+    def _add(
+        self,
+        measured: Measured,
+        step: int | None = None,
+        epoch: float | None = None,
+        loss: float = np.nan,
+    ) -> None:
         step = self._step_count.now() if step is None else step
         epoch = self._epoch if epoch is None else epoch
-        record = Record(step, epoch, float(loss), self._measure())
+        record = Record(step, epoch, float(loss), measured)
         self._records.append(record)
-        self._warn_of(record.measured, step)
         if self._event_file is not None:
             self._event_file.write(record.step, *self._summaries(record))
+        self._warn_of(measured, step)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Record what training starts from."""
@@ -154,45 +170,58 @@ class WeightNorms(History, tf.keras.callbacks.Callback):
                 "another model's training; make one for each simulator",
                 attr="sim",
             )
-        self._record_once()
+        self._warn_of_settings()
+        self._add_if_new()
 
     def on_train_end(self, logs: Any = None) -> None:
         """Record what training ends with."""
-        self._record_once()
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start Keras' mean of the loss anew."""
-        self._mean_loss.begin_epoch()
+        self._add_if_new()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Record, if it is time to; look for weights that are not finite if the loss is not."""
-        loss = (logs or {}).get("loss", np.nan)
-        self._mean_loss.add(loss, batch + 1)
+        if self.interval is None:
+            if not np.isfinite(_loss(logs)):
+                self._warn_of(self._measure(), self._step_count.now())
+            return
         step = self._step_count.now()
-        if self.interval is not None and step - self._records[-1].step >= self.interval:
-            self.record(step, loss=self._mean_loss.take())
-        elif not (np.isfinite(loss) or self._not_finite):
+        if step - self._records[-1].step >= self.interval:
+            self._add(self._measure(), step, loss=_loss(logs))
+        elif not np.isfinite(_loss(logs)):
             self._warn_of(self._measure(), step)
-        if self.interval is not None:
-            self._show_penalty(logs)
+        self._show_penalty(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Record, if it is time to."""
         self._epoch += 1
         if self.interval is None:
-            self.record(loss=self._mean_loss.take())
+            self._add(self._measure(), loss=_loss(logs))
         self._show_penalty(logs)
 
-    def _record_once(self) -> None:
-        """Record, if nothing was recorded at this step."""
-        step = self._step_count.now()
-        if not self._records or self._records[-1].step != step:
-            self.record(step, loss=self._mean_loss.take())
+    def _add_if_new(self) -> None:
+        """Record, unless step and weights are those of the last record."""
+        measured, step = self._measure(), self._step_count.now()
+        if not self._records or self._records[-1].differs_from(step, measured):
+            self._add(measured, step)
 
     def _show_penalty(self, logs: Any) -> None:
         """Have Keras show the total penalty beside the loss."""
         if logs is not None and self._measure.penalized:
             logs["penalty"] = self._records[-1].measured.total_penalty
+
+    def _warn_of_settings(self) -> None:
+        """Warn of settings that training takes no notice of."""
+        idle = []
+        if self._measure.has_settings and not seam.holds_losses(self.sim):
+            idle.append("regularizer: compile with loss=nengo_wd.regularized_objective(...)")
+        decays = parameters.with_setting(self.sim, "weight_decay")
+        if decays and not seam.decays_by_object(self.model.optimizer):
+            idle.append("weight_decay: compile with nengo_wd.decoupled_weight_decay(...)")
+        for what in idle:
+            warnings.warn(
+                f"{self.sim.model.toplevel} is trained without its settings for {what}",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _warn_of(self, measured: Measured, step: int) -> None:
         """Warn of the parameters that are not finite, and were so far."""
@@ -201,7 +230,7 @@ class WeightNorms(History, tf.keras.callbacks.Callback):
         new = [name for name in self.names if name in not_finite - self._not_finite]
         self._not_finite = not_finite
         if new:
-            found = [_what_is_wrong(name, self.parameters[name]) for name in new[:MOST_NAMED]]
+            found = [_how_many(name, self.parameters[name]) for name in new[:MOST_NAMED]]
             more = f", and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
             warnings.warn(
                 f"weights are not finite at step {step}: {', '.join(found)}{more}",
@@ -225,46 +254,27 @@ class WeightNorms(History, tf.keras.callbacks.Callback):
 
 
 class StepCount:
-    """How many batches a simulator has been trained on, with one optimizer after another."""
+    """How many batches a simulator has been trained on, with whichever optimizers."""
 
     def __init__(self, sim: nengo_dl.Simulator) -> None:
         self.sim = sim
-        self._counter: tf.Variable | None = None
-        self._before = self._last = 0
+        self._total = 0
+        self._seen: dict[int, tuple[tf.Variable, int]] = {}  # by id, each counter and its count
 
     def now(self) -> int:
-        """Return the count, which goes on where a new optimizer's count begins at zero."""
+        """Return the count, which goes on where an optimizer's own begins at zero again."""
         counter = seam.step_counter(self.sim)
-        if counter is not self._counter:
-            self._counter, self._before = counter, self._last
         if counter is not None:
-            self._last = self._before + int(seam.fetch(self.sim, [counter])[0])
-        return self._last
+            count = int(seam.fetch(self.sim, [counter])[0])
+            _, before = self._seen.get(id(counter), (counter, 0))
+            self._total += count - before if count >= before else count
+            self._seen[id(counter)] = counter, count
+        return self._total
 
 
-class MeanLoss:
-    """The mean loss since it was last taken, from Keras' means since an epoch began."""
-
-    def __init__(self) -> None:
-        self._sum, self._n = 0.0, 0
-        self.begin_epoch()
-
-    def begin_epoch(self) -> None:
-        """Take it that Keras' mean starts anew."""
-        self._seen = 0.0, 0  # sum and number of batches in this epoch
-
-    def add(self, mean: float, n_batches: int) -> None:
-        """Add what is new in the mean over the first ``n_batches`` of an epoch."""
-        total = float(mean) * n_batches
-        self._sum += total - self._seen[0]
-        self._n += n_batches - self._seen[1]
-        self._seen = total, n_batches
-
-    def take(self) -> float:
-        """Return the mean, and start anew."""
-        mean = self._sum / self._n if self._n else np.nan
-        self._sum, self._n = 0.0, 0
-        return mean
+def _loss(logs: Any) -> float:
+    """Return the loss that Keras reports."""
+    return float((logs or {}).get("loss", np.nan))
 
 
 def _interval(every: Any) -> int | None:
@@ -286,15 +296,12 @@ def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
     found = selection.regularized_or_decayed(sim)
     if not found:
         raise ValidationError(
-            f"nothing in {sim.model.toplevel} has a regularizer or a weight_decay; say which "
+            f"no weights in {sim.model.toplevel} have a regularizer or a weight_decay; say which "
             "objects to record, such as objects=[nengo.Connection, nengo_dl.TensorNode]",
             attr="objects",
         )
     return found
 
 
-def _what_is_wrong(name: str, parameter: Parameter) -> str:
-    n_wrong = np.sum(~np.isfinite(parameter.value))
-    if n_wrong:
-        return f"{n_wrong} of the {np.prod(parameter.shape)} in {name}"
-    return f"those in {name} are too large to be squared"
+def _how_many(name: str, parameter: Parameter) -> str:
+    return f"{np.sum(~np.isfinite(parameter.value))} of the {np.prod(parameter.shape)} in {name}"

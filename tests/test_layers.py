@@ -377,3 +377,57 @@ def test_weights_can_be_assigned_before_a_run():
         (y,) = outputs(sim, {source: np.ones((1, 1, 4))}, [probe])
         np.testing.assert_allclose(y, np.full((1, 1, 3), 8.0))
         assert nengo_wd.regularization_loss(sim) == pytest.approx(0.01 * 48, rel=1e-6)
+
+
+class Scaled(tf.keras.layers.Layer):
+    """A layer as users write them: without `compute_output_shape`."""
+
+    def build(self, input_shape):
+        regularizer = tf.keras.regularizers.l2(0.5)
+        self.scale = self.add_weight(
+            "scale", input_shape[-1:], initializer="ones", regularizer=regularizer
+        )
+
+    def call(self, inputs):
+        return 3 * inputs * self.scale
+
+
+class ScaledInLoop(nengo_wd.TimeLoopLayer, Scaled):
+    """The same for the time loop."""
+
+
+@pytest.mark.parametrize("how", ["tensor_layer", "tensor_node"])
+def test_custom_layer(how):
+    layer = ScaledInLoop(name="custom")
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node([1.0, 2.0])
+        if how == "tensor_layer":
+            node = nengo_dl.tensor_layer(source, layer)
+        else:
+            node = tensor_node(layer, 2, 2)
+            nengo.Connection(source, node, synapse=None)
+        probe = nengo.Probe(node)
+    with simulator(net) as sim:
+        sim.run_steps(1)
+        np.testing.assert_allclose(sim.data[probe].ravel(), [3, 6])
+        assert nengo_wd.regularization_losses(sim) == {"custom.scale": pytest.approx(1)}
+
+
+def test_variables_are_made_in_build():
+    class Early(tf.keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.scale = self.add_weight("scale", (2,))
+
+    class EarlyInLoop(nengo_wd.TimeLoopLayer, Early):
+        pass
+
+    with pytest.raises(ValidationError, match="makes a variable in __init__.*make it in build"):
+        EarlyInLoop()
+
+
+def test_the_mixin_comes_first():
+    with pytest.raises(ValidationError, match="TimeLoopLayer as the first of its base classes"):
+
+        class Second(tf.keras.layers.Dense, nengo_wd.TimeLoopLayer):
+            pass

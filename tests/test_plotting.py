@@ -54,7 +54,7 @@ def test_norms(recorded):
     for line, values in zip(axes.lines, norms.norms.T):
         np.testing.assert_array_equal(line.get_xdata(), np.arange(0, 70, 10))
         np.testing.assert_array_equal(line.get_ydata(), values)
-    assert axes.get_xlabel() == "training step (batches)"
+    assert axes.get_xlabel() == "step (batches)"
     assert len({line.get_color() for line in axes.lines}) == 2
     assert len({line.get_linestyle() for line in axes.lines}) == 2
 
@@ -117,8 +117,23 @@ def test_given_axes(recorded):
     assert len(figure.axes) == 4
     with pytest.raises(ValidationError, match=r"axes has shape \(2, 2\), but must have .*\(3, 2\)"):
         plotting.histograms(norms, records=[0, 1, 2], axes=grid)
-    with pytest.raises(ValidationError, match="axes has shape"):
-        plotting.norms(norms, axes=grid)
+    for wrong in (grid, grid[:, :1]):
+        with pytest.raises(ValidationError, match="axes has shape"):
+            plotting.norms(norms, axes=wrong)
+        with pytest.raises(ValidationError, match="axes has shape"):
+            plotting.histograms(norms, records=[0], axes=wrong)
+
+
+def test_one_record_can_be_seen():
+    norms, _ = record(n_records=1)
+    for figure in (plotting.norms(norms), plotting.compare({"run": norms})):
+        (line, *_) = figure.axes[0].lines
+        assert line.get_marker() == "o"
+
+
+def test_classes_and_networks_choose(recorded):
+    norms, _ = recorded
+    assert len(plotting.norms(norms, nengo_dl.TensorNode).axes[0].lines) == 2
 
 
 @pytest.mark.filterwarnings("ignore:weights are not finite")
@@ -134,15 +149,22 @@ def test_bad_arguments(recorded):
     empty, _ = record(n_records=0)
     with pytest.raises(ValidationError, match="nothing was recorded; call record"):
         plotting.norms(empty)
-    with pytest.raises(ValidationError, match="no runs"):
-        plotting.compare({})
+    for runs in ({}, norms):
+        with pytest.raises(ValidationError, match="must be a dictionary"):
+            plotting.compare(runs)
+    with pytest.raises(ValidationError, match="expected a WeightNorms"):
+        plotting.norms({"run": norms})
+    with pytest.raises(ValidationError, match="holds nothing to plot"):
+        plotting.norms(norms, [])
+    for bins in (0, -1, 1.5):
+        with pytest.raises(ValidationError, match="must be a number of bins"):
+            plotting.histograms(norms, bins=bins)
     for unknown in ("kernel", object(), np.ones(3)):
         with pytest.raises(ValidationError, match="but only of hidden.kernel, readout.kernel"):
             plotting.norms(norms, unknown)
-    with pytest.raises(ValidationError, match="places among the 7 records"):
-        plotting.histograms(norms, records=[0, 7])
-    with pytest.raises(ValidationError, match="places among the 7 records"):
-        plotting.histograms(norms, records=[])
+    for records in ([0, 7], [], 7, [1.5]):
+        with pytest.raises(ValidationError, match="places among the 7 records"):
+            plotting.histograms(norms, records=records)
 
 
 def test_without_matplotlib(recorded, monkeypatch):

@@ -12,9 +12,9 @@ import nengo
 import nengo_dl
 import numpy as np
 import tensorflow as tf
-from nengo.exceptions import ValidationError
+from nengo.exceptions import SimulatorClosed, ValidationError
 
-from nengo_wd.layer_penalties import layer_penalties
+from nengo_wd.layer_penalties import LayerPenalty, layer_penalties
 from nengo_wd.regularizers import check_penalty
 
 OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
@@ -108,8 +108,15 @@ def _collect_penalties(layer: tf.keras.layers.Layer) -> None:
     if layer not in collected:
         collected.add(layer)
         with tf.name_scope(None):
-            for name, penalty in layer_penalties(layer):
-                tf.compat.v1.add_to_collection(PENALTIES, tf.identity(penalty, _scope(name)))
+            for penalty in layer_penalties(layer):
+                tensor = tf.identity(penalty.value, _scope(penalty.name))
+                tf.compat.v1.add_to_collection(PENALTIES, tensor)
+                _known(graph)[tensor.op.name] = penalty
+
+
+def _known(graph: tf.Graph) -> dict[str, LayerPenalty]:
+    """Return the penalties of layers among the graph's regularization losses."""
+    return vars(graph).setdefault("_nengo_wd_penalties", {})
 
 
 def _scope(name: str) -> str:
@@ -132,12 +139,17 @@ def _training() -> dict[str, tf.Tensor]:
 # -- penalties ---------------------------------------------------------------------------
 
 
-def penalties(sim: nengo_dl.Simulator) -> list[tuple[str, tf.Tensor]]:
-    """Return name and tensor of every regularization loss that layers put in the graph."""
-    with sim.tensor_graph.graph.as_default():
+def penalties(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
+    """Return every regularization loss that layers put in the graph."""
+    graph = sim.tensor_graph.graph
+    with graph.as_default():
         held = _held(sim)
         losses = [loss for loss in tf.compat.v1.get_collection(PENALTIES) if loss not in held]
-        return [(loss.op.name, check_penalty(loss.op.name, loss)) for loss in losses]
+        return [_known(graph).get(loss.op.name) or _of_user(loss) for loss in losses]
+
+
+def _of_user(loss: tf.Tensor) -> LayerPenalty:
+    return LayerPenalty(loss.op.name, check_penalty(loss.op.name, loss))
 
 
 def hold_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
@@ -151,6 +163,11 @@ def hold_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
 
 def _held(sim: nengo_dl.Simulator) -> list[tf.Tensor]:
     return vars(sim).setdefault("_nengo_wd_losses", [])
+
+
+def holds_losses(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether losses besides those of layers are the graph's regularization losses."""
+    return bool(_held(sim))
 
 
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
@@ -169,6 +186,8 @@ def build_once(sim: nengo_dl.Simulator, key: Any, function: Any) -> tf.Tensor:
 
 def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:
     """Return the current values of tensors or variables."""
+    if sim.closed:
+        raise SimulatorClosed(f"the simulator of {sim.model.toplevel} is closed, values and all")
     return sim.sess.run(list(tensors))
 
 
@@ -402,6 +421,11 @@ def with_step_before(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
 def has_step_before(optimizer: Any) -> bool:
     """Tell whether ``optimizer`` was made by `with_step_before`."""
     return isinstance(optimizer, _StepBefore)
+
+
+def decays_by_object(optimizer: Any) -> bool:
+    """Tell whether an optimizer takes notice of ``weight_decay``."""
+    return isinstance(optimizer, (_StepBefore, RuleOptimizer))
 
 
 class _StepBefore(tf.compat.v1.train.Optimizer):

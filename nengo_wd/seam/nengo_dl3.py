@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.layer_penalties import layer_penalties
+from nengo_wd.layer_penalties import LayerPenalty, layer_penalties
 
 OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
 
@@ -91,8 +91,8 @@ def check_penalties(layer: tf.keras.layers.Layer) -> None:
 # -- penalties ---------------------------------------------------------------------------
 
 
-def penalties(sim: nengo_dl.Simulator) -> list[tuple[str, tf.Tensor]]:
-    """Return name and tensor of every penalty of the layers in ``sim.keras_model``."""
+def penalties(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
+    """Return every penalty of the layers in ``sim.keras_model``."""
     held = vars(sim).get("_nengo_wd_losses")
     return [
         penalty
@@ -111,6 +111,12 @@ def hold_losses(sim: nengo_dl.Simulator, losses: list[Callable]) -> None:
         sim.tensor_graph.add_loss(held)
     if held is not None:
         held.losses = losses
+
+
+def holds_losses(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether losses besides those of layers are part of ``sim.keras_model.losses``."""
+    held = vars(sim).get("_nengo_wd_losses")
+    return held is not None and bool(held.losses)
 
 
 class HeldLosses:
@@ -140,7 +146,7 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
 
 def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
     """Return a function that fetches the current value of what ``function`` makes."""
-    traced = tf.function(function)
+    traced = tf.function(function, autograph=False)
     return lambda: traced().numpy()
 
 
@@ -290,6 +296,12 @@ def with_step_before(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
 def has_step_before(optimizer: Any) -> bool:
     """Tell whether ``optimizer`` was made by `with_step_before`."""
     return isinstance(optimizer, _StepBefore)
+
+
+def decays_by_object(optimizer: Any) -> bool:
+    """Tell whether an optimizer, or one that it wraps, takes notice of ``weight_decay``."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of Keras' loss scaling
+    return isinstance(inner, (_StepBefore, RuleOptimizer))
 
 
 class _StepBefore:
