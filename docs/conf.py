@@ -81,8 +81,8 @@ def show_results(app, page, source):
     """Show what an example printed and drew, between its description and its code."""
     folder, _, name = page.rpartition("/")
     if folder == "gallery" and name != "index":
-        has_figure = (FIGURES / f"{name}.png").exists()
-        figure = f".. image:: /figures/{name}.png" if has_figure else ""
+        figures = sorted(path.name for path in FIGURES.glob(f"{name}*.png"))
+        figure = "\n\n".join(f".. image:: /figures/{file}" for file in figures)
         description, start, code = source[0].partition(".. code-block:: Python\n")
         source[0] = description + RESULTS.format(name=name, figure=figure) + start + code
 

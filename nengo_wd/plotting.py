@@ -79,7 +79,7 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
     '$L_2$ norm'
     """
     names = _select(history, which)
-    with _grid((1, 1), axes, height=max(2.8, 0.7 + 0.18 * len(names))) as grid:
+    with _grid((1, 1), axes, max(2.8, 0.7 + 0.18 * len(names)), {}) as grid:
         panel = grid[0, 0]
         for name, style in zip(names, _styles()):
             _plot_norms(panel, history, name, label=name, **style)
@@ -95,6 +95,7 @@ def histograms(
     records: int | Sequence[int] | None = None,
     bins: int = 30,
     axes: Any = None,
+    equal_axes: bool = True,
 ) -> Figure:
     """Plot histograms of the norms of output channels: records by parameters, on equal axes.
 
@@ -113,6 +114,9 @@ def histograms(
         How many bins there are from zero to the largest norm.
     axes : array of matplotlib.axes.Axes, optional
         Where to plot, of shape (n_records, n_parameters). By default in a new figure.
+    equal_axes : bool
+        Whether all parameters have equal axes, to be compared with each other. With False, for
+        parameters of different kinds, axes are equal for the records of each.
 
     Returns
     -------
@@ -129,27 +133,29 @@ def histograms(
     """
     names, rows = _select(history, which), _rows(history, records)
     recorded = history.channel_norms
-    channels = [recorded[name][row] for row in rows for name in names]
-    edges, most = _bins(channels, bins)
-    height = 0.7 + 0.9 * len(rows)
-    with _grid((len(rows), len(names)), axes, height, sharex="all") as grid:
-        for panel, values in zip(grid.flat, channels):
-            panel.hist(values, edges, color="0.8")
-            for label, (statistic, style) in STATISTICS.items():
-                panel.axvline(statistic(values), label=label, **style)
-            panel.set(xlim=edges[[0, -1]], ylim=(0, most))
+    values = {name: list(recorded[name][rows]) for name in names}
+    sharing = {"sharex": "all", "sharey": "all"} if equal_axes else {"sharex": "col"}
+    with _grid((len(rows), len(names)), axes, 0.7 + 0.9 * len(rows), sharing) as grid:
+        for name, column in zip(names, grid.T):
+            together = names if equal_axes else [name]
+            edges, most = _bins([sample for other in together for sample in values[other]], bins)
+            for panel, sample in zip(column, values[name]):
+                _plot_channels(panel, sample, edges)
+                panel.set(xlim=edges[[0, -1]], ylim=(0, most))
+            column[0].set_title(_title(name, len(names)))
+            column[-1].set_xlabel(CHANNEL_NORM)
         for panel, row in zip(grid[:, 0], rows):
             panel.set_ylabel(f"{_time(history, row)}\nchannels")
-        for panel, name in zip(grid[0], names):
-            panel.set_title(_title(name, len(names)))
-        for panel in grid[-1]:
-            panel.set_xlabel(CHANNEL_NORM)
         _legend(grid[0, -1], axes)
     return grid[0, 0].figure
 
 
 def compare(
-    runs: Mapping[str, History], which: Any = None, bins: int = 30, axes: Any = None
+    runs: Mapping[str, History],
+    which: Any = None,
+    bins: int = 30,
+    axes: Any = None,
+    equal_axes: bool = True,
 ) -> Figure:
     """Plot several runs on equal axes: norms over training, and by output channel at its end.
 
@@ -166,6 +172,9 @@ def compare(
     axes : array of matplotlib.axes.Axes, optional
         Where to plot, of shape (2, n_parameters): norms in the first row, histograms in the
         second. By default in a new figure.
+    equal_axes : bool
+        Whether all parameters have equal axes, to be compared with each other. With False, for
+        parameters of different kinds, axes are equal for the runs of each.
 
     Returns
     -------
@@ -185,12 +194,15 @@ def compare(
             f"runs={runs!r} must be a dictionary from labels to what was recorded", attr="runs"
         )
     names = _select(next(iter(runs.values())), which)
-    shown = [(history, name) for history in runs.values() for name in _select(history, names)]
+    for label, history in runs.items():
+        _select(history, names, f" in the run {label!r}")
     last = {label: history.last_channel_norms for label, history in runs.items()}
-    top = _limit([_norms_of(*one) for one in shown])
-    edges, most = _bins([norms[name] for norms in last.values() for name in names], bins)
-    with _grid((2, len(names)), axes, height=3.6) as grid:
+    sharing = {"sharey": "row"} if equal_axes else {}
+    with _grid((2, len(names)), axes, 3.6, sharing) as grid:
         for name, over_training, by_channel in zip(names, *grid):
+            together = names if equal_axes else [name]
+            top = _limit([_norms_of(run, other) for run in runs.values() for other in together])
+            edges, most = _bins([run[other] for run in last.values() for other in together], bins)
             for (label, history), style in zip(runs.items(), _styles()):
                 _plot_norms(over_training, history, name, label=label, **style)
                 by_channel.hist(last[label][name], edges, histtype="step", **style)
@@ -200,6 +212,12 @@ def compare(
         grid[1, 0].set_ylabel(f"at the end\n{COUNT}")
         _legend(grid[0, -1], axes)
     return grid[0, 0].figure
+
+
+def _plot_channels(panel: Axes, norms: np.ndarray, edges: Any) -> None:
+    panel.hist(norms, edges, color="0.8")
+    for label, (statistic, style) in STATISTICS.items():
+        panel.axvline(statistic(norms), label=label, **style)
 
 
 def _plot_norms(panel: Axes, history: History, name: str, **style: Any) -> None:
@@ -216,23 +234,24 @@ def _norms_of(history: History, name: str) -> np.ndarray:
     return history.norms[:, history.names.index(name)]
 
 
-def _select(history: History, which: Any) -> list[str]:
+def _select(history: History, which: Any, where: str = "") -> list[str]:
     """Return the names of the parameters that are meant."""
     if not isinstance(history, History):
-        raise ValidationError(f"expected a WeightNorms, got {history!r}", attr="history")
+        raise ValidationError(f"expected a WeightNorms, got {history!r}{where}", attr="history")
     if not len(history.steps):
         raise ValidationError(
-            "nothing was recorded; call record(), or give the WeightNorms to sim.fit as a callback",
+            f"nothing was recorded{where}; call record(), or give the WeightNorms to sim.fit as a "
+            "callback",
             attr="history",
         )
     asked = which if isinstance(which, (list, tuple)) else [which]
-    found = [name for one in asked for name in _names_of(history, one)]
+    found = [name for one in asked for name in _names_of(history, one, where)]
     if not found:
         raise ValidationError(f"which={which!r} holds nothing to plot", attr="which")
     return list(dict.fromkeys(found))
 
 
-def _names_of(history: History, one: Any) -> list[str]:
+def _names_of(history: History, one: Any, where: str) -> list[str]:
     if one is None:
         return history.names
     if isinstance(one, str):
@@ -242,7 +261,7 @@ def _names_of(history: History, one: Any) -> list[str]:
         found = [name for name, p in history.parameters.items() if p in meant]
     if not found:
         raise ValidationError(
-            f"nothing was recorded of {one!r}, but only of {', '.join(history.names)}",
+            f"nothing was recorded of {one!r}{where}, but only of {', '.join(history.names)}",
             attr="which",
         )
     return found
@@ -297,7 +316,7 @@ def _legend(panel: Axes, axes: Any) -> None:
 
 @contextlib.contextmanager
 def _grid(
-    shape: tuple[int, int], axes: Any, height: float, sharex: Any = "row"
+    shape: tuple[int, int], axes: Any, height: float, sharing: dict[str, Any]
 ) -> Iterator[np.ndarray]:
     """Give a grid of axes, of the shape: those of the user, or those of a new figure."""
     try:
@@ -315,4 +334,4 @@ def _grid(
     with matplotlib.rc_context(RC_PARAMS):
         width = max(WIDTH, COLUMN * shape[1])
         figure = Figure(figsize=(width, height), dpi=300, constrained_layout=True)
-        yield figure.subplots(*shape, squeeze=False, sharex=sharex, sharey="row")
+        yield figure.subplots(*shape, squeeze=False, **sharing)

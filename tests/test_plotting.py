@@ -106,6 +106,30 @@ def test_compare(recorded):
         assert len({(axes.get_xlim(), axes.get_ylim()) for axes in row}) == 1
 
 
+def test_axes_by_parameter(recorded):
+    norms, _ = recorded
+    grid = np.reshape(plotting.histograms(norms, equal_axes=False).axes, (5, 2))
+    for column, channels in zip(grid.T, norms.channel_norms.values()):
+        (limits,) = {axes.get_xlim() for axes in column}
+        assert limits == (0, pytest.approx(1.05 * channels.max()))
+    runs = {"decay": norms, "no decay": record(factor=2.0)[0]}
+    over_training, _ = np.reshape(plotting.compare(runs, equal_axes=False).axes, (2, 2))
+    for place, axes in enumerate(over_training):
+        largest = max(run.norms[:, place].max() for run in runs.values())
+        assert axes.get_ylim() == (0, pytest.approx(1.05 * largest))
+
+
+def test_the_run_that_lacks_a_parameter_is_named(recorded):
+    norms, (hidden, _) = recorded
+    with nengo.Network() as net:
+        nengo_dl.tensor_layer(nengo.Node([0.0]), nengo_wd.RegularizedDense(2, name="other"))
+    with simulator(net) as sim:
+        other = nengo_wd.WeightNorms(sim)
+        other.record()
+    with pytest.raises(ValidationError, match="'hidden.kernel' in the run 'b', but only of other"):
+        plotting.compare({"a": norms, "b": other}, hidden)
+
+
 def test_given_axes(recorded):
     norms, _ = recorded
     figure = Figure()
