@@ -27,8 +27,8 @@ the same weights:
 
 What decay does here is to forget the initial weights. The examples say nothing about 180 of the 200
 dimensions, in which the weights stay at what they were, unless they decay. The closed form, which
-has no initial weights, hardly needs a decay; and 20 examples are too few to do much better on the
-test split than an output of 0.05, whatever the input.
+has no initial weights, hardly needs a decay; and 20 examples are too few to do even as well on the
+test split as an output of 0.05, whatever the input.
 
 Run it with ``python ridge_regression.py``; NengoDL 2 and NengoDL 3 both do. With ``--short`` it
 takes seconds.
