@@ -146,7 +146,7 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
 
 def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
     """Return a function that fetches the current value of what ``function`` makes."""
-    traced = tf.function(function, autograph=False)
+    traced = tf.function(function, autograph=False).get_concrete_function()
     return lambda: traced().numpy()
 
 
