@@ -13,8 +13,9 @@ kernel, in two strengths. The runs have the same initial weights and the same da
 order. After each epoch, ``nengo_wd.WeightNorms`` records the L2 norm of each kernel and of each of
 its filters.
 
-Some layers' weights grow in spite of a penalty, and nothing is wrong: a penalty pulls weights towards zero, while the
-reconstruction error pulls layer by layer where it likes. Where it pulls harder, weights grow.
+Some layers' weights grow in spite of a penalty, and nothing is wrong: a penalty pulls weights
+towards zero, while the reconstruction error pulls layer by layer where it likes. Where it pulls
+harder, weights grow.
 Small values pass through tanh almost unchanged, so one way to a small error is that the layers
 before a tanh shrink and the decoder makes up for it. With ReLUs instead (put them into
 ``LAYERS``), no kernel grows under either penalty, and the last check fails. Look at
