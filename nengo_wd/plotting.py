@@ -26,7 +26,7 @@ STATISTICS: dict[str, Any] = {  # of the channels, and how they are drawn
     "mean": (np.mean, {"color": COLORS[0], "linestyle": "-", "linewidth": 1}),
     "maximum": (np.max, {"color": COLORS[1], "linestyle": "--", "linewidth": 1}),
 }
-RC_PARAMS = {
+RC_PARAMS: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.spines.top": False,
