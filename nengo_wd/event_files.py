@@ -60,8 +60,8 @@ def _histogram(values: np.ndarray) -> tf.compat.v1.HistogramProto:
 
 def _range(values: np.ndarray) -> tuple[float, float]:
     """Return a range of the values that is wide enough to be split into bins."""
-    low, high = values.min(initial=0), values.max(initial=0)
-    if len(values):
-        low, high = values.min(), values.max()
+    if not len(values):
+        return 0.0, 0.0
+    low, high = values.min(), values.max()
     margin = 1e-6 * max(abs(low), abs(high))
     return (low, high) if high - low > margin else (low - margin, high + margin)
