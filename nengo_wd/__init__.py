@@ -5,7 +5,6 @@ from nengo_wd.seam import nengo_dl
 
 # isort: split
 from nengo_wd import plotting, regularizers
-from nengo_wd.config import configure_settings
 from nengo_wd.converter import Converter
 from nengo_wd.layers import (
     RegularizedConv1D,
@@ -14,15 +13,15 @@ from nengo_wd.layers import (
     RegularizedDense,
     TimeLoopLayer,
 )
-from nengo_wd.objectives import (
+from nengo_wd.optimizers import LayerwiseSGD, decoupled_weight_decay
+from nengo_wd.penalties import (
     regularization_loss,
     regularization_losses,
     regularized_objective,
 )
-from nengo_wd.optimizers import LayerwiseSGD, decoupled_weight_decay
-from nengo_wd.tracking import WeightNorms
-
-__version__ = "0.1.0"
+from nengo_wd.recording import WeightNorms
+from nengo_wd.settings import configure_settings
+from nengo_wd.version import __version__  # noqa: F401
 
 __all__ = [
     "Converter",

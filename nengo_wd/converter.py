@@ -8,9 +8,11 @@ from typing import Any
 import nengo
 import tensorflow as tf
 
-from nengo_wd import config, layers, regularizers, seam
+from nengo_wd import layers, seam
+from nengo_wd.regularizers import forms
+from nengo_wd.settings import configure_settings
 
-_Base: Any = seam.KerasConverter
+_Base: Any = seam.converter.KerasConverter
 
 
 class Converter(_Base):
@@ -82,9 +84,9 @@ class Converter(_Base):
     def _probe_activity(network: nengo.Network, output: Any, layer: Any, shape: tuple) -> None:
         """Make the layer's activity regularizer a setting on a probe of its output."""
         with network:
-            config.configure_settings()
+            configure_settings()
             probe = nengo.Probe(output, label=f"{layer.name}.activity")
-        network.config[probe].regularizer = regularizers.of_transformed(
+        network.config[probe].regularizer = forms.of_transformed(
             layer.activity_regularizer, lambda activity: tf.reshape(activity, (-1, *shape))
         )
 
@@ -101,7 +103,7 @@ class CarriesRegularizers:
         network = nengo.Network.context[-1]
         n_connections = len(network.connections)
         output = super().convert(node_id)  # type: ignore[misc]
-        config.configure_settings()
+        configure_settings()
         self._set(network, self.kernel, self.layer.kernel_regularizer)
         if self.layer.use_bias:
             biases = self._biases(output, network.connections[n_connections:])
@@ -128,13 +130,13 @@ class CarriesRegularizers:
         if regularizer is None:
             return
         if isinstance(obj, nengo.ensemble.Neurons):
-            regularizer = regularizers.of_scaled(regularizer, self._scale())
+            regularizer = forms.of_scaled(regularizer, self._scale())
         elif obj is not self.kernel:
-            regularizer = regularizers.of_transformed(
+            regularizer = forms.of_transformed(
                 regularizer, lambda weights: tf.reshape(weights, [-1])
             )
         elif isinstance(self.layer, tf.keras.layers.Dense):
-            regularizer = regularizers.of_transformed(regularizer, tf.transpose)
+            regularizer = forms.of_transformed(regularizer, tf.transpose)
         network.config[obj].regularizer = regularizer
 
     def _scale(self) -> float:
@@ -156,18 +158,25 @@ def _carrying(layer_converter: type) -> type:
     )
 
 
-def _converters() -> collections.ChainMap:
+def _registry() -> collections.ChainMap:
     """Return NengoDL's registry, with ours for the layers that it refuses to regularize."""
     carrying = {
         layer_class: _carrying(layer_converter)
         for layer_class, layer_converter in _Base.converters.items()
         if "kernel_regularizer" in layer_converter.unsupported_training_args
     }
-    for ours in vars(layers).values():
-        if isinstance(ours, type) and issubclass(ours, layers.TimeLoopLayer):
-            bases = (base for base in ours.__mro__ if base in carrying)
-            carrying.update((ours, carrying[base]) for base in bases)
     return collections.ChainMap(carrying, _Base.converters)
 
 
-Converter.converters = _converters()
+Converter.converters = _registry()
+
+# Our layers are converted as the Keras layers that they extend.
+OURS = {
+    layers.RegularizedDense: tf.keras.layers.Dense,
+    layers.RegularizedConv1D: tf.keras.layers.Conv1D,
+    layers.RegularizedConv2D: tf.keras.layers.Conv2D,
+    layers.RegularizedConv3D: tf.keras.layers.Conv3D,
+}
+for _ours, _theirs in OURS.items():
+    if _theirs in Converter.converters:  # nothing is, in NengoDL 2
+        Converter.register(_ours)(Converter.converters[_theirs])

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import selection
-from nengo_wd.history import History
+from nengo_wd.parameters import selection
+from nengo_wd.recording.history import History, ShowsHistory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -236,7 +236,7 @@ def _norms_of(history: History, name: str) -> np.ndarray:
 
 def _select(history: History, which: Any, where: str = "") -> list[str]:
     """Return the names of the parameters that are meant."""
-    if not isinstance(history, History):
+    if not isinstance(history, (History, ShowsHistory)):
         raise ValidationError(f"expected a WeightNorms, got {history!r}{where}", attr="history")
     if not len(history.steps):
         raise ValidationError(

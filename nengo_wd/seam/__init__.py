@@ -1,16 +1,67 @@
 """What differs between the generations of NengoDL; no other module asks which one runs.
 
-Each generation has a module with the same functions, and the rest of the package calls
-them here: ``from nengo_wd import seam`` and ``seam.penalties(sim)``. NengoDL itself is
-imported here first of all, across the bridge to TensorFlow 2.13 and later.
+Each generation is a package of the same topics: modules of the same names, with functions and
+classes of the same names and signatures. The rest of the package calls them by topic:
+``from nengo_wd import seam`` and ``seam.values.fetch(sim, variables)``. NengoDL itself is imported
+here first of all, across the bridge to TensorFlow 2.13 and later.
 """
+
+from typing import TYPE_CHECKING
 
 from nengo_wd.seam.bridge import bridged
 
 with bridged():
     import nengo_dl
 
-if nengo_dl.__version__.startswith("2."):
-    from nengo_wd.seam.nengo_dl2 import *  # noqa: F403
+SUPPORTED = (2, 3)
+
+
+def generation(version: str) -> int:
+    """Return the generation that a version of NengoDL belongs to.
+
+    Raises
+    ------
+    ImportError
+        If this package knows no such generation, with what to install.
+    """
+    number = int(version.partition(".")[0])
+    if number not in SUPPORTED:
+        raise ImportError(
+            f"nengo_wd runs on NengoDL 2 and 3, but NengoDL {version} is installed; install "
+            'NengoDL 3 with: pip install "nengo-dl>=3.6,<4"'
+        )
+    return number
+
+
+# The contract between the two has no types of its own: those of NengoDL 3 stand for both.
+if generation(nengo_dl.__version__) == 3 or TYPE_CHECKING:
+    from nengo_wd.seam.nengo_dl3 import (
+        converter,
+        layers,
+        losses,
+        objectives,
+        optimizers,
+        parameters,
+        values,
+    )
 else:
-    from nengo_wd.seam.nengo_dl3 import *  # noqa: F403
+    from nengo_wd.seam.nengo_dl2 import (
+        converter,
+        layers,
+        losses,
+        objectives,
+        optimizers,
+        parameters,
+        values,
+    )
+
+__all__ = [
+    "converter",
+    "layers",
+    "losses",
+    "nengo_dl",
+    "objectives",
+    "optimizers",
+    "parameters",
+    "values",
+]

@@ -1,0 +1,177 @@
+"""Keras layers as TensorNodes: variables before the time loop, applied inside it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd import seam
+from nengo_wd.layers import shapes
+from nengo_wd.regularizers import lookup
+
+if TYPE_CHECKING:  # the mixin's attributes come from the layer that it is mixed into
+    from typing import Any as _KerasLayer
+else:
+    _KerasLayer = object
+
+
+class TimeLoopLayer(_KerasLayer):
+    """Make a Keras layer class usable, with its regularizers, inside NengoDL's time loop.
+
+    A mixin for any ``tf.keras.layers.Layer`` class with one input, Keras' or your own: the
+    class ``InLoop(TimeLoopLayer, Layer)`` has nothing else in it. Its variables are made
+    by `pre_build` (NengoDL 2) or ``build`` (NengoDL 3), outside the simulator's loop; calling
+    the layer applies them. Variables, arithmetic and arguments are those of the Keras class.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        What the Keras layer takes. With ``input_shape``, a flat input is given that shape
+        first, and the output is flattened. Without ``dtype``, the layer takes on the
+        simulator's.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        For a regularizer that Keras does not know, a strength that is negative or not
+        finite, an ``activity_regularizer``, a variable that is not made in ``build``, and a
+        class in which the mixin does not come first.
+
+    Notes
+    -----
+    The layer accepts ``layer(t, x)``, ``layer([t, x])`` and ``layer(x)``, with the scalar
+    simulation time ``t`` and the input ``x`` of shape ``(minibatch_size, ...)``; the
+    layer itself does not use the time.
+
+    Examples
+    --------
+    >>> class RegularizedDepthwise(nengo_wd.TimeLoopLayer, tf.keras.layers.DepthwiseConv2D):
+    ...     pass
+    >>> RegularizedDepthwise(3, depthwise_regularizer="l2", name="edges").name
+    'edges'
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        before = cls.__mro__[: cls.__mro__.index(TimeLoopLayer)]
+        if any(
+            issubclass(c, tf.keras.layers.Layer) and not issubclass(c, TimeLoopLayer)
+            for c in before
+        ):
+            raise ValidationError(
+                f"{cls.__name__} must have TimeLoopLayer as the first of its base classes",
+                attr="bases",
+            )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        owner = f"layer {kwargs.get('name') or type(self).__name__!r}"
+        regularized = [attr for attr in kwargs if attr.endswith("_regularizer")]
+        for attr in regularized:
+            kwargs[attr] = lookup.get(kwargs[attr], attr, owner)
+        super().__init__(*args, **kwargs)
+        self._regularized = regularized
+        self._dtype_given = kwargs.get("dtype") is not None
+        self._default_dtype = tf.keras.backend.floatx()
+        if self.activity_regularizer is not None:
+            raise ValidationError(
+                f"layer {self.name!r}: its output exists only inside the time loop, where no "
+                "loss can be collected; put a probe on the TensorNode and the penalty on "
+                "the probe",
+                attr="activity_regularizer",
+                obj=self,
+            )
+
+    def pre_build(
+        self, shape_in: tuple[int, ...] | None, shape_out: tuple[int, ...] | None = None
+    ) -> None:
+        """Make the variables; NengoDL 2 calls this once for every TensorNode of the layer.
+
+        Parameters
+        ----------
+        shape_in : tuple of int
+            Shape of the input, with the minibatch in front.
+        shape_out : tuple of int, optional
+            Shape that the output must have, with the minibatch in front.
+
+        Raises
+        ------
+        nengo.exceptions.ValidationError
+            If there is no input, or the output does not fit ``shape_out``.
+        """
+        seam.layers.build_layer(self, shape_in)
+        if shape_out is not None:
+            shapes.check_use(self, shape_in, int(np.prod(shape_out[1:])))
+
+    def build(self, input_shape: Any) -> None:
+        """Make the variables for inputs of ``input_shape`` (time, where given, left out)."""
+        input_shape = shapes.input_shape(self, input_shape)
+        self._take_on_dtype()
+        for attr in self._regularized:  # which may have been changed since
+            lookup.get(getattr(self, attr), attr, f"layer {self.name!r}")
+        super().build(shapes.declared_shape(self, input_shape) or input_shape)
+        self.built = True  # or Keras would build it again, to find out the shape of its output
+        seam.layers.check_built(self, functools.partial(shapes.check_use, self))
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> tf.Variable:
+        """Make a variable, in the simulator's dtype."""
+        if not hasattr(self, "_dtype_given"):
+            raise ValidationError(
+                f"{type(self).__name__} makes a variable in __init__, before there is a simulator; "
+                "make it in build",
+                attr="add_weight",
+            )
+        self._take_on_dtype()
+        return super().add_weight(*args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tf.Tensor:
+        """Apply the layer to ``x``, ``(t, x)`` or ``[t, x]``."""
+        if len(args) > 1 and shapes.is_time(args[0]):
+            args = args[1:]
+        if not args:
+            args = (kwargs.pop("inputs"),)
+        inputs = shapes.without_time(args[0])
+        return seam.layers.apply_layer(self, super().__call__, inputs, *args[1:], **kwargs)
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
+        """Apply the variables to ``x`` or ``[t, x]``."""
+        inputs = shapes.without_time(inputs)
+        accepted = inspect.signature(super().call).parameters
+        for argument in ("training", "mask"):  # offered by NengoDL and Keras to every layer
+            if argument not in accepted:
+                kwargs.pop(argument, None)
+        declared = shapes.declared_shape(self, inputs.shape)
+        if declared is not None:
+            inputs = tf.reshape(inputs, shapes.batched(declared))
+        shapes.check_input(self, inputs.shape.as_list())
+        outputs = super().call(inputs, *args, **kwargs)
+        if declared is not None:
+            size = tf.TensorShape(outputs.shape[1:]).num_elements()
+            outputs = tf.reshape(outputs, shapes.batched((declared[0], size)))
+        return outputs
+
+    def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
+        """Return the shape of the output for ``input_shape`` (time, where given, left out)."""
+        input_shape = shapes.input_shape(self, input_shape)
+        declared = shapes.declared_shape(self, input_shape)
+        if declared is None:
+            return tf.TensorShape(super().compute_output_shape(input_shape))
+        outputs = tf.TensorShape(super().compute_output_shape(declared))
+        return tf.TensorShape([outputs[0], outputs[1:].num_elements()])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make the same layer again."""
+        config = super().get_config()
+        if not self._dtype_given:
+            config["dtype"] = None
+        return config
+
+    def _take_on_dtype(self) -> None:
+        """Use the simulator's dtype, unless the user gave one."""
+        dtype = seam.layers.simulation_dtype()
+        if not self._dtype_given and (dtype != self._default_dtype or self.dtype is None):
+            self._dtype = self._default_dtype = dtype

@@ -1,0 +1,6 @@
+"""Optimizers that take notice of settings on objects."""
+
+from nengo_wd.optimizers.decay import decoupled_weight_decay
+from nengo_wd.optimizers.layerwise import LayerwiseSGD
+
+__all__ = ["LayerwiseSGD", "decoupled_weight_decay"]

@@ -1,0 +1,101 @@
+"""Learning rate, momentum and weight decay by object: CUDA-ConvNet's rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+
+from nengo_wd import seam
+from nengo_wd.checks import check_rate, check_simulator
+from nengo_wd.strengths.rates import Rates
+from nengo_wd.types import Rate
+
+
+class LayerwiseSGD(seam.optimizers.RuleOptimizer):
+    r"""Stochastic gradient descent with CUDA-ConvNet's rule, by object.
+
+    .. math:: v \leftarrow \mu v - \epsilon g - \epsilon \lambda w, \qquad w \leftarrow w + v
+
+    with the gradient :math:`g` of the loss, and the learning rate :math:`\epsilon` (epsW and
+    epsB in CUDA-ConvNet's layer files), the momentum :math:`\mu` (momW, momB) and the weight
+    decay :math:`\lambda` (wc) that were set for the object: ``net.config[obj].learning_rate``,
+    ``momentum`` and ``weight_decay``. Where nothing was set, the optimizer's own values hold,
+    and no decay. On a TensorNode, learning rate and momentum are for all variables of its
+    layer, biases included, and the decay is for those of rank 2 or more.
+
+    The decay goes through the momentum here: it is a gradient like any other, that of
+    :math:`\lambda \|w\|^2 / 2`. So it is not decoupled, and differs from
+    `decoupled_weight_decay`, which changes weights by :math:`\epsilon \lambda w` at once. It
+    is what Keras' SGD does with an L2 penalty of :math:`\lambda / 2`; the
+    ``weight_decay`` of Keras' SGD is the decoupled one.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator to be trained, still open.
+    learning_rate : float or LearningRateSchedule
+        For all weights whose object has no ``learning_rate`` of its own.
+    momentum : float
+        For all weights whose object has no ``momentum`` of its own.
+    name : str
+        Name of the optimizer.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If an object with one of the settings is not trained, and for a learning rate or
+        momentum that is no number, negative or not finite.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+
+    References
+    ----------
+    Alex Krizhevsky, CUDA-ConvNet, 2012: the file of layer parameters, and the
+    update rule in "ImageNet classification with deep convolutional neural networks" (with Ilya
+    Sutskever and Geoffrey Hinton, NIPS 2012).
+    """
+
+    SETTINGS = ("learning_rate", "momentum", "weight_decay")
+
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        learning_rate: Rate = 0.01,
+        momentum: float = 0.0,
+        name: str = "LayerwiseSGD",
+    ) -> None:
+        check_simulator(sim)
+        check_rate(learning_rate, "learning_rate", name)
+        check_rate(momentum, "momentum", name)
+        super().__init__(sim, learning_rate, name)
+        self.momentum = momentum
+        # where nothing was set, the optimizer's own values hold
+        self._settings = {setting: Rates(sim, setting, unset=np.nan) for setting in self.SETTINGS}
+
+    def update_settings(self) -> None:
+        """Take on the settings as they are now; what was compiled need not be compiled again."""
+        for setting in self._settings.values():
+            setting.update()
+
+    def increment(
+        self, weights: Any, gradient: tf.Tensor, last: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
+    ) -> tf.Tensor:
+        """Return what to add to ``weights``, after ``last`` was added in the last step."""
+        defaults = {"learning_rate": rate, "momentum": self.momentum, "weight_decay": 0.0}
+        rate, momentum, decay = (
+            self._values(name, weights, default, step) for name, default in defaults.items()
+        )
+        return momentum * last - rate * (gradient + decay * weights)
+
+    def _values(self, name: str, variable: tf.Variable, default: Any, step: tf.Tensor) -> Any:
+        rows = self._settings[name].by_variable.get(id(variable))
+        if rows is None:
+            return tf.cast(default, variable.dtype.base_dtype)
+        return rows.over_rows(rows.tensor(step, default))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments, the simulator left out."""
+        return {**super().get_config(), "momentum": self.momentum}

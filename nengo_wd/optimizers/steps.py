@@ -1,0 +1,53 @@
+"""What an optimizer does beside its own step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+
+class Step:
+    """A step that is taken before or after each of an optimizer's own, or both.
+
+    An optimizer holds a list of such steps, and takes them in their order.
+
+    Attributes
+    ----------
+    name : str
+        What stands for the step in the name of the optimizer: "Decay" makes SGD "SGDWithDecay".
+    setting : str
+        The setting on objects that the step is for.
+    scale : bool
+        Whether the step needs the learning rate.
+    decays : bool
+        Whether the step decays weights, which an optimizer does only once.
+    """
+
+    name: str
+    setting: str
+    scale: bool = False
+    decays: bool = False
+
+    def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
+        """Change variables before the optimizer does; the gradients are there already.
+
+        Parameters
+        ----------
+        variables : list of tf.Variable
+            The variables that the optimizer updates.
+        learning_rate : tf.Tensor, float or None
+            The learning rate of this step; None if no step needs it.
+        iteration : tf.Tensor of int
+            How many steps were taken before this one.
+
+        Returns
+        -------
+        list of tf.Operation
+            What the optimizer's own step has to wait for, in a graph of TensorFlow 1.
+        """
+        return []
+
+    def after(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
+        """Change variables after the optimizer did; as `before`."""
+        return []

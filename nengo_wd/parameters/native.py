@@ -1,0 +1,55 @@
+"""Parameters of Nengo's own objects: weights, encoders and biases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nengo
+import nengo_dl
+import numpy as np
+from nengo.transforms import SparseMatrix
+
+from nengo_wd import names, seam
+from nengo_wd.parameters import channels
+from nengo_wd.parameters.parameter import Parameter
+
+KINDS = {  # the trainable parameter of each class, and the signal that holds it
+    nengo.Connection: ("weights", "weights"),
+    nengo.Ensemble: ("encoders", "encoders"),
+    nengo.ensemble.Neurons: ("biases", "bias"),
+}
+
+
+def of_signal(sim: nengo_dl.Simulator, obj: Any) -> Parameter:
+    """Return the trainable parameter of an object that has one."""
+    kind, signal = _signal(sim, obj)
+    variable, rows, shape = seam.parameters.base_rows(sim, signal)
+    name = f"{names.of_object(obj)}.{kind}"
+    by_channel = channels.of_signal(signal, len(rows))
+    return Parameter(sim, obj, name, variable, rows, shape, _initial_value(signal), by_channel)
+
+
+def why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
+    """Say why an object has nothing to train, or return None if it has something."""
+    kind, signal = _signal(sim, obj)
+    if signal is None or signal not in sim.tensor_graph.signals:
+        return f"it has no {kind} that could be trained"
+    if signal.minibatched:
+        return f"its {kind} are changed by a learning rule, not by training"
+    if not signal.trainable and not sim.tensor_graph.inference_only:
+        return f"its {kind} are set not to be trainable"
+    return None
+
+
+def _signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
+    """Return kind and signal of an object's trainable parameter; None if it has no signal."""
+    kind, key = next(KINDS[c] for c in type(obj).__mro__ if c in KINDS)
+    return kind, sim.model.sig.get(obj, {}).get(key)
+
+
+def _initial_value(signal: Any) -> np.ndarray:
+    """Return the value that the builder gave a signal; its data only, where it is sparse."""
+    value = signal.initial_value
+    if not signal.sparse:
+        return value
+    return value.data if isinstance(value, SparseMatrix) else value.tocoo().data

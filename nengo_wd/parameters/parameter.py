@@ -1,0 +1,116 @@
+"""One parameter of one object: which rows of which variable hold it."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+
+from nengo_wd import seam
+from nengo_wd.parameters.channels import Channels
+from nengo_wd.seam import state
+from nengo_wd.seam.layer_penalties import variable_penalties
+
+
+class Parameter:
+    """One trainable parameter of one object in one simulator.
+
+    Attributes
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator.
+    obj : nengo.Connection, nengo.Ensemble, nengo.ensemble.Neurons or nengo_dl.TensorNode
+        The object.
+    name : str
+        Label of the object and kind of the parameter, such as ``"readout.weights"``.
+    variable : tf.Variable
+        The variable that holds the values, with those of other objects where NengoDL
+        merges them.
+    rows : np.ndarray of int
+        Which rows of ``variable``, along its first axis, belong to the parameter.
+    shape : tuple of int
+        Shape of the parameter: ``(size_out, size_in)`` for the weights of a connection,
+        ``(n_neurons, dimensions)`` for encoders, ``(n_neurons,)`` for biases, that of
+        the variable for a layer; ``(n_nonzero,)`` for sparse weights.
+    channels : Channels
+        Which output channel each of the weights belongs to.
+    layer : callable or None
+        The layer that made the variable: the function of the TensorNode, or a layer in it;
+        None for native parameters.
+    """
+
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        obj: Any,
+        name: str,
+        variable: tf.Variable,
+        rows: np.ndarray,
+        shape: tuple[int, ...],
+        initial: np.ndarray | None,
+        channels: Channels,
+        layer: Any = None,
+    ) -> None:
+        self.sim, self.obj, self.name = sim, obj, name
+        self.variable, self.rows, self.shape = variable, rows, shape
+        self.channels, self.layer, self._initial = channels, layer, initial
+
+    def __repr__(self) -> str:
+        return f"<Parameter {self.name}, shape {self.shape}>"
+
+    @property
+    def value(self) -> np.ndarray:
+        """The current value, of shape ``shape``."""
+        return values([self])[0]
+
+    @property
+    def initial(self) -> np.ndarray:
+        """The value before training, of shape ``shape``.
+
+        For a layer, this is the value that it has when first asked for.
+        """
+        if self._initial is None:
+            seen = state.of(self.sim).initial
+            if self.key not in seen:
+                seen[self.key] = self.value
+            self._initial = seen[self.key]
+        dtype = self.variable.dtype.base_dtype.as_numpy_dtype
+        return np.reshape(self._initial, self.shape).astype(dtype)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells the parameter from every other one in its simulator."""
+        return id(self.variable), int(self.rows[0])
+
+    @property
+    def n_channels(self) -> int:
+        """How many output channels the parameter has."""
+        sizes = [int(self.variable.shape[axis]) for axis in self.channels.axes]
+        return self.channels.n_groups * int(np.prod(sizes))
+
+    @property
+    def layer_penalty(self) -> Callable | None:
+        """What computes the penalty that the layer itself has on the parameter, if any."""
+        return variable_penalties(self.layer).get(id(self.variable))
+
+    def gather(self) -> tf.Tensor:
+        """Return a tensor of shape ``shape`` with the value."""
+        first, last = self.rows[0], self.rows[-1]
+        if np.array_equal(self.rows, np.arange(first, last + 1)):
+            rows = self.variable[first : last + 1]
+        else:
+            rows = tf.gather(self.variable, self.rows)
+        return tf.reshape(rows, self.shape)
+
+
+def values(parameters: Iterable[Parameter]) -> list[np.ndarray]:
+    """Return the current value of each parameter, fetching each variable once."""
+    parameters = list(parameters)
+    if not parameters:
+        return []
+    variables = {id(parameter.variable): parameter.variable for parameter in parameters}
+    fetched = seam.values.fetch(parameters[0].sim, list(variables.values()))
+    by_variable = dict(zip(variables, fetched))
+    return [np.reshape(by_variable[id(p.variable)][p.rows], p.shape) for p in parameters]

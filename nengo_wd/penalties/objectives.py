@@ -1,0 +1,183 @@
+"""Objectives to which the simulator's regularization losses are added, and their values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nengo
+import nengo_dl
+from nengo.exceptions import ValidationError
+
+from nengo_wd import names, seam
+from nengo_wd.checks import check_simulator
+from nengo_wd.parameters import selection
+from nengo_wd.penalties import on_activities, on_parameters
+from nengo_wd.seam import state
+from nengo_wd.types import Loss, Objective
+
+
+def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
+    r"""Add the simulator's regularization losses to an objective.
+
+    What training minimizes, and ``sim.evaluate`` or ``sim.loss`` reports, becomes
+
+    .. math:: \sum_{p} L_p + \sum_{w} R_w
+
+    with the loss :math:`L_p` of every probe in ``objective`` and the penalty :math:`R_w`
+    of every regularized weight in the simulator, each counted exactly once: however many
+    probes there are, however often this function is called and however many TensorNodes
+    share a layer.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator to be trained, still open.
+    objective : str, callable, tf.keras.losses.Loss, list, dict or None
+        What the simulator takes: one loss for all probes, a list with one for each of
+        ``sim.model.probes``, or a dictionary from probes to losses. NengoDL 3 takes
+        ``f(y_true, y_pred)`` and, as keys, also the names of probes. NengoDL 2 takes
+        ``f(outputs, targets)``, ``f(outputs)`` or None (the targets are the gradient) and,
+        as keys, also tuples of probes. An ``objective`` of None means no probe loss in
+        NengoDL 3, and the mean squared error of every probe in NengoDL 2.
+
+    Returns
+    -------
+    objective
+        To be given to ``sim.compile(loss=...)`` (NengoDL 3) or
+        ``sim.train(objective=...)`` and ``sim.loss(objective=...)`` (NengoDL 2).
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is no NengoDL simulator, a probe is not in its network, a loss is none
+        that the simulator takes, or a penalty is not a scalar.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+
+    Notes
+    -----
+    NengoDL 2 sums what an objective returns in ``sim.train`` and averages it in
+    ``sim.loss``. With penalties it is summed in both, so return a scalar.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node([1.0])
+    ...     layer = nengo_wd.RegularizedDense(10, name="readout")
+    ...     probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     loss = nengo_wd.regularized_objective(sim, {probe: "mse"})
+    ...     print(sorted(nengo_wd.regularization_losses(sim)))
+    ['readout.kernel']
+    """
+    check_simulator(sim)
+    by_probe = _losses_by_probe(sim, objective)
+    seam.losses.of_layers(sim)  # which are checked on the way
+    penalties, activities = on_parameters.of_settings(sim), on_activities.of_settings(sim)
+    seam.objectives.check_objective(sim, objective, by_probe, activities)
+    seam.losses.hold(sim, on_parameters.expressions(sim, penalties, state.of(sim).rows))
+    return seam.objectives.penalized_objective(sim, objective, by_probe, activities)
+
+
+def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
+    """Return the current value of every regularization loss in a simulator.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        A simulator, still open.
+
+    Returns
+    -------
+    losses : dict of {str: float}
+        The penalties by the name of layer and weight, such as ``"readout.kernel"``, in the
+        units of the training loss. A second layer of the same name is told apart by a
+        number: ``"readout.kernel_1"``. `WeightNorms` has the same names.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is no NengoDL simulator, or a penalty is not a scalar.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+    """
+    check_simulator(sim)
+    of_layers, of_settings = seam.losses.of_layers(sim), on_parameters.of_settings(sim)
+    fetched = seam.values.fetch(sim, [penalty.value for penalty in of_layers])
+    named = [(p.key, p.name, float(value)) for p, value in zip(of_layers, fetched)]
+    values = on_parameters.values(sim, of_settings)
+    named += [(p.parameter.key, p.parameter.name, value) for p, value in zip(of_settings, values)]
+    known = selection.names_by_key(sim)
+    named.sort(key=lambda penalty: penalty[0] not in known)  # which have their names for sure
+    return names.unique((known.get(key, name), value) for key, name, value in named)
+
+
+def regularization_loss(sim: nengo_dl.Simulator) -> float:
+    """Return the sum of all regularization losses in a simulator.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        A simulator, still open.
+
+    Returns
+    -------
+    loss : float
+        The sum of the `regularization_losses`, in the units of the training loss.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is no NengoDL simulator, or a penalty is not a scalar.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+    """
+    return sum(regularization_losses(sim).values())
+
+
+def _losses_by_probe(sim: nengo_dl.Simulator, objective: Objective) -> dict[Any, Loss]:
+    """Return the loss of each probe (or name or tuple of probes), all of them checked."""
+    probes = list(sim.model.probes)
+    if isinstance(objective, dict):
+        by_probe = dict(objective)
+    elif isinstance(objective, (list, tuple)):
+        if len(objective) != len(probes):
+            raise ValidationError(
+                f"{len(objective)} losses for {len(probes)} probes in {sim.model.toplevel}; "
+                "give one for each, or a dictionary from probes to losses",
+                attr="objective",
+            )
+        by_probe = dict(zip(probes, objective))
+    else:
+        by_probe = {probe: objective for probe in probes}
+    for key, loss in by_probe.items():
+        _check_key(sim, key)
+        _check_loss(key, loss)
+    return by_probe
+
+
+def _check_key(sim: nengo_dl.Simulator, key: Any) -> None:
+    probes = seam.objectives.probe_names(sim)
+    if isinstance(key, tuple) and not (key and seam.objectives.TUPLES_OF_PROBES):
+        raise ValidationError(
+            f"{key!r} is no key of an objective; NengoDL 2 alone takes tuples of probes",
+            attr="objective",
+        )
+    for probe in key if isinstance(key, tuple) else (key,):
+        known = probe in probes if isinstance(probe, str) else probe in sim.model.probes
+        if not known:
+            kind = "" if isinstance(probe, (str, nengo.Probe)) else "is no probe, and so "
+            raise ValidationError(
+                f"{probe!r} {kind}is not among the probes of {sim.model.toplevel}, which are "
+                f"{sorted(probes) or sim.model.probes}",
+                attr="objective",
+            )
+
+
+def _check_loss(key: Any, loss: Any) -> None:
+    if not seam.objectives.is_loss(loss):
+        raise ValidationError(
+            f"the loss {loss!r} of {key} is neither the name of a Keras loss, nor an instance "
+            f"of one, nor a function of {seam.objectives.OBJECTIVE_ARGUMENTS}",
+            attr="objective",
+        )

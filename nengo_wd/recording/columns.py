@@ -1,0 +1,74 @@
+"""What is recorded of each parameter: the one place to add a column.
+
+A column in `COLUMNS` is in the tables of a `History` and, unless it says otherwise, among the
+scalars for TensorBoard. ``history.column(name)`` has it as an array. What a column needs to know
+of the weights themselves is in `CHANNEL_SUMS`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from nengo_wd.recording.history import Record
+
+# Functions of the elements of weights that are summed over each output channel, in float64.
+CHANNEL_SUMS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"squares": tf.square}
+
+
+class Column(NamedTuple):
+    """One number for each parameter in each record.
+
+    Attributes
+    ----------
+    name : str
+        The column's name in tables and for TensorBoard.
+    values : callable
+        What returns the numbers of a `Record`, of shape (n_parameters,).
+    in_event_file : bool
+        Whether TensorBoard shows it.
+    """
+
+    name: str
+    values: Callable[[Record], np.ndarray]
+    in_event_file: bool = True
+
+
+def norm(record: Record) -> np.ndarray:
+    """Return the L2 norm of each parameter."""
+    return np.sqrt(record.measured.over_channels("squares", np.add))
+
+
+def channel_mean(record: Record) -> np.ndarray:
+    """Return the mean of the L2 norms of a parameter's output channels."""
+    measured = record.measured
+    total = np.add.reduceat(measured.channel_norms, measured.starts)
+    return total / np.diff([*measured.starts, len(measured.channel_norms)])
+
+
+def channel_max(record: Record) -> np.ndarray:
+    """Return the largest L2 norm of a parameter's output channels."""
+    return np.maximum.reduceat(record.measured.channel_norms, record.measured.starts)
+
+
+def penalty(record: Record) -> np.ndarray:
+    """Return the penalty on each parameter, zero where there is none."""
+    return record.measured.penalties
+
+
+def share(record: Record) -> np.ndarray:
+    """Return what part of the loss each penalty is; NaN where the loss is not known."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return record.measured.penalties / np.float64(record.loss)
+
+
+COLUMNS = (
+    Column("norm", norm),
+    Column("channel_mean", channel_mean, in_event_file=False),
+    Column("channel_max", channel_max, in_event_file=False),
+    Column("penalty", penalty),
+    Column("share", share),
+)

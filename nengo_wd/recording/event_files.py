@@ -1,0 +1,95 @@
+"""Files that TensorBoard reads."""
+
+from __future__ import annotations
+
+import os
+import uuid
+import weakref
+
+import numpy as np
+import tensorflow as tf
+
+from nengo_wd import parameters
+from nengo_wd.recording.columns import COLUMNS
+from nengo_wd.recording.history import History, Record
+
+BINS = 30
+
+
+class EventFile:
+    """A file of scalars and histograms, in the format that both generations of TensorFlow write.
+
+    Parameters
+    ----------
+    log_dir : str or path-like
+        The folder, made where there is none.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike) -> None:
+        suffix = f".{uuid.uuid4().hex}"  # or files made in the same second would be one
+        with tf.Graph().as_default():  # the writer refuses to be made in eager mode
+            self._writer = tf.compat.v1.summary.FileWriter(
+                os.fspath(log_dir), filename_suffix=suffix
+            )
+        weakref.finalize(self, self._writer.close)
+
+    def write(
+        self, step: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]
+    ) -> None:
+        """Write the scalars and histograms of one step, by tag."""
+        summary = tf.compat.v1.Summary()
+        for tag, value in scalars.items():
+            summary.value.add(tag=tag, simple_value=value)
+        for tag, values in histograms.items():
+            summary.value.add(tag=tag, histo=_histogram(values))
+        self._writer.add_summary(summary, step)
+        self._writer.flush()
+
+    def write_record(self, record: Record, history: History) -> None:
+        """Write the last record of a history, and the weights as they are now."""
+        self.write(record.step, _scalars(record, history), _histograms(record, history))
+
+
+def _scalars(record: Record, history: History) -> dict[str, float]:
+    """Return the scalars of a record by tag, what is not known left out."""
+    scalars = {"loss": record.loss, "penalty": record.measured.total_penalty}
+    for column in COLUMNS:
+        if column.in_event_file:
+            values = zip(history.names, column.values(record))
+            scalars.update({f"{name}/{column.name}": value for name, value in values})
+    return {tag: value for tag, value in scalars.items() if not np.isnan(value)}
+
+
+def _histograms(record: Record, history: History) -> dict[str, np.ndarray]:
+    """Return the weights, and the norms of their output channels, by tag."""
+    weights = zip(history.names, parameters.values(history.parameters.values()))
+    channels = history.split_channels(record.measured.channel_norms).items()
+    return {
+        **{f"{name}/values": values for name, values in weights},
+        **{f"{name}/channel_norms": norms for name, norms in channels},
+    }
+
+
+def _histogram(values: np.ndarray) -> tf.compat.v1.HistogramProto:
+    """Return the histogram of the finite values, which alone have a place in it."""
+    values = np.asarray(values, np.float64).ravel()
+    values = values[np.isfinite(values)]
+    counts, edges = np.histogram(values, BINS, _range(values))
+    return tf.compat.v1.HistogramProto(
+        min=values.min(initial=np.inf),
+        max=values.max(initial=-np.inf),
+        num=len(values),
+        sum=values.sum(),
+        sum_squares=np.square(values).sum(),
+        bucket_limit=edges[1:],
+        bucket=counts,
+    )
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """Return a range of the values that is wide enough to be split into bins."""
+    if not len(values):
+        return 0.0, 0.0
+    low, high = values.min(), values.max()
+    margin = 1e-6 * max(abs(low), abs(high))
+    return (low, high) if high - low > margin else (low - margin, high + margin)

@@ -1,0 +1,215 @@
+"""The records of weights, as arrays and as tables."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import operator
+import os
+from typing import Any, Iterator, NamedTuple
+
+import numpy as np
+
+from nengo_wd.parameters import Parameter
+from nengo_wd.recording.columns import COLUMNS
+from nengo_wd.recording.measurement import Measured
+
+
+class Record(NamedTuple):
+    """What was recorded at one time."""
+
+    step: int
+    epoch: float
+    loss: float
+    measured: Measured
+
+    def differs_from(self, step: int, measured: Measured) -> bool:
+        """Tell whether this is about another step, or other weights."""
+        here, there = self.measured.channel_norms, measured.channel_norms
+        return self.step != step or not np.allclose(here, there, 0, 0, equal_nan=True)
+
+
+# A row of the table: one parameter at one time.
+Row = collections.namedtuple(  # type: ignore[misc]
+    "Row", ["step", "epoch", "loss", "name", *(column.name for column in COLUMNS)]
+)
+
+
+class History:
+    """What a `WeightNorms` recorded, as arrays and as a table.
+
+    Attributes
+    ----------
+    parameters : dict of {str: Parameter}
+        What is recorded, by name; the order is that of the columns of the arrays.
+    """
+
+    def __init__(self, parameters: dict[str, Parameter]) -> None:
+        self.parameters = parameters
+        self._records: list[Record] = []
+
+    def add(self, record: Record) -> None:
+        """Add a record to the end."""
+        self._records.append(record)
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self._records)
+
+    @property
+    def last(self) -> Record:
+        """The last record."""
+        return self._records[-1]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the parameters, such as ``"readout.weights"``."""
+        return list(self.parameters)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Batches trained on before each record; int, of shape (n_records,)."""
+        return np.array([record.step for record in self._records], int)
+
+    @property
+    def epochs(self) -> np.ndarray:
+        """Epochs of ``sim.fit`` ended before each record; of shape (n_records,)."""
+        return np.array([record.epoch for record in self._records], float)
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The loss that training minimizes; of shape (n_records,).
+
+        In ``sim.fit`` that is the mean over the batches of the epoch so far, as Keras reports
+        it. NaN where it is not known: before training, and where `record` was not told.
+        """
+        return np.array([record.loss for record in self._records], float)
+
+    @property
+    def norms(self) -> np.ndarray:
+        """L2 norms of the parameters; of shape (n_records, n_parameters)."""
+        return self.column("norm")
+
+    @property
+    def penalties(self) -> np.ndarray:
+        """Penalties on the parameters, in the units of the loss, zero where there is none.
+
+        Of shape (n_records, n_parameters).
+        """
+        return self.column("penalty")
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Penalties over losses, NaN where those are not known.
+
+        Of shape (n_records, n_parameters).
+        """
+        return self.column("share")
+
+    @property
+    def total_penalties(self) -> np.ndarray:
+        """Sums of all penalties in the simulator; of shape (n_records,)."""
+        return np.array([record.measured.total_penalty for record in self._records], float)
+
+    @property
+    def channel_norms(self) -> dict[str, np.ndarray]:
+        """L2 norms by output channel: of each parameter, by name, (n_records, n_channels)."""
+        n_channels = sum(parameter.n_channels for parameter in self.parameters.values())
+        channels = [record.measured.channel_norms for record in self._records]
+        return self.split_channels(np.reshape(channels, (-1, n_channels)))
+
+    @property
+    def last_channel_norms(self) -> dict[str, np.ndarray]:
+        """L2 norms by output channel in the last record, by name, of shape (n_channels,)."""
+        return self.split_channels(self.last.measured.channel_norms)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one column of the table as an array.
+
+        Parameters
+        ----------
+        name : str
+            The column: "norm", "channel_mean", "channel_max", "penalty" or "share".
+
+        Returns
+        -------
+        values : np.ndarray
+            Of shape (n_records, n_parameters).
+
+        Raises
+        ------
+        KeyError
+            If there is no such column.
+        """
+        values = {column.name: column.values for column in COLUMNS}[name]
+        return np.reshape([values(r) for r in self._records], (-1, len(self.parameters)))
+
+    def split_channels(self, norms: np.ndarray) -> dict[str, np.ndarray]:
+        """Split norms by channel, along the last axis, into those of each parameter."""
+        sizes = [parameter.n_channels for parameter in self.parameters.values()]
+        return dict(zip(self.names, np.split(norms, np.cumsum(sizes[:-1]), axis=-1)))
+
+    def rows(self) -> Iterator[Any]:
+        """Yield the rows of the table that `to_csv` writes, as named tuples."""
+        for record in self._records:
+            columns = (map(float, column.values(record)) for column in COLUMNS)
+            for name, *values in zip(self.names, *columns):
+                yield Row._make([record.step, record.epoch, record.loss, name, *values])
+
+    def to_csv(self, path: str | os.PathLike) -> None:
+        """Write a table, with a row for each record and parameter.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to write. The columns are step, epoch, loss, name, norm, channel_mean and
+            channel_max (of the norms by output channel), penalty and share (of the loss).
+        """
+        with open(path, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(Row._fields)
+            writer.writerows(self.rows())
+
+    def to_frame(self) -> Any:
+        """Return the table that `to_csv` writes as a ``pandas.DataFrame``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas: pip install pandas") from error
+
+        return pandas.DataFrame(self.rows(), columns=Row._fields)
+
+
+def _of_history(name: str) -> Any:
+    """Return a property that shows what the history has by that name."""
+    shown = property(operator.attrgetter(f"history.{name}"))
+    shown.__doc__ = getattr(History, name, shown).__doc__
+    return shown
+
+
+class ShowsHistory:
+    """A mixin that shows what its history has as its own."""
+
+    history: History
+
+    parameters = _of_history("parameters")
+    names = _of_history("names")
+    steps = _of_history("steps")
+    epochs = _of_history("epochs")
+    losses = _of_history("losses")
+    norms = _of_history("norms")
+    penalties = _of_history("penalties")
+    shares = _of_history("shares")
+    total_penalties = _of_history("total_penalties")
+    channel_norms = _of_history("channel_norms")
+    last_channel_norms = _of_history("last_channel_norms")
+    column = _of_history("column")
+    rows = _of_history("rows")
+    to_csv = _of_history("to_csv")
+    to_frame = _of_history("to_frame")

@@ -1,0 +1,140 @@
+"""Norms and penalties of many parameters, computed all at once."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, NamedTuple
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+
+from nengo_wd import seam
+from nengo_wd.parameters import Parameter
+from nengo_wd.parameters.sums import sum_channels
+from nengo_wd.penalties import on_parameters
+from nengo_wd.recording.columns import CHANNEL_SUMS
+
+
+class Measured(NamedTuple):
+    """What was measured at one time.
+
+    Attributes
+    ----------
+    channel_sums : dict of {str: np.ndarray}
+        The `CHANNEL_SUMS`, by name: of shape (n_channels,), parameter after parameter.
+    starts : np.ndarray of int
+        The place of each parameter's first channel; of shape (n_parameters,).
+    penalties : np.ndarray
+        The penalty on each parameter, zero where there is none; of shape (n_parameters,).
+    total_penalty : float
+        The sum of all penalties in the simulator, whichever parameters are measured.
+    """
+
+    channel_sums: dict[str, np.ndarray]
+    starts: np.ndarray
+    penalties: np.ndarray
+    total_penalty: float
+
+    @property
+    def channel_norms(self) -> np.ndarray:
+        """L2 norms of the output channels; of shape (n_channels,)."""
+        return np.sqrt(self.channel_sums["squares"])
+
+    def over_channels(self, name: str, combine: np.ufunc) -> np.ndarray:
+        """Return the channels' sums, combined for each parameter; of shape (n_parameters,)."""
+        return combine.reduceat(self.channel_sums[name], self.starts)
+
+
+class Measurement:
+    """The norms and penalties of parameters: one computation for each variable, one fetch."""
+
+    def __init__(self, sim: nengo_dl.Simulator, parameters: list[Parameter]) -> None:
+        self.sim = sim
+        self._starts = np.cumsum([0, *(p.n_channels for p in parameters[:-1])])
+        self._by_variable = _by_variable(parameters)
+        of_settings = on_parameters.of_settings(sim)
+        self._settings = on_parameters.expressions(sim, of_settings)
+        self._own = [own for own in map(on_parameters.of_layer, parameters) if own]
+        self._channel_order = self._order_of_channels(parameters)
+        self._penalty_order = self._order_of_penalties(parameters)
+        self.has_settings = bool(self._settings)
+        self.penalized = bool(self._settings or seam.losses.of_layers(sim))
+        self._packed = Packed()
+        self._fetch = seam.values.compiled(sim, self.packed)
+
+    def __call__(self) -> Measured:
+        """Measure the parameters as they are now."""
+        found = self._packed.unpack(self._fetch())
+        penalties = np.concatenate([found["settings"], found["own"], [0.0]])
+        return Measured(
+            channel_sums={name: found[name][self._channel_order] for name in CHANNEL_SUMS},
+            starts=self._starts,
+            penalties=penalties[self._penalty_order],
+            total_penalty=float(found["total"][0]),
+        )
+
+    def packed(self) -> tf.Tensor:
+        """Return all that is measured as one tensor, which is computed anew at each fetch."""
+        settings = [penalty.by_parameter() for penalty in self._settings]
+        of_layers = [penalty.value for penalty in seam.losses.of_layers(self.sim)]
+        total = [tf.cast(tf.reduce_sum(part), tf.float64) for part in [*settings, *of_layers]]
+        return self._packed.pack(
+            **self._channel_sums(),
+            settings=settings,
+            own=[penalty.by_parameter() for penalty in self._own],
+            total=[sum(total)],
+        )
+
+    def _channel_sums(self) -> dict[str, list[tf.Tensor]]:
+        """Return the sums over output channels by name, a tensor for each variable."""
+        # in float32, the sums over a million rows would be off by 2e-4, and the squares of small
+        # or large weights would be zero or infinite
+        variables = [tf.cast(group[0].variable, tf.float64) for group in self._by_variable]
+        return {
+            name: [sum_channels(of(v), group) for v, group in zip(variables, self._by_variable)]
+            for name, of in CHANNEL_SUMS.items()
+        }
+
+    def _order_of_channels(self, parameters: list[Parameter]) -> np.ndarray:
+        """Return where the channels of each parameter are among those that are computed."""
+        start, places = 0, {}
+        for parameter in (p for group in self._by_variable for p in group):
+            places[parameter.key] = np.arange(start, start + parameter.n_channels)
+            start += parameter.n_channels
+        return np.concatenate([places[parameter.key] for parameter in parameters])
+
+    def _order_of_penalties(self, parameters: list[Parameter]) -> list[int]:
+        """Return where the penalty on each parameter is: at the zero in the end if it has none."""
+        computed = (p.key for penalty in [*self._settings, *self._own] for p in penalty.parameters)
+        places = {key: i for i, key in enumerate(computed)}
+        return [places.get(parameter.key, -1) for parameter in parameters]
+
+
+class Packed:
+    """Segments of one vector in float64, which can be fetched at once, by their names."""
+
+    def __init__(self) -> None:
+        self.lengths: dict[str, int] = {}
+
+    def pack(self, **segments: list[Any]) -> tf.Tensor:
+        """Return a vector of all segments, each of them a list of tensors or numbers."""
+        flat = {
+            name: [tf.reshape(tf.cast(part, tf.float64), (-1,)) for part in parts]
+            for name, parts in segments.items()
+        }
+        self.lengths = {
+            name: sum(part.shape.num_elements() for part in parts) for name, parts in flat.items()
+        }
+        return tf.concat([part for parts in flat.values() for part in parts], axis=0)
+
+    def unpack(self, vector: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the segments of a vector that was packed."""
+        ends = np.cumsum(list(self.lengths.values()))
+        return dict(zip(self.lengths, np.split(vector, ends[:-1])))
+
+
+def _by_variable(parameters: Iterable[Parameter]) -> list[list[Parameter]]:
+    found: dict[Any, list[Parameter]] = {}
+    for parameter in parameters:
+        found.setdefault(id(parameter.variable), []).append(parameter)
+    return list(found.values())

@@ -1,0 +1,6 @@
+"""Regularizers that Keras does not have."""
+
+from nengo_wd.regularizers.group_lasso import GroupLasso
+from nengo_wd.regularizers.towards_initial import TowardsInitial
+
+__all__ = ["GroupLasso", "TowardsInitial"]

@@ -1,0 +1,75 @@
+"""The regularizer that drives whole groups of weights to zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+
+class GroupLasso(tf.keras.regularizers.Regularizer):
+    r"""Drive whole groups of weights to zero: whole neurons, or whole connections.
+
+    .. math:: R(w) = a \sum_g \sqrt{n_g} \, \|w_g\|_2
+
+    with the weights :math:`w_g` of each of the groups, :math:`n_g` in number.
+
+    Parameters
+    ----------
+    strength : float
+        The strength :math:`a`.
+    axis : int, tuple of int or None
+        The axis along which the groups lie: each index along it is a group, made
+        of the weights along all other axes. Of decoders or full weights, of shape
+        ``(size_out, size_in)``, ``axis=1`` silences whole presynaptic neurons and
+        ``axis=0`` whole outputs; of encoders, of shape ``(n_neurons, dimensions)``,
+        ``axis=0`` makes a group of each neuron. With None, all weights are one group.
+
+    Notes
+    -----
+    At zero, where the norm has no gradient, the gradient is taken to be zero.
+
+    References
+    ----------
+    Ming Yuan and Yi Lin, "Model selection and estimation in regression with grouped
+    variables", Journal of the Royal Statistical Society B 68, 2006.
+
+    Examples
+    --------
+    >>> weights = tf.constant([[3.0, 0.0], [4.0, 0.0]])
+    >>> penalty = nengo_wd.regularizers.GroupLasso(0.1, axis=1)(weights)
+    >>> round(float(tf.keras.backend.get_value(penalty)), 4)  # 0.1 * sqrt(2) * 5
+    0.7071
+    """
+
+    def __init__(self, strength: float = 0.01, axis: Any = 0) -> None:
+        self.strength = float(strength)
+        self.axis = axis
+
+    def __call__(self, weights: Any) -> tf.Tensor:
+        """Return the penalty on ``weights``, a scalar."""
+        weights = tf.convert_to_tensor(weights)
+        within = self._within(len(weights.shape))
+        size = np.prod([int(weights.shape[axis]) for axis in within])
+        squares = tf.reduce_sum(tf.square(weights), axis=within)
+        # the square root has no finite gradient at zero
+        tiny = np.finfo(weights.dtype.as_numpy_dtype).tiny
+        norms = tf.sqrt(tf.maximum(squares, tiny))
+        return self.strength * np.sqrt(float(size)) * tf.reduce_sum(norms)
+
+    def _within(self, rank: int) -> list[int]:
+        """Return the axes over which a group extends, in weights of ``rank``."""
+        along = () if self.axis is None else np.atleast_1d(self.axis)
+        if any(not -rank <= axis < rank for axis in along):
+            raise ValidationError(
+                f"GroupLasso along axis {self.axis} does not fit weights of rank {rank}",
+                attr="axis",
+                obj=self,
+            )
+        return [axis for axis in range(rank) if axis not in {a % rank for a in along}]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make the same regularizer again."""
+        return {"strength": self.strength, "axis": self.axis}

@@ -1,0 +1,53 @@
+"""The regularizer that a user means by a name, a configuration or a callable."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd.checks import check_strength
+from nengo_wd.types import Regularizer
+
+STRENGTHS = ("l1", "l2", "factor", "strength")  # what Keras' regularizers and ours call theirs
+
+
+def get(regularizer: Regularizer | None, attr: str, owner: str) -> Callable | None:
+    """Return the regularizer that ``regularizer`` stands for.
+
+    Parameters
+    ----------
+    regularizer : str, dict, callable or None
+        What Keras takes: a name, a configuration, a regularizer or any callable from
+        a tensor to a scalar tensor.
+    attr : str
+        The argument or setting that holds it, for errors.
+    owner : str
+        The object that it was given to, for errors.
+
+    Returns
+    -------
+    regularizer : callable or None
+        The regularizer, or None where None was given.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If no regularizer has that name, or a strength is negative, infinite or NaN.
+    """
+    try:
+        if isinstance(regularizer, type):
+            raise TypeError(f"{regularizer} is a class, not an instance")
+        found = tf.keras.regularizers.get(regularizer)
+        if isinstance(found, str):  # Keras 2.13 and later give an unknown name back
+            raise ValueError(found)
+    except (ValueError, TypeError) as error:
+        raise ValidationError(
+            f"{owner}: {regularizer!r} is no regularizer that Keras knows; give 'l1', 'l2', "
+            "'l1_l2', one of tf.keras.regularizers, or a callable from a tensor to a scalar",
+            attr=attr,
+        ) from error
+    for strength in STRENGTHS:
+        check_strength(getattr(found, strength, None), strength, attr, owner)
+    return found

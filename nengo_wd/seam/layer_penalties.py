@@ -1,0 +1,71 @@
+"""The penalties that Keras layers hold, each with its name."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Iterator, NamedTuple
+
+import tensorflow as tf
+
+from nengo_wd import names
+from nengo_wd.checks import check_penalty
+
+
+class LayerPenalty(NamedTuple):
+    """A penalty of a layer: its name, its value, and the variable that it is on, if on one."""
+
+    name: str
+    value: tf.Tensor
+    variable: tf.Variable | None = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The key of the `Parameter` that the penalty is on."""
+        return id(self.variable), 0
+
+
+def layer_penalties(layer: tf.keras.layers.Layer, skip: Any = None) -> Iterator[LayerPenalty]:
+    """Yield each penalty of ``layer`` itself, its sub-layers left out.
+
+    The function ``skip``, where it was added to the layer's losses, is left out.
+
+    Read from where ``layer.losses`` reads them, because ``layer.losses`` does not say
+    which weight a penalty is on.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If a penalty is not a scalar.
+    """
+    for loss in layer._losses:
+        yield _named(layer, "loss", loss)
+    for function in layer._callable_losses:
+        bound = _bound(function)
+        if _is_variable(bound):
+            yield _named(layer, names.of_variable(bound), function(), bound)
+        elif bound is not skip or skip is None:
+            loss = function()
+            if loss is not None:  # Keras allows that
+                yield _named(layer, "loss", loss)
+
+
+def variable_penalties(layer: Any) -> dict[int, Callable]:
+    """Return what computes the penalties of ``layer`` on its variables, by their ids."""
+    functions = getattr(layer, "_callable_losses", ())
+    return {id(_bound(f)): f for f in functions if _is_variable(_bound(f))}
+
+
+def _named(layer: Any, weight: str, loss: Any, variable: Any = None) -> LayerPenalty:
+    name = f"{layer.name}.{weight}"
+    return LayerPenalty(name, check_penalty(name, loss), variable)
+
+
+def _bound(function: Callable) -> Any:
+    """Return what is bound in the partial functions that Keras nests: function or variable."""
+    while isinstance(function, functools.partial) and function.args:
+        function = function.args[0]
+    return function
+
+
+def _is_variable(value: Any) -> bool:
+    return isinstance(value, tf.Variable)

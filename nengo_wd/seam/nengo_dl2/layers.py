@@ -1,0 +1,109 @@
+"""Keras layers in NengoDL 2, which calls them inside its time loop."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, Callable
+
+import tensorflow as tf
+
+from nengo_wd.seam import state
+from nengo_wd.seam.layer_penalties import layer_penalties
+from nengo_wd.seam.nengo_dl2.losses import COLLECTION
+
+
+def simulation_dtype() -> str:
+    """Return the dtype of the simulator that is being built (Keras' default elsewhere).
+
+    NengoDL makes the simulation's own variables before it calls a layer's ``pre_build``.
+    """
+    for variable in tf.compat.v1.trainable_variables() + tf.compat.v1.local_variables():
+        of_simulator = variable.name.startswith(("trainable_vars/", "local_vars/"))
+        if of_simulator and variable.dtype.is_floating:
+            return variable.dtype.base_dtype.name
+    return tf.keras.backend.floatx()
+
+
+def apply_layer(
+    layer: tf.keras.layers.Layer, keras_call: Callable, inputs: Any, *args: Any, **kwargs: Any
+) -> tf.Tensor:
+    """Call ``layer`` in the simulator's graph, or as Keras does in a Keras model.
+
+    Keras' own call would search the whole simulator graph for Keras inputs, once per
+    time step that is unrolled.
+    """
+    if tf.executing_eagerly() or hasattr(inputs, "_keras_history"):
+        return keras_call(inputs, *args, **kwargs)
+    inputs = tf.convert_to_tensor(inputs)
+    build_layer(layer, inputs.shape)
+    if _takes(layer.call, "training"):
+        kwargs = {**_training(), **kwargs}
+    return layer.call(inputs, *args, **kwargs)
+
+
+def _takes(function: Callable, argument: str) -> bool:
+    parameters = inspect.signature(function).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
+    """Make the variables and penalties of ``layer``, once in each graph.
+
+    Inside the time loop this steps out of the loop first: `nengo_dl.tensor_layer` hides
+    ``pre_build`` from NengoDL, so that the first call happens in there.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    if layer.built and all(weight.graph is graph for weight in layer.weights):
+        return
+    for part in _parts(layer):
+        _unbuild(part)
+    with tf.init_scope(), tf.name_scope(_scope(layer.name) + "/"):
+        layer.build(input_shape)
+        for part in _parts(layer):
+            _collect_penalties(part)
+
+
+def _parts(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
+    """Return ``layer`` and all layers in it, each of them once."""
+    parts = {id(layer): layer}
+    for inner in layer._layers:
+        if isinstance(inner, tf.keras.layers.Layer):
+            parts.update({id(part): part for part in _parts(inner)})
+    return list(parts.values())
+
+
+def _unbuild(layer: tf.keras.layers.Layer) -> None:
+    """Forget the variables and penalties that ``layer`` has in another graph."""
+    layer.built = False
+    layer._losses, layer._callable_losses = [], []
+    layer._trainable_weights, layer._non_trainable_weights = [], []
+
+
+def _collect_penalties(layer: tf.keras.layers.Layer) -> None:
+    """Add the penalties of ``layer`` to the graph's regularization losses, once."""
+    kept = state.of_graph(tf.compat.v1.get_default_graph())
+    if layer not in kept.layers:
+        kept.layers.add(layer)
+        with tf.name_scope(None):
+            for penalty in layer_penalties(layer):
+                tensor = tf.identity(penalty.value, _scope(penalty.name))
+                tf.compat.v1.add_to_collection(COLLECTION, tensor)
+                kept.penalties[tensor.op.name] = penalty
+
+
+def _scope(name: str) -> str:
+    """Return ``name`` with what TensorFlow does not take in a name replaced."""
+    return re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
+
+
+def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
+    """Leave the check of uses to ``pre_build``, and that of penalties to `build_layer`."""
+
+
+def _training() -> dict[str, tf.Tensor]:
+    """Return the simulator's switch between training and inference, as an argument."""
+    try:
+        return {"training": tf.compat.v1.get_default_graph().get_tensor_by_name("training:0")}
+    except KeyError:  # inference only, or not in a simulator's graph
+        return {}

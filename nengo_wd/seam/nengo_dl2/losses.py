@@ -1,0 +1,42 @@
+"""The regularization losses of a graph of TensorFlow 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nengo_dl
+import tensorflow as tf
+
+from nengo_wd.checks import check_penalty
+from nengo_wd.seam import state
+from nengo_wd.seam.layer_penalties import LayerPenalty
+from nengo_wd.seam.nengo_dl2.values import build
+
+COLLECTION = tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES
+
+
+def of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
+    """Return every regularization loss that layers put in the graph, checked."""
+    graph = sim.tensor_graph.graph
+    known, held = state.of_graph(graph).penalties, state.of(sim).held
+    with graph.as_default():
+        losses = [loss for loss in graph.get_collection(COLLECTION) if loss not in held]
+        return [known.get(loss.op.name) or _of_user(loss) for loss in losses]
+
+
+def _of_user(loss: tf.Tensor) -> LayerPenalty:
+    return LayerPenalty(loss.op.name, check_penalty(loss.op.name, loss))
+
+
+def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
+    """Make these the graph's regularization losses besides those of layers."""
+    kept = state.of(sim)
+    collection = sim.tensor_graph.graph.get_collection_ref(COLLECTION)
+    of_layers = [loss for loss in collection if loss not in kept.held]
+    kept.held = [build(sim, loss) for loss in losses]
+    collection[:] = of_layers + kept.held
+
+
+def holds(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether losses besides those of layers are the graph's regularization losses."""
+    return bool(state.of(sim).held)

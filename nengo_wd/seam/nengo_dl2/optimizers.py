@@ -1,0 +1,137 @@
+"""TensorFlow 1's optimizers, with steps beside their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nengo_dl
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+
+def check_optimizer(optimizer: Any) -> Any:
+    """Return ``optimizer``, if it is one that NengoDL 2 takes."""
+    if not isinstance(optimizer, tf.compat.v1.train.Optimizer):
+        is_class = isinstance(optimizer, type)
+        hint = "an instance of it" if is_class else "one of tf.compat.v1.train"
+        raise ValidationError(
+            f"{optimizer!r} is no optimizer that sim.train takes; give {hint}", attr="optimizer"
+        )
+    return optimizer
+
+
+def chain(optimizer: Any) -> list[Any]:
+    """Return an optimizer and those inside it: that which our steps are beside."""
+    return (
+        [optimizer, optimizer.inner] if isinstance(optimizer, OptimizerWithSteps) else [optimizer]
+    )
+
+
+def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
+    """Return an optimizer like ``optimizer`` that takes ``step`` beside each of its own."""
+    return OptimizerWithSteps(sim, chain(optimizer)[-1], [*steps(optimizer), step])
+
+
+def steps(optimizer: Any) -> list[Any]:
+    """Return the steps that an optimizer, or one inside it, takes beside its own."""
+    return [step for one in chain(optimizer) for step in getattr(one, "steps", ())]
+
+
+def settings(optimizer: Any) -> set[str]:
+    """Return the names of the settings that an optimizer takes notice of."""
+    inner = chain(optimizer)[-1]
+    of_rule = inner.SETTINGS if isinstance(inner, RuleOptimizer) else ()
+    return {*of_rule, *(step.setting for step in steps(optimizer))}
+
+
+class OptimizerWithSteps(tf.compat.v1.train.Optimizer):
+    """An optimizer that takes steps before and after each of another optimizer's."""
+
+    def __init__(self, sim: nengo_dl.Simulator, inner: Any, steps: list[Any]) -> None:
+        names = "And".join(step.name for step in steps)
+        super().__init__(False, f"{inner.get_name()}With{names}")
+        self.sim, self.inner, self.steps = sim, inner, steps
+
+    def compute_gradients(self, *args: Any, **kwargs: Any) -> list:
+        """Return gradients and variables, as the inner optimizer computes them."""
+        return self.inner.compute_gradients(*args, **kwargs)
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
+        """Take all steps, after all gradients have been computed."""
+        grads_and_vars = list(grads_and_vars)
+        variables = [variable for _, variable in grads_and_vars]
+        done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
+        with tf.control_dependencies(done):
+            scaled = any(step.scale for step in self.steps)
+            rate = learning_rate(self.inner) if scaled else None
+            # read before the inner optimizer counts its own step
+            moment = (variables, rate, tf.identity(self.sim.tensor_graph.training_step))
+        for step in self.steps:
+            with tf.control_dependencies(done + [moment[-1]]):
+                done = step.before(*moment) or done
+        with tf.control_dependencies(done):
+            applied = self.inner.apply_gradients(grads_and_vars, *args, **kwargs)
+        for step in self.steps:
+            with tf.control_dependencies([applied]):
+                applied = tf.group(applied, *step.after(*moment))
+        return applied
+
+    def get_slot(self, *args: Any) -> Any:
+        """Return a slot of the inner optimizer."""
+        return self.inner.get_slot(*args)
+
+    def get_slot_names(self) -> list[str]:
+        """Return the names of the inner optimizer's slots."""
+        return self.inner.get_slot_names()
+
+    def variables(self) -> list[tf.Variable]:
+        """Return the variables of the inner optimizer."""
+        return self.inner.variables()
+
+
+def learning_rate(optimizer: Any) -> Any:
+    """Return the learning rate of an optimizer, which TensorFlow 1 keeps private."""
+    for attr in ("_learning_rate", "_lr"):
+        rate = getattr(optimizer, attr, None)
+        if rate is not None:
+            return rate() if callable(rate) else rate
+    raise ValidationError(
+        f"{type(optimizer).__name__} has no learning rate to scale the decay by; give "
+        "scale_by_learning_rate=False",
+        attr="optimizer",
+        obj=optimizer,
+    )
+
+
+class RuleOptimizer(tf.compat.v1.train.Optimizer):
+    """An optimizer that adds an increment to the weights and remembers it.
+
+    Attributes
+    ----------
+    SETTINGS : tuple of str
+        The settings that it takes notice of.
+    """
+
+    SETTINGS: tuple[str, ...] = ()
+
+    def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
+        super().__init__(False, name)
+        self.sim, self.learning_rate = sim, learning_rate
+
+    def _create_slots(self, var_list: list[tf.Variable]) -> None:
+        for variable in var_list:
+            self._zeros_slot(variable, "increment", self._name)
+
+    def _apply_dense(self, gradient: tf.Tensor, variable: tf.Variable) -> tf.Operation:
+        step = self.sim.tensor_graph.training_step
+        rate = self.learning_rate
+        rate = tf.cast(rate(step) if callable(rate) else rate, variable.dtype.base_dtype)
+        last = self.get_slot(variable, "increment")
+        increment = last.assign(self.increment(variable, gradient, last, rate, step))
+        return variable.assign_add(increment).op
+
+    _resource_apply_dense = _apply_dense
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the optimizer."""
+        return {"name": self._name, "learning_rate": self.learning_rate}

@@ -1,0 +1,58 @@
+"""Values in a graph of TensorFlow 1 and its session: built, fetched, assigned and counted."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import SimulatorClosed
+
+from nengo_wd.seam import state
+
+
+def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
+    """Return the tensor that ``function`` makes; functions of equal ``key`` make only one."""
+    tensors = state.of(sim).tensors
+    if function.key not in tensors:
+        with sim.tensor_graph.graph.as_default(), tf.name_scope(None):
+            tensors[function.key] = function()
+    return tensors[function.key]
+
+
+def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:
+    """Return the current values of tensors or variables."""
+    if sim.closed:
+        raise SimulatorClosed(f"the simulator of {sim.model.toplevel} is closed, values and all")
+    return sim.sess.run(list(tensors))
+
+
+def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
+    """Return a function that fetches the current value of what ``function`` makes."""
+    with sim.tensor_graph.graph.as_default(), tf.name_scope(None):
+        tensor = function()
+    return lambda: sim.sess.run(tensor)
+
+
+def step_counter(sim: nengo_dl.Simulator) -> tf.Variable | None:
+    """Return the variable that counts the batches a simulator was trained on, if any."""
+    return sim.tensor_graph.training_step
+
+
+def state_variable(sim: nengo_dl.Simulator, values: np.ndarray) -> tf.Variable:
+    """Return a variable in the simulator's graph that training does not change."""
+    with sim.tensor_graph.graph.as_default(), tf.name_scope(None):
+        variable = tf.compat.v1.Variable(values, trainable=False, collections=[])
+        sim.sess.run(variable.initializer)
+    return variable
+
+
+def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -> None:
+    """Give a variable new values."""
+    variable.load(values, sim.sess)
+
+
+def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
+    """Return the operation that multiplies ``variable`` by ``factors``."""
+    return tf.compat.v1.assign(variable, variable * factors).op

@@ -1,0 +1,1 @@
+"""NengoDL 3 on TensorFlow 2: ``sim.compile``, ``sim.fit`` and Keras' own losses."""

@@ -1,0 +1,70 @@
+"""Objectives of ``sim.compile``, to which Keras adds the model's losses by itself."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Sequence
+
+import nengo
+import nengo_dl
+import tensorflow as tf
+
+from nengo_wd.seam import state
+
+OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
+
+TUPLES_OF_PROBES = False
+
+
+def probe_names(sim: nengo_dl.Simulator) -> dict[str, nengo.Probe]:
+    """Return the names that NengoDL takes in the place of probes."""
+    return {sim.get_name(probe): probe for probe in sim.model.probes}
+
+
+def is_loss(loss: Any) -> bool:
+    """Tell whether Keras can call ``loss`` with ``(y_true, y_pred)``."""
+    if loss is None:
+        return True
+    try:
+        inspect.signature(tf.keras.losses.get(loss)).bind("y_true", "y_pred")
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(loss, type)
+
+
+def check_objective(
+    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
+) -> None:
+    """Raise now, and not while Keras trains, if an activity has no scalar penalty."""
+    for activity in activities:
+        shape = (sim.minibatch_size, 1, activity.probe.size_in)
+        activity(tf.zeros(shape, sim.tensor_graph.dtype))
+
+
+def penalized_objective(
+    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
+) -> Any:
+    """Return ``objective`` as it was given: Keras adds the model's losses by itself."""
+    kept = state.of(sim)
+    kept.activities = list(activities)
+    if activities and kept.recorder is None:
+        kept.recorder = sim.tensor_graph.call = _Recorder(sim, kept)
+    return objective
+
+
+class _Recorder:
+    """The call of a simulator's TensorGraph, which adds losses on what probes record."""
+
+    def __init__(self, sim: nengo_dl.Simulator, kept: state.SimulatorState) -> None:
+        self.probes, self.tensor_graph, self.kept = sim.model.probes, sim.tensor_graph, kept
+        self.without = sim.tensor_graph.call
+
+    def __call__(
+        self, inputs: Any, training: Any = None, progress: Any = None, stateful: bool = False
+    ) -> Any:
+        """Simulate, and add the losses where Keras collects those of this call."""
+        outputs = self.without(inputs, training=training, progress=progress, stateful=stateful)
+        for activity in self.kept.activities:
+            recorded = outputs[self.probes.index(activity.probe)]
+            self.tensor_graph.add_loss(activity(recorded))
+        return outputs

@@ -1,0 +1,136 @@
+"""Keras' optimizers, with steps beside their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nengo_dl
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
+
+
+def check_optimizer(optimizer: Any) -> Any:
+    """Return a Keras optimizer, made by its name where that was given."""
+    if isinstance(optimizer, str):
+        optimizer = tf.keras.optimizers.get(optimizer)
+    if not isinstance(optimizer, OPTIMIZERS):
+        hint = "an instance of it" if isinstance(optimizer, type) else "a Keras optimizer"
+        raise ValidationError(
+            f"{optimizer!r} is no optimizer that sim.compile takes; give {hint}", attr="optimizer"
+        )
+    return optimizer
+
+
+def chain(optimizer: Any) -> list[Any]:
+    """Return an optimizer and those inside it: Keras' loss scaling wraps another one."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [optimizer] if inner is None else [optimizer, *chain(inner)]
+
+
+def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
+    """Have ``optimizer`` take ``step`` beside each of its own.
+
+    The instance stays what it is, with its state, its schedules and all that a configuration
+    would lose; it only gets a class that extends its own. Where it wraps another optimizer, that
+    one gets the step, so that both take their steps or neither does.
+    """
+    inner = chain(optimizer)[-1]
+    taken = [*steps(inner), step]
+    base = inner.base if isinstance(inner, _WithSteps) else type(inner)
+    name = f"{base.__name__}With{'And'.join(one.name for one in taken)}"
+    inner.__class__ = type(name, (_WithSteps, base), {"base": base, "steps": taken})
+    return optimizer
+
+
+def steps(optimizer: Any) -> list[Any]:
+    """Return the steps that an optimizer, or one inside it, takes beside its own."""
+    return [step for one in chain(optimizer) for step in getattr(one, "steps", ())]
+
+
+def settings(optimizer: Any) -> set[str]:
+    """Return the names of the settings that an optimizer takes notice of."""
+    inner = chain(optimizer)[-1]
+    of_rule = inner.SETTINGS if isinstance(inner, RuleOptimizer) else ()
+    return {*of_rule, *(step.setting for step in steps(optimizer))}
+
+
+class _WithSteps:
+    """A mixin for Keras optimizers: steps that are taken before and after the optimizer's own.
+
+    Attributes
+    ----------
+    base : type
+        The class of the optimizer without steps.
+    steps : list of Step
+        The steps, in the order in which they are taken.
+    """
+
+    base: type
+    steps: list
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        """Take all steps; the gradients are those from before any of them."""
+        grads_and_vars = list(grads_and_vars)
+        variables = [variable for _, variable in grads_and_vars]
+        iteration = tf.convert_to_tensor(self.iterations)  # type: ignore[attr-defined]
+        scaled = any(step.scale for step in self.steps)
+        moment = (variables, learning_rate(self) if scaled else None, iteration)
+        for step in self.steps:
+            step.before(*moment)
+        applied = super().apply_gradients(grads_and_vars, *args, **kwargs)  # type: ignore[misc]
+        for step in self.steps:
+            step.after(*moment)
+        return applied
+
+    @classmethod
+    def from_config(cls, config: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the optimizer without steps, which are bound to a simulator."""
+        return cls.base.from_config(config, *args, **kwargs)  # type: ignore[attr-defined]
+
+
+def learning_rate(optimizer: Any) -> tf.Tensor:
+    """Return the learning rate of the step that an optimizer is about to take."""
+    if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
+        return optimizer._decayed_lr(tf.float32)
+    # the public attribute lags a step behind
+    rate = getattr(optimizer, "_learning_rate", None)
+    rate = optimizer.learning_rate if rate is None else rate
+    return rate(optimizer.iterations) if callable(rate) else tf.convert_to_tensor(rate)
+
+
+class RuleOptimizer(tf.keras.optimizers.Optimizer):
+    """An optimizer that adds an increment to the weights and remembers it.
+
+    Attributes
+    ----------
+    SETTINGS : tuple of str
+        The settings that it takes notice of.
+    """
+
+    SETTINGS: tuple[str, ...] = ()
+
+    def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
+        super().__init__(name=name)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+
+    def build(self, var_list: list[tf.Variable]) -> None:
+        """Make a variable for the last increment of each variable."""
+        super().build(var_list)
+        if not getattr(self, "_built", False):
+            self._last = [self.add_variable_from_reference(v, "increment") for v in var_list]
+            self._built = True
+
+    def update_step(self, gradient: Any, variable: tf.Variable) -> None:
+        """Update one variable."""
+        last = self._last[self._index_dict[self._var_key(variable)]]
+        rate = tf.cast(learning_rate(self), variable.dtype)
+        gradient = tf.convert_to_tensor(gradient)
+        last.assign(self.increment(variable, gradient, last, rate, self.iterations))
+        variable.assign_add(last)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the optimizer."""
+        rate = self._serialize_hyperparameter(self._learning_rate)
+        return {**super().get_config(), "learning_rate": rate}

@@ -1,0 +1,55 @@
+"""Values of variables and tensors of TensorFlow 2: built, fetched, assigned and counted."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+
+LARGE = 2**18  # elements, about the size of a cache
+
+
+def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
+    """Return the tensor that ``function`` makes, which has its value now."""
+    return function()
+
+
+def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:
+    """Return the current values of tensors or variables."""
+    return tf.keras.backend.batch_get_value(list(tensors))
+
+
+def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
+    """Return a function that fetches the current value of what ``function`` makes."""
+    traced = tf.function(function, autograph=False).get_concrete_function()
+    return lambda: traced().numpy()
+
+
+def step_counter(sim: nengo_dl.Simulator) -> tf.Variable | None:
+    """Return the variable that counts the batches an optimizer was trained on, if any."""
+    return getattr(getattr(sim.keras_model, "optimizer", None), "iterations", None)
+
+
+def state_variable(sim: nengo_dl.Simulator, values: np.ndarray) -> tf.Variable:
+    """Return a variable that training does not change."""
+    return tf.Variable(values, trainable=False)
+
+
+def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -> None:
+    """Give a variable new values."""
+    variable.assign(values)
+
+
+def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
+    """Multiply ``variable`` by ``factors``, in one pass over its memory where it is large."""
+    large = variable.shape.num_elements() >= LARGE
+    return (_multiply_fused if large else _multiply)(variable, factors)
+
+
+def _multiply(variable: tf.Variable, factors: tf.Tensor) -> None:
+    variable.assign(variable * factors, read_value=False)
+
+
+_multiply_fused = tf.function(_multiply, jit_compile=True)

@@ -1,0 +1,72 @@
+"""What this package keeps for a simulator, and for a graph of TensorFlow 1: one record each.
+
+A record is an attribute of what it is kept for, and the only one. It refers back to its
+simulator, so that a dictionary from simulators to records, even one with weak keys, would keep
+every simulator alive.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from typing import Any
+
+ATTRIBUTE = "_nengo_wd"
+
+
+@dataclasses.dataclass
+class SimulatorState:
+    """What is kept for a simulator.
+
+    Attributes
+    ----------
+    held : list
+        The penalties of settings among the simulator's losses: tensors in NengoDL 2, callables
+        in NengoDL 3.
+    holder : callable or None
+        What stands for ``held`` among the losses of the simulator's model, in NengoDL 3.
+    tensors : dict of {hashable: tf.Tensor}
+        What was built in the simulator's graph, in NengoDL 2.
+    activities : list of ActivityPenalty
+        The penalties on what probes record among the simulator's losses, in NengoDL 3.
+    recorder : callable or None
+        What adds ``activities`` to the losses of the simulator's model, in NengoDL 3.
+    rows : dict of {int: RowPenalty}
+        The penalties on the rows of a variable, by the id of the variable.
+    initial : dict of {tuple: np.ndarray}
+        The values of layers' weights when first asked for, by the key of the parameter.
+    """
+
+    held: list = dataclasses.field(default_factory=list)
+    holder: Any = None
+    tensors: dict = dataclasses.field(default_factory=dict)
+    activities: list = dataclasses.field(default_factory=list)
+    recorder: Any = None
+    rows: dict = dataclasses.field(default_factory=dict)
+    initial: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class GraphState:
+    """What is kept for a graph of TensorFlow 1, which is there before its simulator.
+
+    Attributes
+    ----------
+    layers : weakref.WeakSet of tf.keras.layers.Layer
+        The layers whose penalties are among the graph's losses.
+    penalties : dict of {str: LayerPenalty}
+        These penalties, by the name of their operation.
+    """
+
+    layers: weakref.WeakSet = dataclasses.field(default_factory=weakref.WeakSet)
+    penalties: dict = dataclasses.field(default_factory=dict)
+
+
+def of(sim: Any) -> SimulatorState:
+    """Return what is kept for a simulator."""
+    return vars(sim).setdefault(ATTRIBUTE, SimulatorState())
+
+
+def of_graph(graph: Any) -> GraphState:
+    """Return what is kept for a graph."""
+    return vars(graph).setdefault(ATTRIBUTE, GraphState())

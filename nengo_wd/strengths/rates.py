@@ -1,0 +1,80 @@
+"""What was set for objects, as values by row of the variables that hold their weights."""
+
+from __future__ import annotations
+
+import numbers
+
+import nengo_dl
+from nengo.exceptions import ValidationError
+
+from nengo_wd import parameters
+from nengo_wd.checks import check_trains
+from nengo_wd.strengths.rows import RowValues
+
+
+class Rates:
+    """One setting of all objects in a simulator, such as ``"weight_decay"``, by variable.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator, which trains its weights.
+    name : str
+        Name of the setting.
+    unset : float
+        The value of rows for which nothing is set.
+
+    Attributes
+    ----------
+    by_variable : dict of {int: RowValues}
+        The values, by the ids of the variables.
+    found : dict of {int: list of (Parameter, value)}
+        The settings that the values were taken from.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If the simulator is for inference only, or a setting has nothing to work on.
+    """
+
+    def __init__(self, sim: nengo_dl.Simulator, name: str, unset: float = 0.0) -> None:
+        check_trains(sim)
+        self.sim, self.name = sim, name
+        found = self._read()
+        self.by_variable = {
+            key: RowValues(sim, settings[0][0].variable, unset) for key, settings in found.items()
+        }
+        self._take(found)
+
+    def update(self) -> None:
+        """Take on the settings as they are now, without building anything anew."""
+        found = self._read()
+        new = [s[0][0].name for key, s in found.items() if key not in self.by_variable]
+        if new or self._symbolic(found) != self._symbolic(self.found):
+            raise ValidationError(
+                f"{', '.join(new) or 'a schedule or variable'} was not among the settings for "
+                f"{self.name} when the optimizer was made; make the optimizer anew",
+                attr=self.name,
+            )
+        self._take(found)
+
+    def _read(self) -> dict[int, list]:
+        found: dict[int, list] = {}
+        for parameter, value in parameters.with_setting(self.sim, self.name):
+            found.setdefault(id(parameter.variable), []).append((parameter, value))
+        return found
+
+    def _take(self, found: dict[int, list]) -> None:
+        for key, rows in self.by_variable.items():
+            rows.take((parameter.rows, value) for parameter, value in found.get(key, []))
+        self.found = found
+
+    @staticmethod
+    def _symbolic(found: dict[int, list]) -> list:
+        """Return the rows and ids of the values that are built into the training step."""
+        return [
+            (parameter.key, id(value))
+            for settings in found.values()
+            for parameter, value in settings
+            if not isinstance(value, numbers.Real)
+        ]
