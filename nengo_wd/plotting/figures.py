@@ -33,7 +33,7 @@ CHARACTER = 0.075  # inches, in the font
 
 
 def style(rc: Mapping[str, Any] | None = None) -> ContextManager[None]:
-    """Give your own figures the look of those that `nengo_wd` draws.
+    """Give your own figures the look of those that ``nengo_wd`` draws.
 
     Text has 8 points, axes have no lines at their top and right, titles are on the left, legends
     have no frame, and Matplotlib's constrained layout finds the room for all of it. Lines differ
