@@ -3,72 +3,68 @@
 
 CUDA-ConvNet (Alex Krizhevsky, 2012) reads how to train a network from a file of layer parameters.
 Each layer has learning rates for weights and biases (``epsW``, ``epsB``), momenta (``momW``,
-``momB``) and a weight decay (``wc``), which apply as::
+``momB``) and a weight decay (``wc``). A step of training is::
 
     increment <- mom * increment - eps * gradient - wc * eps * w
     w <- w + increment
 
-with the gradient of the mean loss of a minibatch. So ``wc`` is the lambda of a penalty of
-``lambda * sum(w ** 2) / 2``; it goes through the momentum, and is not decoupled. Biases have none.
+The gradient is that of the mean loss of a minibatch. So ``wc`` is the lambda of a penalty of
+``lambda * sum(w ** 2) / 2``. It goes through the momentum, and is not decoupled. Biases have no
+decay.
 
-The script carries such a file, ``cuda_convnet_layers.cfg``, over to settings on the connections
-and neurons of a convolutional network of spiking neurons, which `nengo_wd.LayerwiseSGD` trains on
-scikit-learn's digits. Two of the three layers have a decay. The convolutional layers have a bias
-for every neuron, as with CUDA-ConvNet's ``sharedBiases=0``.
+The script carries such a file, ``cuda_convnet_layers.cfg``, over to a convolutional network of
+spiking neurons. The file's parameters become settings on the connections and neurons, and
+`nengo_wd.LayerwiseSGD` trains the network on scikit-learn's digits. Two of the three layers have a
+decay. The convolutional layers have a bias for every neuron, as with CUDA-ConvNet's
+``sharedBiases=0``.
 
-The first steps of training are held against the rule, written out in NumPy: every layer has to
+The first steps of training are held against the rule, written out in NumPy. Every layer has to
 follow it with its own parameters, and not with those of another layer. The gradients are those of
 steps of plain SGD, from the same weights.
 
-Then the network is trained with the file and, for comparison, with every ``wc`` at 0, from several
-initial weights. Decay has to make the weights of the layers that have it smaller; those of the
-layer without it grow instead. NengoDL trains on the neurons' firing rates, and there the accuracy
-on test images is about the same with and without decay; with spikes it falls, and much further
-without. That is what was measured for this network, not a rule.
+The network is then trained with the file and, for comparison, with every ``wc`` at 0, from several
+initial weights. Decay has to make the weights smaller in the layers that have it. The weights of
+the layer without it grow instead. NengoDL trains on the neurons' firing rates, and the accuracy of
+the rates on test images is about the same with and without decay. Spikes lower the accuracy, and
+much further without decay. This was measured for this network, and is not a rule.
 
-Run it with ``python cuda_convnet_layers.py``, on NengoDL 3. With ``--short`` it takes seconds.
+Run it with ``python cuda_convnet_layers.py``, on NengoDL 3. It takes seconds with ``--short``.
 """
 
-import argparse
 import configparser
-import warnings
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import matplotlib
+import matplotlib.pyplot as plt
 import nengo
 import numpy as np
 import progressbar
 import tensorflow as tf
-from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import nengo_wd
 from nengo_wd import nengo_dl
 
+if nengo_dl.__version__ < "3":
+    raise SystemExit("cuda_convnet_layers.py needs NengoDL 3")
+
+SHORT = "--short" in sys.argv  # takes seconds
 LAYER_PARAMS = Path(__file__).with_suffix(".cfg")
 LAYERS = ("conv1", "conv2", "fc10")
 MINIBATCH_SIZE = 50
 SPLITS = {"train_size": 1000, "test_size": 750}  # multiples of the minibatch size
+EPOCHS = 15 if SHORT else 60
+SEEDS = range(1 if SHORT else 3)  # of the initial weights
 CHECKED_STEPS = 5
 SPLIT_SEED = 0
 MAX_RATE = 200  # Hz, the firing rate of a neuron whose input is 1
 LIF_SMOOTHING = 0.1  # of the firing rate at its threshold, where the gradient has no bound
 N_STEPS = 50  # of 1 ms each, NengoDL's default: how long an image is shown in a test
 SYNAPSE = 0.02  # seconds, the time constant of the filter on the output
-STYLES = {  # told apart by colour-blind readers, and in grey
-    "without": {"color": "#D55E00", "linestyle": "--"},
-    "with": {"color": "#0072B2", "linestyle": "-"},
-}
-RC_PARAMS = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
+STYLES = {"without": "C1--", "with": "C0-"}
+FIGURE = Path("figures/cuda_convnet_layers.png")
 
 
 def read_layer_params():
@@ -230,16 +226,15 @@ def accuracy_on_rates(layer_params, weights, images, labels):
         return accuracy(sim, net, images, labels)
 
 
-def experiment(layer_params, seed, epochs, bar):
+def experiment(layer_params, seed):
     """Return norms before training and after every epoch, and accuracies on test images."""
     net, (train, test) = build(layer_params, seed), load_splits()
     tf.keras.utils.set_random_seed(seed)
     with simulator(net) as sim:
         compile_with(sim, net, nengo_wd.LayerwiseSGD(sim))
         recorded = nengo_wd.WeightNorms(sim, objects=list(net.weights.values()))
-        progress = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: bar.increment())
         data = {net.pixels: train[0]}, {net.output: train[1]}
-        sim.fit(*data, epochs=epochs, verbose=0, callbacks=[recorded, progress])
+        sim.fit(*data, epochs=EPOCHS, verbose=0, callbacks=[recorded])
         weights = sim.keras_model.get_weights()
         return SimpleNamespace(
             norms=dict(zip(LAYERS, recorded.norms.T)),
@@ -279,7 +274,7 @@ def check_decay(runs, layer_params):
 def plot_norms(axes, runs, layer):
     for name, seeds in runs.items():
         for run in seeds:
-            axes.plot(run.norms[layer], **STYLES[name], linewidth=1)
+            axes.plot(run.norms[layer], STYLES[name], linewidth=1)
     axes.set(xlabel="epoch")
 
 
@@ -289,15 +284,14 @@ def plot_accuracy(axes, runs):
         for i, run in enumerate(seeds):
             label = f"{name} wc" if i == 0 else None
             accuracies = [100 * run.rates, 100 * run.spikes]
-            axes.plot(accuracies, **STYLES[name], marker="o", markersize=3, label=label)
+            axes.plot(accuracies, STYLES[name], marker="o", markersize=3, label=label)
     axes.set_xticks([0, 1], ["rates", "spikes"])
     axes.set(xlim=(-0.3, 1.3), ylim=(80, 100), ylabel="test accuracy (%)", title="(d) accuracy")
 
 
-def save_figure(runs, layer_params, folder):
-    with matplotlib.rc_context(RC_PARAMS):
-        figure = Figure(figsize=(7.2, 2.6), dpi=300, layout="constrained")  # inches
-        *panels, last = figure.subplots(1, len(LAYERS) + 1)
+def save_figure(runs, layer_params):
+    with nengo_wd.plotting.style():
+        figure, (*panels, last) = plt.subplots(1, len(LAYERS) + 1, figsize=(7.2, 2.6))  # inches
         for letter, axes, layer in zip("abc", panels, LAYERS):
             plot_norms(axes, runs, layer)
             epsw, wc = layer_params[layer]["epsW"], layer_params[layer]["wc"]
@@ -305,30 +299,18 @@ def save_figure(runs, layer_params, folder):
         panels[0].set_ylabel("norm of the weights")
         plot_accuracy(last, runs)
         figure.legend(loc="outside upper center", ncols=2, handlelength=3)
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / "cuda_convnet_layers.png")
-    return folder / "cuda_convnet_layers.png"
+        FIGURE.parent.mkdir(exist_ok=True)
+        figure.savefig(FIGURE)
 
 
 def main():
-    if not hasattr(nengo_dl.Simulator, "fit"):
-        raise SystemExit(f"cuda_convnet_layers.py needs NengoDL 3; this is {nengo_dl.__version__}")
-    warnings.filterwarnings("ignore", "No GPU support detected")
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to save")
-    parser.add_argument("--short", action="store_true", help="a run of seconds, for tests")
-    args = parser.parse_args()
-    epochs, seeds = (15, range(1)) if args.short else (60, range(3))
-
     layer_params = read_layer_params()
     check_rule(layer_params)
     variants = {"without": without_decay(layer_params), "with": layer_params}
-    n_epochs = len(variants) * len(seeds) * epochs
-    with progressbar.ProgressBar(max_value=n_epochs, prefix="Training: ") as bar:
-        runs = {
-            name: [experiment(params, seed, epochs, bar) for seed in seeds]
-            for name, params in variants.items()
-        }
+    runs = {name: [] for name in variants}
+    for seed in progressbar.progressbar(SEEDS, prefix="Training: "):
+        for name, params in variants.items():
+            runs[name].append(experiment(params, seed))
     print_table(runs)
     check_decay(runs, layer_params)
     without, decayed = (loss_with_spikes(seeds) for seeds in runs.values())
@@ -336,7 +318,8 @@ def main():
         f"\nFrom rates to spikes, the accuracy falls by {without:.1f} points without decay and by "
         f"{decayed:.1f} with it."
     )
-    print(f"Figure saved to {save_figure(runs, layer_params, args.figures)}")
+    save_figure(runs, layer_params)
+    print(f"Figure saved to {FIGURE}")
 
 
 if __name__ == "__main__":

@@ -3,16 +3,16 @@
 
 A loop with ``tf.GradientTape``, over the simulator's Keras model.
 
-``sim.fit`` covers most of what one wants of training. Where it does not, the simulator is a
-Keras model like any other: ``sim.keras_model(inputs)`` gives the probes' outputs, and
-``sim.keras_model.losses`` the penalties, to be added to the loss by hand::
+``sim.fit`` covers most of what one wants of training. A loop of your own covers the rest, as the
+simulator has a Keras model like any other. ``sim.keras_model(inputs)`` gives the probes' outputs.
+``sim.keras_model.losses`` gives the penalties, which are added to the loss by hand::
 
     loss = mean((targets - outputs) ** 2) + sum(sim.keras_model.losses)
 
-The script trains a spiking network with ``sim.fit``, then again from the same start with
-such a loop, and compares the weights.
+The script trains a spiking network with ``sim.fit``, and again from the same start with such a
+loop. It then compares the weights.
 
-Run it with ``python custom_training_loop.py``; it needs NengoDL 3.
+Run it with ``python custom_training_loop.py``, on NengoDL 3.
 """
 
 import nengo
@@ -22,8 +22,8 @@ import tensorflow as tf
 import nengo_wd
 from nengo_wd import nengo_dl
 
-if nengo_dl.__version__.startswith("2."):
-    raise SystemExit("custom_training_loop.py needs NengoDL 3: NengoDL 2 has no Keras model")
+if nengo_dl.__version__ < "3":
+    raise SystemExit("custom_training_loop.py needs NengoDL 3")
 
 MINIBATCH_SIZE = 8
 N_STEPS = 10

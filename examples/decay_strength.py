@@ -3,36 +3,34 @@
 
 What penalties of different strengths do to the weights of each layer of an autoencoder.
 
-Three convolutions, one after another, learn to put out what they are given: sequences of 100
-positions and 64 channels, squeezed through 32 filters in the middle. The sequences are 32
-oscillations, mixed into the 64 channels, with some noise. Each is shown for one time step, and the
-convolutions are TensorNodes in the simulator's time loop.
+Three convolutions, one after another, learn to reproduce sequences of 100 positions and 64
+channels, squeezed through 32 filters in the middle. The sequences are 32 oscillations, mixed into
+the 64 channels, with some noise. Each is shown for one time step, and the convolutions are
+TensorNodes in the simulator's time loop.
 
 The network is trained without a penalty, and with one of ``strength * sum(w ** 2)`` on every
 kernel, in two strengths. The runs have the same initial weights and the same data, in the same
-order. After each epoch, ``nengo_wd.WeightNorms`` records the L2 norm of each kernel and of each of
-its filters.
+order. ``nengo_wd.WeightNorms`` records the L2 norm of each kernel and of each of its filters, after
+each epoch.
 
-Some layers' weights grow in spite of a penalty, and nothing is wrong: a penalty pulls weights
-towards zero, while the reconstruction error pulls layer by layer where it likes. Where it pulls
-harder, weights grow.
-Small values pass through tanh almost unchanged, so one way to a small error is that the layers
-before a tanh shrink and the decoder makes up for it. With ReLUs instead (put them into
-``LAYERS``), no kernel grows under either penalty, and the last check fails. Look at
+Some layers' weights grow in spite of a penalty, and nothing is wrong. A penalty pulls weights
+towards zero. The reconstruction error pulls layer by layer where it likes, and weights grow where
+it pulls harder. Small values pass through tanh almost unchanged, so one way to a small error is
+that the layers before a tanh shrink and the decoder makes up for it. No kernel grows under either
+penalty with ReLUs instead (put them into ``LAYERS``), and the last check fails. Look at
 
 - each kernel's norm, against that without a penalty: it is smaller, even where it grows;
 - the two strengths: the stronger makes the sum of squares of all kernels smaller, but it need not
   make each kernel smaller;
-- the histograms of the filters' norms, of which the mean and the maximum need not go the same way;
+- the histograms of the filters' norms: their mean and maximum need not go the same way;
 - the penalties' shares of the loss: one strength for all weighs on layers unequally;
-- the errors: with hardly any between training and held-out data, a penalty has no overfitting to
-  cure, and costs accuracy.
+- the errors: they hardly differ between training and held-out data, so a penalty has no
+  overfitting to cure, and costs accuracy.
 
-Run it with ``python decay_strength.py``, on NengoDL 3. With ``--short`` it takes seconds.
+Run it with ``python decay_strength.py``, on NengoDL 3. It takes seconds with ``--short``.
 """
 
-import argparse
-import warnings
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +42,10 @@ import tensorflow as tf
 import nengo_wd
 from nengo_wd import nengo_dl, plotting
 
+if nengo_dl.__version__ < "3":
+    raise SystemExit("decay_strength.py needs NengoDL 3")
+
+SHORT = "--short" in sys.argv  # takes seconds
 SEED = 0
 STRENGTHS = [0, 2e-4, 2e-3]
 N_POSITIONS, N_CHANNELS, N_SOURCES = 100, 64, 32
@@ -53,24 +55,17 @@ LAYERS = {  # filters, their width in positions, and the activation
     "bottleneck": (32, 1, "tanh"),
     "decoder": (N_CHANNELS, 8, None),
 }
+SIZES = {"train": 96, "held out": 32} if SHORT else {"train": 640, "held out": 160}
+EPOCHS = 5 if SHORT else 120
 MINIBATCH_SIZE = 32
 LEARNING_RATE = 0.001
+FIGURES = Path("figures")
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to save")
-    parser.add_argument("--short", action="store_true", help="a run of seconds, for tests")
-    args = parser.parse_args()
-    args.epochs = 5 if args.short else 120
-    args.sizes = {"train": 96, "held out": 32} if args.short else {"train": 640, "held out": 160}
-    return args
-
-
-def generate(sizes):
+def generate():
     """Return the examples (n, 1, positions * channels) of each split, of unit variance."""
     rng = np.random.RandomState(SEED)
-    n = sum(sizes.values())
+    n = sum(SIZES.values())
     cycles = rng.uniform(1, 10, (n, 1, N_SOURCES))  # of each source, in an example
     phases = rng.uniform(0, 1, (n, 1, N_SOURCES))
     positions = np.linspace(0, 1, N_POSITIONS)[:, None]
@@ -78,7 +73,7 @@ def generate(sizes):
     clean = sources @ rng.normal(size=(N_SOURCES, N_CHANNELS))
     examples = clean / clean.std() + NOISE * rng.normal(size=clean.shape)
     examples = examples.reshape(n, 1, -1).astype(np.float32)
-    return dict(zip(sizes, np.split(examples, np.cumsum(list(sizes.values()))[:-1])))
+    return dict(zip(SIZES, np.split(examples, [SIZES["train"]])))
 
 
 def build(strength):
@@ -112,7 +107,7 @@ def reconstruction_error(sim, net, examples):
     return np.mean((outputs - examples) ** 2, dtype=np.float64)
 
 
-def experiment(strength, splits, epochs, bar):
+def experiment(strength, splits):
     """Train with a penalty of this strength; return weights, norms, errors and the loss."""
     net, train = build(strength), splits["train"]
     tf.keras.utils.set_random_seed(SEED)
@@ -121,9 +116,8 @@ def experiment(strength, splits, epochs, bar):
         sim.compile(tf.keras.optimizers.Adam(LEARNING_RATE), loss=objective)
         norms = nengo_wd.WeightNorms(sim)
         before = kernels(net)
-        progress = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: bar.increment())
         data = {net.sequence: train}, {net.output: train}
-        sim.fit(*data, epochs=epochs, verbose=0, callbacks=[norms, progress])
+        sim.fit(*data, epochs=EPOCHS, verbose=0, callbacks=[norms])
         return SimpleNamespace(
             strength=strength,
             norms=norms,
@@ -202,14 +196,14 @@ def describe(runs):
     print(f" ({smaller.sum()} of {smaller.size})")
 
 
-def save_figures(runs, folder):
+def save_figures(runs):
     """Plot all runs, and the histograms of the strongest penalty; return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    FIGURES.mkdir(exist_ok=True)
     recorded = {label: run.norms for label, run in runs.items()}
     *_, strongest = recorded.values()
     figures = {
-        folder / "decay_strength.png": plotting.compare(recorded),
-        folder / "decay_strength_histograms.png": plotting.histograms(strongest),
+        FIGURES / "decay_strength.png": plotting.compare(recorded),
+        FIGURES / "decay_strength_histograms.png": plotting.histograms(strongest),
     }
     for path, figure in figures.items():
         figure.savefig(path)
@@ -217,20 +211,14 @@ def save_figures(runs, folder):
 
 
 def main():
-    if not hasattr(nengo_dl.Simulator, "fit"):
-        raise SystemExit(f"decay_strength.py needs NengoDL 3; this is {nengo_dl.__version__}")
-    warnings.filterwarnings("ignore", "No GPU support detected")
-    args = arguments()
-    splits, runs = generate(args.sizes), {}
-    n_epochs = len(STRENGTHS) * args.epochs
-    with progressbar.ProgressBar(max_value=n_epochs, prefix="Training: ") as bar:
-        for strength in STRENGTHS:
-            label = f"penalty {strength:g}" if strength else "no penalty"
-            runs[label] = experiment(strength, splits, args.epochs, bar)
+    splits, runs = generate(), {}
+    for strength in progressbar.progressbar(STRENGTHS, prefix="Training: "):
+        label = f"penalty {strength:g}" if strength else "no penalty"
+        runs[label] = experiment(strength, splits)
     print_table(runs)
     check(runs)
     describe(runs)
-    print("Figures saved to", " and ".join(map(str, save_figures(runs, args.figures))))
+    print("Figures saved to", " and ".join(map(str, save_figures(runs))))
 
 
 if __name__ == "__main__":

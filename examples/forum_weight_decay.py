@@ -4,17 +4,17 @@
 Weight decay on one layer, in either generation of NengoDL.
 
 A node puts out the constant 1. Ten units without bias read it through one weight each, and
-should put out 1 as well. All weights start at 1: the mean squared error is zero, and training
-without weight decay would change nothing. So if the weights shrink, weight decay works.
+should put out 1 as well. All weights start at 1, so the mean squared error is zero, and training
+without weight decay would change nothing. Weight decay works if the weights shrink.
 
-With an L2 penalty of 0.1 on the weights, what training minimizes is::
+The weights have an L2 penalty of 0.1, and training minimizes::
 
     loss = mean((w - 1) ** 2) + 0.1 * sum(w ** 2)
 
-The script trains ten times. Each time the norm of the weights has to fall, and the loss that the
-simulator reports has to be the formula above, with the penalty counted once.
+The script trains for ten steps. The norm of the weights has to fall at each of them. The loss that
+the simulator reports has to be this formula, with the penalty counted once.
 
-Run it with ``python forum_weight_decay.py``; NengoDL 2 and NengoDL 3 both do.
+Run it with ``python forum_weight_decay.py``, on NengoDL 2 or 3.
 """
 
 import nengo

@@ -5,38 +5,43 @@ A convolutional network with L2 penalties, from Keras to spiking neurons.
 
 A small Keras model learns scikit-learn's digits, images of 8 by 8 pixels. Each of its layers has
 an L2 penalty of ``strength * sum(w ** 2)`` on its kernel. ``nengo_wd.Converter`` turns the model
-into a native Nengo network: kernels become the weights of connections, regularizers settings on
-them. NengoDL goes on with the training, and minimizes what Keras did: the cross-entropy plus each
-penalty, once. Then spiking neurons take over, and every image is shown to them for 80 ms.
+into a native Nengo network. Kernels become the weights of connections, and regularizers become
+settings on these connections. NengoDL goes on with the training. It minimizes what Keras did, the
+cross-entropy plus each penalty, once. Spiking neurons then take over, and every image is shown to
+them for 80 ms.
 
-Run it with ``python keras_to_spiking.py``, on NengoDL 3. With ``--short`` it takes seconds.
+Run it with ``python keras_to_spiking.py``, on NengoDL 3. It takes seconds with ``--short``.
 """
 
-import argparse
-import warnings
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import nengo
 import numpy as np
-import progressbar
 import tensorflow as tf
-from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import nengo_wd
 from nengo_wd import nengo_dl
 
+if nengo_dl.__version__ < "3":
+    raise SystemExit("keras_to_spiking.py needs NengoDL 3")
+
+SHORT = "--short" in sys.argv  # takes seconds
 SEED = 0
 MINIBATCH_SIZE = 50
 SPLITS = {"train_size": 1000, "test_size": 750}  # multiples of the minibatch size
 STRENGTH = 3e-3  # of the L2 penalties
 LEARNING_RATE = 0.002
+EPOCHS = 8 if SHORT else 20  # in Keras, and as many in NengoDL
 LOSS = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 MAX_RATE = 100  # Hz, the firing rate of a neuron whose output is 1
 SYNAPSE = 0.01  # seconds, the time constant of the filters on the spikes
 N_STEPS = 80  # of 1 ms each, NengoDL's default
+FIGURE = Path("figures/keras_to_spiking.png")
 
 
 def load_splits():
@@ -76,24 +81,21 @@ def over_time(images, n_steps=1):
     return np.tile(images.reshape((len(images), 1, -1)), (1, n_steps, 1))
 
 
-def recorder(penalty, bar):
+def recorder(penalty):
     """Return a callback; its ``curve`` has loss and penalty after every epoch."""
-
-    def on_epoch_end(epoch, logs):
-        callback.curve.append((logs["loss"], penalty()))
-        bar.increment()
-
-    callback = tf.keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
+    callback = tf.keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: callback.curve.append((logs["loss"], penalty()))
+    )
     callback.curve = []
     return callback
 
 
-def in_keras(train, test, epochs, bar):
+def in_keras(train, test):
     """Return the trained model, and how it does."""
     model = build_model()
-    recorded = recorder(lambda: float(sum(model.losses)), bar)
+    recorded = recorder(lambda: float(sum(model.losses)))
     model.compile(tf.optimizers.Adam(LEARNING_RATE), loss=LOSS)
-    model.fit(*train, MINIBATCH_SIZE, epochs, verbose=0, callbacks=[recorded])
+    model.fit(*train, MINIBATCH_SIZE, EPOCHS, verbose=0, callbacks=[recorded])
     return model, SimpleNamespace(
         accuracy=[np.mean(model.predict(test[0], verbose=0).argmax(axis=-1) == test[1])],
         penalty=float(sum(model.losses)),
@@ -115,28 +117,28 @@ def in_nengo(sim, net, node, probe, test, n_steps=1):
     )
 
 
-def train_further(sim, node, probe, train, test, epochs, bar):
+def train_further(sim, node, probe, train, test):
     """Train in NengoDL; return the curve, and the loss on the test split beforehand."""
     train, test = (
         ({node: over_time(images)}, {probe: labels[:, None, None]})
         for images, labels in (train, test)
     )
-    recorded = recorder(lambda: nengo_wd.regularization_loss(sim), bar)
+    recorded = recorder(lambda: nengo_wd.regularization_loss(sim))
     objective = nengo_wd.regularized_objective(sim, {probe: LOSS})
     sim.compile(tf.optimizers.Adam(LEARNING_RATE), loss=objective)
     loss = sim.evaluate(*test, verbose=0)["loss"]
-    sim.fit(*train, epochs=epochs, verbose=0, callbacks=[recorded])
+    sim.fit(*train, epochs=EPOCHS, verbose=0, callbacks=[recorded])
     return recorded.curve, loss
 
 
-def experiment(epochs, bar):
+def experiment():
     """Return the results of every stage."""
     train, test = load_splits()
-    model, keras = in_keras(train, test, epochs, bar)
+    model, keras = in_keras(train, test)
     net, node, probe = convert(model)
     with simulator(net) as sim:
         converted = in_nengo(sim, net, node, probe, test)
-        curve, converted.loss = train_further(sim, node, probe, train, test, epochs, bar)
+        curve, converted.loss = train_further(sim, node, probe, train, test)
         further = in_nengo(sim, net, node, probe, test)
         further.curve = curve
         params = sim.keras_model.get_weights()
@@ -171,62 +173,49 @@ def check(stages):
 
 
 def plot_losses(axes, keras, further):
-    epochs = len(keras.curve)
     losses, penalties = np.transpose(keras.curve + further.curve)
-    x = np.arange(1, 2 * epochs + 1)
-    axes.semilogy(x, losses, color="black")
-    axes.semilogy(x, penalties, color="#0072B2", linestyle="--")
+    x = np.arange(1, 2 * EPOCHS + 1)
+    axes.semilogy(x, losses, "k-")
+    axes.semilogy(x, penalties, "C0--")
     axes.text(x[-1], losses[-1] * 1.15, "total", ha="right")
-    axes.text(x[-1], penalties[-1] / 1.15, "penalties", ha="right", va="top", color="#0072B2")
-    axes.axvline(epochs + 0.5, color="grey", linewidth=0.8)
+    axes.text(x[-1], penalties[-1] / 1.15, "penalties", ha="right", va="top", color="C0")
+    axes.axvline(EPOCHS + 0.5, color="grey", linewidth=0.8)
     for side, name in [("right", "Keras "), ("left", " NengoDL")]:
-        axes.text(epochs + 0.5, losses[0], name, ha=side, va="center")
+        axes.text(EPOCHS + 0.5, losses[0], name, ha=side, va="center")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel="epoch", ylabel="training loss")
-    axes.set_title("(a) training goes on after conversion", loc="left")
+    title = "(a) training goes on after conversion"
+    axes.set(title=title, xlabel="epoch", ylabel="training loss")
 
 
 def plot_accuracy(axes, further, spikes):
-    axes.plot(np.arange(1, N_STEPS + 1), 100 * spikes.accuracy, color="#0072B2")
+    axes.plot(np.arange(1, N_STEPS + 1), 100 * spikes.accuracy, "C0-")
     rates = 100 * further.accuracy[-1]
     axes.axhline(rates, color="grey", linewidth=0.8, linestyle=":")
     axes.text(N_STEPS, rates + 1, "without spikes", ha="right", va="bottom")
-    axes.set(xlabel="presentation time (ms)", ylabel="accuracy (%)", ylim=(0, 108))
-    axes.set_title("(b) accuracy with spikes", loc="left")
+    axes.set(title="(b) accuracy with spikes", xlabel="presentation time (ms)")
+    axes.set(ylabel="accuracy (%)", ylim=(0, 108))
 
 
-def save_figure(stages, folder):
+def save_figure(stages):
     keras, _, further, spikes = stages.values()
-    figure = Figure(figsize=(7.2, 3), dpi=300, layout="constrained")  # inches
-    left, right = figure.subplots(1, 2)
-    plot_losses(left, keras, further)
-    plot_accuracy(right, further, spikes)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "keras_to_spiking.png")
-    return folder / "keras_to_spiking.png"
+    with nengo_wd.plotting.style({"font.size": 10, "axes.titlesize": 12}):  # points
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3))  # inches
+        plot_losses(left, keras, further)
+        plot_accuracy(right, further, spikes)
+        FIGURE.parent.mkdir(exist_ok=True)
+        figure.savefig(FIGURE)
 
 
 def main():
-    if not hasattr(nengo_dl.Simulator, "fit"):
-        raise SystemExit(f"keras_to_spiking.py needs NengoDL 3; this is {nengo_dl.__version__}")
-    warnings.filterwarnings("ignore", "No GPU support detected")
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to save")
-    parser.add_argument("--short", action="store_true", help="a run of seconds, for tests")
-    args = parser.parse_args()
-    epochs = 8 if args.short else 20  # in Keras, and as many in NengoDL
-
     tf.keras.utils.set_random_seed(SEED)
-    with progressbar.ProgressBar(max_value=2 * epochs, prefix="Training: ") as bar:
-        stages = experiment(epochs, bar)
+    stages = experiment()
     print_table(stages)
     check(stages)
     losses = [stages[name].loss for name in ("Keras", "converted")]
     print("\nLoss on the test split, penalties included, when the model is converted: ", end="")
     print("{:.5f} in Keras, {:.5f} in NengoDL".format(*losses))
-    print(f"Figure saved to {save_figure(stages, args.figures)}")
+    save_figure(stages)
+    print(f"Figure saved to {FIGURE}")
 
 
 if __name__ == "__main__":

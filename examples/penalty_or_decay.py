@@ -11,9 +11,9 @@ regularization", ICLR 2019), in three ways:
 - decay: ``w <- w - rate * decay * w`` beside Adam's step, as in PyTorch's and Keras' AdamW;
 - unscaled: ``w <- w - decay * w``, whatever the learning rate, as in that paper.
 
-Almost a third of the 200 training labels are wrong. Without decay the network learns them too, so
-that decay has something to do. All runs have the same initial weights and number of steps, each
-on all training images; they differ in the two numbers of the grid only.
+Almost a third of the 200 training labels are wrong. The network learns them too without decay, so
+decay has something to do. All runs have the same initial weights and number of steps, each on all
+training images. They differ in the two numbers of the grid only.
 
 Three numbers say how closely a way ties the decay to the learning rate:
 
@@ -23,62 +23,44 @@ Three numbers say how closely a way ties the decay to the learning rate:
   average, against the best decay for each;
 - the spread of the weights at that decay: their largest norm over the smallest.
 
-Where rate and decay can be tuned one after the other, p and price are near 0 and the spread near 1.
+Rate and decay can be tuned one after the other if p and price are near 0 and the spread near 1.
 
-Run it with ``python penalty_or_decay.py``, on NengoDL 3. With ``--short`` it takes seconds.
+Run it with ``python penalty_or_decay.py``, on NengoDL 3. It takes seconds with ``--short``.
 """
 
-import argparse
-import warnings
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import matplotlib
+import matplotlib.pyplot as plt
 import nengo
 import numpy as np
 import progressbar
 import tensorflow as tf
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import nengo_wd
 from nengo_wd import nengo_dl
 
+if nengo_dl.__version__ < "3":
+    raise SystemExit("penalty_or_decay.py needs NengoDL 3")
+
+SHORT = "--short" in sys.argv  # takes seconds
 SEED = 0
 SPLITS = {"train": 200, "validation": 1000}
 WRONG_LABELS = 60  # in the training split
+TRAINING_STEPS = 300 if SHORT else 500
 N_STEPS = 25  # of 1 ms each, NengoDL's default: how long an image is shown in validation
 MAX_RATE = 200  # Hz, the firing rate of a neuron whose input is 1
 SYNAPSE = 0.02  # seconds, the time constant of the filter on the output
-WAYS = {  # the title, and the logarithms of the smallest and the largest decay
-    "penalty": ("(a) L2 penalty", -4, -1),
-    "decay": ("(b) decay $\\times$ learning rate", -1.5, 1.5),
-    "unscaled": ("(c) decay, not scaled", -3.5, -0.5),
-}
-RC_PARAMS = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
-
-
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to save")
-    parser.add_argument("--short", action="store_true", help="a run of seconds, for tests")
-    args = parser.parse_args()
-    args.rates = np.power(10, [-3.0, -2.0] if args.short else [-3.0, -2.5, -2.0, -1.5])
-    step = 1 if args.short else 0.5  # between the logarithms of two decays
-    args.decays = {
-        way: 10 ** np.arange(low, high + step / 2, step) for way, (_, low, high) in WAYS.items()
-    }
-    args.training_steps = 300 if args.short else 500
-    return args
+STEP = 1 if SHORT else 0.5  # between the logarithms of two learning rates or decays
+RATES = 10 ** np.arange(-3, -1.4, STEP)
+GRID = np.arange(0, 3.1, STEP)  # the logarithms of the decays, over that of the smallest
+DECAYS = {"penalty": 10 ** (GRID - 4), "decay": 10 ** (GRID - 1.5), "unscaled": 10 ** (GRID - 3.5)}
+TITLES = ["(a) L2 penalty", "(b) decay $\\times$ learning rate", "(c) decay, not scaled"]
+FIGURE = Path("figures/penalty_or_decay.png")
 
 
 def load_splits():
@@ -137,10 +119,10 @@ def set_rate_and_decay(net, optimizer, way, rate, decay):
     net.decay.assign({"penalty": 0, "decay": decay, "unscaled": decay / rate}[way])
 
 
-def train(sim, net, images, labels, steps):
-    """Train for a number of steps, each on all images, on the neurons' firing rates."""
-    inputs = {net.pixels: np.tile(images[:, None], (steps, 1, 1))}
-    targets = {net.output: np.tile(labels[:, None, None], (steps, 1, 1))}
+def train(sim, net, images, labels):
+    """Train for ``TRAINING_STEPS``, each on all images, on the neurons' firing rates."""
+    inputs = {net.pixels: np.tile(images[:, None], (TRAINING_STEPS, 1, 1))}
+    targets = {net.output: np.tile(labels[:, None, None], (TRAINING_STEPS, 1, 1))}
     sim.fit(inputs, targets, shuffle=False, verbose=0)
 
 
@@ -151,29 +133,29 @@ def error_with_spikes(sim, net, images, labels):
     return 100 * np.mean(outputs[:, -1].argmax(axis=-1) != labels)
 
 
-def experiment(splits, args, bar):
+def experiment(splits):
     """Return the results of each way; every run starts from the same weights."""
     net, results = build(), {}
     tf.keras.utils.set_random_seed(SEED)
     with nengo_dl.Simulator(net, minibatch_size=SPLITS["train"], progress_bar=False) as sim:
         optimizer = compile_once(sim, net)
         start = sim.keras_model.get_weights()
-        for way, decays in args.decays.items():
-            errors, norms = (np.zeros((len(args.rates), len(decays))) for _ in range(2))
-            for i, j in np.ndindex(errors.shape):
+        for way, decays in DECAYS.items():
+            errors, norms = np.zeros((2, len(RATES), len(decays)))
+            runs = list(np.ndindex(errors.shape))
+            for i, j in progressbar.progressbar(runs, prefix=f"Training, {way}: "):
                 sim.keras_model.set_weights(start)
                 for variable in optimizer.variables:  # Adam's moments and its count of steps
                     variable.assign(tf.zeros_like(variable))
-                set_rate_and_decay(net, optimizer, way, args.rates[i], decays[j])
-                train(sim, net, *splits["train"], args.training_steps)
+                set_rate_and_decay(net, optimizer, way, RATES[i], decays[j])
+                train(sim, net, *splits["train"])
                 errors[i, j] = error_with_spikes(sim, net, *splits["validation"])
                 norms[i, j] = np.sqrt(sum(np.sum(n.get_weights()[0] ** 2) for n in net.layers))
-                bar.increment()
-            results[way] = measure(args.rates, decays, errors, norms)
+            results[way] = measure(decays, errors, norms)
     return results
 
 
-def measure(rates, decays, errors, norms):
+def measure(decays, errors, norms):
     """Return the errors and norms (n_rates, n_decays) with the measures of coupling."""
     excess = errors - errors.min(axis=1, keepdims=True)  # over the best decay for each rate
     good = excess <= 1
@@ -181,13 +163,12 @@ def measure(rates, decays, errors, norms):
     prices = excess.mean(axis=0)
     common = prices.argmin()
     return SimpleNamespace(
-        rates=rates,
         decays=decays,
         errors=errors,
         norms=norms,
         good=good,
         best=best,
-        exponent=np.polyfit(np.log(rates), np.log(best), 1)[0],
+        exponent=np.polyfit(np.log(RATES), np.log(best), 1)[0],
         common=decays[common],
         price=prices[common],
         spread=norms[:, common].max() / norms[:, common].min(),
@@ -198,7 +179,7 @@ def print_tables(results):
     for way, result in results.items():
         print(f"\n{way}: validation error (%) and norm of the weights")
         print("    rate  |  decay", "".join(f"{d:^12.2g}" for d in result.decays), "  best decay")
-        rows = zip(result.rates, result.errors, result.norms, result.best)
+        rows = zip(RATES, result.errors, result.norms, result.best)
         for rate, errors, norms, best in rows:
             cells = "".join(f"{error:6.1f} {norm:4.1f} " for error, norm in zip(errors, norms))
             print(f"{rate:8.2g}  |       {cells}{best:11.2g}")
@@ -210,7 +191,7 @@ def print_tables(results):
 
 def check(results):
     """Raise where the numbers do not bear out what `main` prints."""
-    penalty, decay, unscaled = (results[way] for way in WAYS)
+    penalty, decay, unscaled = results.values()
     for way, result in results.items():
         gain = result.errors[-1, 0] - result.errors[-1].min()
         assert gain > 5, f"{way}: decay has nothing to do"
@@ -233,55 +214,48 @@ def plot_errors(axes, result, norm):
     rows, columns = np.nonzero(result.good)
     axes.plot(columns, rows, "o", color="white", markeredgecolor="black", markersize=4)
     log_ticks(axes.xaxis, result.decays)
-    log_ticks(axes.yaxis, result.rates)
+    log_ticks(axes.yaxis, RATES)
     axes.spines[:].set_visible(False)
     return image
 
 
 def plot_norms(axes, result):
-    colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(result.rates)))
-    for rate, norms, color, marker in zip(result.rates, result.norms, colors, "osD^"):
+    colors = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(RATES)))
+    for rate, norms, color, marker in zip(RATES, result.norms, colors, "osD^"):
         label = f"$10^{{{np.log10(rate):g}}}$"
-        axes.loglog(result.decays, norms, color=color, marker=marker, markersize=3, label=label)
+        axes.loglog(result.decays, norms, f"{marker}-", color=color, markersize=3, label=label)
 
 
-def save_figure(results, folder):
-    with matplotlib.rc_context(RC_PARAMS):
-        figure = Figure(figsize=(7.2, 4.2), dpi=300, layout="constrained")  # inches
-        top, bottom = figure.subplots(2, 3, sharey="row")
+def save_figure(results):
+    with nengo_wd.plotting.style():
+        figure, (top, bottom) = plt.subplots(2, 3, sharey="row", figsize=(7.2, 4.2))  # inches
         errors = np.concatenate([result.errors.ravel() for result in results.values()])
         norm = Normalize(errors.min(), 2.5 * errors.min())
-        for upper, lower, (way, result) in zip(top, bottom, results.items()):
+        for upper, lower, title, result in zip(top, bottom, TITLES, results.values()):
             image = plot_errors(upper, result, norm)
             plot_norms(lower, result)
-            upper.set_title(WAYS[way][0])
+            upper.set_title(title)
             lower.set_xlabel("decay")
         top[0].set_ylabel("learning rate")
         bottom[0].set_ylabel("norm of the weights")
         figure.colorbar(image, ax=top, extend="max", label="validation error (%)")
         bottom[-1].legend(title="learning rate")
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / "penalty_or_decay.png")
-    return folder / "penalty_or_decay.png"
+        FIGURE.parent.mkdir(exist_ok=True)
+        figure.savefig(FIGURE)
 
 
 def main():
-    if not hasattr(nengo_dl.Simulator, "fit"):
-        raise SystemExit(f"penalty_or_decay.py needs NengoDL 3; this is {nengo_dl.__version__}")
-    warnings.filterwarnings("ignore", "No GPU support detected")
-    args = arguments()
-    n_runs = len(args.rates) * sum(map(len, args.decays.values()))
-    with progressbar.ProgressBar(max_value=n_runs, prefix="Training: ") as bar:
-        results = experiment(load_splits(), args, bar)
+    results = experiment(load_splits())
     print_tables(results)
     check(results)
-    penalty, decay, unscaled = (results[way].price for way in WAYS)
+    penalty, decay, unscaled = (result.price for result in results.values())
     print(
         f"\nOne decay for all learning rates costs {penalty:.1f} points of validation error as a "
         f"penalty,\n{decay:.1f} as decay scaled by the learning rate, {unscaled:.1f} as decay that "
         "is not: here the last is coupled\nto the learning rate, and the other two are not."
     )
-    print(f"Figure saved to {save_figure(results, args.figures)}")
+    save_figure(results)
+    print(f"Figure saved to {FIGURE}")
 
 
 if __name__ == "__main__":

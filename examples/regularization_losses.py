@@ -3,17 +3,17 @@
 
 The regularization losses of a network with several layers, checked by hand.
 
-An image is filtered by a convolutional layer and classified by two dense ones. Each has a
-penalty of another kind, one also on its bias::
+A convolutional layer filters an image, and two dense layers classify it. Each has a penalty of
+another kind, and the last has one on its bias too::
 
     edges    Conv2D  L2 on the kernel             0.01 * sum(w ** 2)
     hidden   Dense   L1 and L2 on the kernel      0.002 * sum(|w|) + 0.01 * sum(w ** 2)
     readout  Dense   L2 on kernel and bias        0.02 * sum(w ** 2) + 0.5 * sum(b ** 2)
 
-The script works the penalties out in NumPy, from the values of the trainable variables, and
-compares with what ``nengo_wd.regularization_losses`` reports for the simulator.
+The script works the penalties out in NumPy, from the values of the layers' weights. It compares
+them with what ``nengo_wd.regularization_losses`` reports for the simulator.
 
-Run it with ``python regularization_losses.py``; NengoDL 2 and NengoDL 3 both do.
+Run it with ``python regularization_losses.py``, on NengoDL 2 or 3.
 """
 
 import nengo

@@ -3,9 +3,9 @@
 
 Two ensembles are trained on few noisy data, without and with penalties on their parameters.
 
-The Neural Engineering Framework (NEF) has solved for decoders, so that the ensembles compute
-``x ** 2``. What they should compute, ``x ** 2 + 0.3 * sin(pi * x)``, is known from 30 noisy
-measurements only. NengoDL trains decoders, encoders and biases on those:
+The Neural Engineering Framework (NEF) has solved for decoders with which the ensembles compute
+``x ** 2``. They should compute ``x ** 2 + 0.3 * sin(pi * x)``, which is known from 30 noisy
+measurements only. NengoDL trains decoders, encoders and biases on these measurements:
 
 * without penalties, so that the network learns the noise as well;
 * with an L2 penalty on each, of ``strength * sum(w ** 2)``;
@@ -13,33 +13,34 @@ measurements only. NengoDL trains decoders, encoders and biases on those:
   keeps them near what the NEF has solved for.
 
 The penalties are settings on Nengo objects. One object, the neurons of the second ensemble, has
-none. The error is measured against the function itself, on inputs from -1 to 1. How much penalties
-help depends on the data: with other seeds it is less, down to next to nothing.
+none. The error is measured against the function itself, on inputs from -1 to 1. The gain from
+penalties depends on the data. It is smaller with other seeds, down to next to nothing.
 
-Run it with ``python regularized_ensembles.py``; NengoDL 2 and NengoDL 3 both do. With ``--short``
-it takes seconds.
+Run it with ``python regularized_ensembles.py``, on NengoDL 2 or 3. It takes seconds with
+``--short``.
 """
 
-import argparse
-import warnings
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import nengo
 import numpy as np
 import progressbar
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 import nengo_wd
 from nengo_wd import nengo_dl
 
+SHORT = "--short" in sys.argv  # takes seconds
 SEED = 0
 N_DATA = 30  # measurements
 NOISE = 0.3  # standard deviation of the measurements
 GRID = np.linspace(-1, 1, 4 * N_DATA)  # inputs to test at
 LEARNING_RATE = 0.01
 ROUNDS = 10  # of training
+STEPS = 10 if SHORT else 50  # in each round
 STRENGTHS = {"weights": 1e-2, "encoders": 1e-3, "biases": 1e-3}
 L2 = {kind: tf.keras.regularizers.l2(strength) for kind, strength in STRENGTHS.items()}
 REGULARIZERS = {
@@ -50,12 +51,13 @@ REGULARIZERS = {
         "weights": nengo_wd.regularizers.TowardsInitial(l2=STRENGTHS["weights"]),
     },
 }
-STYLES = {  # told apart by colour-blind readers, and in grey
+STYLES = {
     "not trained": {"color": "grey", "linestyle": ":"},
-    "no penalties": {"color": "#D55E00", "linestyle": "--"},
-    "L2": {"color": "#56B4E9", "linestyle": "-."},
-    "TowardsInitial": {"color": "#0072B2", "linestyle": "-"},
+    "no penalties": {"color": "C1", "linestyle": "--"},
+    "L2": {"color": "C5", "linestyle": "-."},
+    "TowardsInitial": {"color": "C0", "linestyle": "-"},
 }
+FIGURE = Path("figures/regularized_ensembles.png")
 
 
 def desired(x):
@@ -103,22 +105,22 @@ def parameters(sim, net):
     return {name: np.array(value) for name, value in values.items()}
 
 
-def trainer(sim, net, x, y, steps):
-    """Return a function that trains for so many steps, each on all measurements."""
+def trainer(sim, net, x, y):
+    """Return a function that trains for ``STEPS``, each on all measurements."""
     inputs, targets = {net.x: x[:, None, None]}, {net.y: y[:, None, None]}
     if hasattr(sim, "fit"):  # NengoDL 3
         objective = nengo_wd.regularized_objective(sim, {net.y: "mse"})
         sim.compile(tf.optimizers.Adam(LEARNING_RATE), loss=objective)
-        return lambda: sim.fit(inputs, targets, epochs=steps, shuffle=False, verbose=0)
+        return lambda: sim.fit(inputs, targets, epochs=STEPS, shuffle=False, verbose=0)
     objective = nengo_wd.regularized_objective(sim, {net.y: nengo_dl.objectives.mse})
     optimizer = tf.compat.v1.train.AdamOptimizer(LEARNING_RATE)
     kwargs = {"objective": objective, "shuffle": False, "progress_bar": False}
-    return lambda: sim.train({**inputs, **targets}, optimizer, steps, **kwargs)
+    return lambda: sim.train({**inputs, **targets}, optimizer, STEPS, **kwargs)
 
 
 def state(sim, net, initial):
     """Return the network's output, its error, the parameters' norms and the penalties."""
-    inputs = GRID.reshape((N_DATA, -1, 1))  # some one after the other
+    inputs = GRID.reshape((N_DATA, -1, 1))  # a minibatch, with several time steps in each row
     n_steps = inputs.shape[1]
     sim.run_steps(n_steps, data={net.x: inputs}, progress_bar=False)
     y, values = sim.data[net.y][:, -n_steps:].ravel(), parameters(sim, net)
@@ -131,17 +133,16 @@ def state(sim, net, initial):
     )
 
 
-def experiment(regularizers, steps, bar):
+def experiment(regularizers):
     """Return the state before training and after each round."""
     net = build(regularizers)
     with nengo_dl.Simulator(net, minibatch_size=N_DATA, seed=SEED, progress_bar=False) as sim:
         initial = parameters(sim, net)
         states = [state(sim, net, initial)]
-        train = trainer(sim, net, *measure(), steps)
-        for _ in range(ROUNDS):
+        train = trainer(sim, net, *measure())
+        for _ in progressbar.progressbar(range(ROUNDS), prefix="Training: "):
             train()
             states.append(state(sim, net, initial))
-            bar.update(bar.value + 1)
     return states
 
 
@@ -177,59 +178,43 @@ def check(runs):
 
 def plot_functions(axes, runs):
     axes.plot(*measure(), "o", color="black", markersize=3, label="measured")
-    axes.plot(GRID, desired(GRID), color="black", linewidth=0.8, label="desired")
+    axes.plot(GRID, desired(GRID), "k-", linewidth=0.8, label="desired")
     for name, run in runs.items():
         axes.plot(GRID, run.y, **STYLES[name], label=name)
-    axes.set(xlabel="input", ylabel="output")
-    axes.set_title("(a) function", loc="left")
+    axes.set(title="(a) function", xlabel="input", ylabel="output")
 
 
-def plot_histories(axes, histories, steps, value):
+def plot_histories(axes, histories, value):
     """Plot a value of the states against the training steps."""
     for name, states in histories.items():
-        x = steps * np.arange(len(states))
+        x = STEPS * np.arange(len(states))
         axes.plot(x, [value(state) for state in states], **STYLES[name])
     axes.set(xlabel="training step", ylim=(0, None))
 
 
-def save_figure(runs, histories, steps, folder):
-    figure = Figure(figsize=(9, 3), dpi=300)  # inches
+def save_figure(runs, histories):
     margins = {"left": 0.07, "right": 0.99, "bottom": 0.16, "top": 0.8, "wspace": 0.32}
-    left, middle, right = figure.subplots(1, 3, gridspec_kw=margins)
-    plot_functions(left, runs)
-    plot_histories(middle, histories, steps, lambda state: state.error)
-    middle.set_ylabel("root mean square error")
-    middle.set_title("(b) error", loc="left")
-    plot_histories(right, histories, steps, lambda state: state.norms["square.weights"])
-    right.set_ylabel("$L_2$ norm")
-    right.set_title("(c) decoders of 'square'", loc="left")
-    for axes in (left, middle, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(*left.get_legend_handles_labels(), loc="upper center", ncol=6, frameon=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "regularized_ensembles.png")
-    return folder / "regularized_ensembles.png"
+    rc = {"font.size": 10, "axes.titlesize": 12, "figure.constrained_layout.use": False}
+    with nengo_wd.plotting.style(rc):
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 3), gridspec_kw=margins)
+        plot_functions(left, runs)
+        plot_histories(middle, histories, lambda state: state.error)
+        middle.set(title="(b) error", ylabel="root mean square error")
+        plot_histories(right, histories, lambda state: state.norms["square.weights"])
+        right.set(title="(c) decoders of 'square'", ylabel="$L_2$ norm")
+        figure.legend(*left.get_legend_handles_labels(), loc="upper center", ncol=6)
+        FIGURE.parent.mkdir(exist_ok=True)
+        figure.savefig(FIGURE)
 
 
 def main():
-    warnings.filterwarnings("ignore", "No GPU support detected")
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to save")
-    parser.add_argument("--short", action="store_true", help="a run of seconds, for tests")
-    args = parser.parse_args()
-    steps = 10 if args.short else 50  # in each round
-
-    n_rounds = len(REGULARIZERS) * ROUNDS
-    with progressbar.ProgressBar(max_value=n_rounds, prefix="Training: ") as bar:
-        histories = {
-            name: experiment(regularizers, steps, bar)
-            for name, regularizers in REGULARIZERS.items()
-        }
+    histories = {name: experiment(regularizers) for name, regularizers in REGULARIZERS.items()}
     runs = {"not trained": histories["no penalties"][0]}
     runs.update((name, states[-1]) for name, states in histories.items())
     print_table(runs)
     check(runs)
-    print(f"Figure saved to {save_figure(runs, histories, steps, args.figures)}")
+    save_figure(runs, histories)
+    print(f"Figure saved to {FIGURE}")
 
 
 if __name__ == "__main__":

@@ -5,18 +5,18 @@ A linear layer with 200 weights learns from 20 noisy examples, without and with 
 
     y = 0.05 + 0.01 * (x_1 + ... + x_200) + noise
 
-with inputs from N(0, 1) and noise of a standard deviation of 0.01. This is the experiment on
-weight decay in "Dive into Deep Learning" (Zhang, Lipton, Li and Smola, https://d2l.ai), as a
-NengoDL network of a node, a layer and a probe, run for one time step. With the decay lambda,
-training minimizes::
+The inputs are from N(0, 1), and the noise has a standard deviation of 0.01. This is the experiment
+on weight decay in "Dive into Deep Learning" (Zhang, Lipton, Li and Smola, https://d2l.ai), as a
+NengoDL network of a node, a layer and a probe, run for one time step. Training with the decay
+lambda minimizes::
 
     mean((x @ w + b - y) ** 2) / 2 + lambda * sum(w ** 2) / 2
 
-Neither half is Keras' own. Its mean squared error lacks the first, so the script brings its own
-loss; its ``L2(a)`` is ``a * sum(w ** 2)``, so that ``a = lambda / 2``. Data, minibatches of 5,
-plain SGD with a learning rate of 0.01, and decays of 0 and 3 are those of the book's current
-edition. Initial weights from N(0, 1) and 100 epochs are those of its earlier ones, where the
-difference is easier to see; today it starts from small weights and stops after 10 epochs.
+Keras has neither half. Its mean squared error lacks the first, so the script brings its own loss.
+Its ``L2(a)`` is ``a * sum(w ** 2)``, so ``a = lambda / 2``. Data, minibatches of 5, plain SGD with
+a learning rate of 0.01, and decays of 0 and 3 are those of the book's current edition. Initial
+weights from N(0, 1) and 100 epochs are those of its earlier editions, where the difference is
+easier to see. The current edition starts from small weights and stops after 10 epochs.
 
 Each decay is trained in three ways, on the same minibatches in the same order, and all end in
 the same weights:
@@ -25,31 +25,29 @@ the same weights:
 - with a penalty, the layer's ``kernel_regularizer``;
 - with ``nengo_wd.decoupled_weight_decay``, which is the same thing for plain SGD.
 
-What decay does here is to forget the initial weights. The examples say nothing about 180 of the 200
-dimensions, in which the weights stay at what they were, unless they decay. The closed form, which
-has no initial weights, hardly needs a decay; and 20 examples are too few to do even as well on the
-test split as an output of 0.05, whatever the input.
+Decay makes the network forget its initial weights. The examples say nothing about 180 of the 200
+dimensions. The weights stay at what they were in these dimensions, unless they decay. The closed
+form has no initial weights, and hardly needs a decay. A constant output of 0.05 does better on the
+test split, as 20 examples are too few.
 
-Run it with ``python ridge_regression.py``; NengoDL 2 and NengoDL 3 both do. With ``--short`` it
-takes seconds.
+Run it with ``python ridge_regression.py``, on NengoDL 2 or 3. It takes seconds with ``--short``.
 """
 
-import argparse
-import warnings
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import matplotlib
+import matplotlib.pyplot as plt
 import nengo
 import numpy as np
 import progressbar
 import tensorflow as tf
-from matplotlib.figure import Figure
 from sklearn.linear_model import Ridge
 
 import nengo_wd
 from nengo_wd import nengo_dl
 
+EPOCHS = 50 if "--short" in sys.argv else 100
 SEED = 0
 N_INPUTS = 200
 N_TRAIN, N_TEST = 20, 100
@@ -57,24 +55,17 @@ MINIBATCH_SIZE = 5
 LEARNING_RATE = 0.01
 DECAYS = (0, 3)
 TOLERANCE = 3e-5  # of the weights: float32 rounds 400 steps by 6e-8 each, at worst all one way
-STYLES = {  # told apart by colour-blind readers, and in grey
-    "train": {"color": "#D55E00", "linestyle": "--"},
-    "test": {"color": "#0072B2", "linestyle": "-"},
-    "from scratch": {"color": "#CCCCCC", "linestyle": "-", "linewidth": 5},
-    "penalty": {"color": "#E69F00", "linestyle": "-"},
+STYLES = {
+    "train": {"color": "C1", "linestyle": "--"},
+    "test": {"color": "C0", "linestyle": "-"},
+    "from scratch": {"color": "0.8", "linestyle": "-", "linewidth": 5},
+    "penalty": {"color": "C4", "linestyle": "-"},
     "decay": {"color": "black", "linestyle": ":"},
 }
-RC_PARAMS = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
+FIGURE = Path("figures/ridge_regression.png")
 
 
-def make_data(epochs):
+def make_data():
     """Return both splits, the order of the examples in each epoch, and the initial weights."""
     rng = np.random.RandomState(SEED)
     x = rng.normal(size=(N_TRAIN + N_TEST, N_INPUTS))
@@ -82,7 +73,7 @@ def make_data(epochs):
     return SimpleNamespace(
         train=(x[:N_TRAIN], y[:N_TRAIN]),
         test=(x[N_TRAIN:], y[N_TRAIN:]),
-        orders=[rng.permutation(N_TRAIN) for _ in range(epochs)],
+        orders=[rng.permutation(N_TRAIN) for _ in range(EPOCHS)],
         start=rng.normal(size=(N_INPUTS, 1)),
     )
 
@@ -142,24 +133,19 @@ def in_nengo(data, **settings):
     net, (x, y) = build(data, **settings), data.train
     with nengo_dl.Simulator(net, minibatch_size=MINIBATCH_SIZE, progress_bar=False) as sim:
         train = trainer(sim, net)
-        for order in data.orders:
+        for order in progressbar.progressbar(data.orders, prefix="Training: "):
             train({net.x: x[order, None]}, {net.y: y[order, None]})
             yield net.layer.get_weights()
 
 
-def experiment(data, decay, bar):
+def experiment(data, decay):
     """Return, by the way of training, weights and bias after each epoch."""
     ways = {
         "from scratch": from_scratch(data, decay),
         "penalty": in_nengo(data, regularizer=tf.keras.regularizers.l2(decay / 2)),
         "decay": in_nengo(data, weight_decay=decay),
     }
-    histories = {way: [] for way in ways}
-    for way, epochs in ways.items():
-        for weights in epochs:
-            histories[way].append(weights)
-            bar.update(bar.value + 1)
-    return histories
+    return {way: list(epochs) for way, epochs in ways.items()}
 
 
 def closed_form(data, decay):
@@ -231,10 +217,9 @@ def plot_norms(axes, results):
     axes.legend()
 
 
-def save_figure(data, results, folder):
-    with matplotlib.rc_context(RC_PARAMS):
-        figure = Figure(figsize=(7.2, 2.6), dpi=300, constrained_layout=True)  # inches
-        left, middle, right = figure.subplots(1, 3)
+def save_figure(data, results):
+    with nengo_wd.plotting.style():
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(7.2, 2.6))  # inches
         for letter, axes, (decay, histories) in zip("ab", (left, middle), results.items()):
             plot_losses(axes, data, histories["penalty"])
             axes.set_title(f"({letter}) loss, $\\lambda={decay}$")
@@ -242,23 +227,13 @@ def save_figure(data, results, folder):
         left.legend()
         plot_norms(right, results)
         right.set_title("(c) weights, in three ways")
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / "ridge_regression.png")
-    return folder / "ridge_regression.png"
+        FIGURE.parent.mkdir(exist_ok=True)
+        figure.savefig(FIGURE)
 
 
 def main():
-    warnings.filterwarnings("ignore", "No GPU support detected")
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to save")
-    parser.add_argument("--short", action="store_true", help="a run of seconds, for tests")
-    args = parser.parse_args()
-    epochs = 50 if args.short else 100
-
-    data = make_data(epochs)
-    n_epochs = len(DECAYS) * 3 * epochs
-    with progressbar.ProgressBar(max_value=n_epochs, prefix="Training: ") as bar:
-        results = {decay: experiment(data, decay, bar) for decay in DECAYS}
+    data = make_data()
+    results = {decay: experiment(data, decay) for decay in DECAYS}
     print_table(data, results)
     check(data, results)
     without, decayed = (gap(data, histories["penalty"][-1]) for histories in results.values())
@@ -266,7 +241,8 @@ def main():
         f"\nThe gap between test and train loss is {without:.3g} without decay and {decayed:.3g} "
         f"with it:\nit shrinks by a factor of {without / decayed:.0f}."
     )
-    print(f"Figure saved to {save_figure(data, results, args.figures)}")
+    save_figure(data, results)
+    print(f"Figure saved to {FIGURE}")
 
 
 if __name__ == "__main__":

@@ -4,68 +4,52 @@
 A network of spiking neurons learns to read handwritten digits, without and with weight decay.
 
 Three dense layers with LIF neurons in between classify scikit-learn's digits, images of 8 by 8
-pixels. NengoDL trains the network for a single time step, on the neurons' firing rates. Then
-every image is shown for 50 ms, the neurons spike, and the largest filtered output is the answer.
+pixels. NengoDL trains the network for a single time step, on the neurons' firing rates. Every
+image is then shown for 50 ms. The neurons spike, and the largest filtered output is the answer.
 
-Weight decay is an L2 penalty of ``strength * sum(w ** 2)`` on each layer's weights, which
-``nengo_wd`` adds to what training minimizes. Its strength is chosen on a validation split; the
-test split is for the comparison alone. The network with decay should do as well there, within
-noise, with much smaller weights.
+Weight decay is an L2 penalty of ``strength * sum(w ** 2)`` on each layer's weights. ``nengo_wd``
+adds it to what training minimizes. Its strength is chosen on a validation split, and the test
+split is for the comparison alone. The network with decay should do as well on the test split,
+within noise, with much smaller weights.
 
-There are 200 training images for 17,024 weights, to make overfitting visible: the network learns
-all of them by heart, but misreads some of the test images. With most of the 1,797 digits to train
-on, it would misread few.
+The training split has 200 images for 17,024 weights, so that overfitting can be seen. The network
+learns all of these images by heart, but misreads some of the test images. It would misread few if
+it had most of the 1,797 digits to train on.
 
-Run it with ``python spiking_digits.py``, on NengoDL 3. With ``--short`` it takes seconds.
+Run it with ``python spiking_digits.py``, on NengoDL 3. It takes seconds with ``--short``.
 """
 
-import argparse
-import warnings
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import matplotlib
+import matplotlib.pyplot as plt
 import nengo
 import numpy as np
 import progressbar
 import tensorflow as tf
-from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import nengo_wd
 from nengo_wd import nengo_dl
 
+if nengo_dl.__version__ < "3":
+    raise SystemExit("spiking_digits.py needs NengoDL 3")
+
+SHORT = "--short" in sys.argv  # takes seconds
 SEED = 0
 SPLITS = {"train": 200, "validation": 500, "test": 1050}  # 47 images are left over
+STRENGTHS = [3e-3] if SHORT else [3e-4, 1e-3, 3e-3, 1e-2]  # to choose from
+EPOCHS = 30 if SHORT else 100
 MINIBATCH_SIZE = 50
 LEARNING_RATE = 0.005
 LAYERS = {"hidden 1": 128, "hidden 2": 64, "output": 10}  # units
+N_STEPS = 20 if SHORT else 50  # of 1 ms each, NengoDL's default: how long an image is shown
 MAX_RATE = 200  # Hz, the firing rate of a neuron whose input is 1
 SYNAPSE = 0.02  # seconds, the time constant of the filter on the output
-STYLES = {  # told apart by colour-blind readers, and in grey
-    "without": {"color": "#D55E00", "linestyle": "--"},
-    "with": {"color": "#0072B2", "linestyle": "-"},
-}
-RC_PARAMS = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
-
-
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="where to save")
-    parser.add_argument("--short", action="store_true", help="a run of seconds, for tests")
-    args = parser.parse_args()
-    args.strengths = [3e-3] if args.short else [3e-4, 1e-3, 3e-3, 1e-2]
-    args.epochs = 30 if args.short else 100
-    args.n_steps = 20 if args.short else 50  # of 1 ms each, NengoDL's default
-    return args
+STYLES = {"without": {"color": "C1", "linestyle": "--"}, "with": {"color": "C0", "linestyle": "-"}}
+FIGURE = Path("figures/spiking_digits.png")
 
 
 def load_splits():
@@ -100,7 +84,7 @@ def build(strength):
     return net
 
 
-def over_time(images, n_steps):
+def over_time(images, n_steps=N_STEPS):
     """Return what the node puts out: every image, constant for ``n_steps``."""
     return np.tile(images[:, None, :], (1, n_steps, 1))
 
@@ -112,47 +96,38 @@ def crossentropy(labels, outputs):
     )
 
 
-def train(sim, net, images, labels, epochs, bar):
+def train(sim, net, images, labels):
     """Train, and return the norms of the weights and the penalties after each epoch."""
     objective = nengo_wd.regularized_objective(sim, {net.output: crossentropy})
     sim.compile(tf.optimizers.Adam(LEARNING_RATE), loss=objective)
     norms = nengo_wd.WeightNorms(sim)
-    progress = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: bar.increment())
-    sim.fit(
-        {net.pixels: over_time(images, 1)},
-        {net.output: labels[:, None, None]},
-        epochs=epochs,
-        verbose=0,
-        callbacks=[norms, progress],
-    )
+    inputs, targets = {net.pixels: over_time(images, 1)}, {net.output: labels[:, None, None]}
+    sim.fit(inputs, targets, epochs=EPOCHS, verbose=0, callbacks=[norms])
     return norms
 
 
-def accuracy_over_time(sim, net, images, labels, n_steps):
+def accuracy_over_time(sim, net, images, labels):
     """Return the share of right answers at each time step, with spikes."""
-    outputs = sim.predict({net.pixels: over_time(images, n_steps)}, verbose=0)[net.readout]
+    outputs = sim.predict({net.pixels: over_time(images)}, verbose=0)[net.readout]
     return np.mean(outputs.argmax(axis=-1) == labels[:, None], axis=0)
 
 
-def losses(sim, net, images, labels, n_steps):
+def losses(sim, net, images, labels):
     """Return the cross-entropy with spikes, and the total with the penalties."""
     sim.compile(loss=nengo_wd.regularized_objective(sim, {net.readout: crossentropy}))
-    inputs, targets = {net.pixels: over_time(images, n_steps)}, {net.readout: labels[:, None, None]}
+    inputs, targets = {net.pixels: over_time(images)}, {net.readout: labels[:, None, None]}
     evaluated = sim.evaluate(inputs, targets, verbose=0)
     return evaluated["readout_loss"], evaluated["loss"]
 
 
-def experiment(strength, splits, args, bar):
+def experiment(strength, splits):
     """Train a network with a penalty of this strength, and return how it does with spikes."""
     net = build(strength)
     tf.keras.utils.set_random_seed(SEED)
     with nengo_dl.Simulator(net, minibatch_size=MINIBATCH_SIZE, progress_bar=False) as sim:
-        recorded = train(sim, net, *splits["train"], args.epochs, bar)
-        accuracy = {
-            name: accuracy_over_time(sim, net, *split, args.n_steps)
-            for name, split in splits.items()
-        }
-        error, total = losses(sim, net, *splits["test"], args.n_steps)
+        recorded = train(sim, net, *splits["train"])
+        accuracy = {name: accuracy_over_time(sim, net, *split) for name, split in splits.items()}
+        error, total = losses(sim, net, *splits["test"])
         weights = [layer.get_weights()[0] for layer in net.layers]
         return SimpleNamespace(
             strength=strength,
@@ -241,30 +216,22 @@ def plot_accuracy(axes, runs):
     axes.set(ylabel="accuracy (%)", ylim=(70, 101))
 
 
-def save_figure(runs, folder):
-    with matplotlib.rc_context(RC_PARAMS):
-        figure = Figure(figsize=(7.2, 2.6), dpi=300, layout="constrained")  # inches
-        left, middle, right = figure.subplots(1, 3)
+def save_figure(runs):
+    with nengo_wd.plotting.style():
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(7.2, 2.6))  # inches
         plot_histograms(left, runs)
         plot_norms(middle, runs)
         plot_accuracy(right, runs)
         handles, labels = right.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=2)
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / "spiking_digits.png")
-    return folder / "spiking_digits.png"
+        FIGURE.parent.mkdir(exist_ok=True)
+        figure.savefig(FIGURE)
 
 
 def main():
-    if not hasattr(nengo_dl.Simulator, "fit"):
-        raise SystemExit(f"spiking_digits.py needs NengoDL 3; this is {nengo_dl.__version__}")
-    warnings.filterwarnings("ignore", "No GPU support detected")
-    args = arguments()
     splits = load_splits()
-    strengths = [0, *args.strengths]
-    n_epochs = len(strengths) * args.epochs
-    with progressbar.ProgressBar(max_value=n_epochs, prefix="Training: ") as bar:
-        without, *candidates = [experiment(strength, splits, args, bar) for strength in strengths]
+    strengths = progressbar.progressbar([0, *STRENGTHS], prefix="Training: ")
+    without, *candidates = [experiment(strength, splits) for strength in strengths]
     runs = {"without": without, "with": choose(without, candidates)}
     print_table(runs)
     check(runs)
@@ -276,7 +243,8 @@ def main():
         f"{ratios.max():.0%} of those without.\nThe test accuracy with spikes is {after:.1%}, "
         f"against {before:.1%} without (standard error {standard_error(before):.1%})."
     )
-    print(f"Figure saved to {save_figure(runs, args.figures)}")
+    save_figure(runs)
+    print(f"Figure saved to {FIGURE}")
 
 
 if __name__ == "__main__":

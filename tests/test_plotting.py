@@ -1,5 +1,6 @@
 """What the figures show is what was recorded."""
 
+import matplotlib
 import nengo
 import numpy as np
 import pytest
@@ -191,7 +192,49 @@ def test_bad_arguments(recorded):
             plotting.histograms(norms, records=records)
 
 
+def draw(n_lines):
+    """Return axes with lines and a legend, as a user draws them."""
+    axes = Figure().subplots()
+    for i in range(n_lines):
+        axes.plot([0, i], label=str(i))
+    axes.legend()
+    axes.set_title("title")
+    return axes
+
+
+def test_style_is_that_of_our_own_figures(recorded):
+    norms, _ = recorded
+    (ours,) = plotting.norms(norms).axes
+    with plotting.style():
+        axes = draw(2)
+    assert not axes.spines["top"].get_visible() and not axes.spines["right"].get_visible()
+    assert not axes.get_legend().get_frame_on()
+    assert axes.title.get_size() == axes.xaxis.label.get_size() == ours.xaxis.label.get_size() == 8
+    for line, own in zip(axes.lines, ours.lines):
+        assert line.get_color() == own.get_color()
+        assert line.get_linestyle() == own.get_linestyle()
+
+
+def test_no_two_lines_look_alike():
+    with plotting.style():
+        looks = [(one["color"], one["linestyle"]) for one in matplotlib.rcParams["axes.prop_cycle"]]
+    assert len(looks) == len(set(looks)) == 35
+    assert len({color for color, _ in looks}) == 7
+
+
+def test_style_holds_within_its_block():
+    before = dict(matplotlib.rcParams)
+    with plotting.style({"font.size": 12, "legend.frameon": True}):
+        axes = draw(1)
+        assert matplotlib.rcParams != before
+    assert axes.xaxis.label.get_size() == axes.title.get_size() == 12
+    assert axes.get_legend().get_frame_on()
+    assert dict(matplotlib.rcParams) == before
+
+
 def test_without_matplotlib(recorded, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ImportError, match="needs Matplotlib"):
         plotting.norms(recorded[0])
+    with pytest.raises(ImportError, match="pip install matplotlib"):
+        plotting.style()
