@@ -1,10 +1,13 @@
 """Test the package on the stacks that it supports, each in a fresh virtual environment.
 
-    .ci/run            the README's test command, lint and types, and the stacks that CI covers
+    .ci/run            the README's commands on the Pythons that CI covers, and the checks
     .ci/run --all      every supported stack
 
 Each stack gets a fresh copy of the repository and a virtual environment of its own. What is run
 is printed. A stack that can't be set up fails.
+
+The README's commands run as for a new user: `python3` is the stack's Python, and pip has no cache,
+no local packages and no configuration, but the registry and the certificates of this machine.
 """
 
 import argparse
@@ -14,11 +17,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import List, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("nengo-dl", "tensorflow", "tf_keras", "nengo", "numpy")
+
+# What a new user's pip has of this machine's settings: how to reach the registry.
+REACHING = ("PIP_CERT", "PIP_DEFAULT_TIMEOUT", "PIP_INDEX_URL", "PIP_PROXY")
+NEW_USER = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1"}
 
 
 class Stack(NamedTuple):
@@ -28,6 +36,7 @@ class Stack(NamedTuple):
     python: str
     commands: List[str]
     in_ci: bool = True
+    as_new_user: bool = True
 
 
 def readme_commands():
@@ -40,50 +49,59 @@ def readme_commands():
     return commands + site
 
 
-def variant(command, **replacements):
-    """Return a command with parts replaced, each of which it must have."""
-    for old, new in replacements.values():
-        assert old in command, f"{old} is not in the README's command {command}"
-        command = command.replace(old, new)
-    return command
-
-
-def tests_on(python, tensorflow=None):
-    """Return the README's test command for another Python, or for a named TensorFlow."""
-    replacements = {"python": ("python3.11", f"python{python}")}
-    if tensorflow is not None:
-        replacements["tensorflow"] = ("'.[tests]'", f"'.[tests]' tensorflow=={tensorflow}")
-    return variant(TESTS, **replacements)
-
-
-def tests_without_isolation(python):
-    """Return the README's test command with what NengoDL needs on Python 3.12 and later."""
-    return variant(
-        tests_on(python),
-        install=(
-            "pip install",
-            "pip install 'setuptools<81' && .venv/bin/pip install --no-build-isolation",
-        ),
-    )
+def tests_with(tensorflow):
+    """Return the README's test command with a TensorFlow named."""
+    assert "'.[tests]'" in TESTS, f"'.[tests]' is not in the README's command {TESTS}"
+    return TESTS.replace("'.[tests]'", f"'.[tests]' tensorflow=={tensorflow}")
 
 
 MAIN_JOB, TESTS, SITE = readme_commands()
+SET_UP, _, PYTEST = TESTS.rpartition(" && ")
+assert "pytest" in PYTEST, f"the README's command {TESTS} must end with the tests"
+
 CHECKS = [
-    ".venv/bin/pip install -q '.[lint]'",
+    SET_UP,
+    ".venv/bin/pip install -q --no-build-isolation -e '.[lint]'",
     ".venv/bin/ruff check .",
     ".venv/bin/ruff format --check .",
     ".venv/bin/mypy",
-    ".venv/bin/pip install -q '.[references]'",
+]
+RELEASE = [
+    ".venv/bin/pip install -q --no-build-isolation -e '.[release]'",
+    ".venv/bin/python -m build --no-isolation > build.log || (cat build.log; exit 1)",
+    ".venv/bin/twine check --strict dist/*",
+    "tar -xzf dist/*.tar.gz && cd nengo_wd-*/"
+    " && ../.venv/bin/python -m pytest -q tests/test_docs.py tests/test_packaging.py",
+]
+# From the registry alone, PyTorch comes with gigabytes for GPUs: here this machine's pip may
+# take another.
+REFERENCES = [
+    ".venv/bin/pip install -q --no-build-isolation -e '.[references]'",
     ".venv/bin/pytest -q --references tests/test_references.py",
 ]
 STACKS = [
-    Stack("what pip chooses: the main job", "3.11", [MAIN_JOB]),
-    Stack("what pip chooses: tests, lint, types and references", "3.11", [TESTS, *CHECKS]),
-    Stack("what pip chooses: the documentation", "3.11", [SITE]),
-    Stack("NengoDL 2", "3.7", [tests_on("3.7")]),
-    Stack("the newest of everything", "3.13", [tests_without_isolation("3.13")]),
-    Stack("NengoDL's own TensorFlow", "3.11", [tests_on("3.11", "2.12.1")], in_ci=False),
-    Stack("the last TensorFlow of Keras 2", "3.11", [tests_on("3.11", "2.15.1")], in_ci=False),
+    *(
+        stack
+        for python in ("3.10", "3.12", "3.13")
+        for stack in (
+            Stack("the README's main job", python, [MAIN_JOB]),
+            Stack("the README's tests", python, [TESTS]),
+        )
+    ),
+    Stack("the README's main job", "3.11", [MAIN_JOB]),
+    Stack("the README's documentation", "3.11", [SITE]),
+    Stack(
+        "lint, types, release and references",
+        "3.11",
+        [*CHECKS, *RELEASE, *REFERENCES],
+        as_new_user=False,
+    ),
+    Stack("the README's tests, with NengoDL 2", "3.7", [TESTS]),
+    Stack("the README's tests", "3.11", [TESTS], in_ci=False),
+    Stack("the README's main job", "3.9", [MAIN_JOB], in_ci=False),
+    Stack("the README's tests", "3.9", [TESTS], in_ci=False),
+    Stack("NengoDL's own TensorFlow", "3.11", [tests_with("2.12.1")], in_ci=False),
+    Stack("the last TensorFlow of Keras 2", "3.11", [tests_with("2.15.1")], in_ci=False),
 ]
 
 
@@ -96,15 +114,44 @@ def copy_repository(target):
             shutil.copy2(str(ROOT / name), str(target / name))
 
 
-def environment(python):
-    """Return environment variables with which ``pythonX.Y`` is found, with pyenv's help."""
-    variables = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+def find_python(version):
+    """Return the path of a Python ``X.Y``, found with pyenv's help, or None."""
+    variables = dict(os.environ)
     if shutil.which("pyenv"):
         versions = subprocess.check_output(["pyenv", "versions", "--bare"]).decode().split()
-        found = [version for version in versions if version.startswith(python + ".")]
+        found = [name for name in versions if name.startswith(version + ".")]
         if found:
             variables["PYENV_VERSION"] = found[-1]
-    return variables
+    command = [f"python{version}", "-c", "import sys; print(sys.executable)"]
+    try:
+        return subprocess.check_output(command, env=variables).decode().strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def name_python3(python, folder):
+    """Put a ``python3`` into a folder that runs another Python.
+
+    It is a script, because a link has venv look for the standard library beside the link.
+    """
+    folder.mkdir()
+    script = folder / "python3"
+    script.write_text(f'#!/bin/sh\nexec "{python}" "$@"\n')
+    script.chmod(0o755)
+
+
+def environment(folder, as_new_user):
+    """Return environment variables with the ``python3`` of a folder, as a new user has them."""
+    variables = dict(os.environ)
+    for name in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYENV_VERSION"):
+        variables.pop(name, None)
+    variables["PATH"] = os.pathsep.join([str(folder), variables["PATH"]])
+    if not as_new_user:
+        return variables
+    special = [name for name in variables if name.startswith("PIP_") and name not in REACHING]
+    for name in special:
+        del variables[name]
+    return {**variables, **NEW_USER}
 
 
 def run(command, folder, variables):
@@ -120,15 +167,31 @@ def installed(folder):
     return [versions.get(package, "none") for package in PACKAGES]
 
 
+def passes(stack, clone, variables):
+    """Run the commands of a stack up to the first that fails, and return whether none did."""
+    start = time.monotonic()
+    passed = all(run(command, clone, variables) for command in stack.commands)
+    seconds = time.monotonic() - start
+    print(f"--- {'passed' if passed else 'FAILED'} after {seconds:.0f} s", flush=True)
+    return passed
+
+
 def test(stack):
     """Set a stack up and test it; return the row of the table, and whether all passed."""
     print(f"\n=== {stack.name}, Python {stack.python}", flush=True)
+    failed = [stack.python, *["failed"] * len(PACKAGES)]
+    python = find_python(stack.python)
+    if python is None:
+        print(f"--- FAILED: there is no Python {stack.python}", flush=True)
+        return failed, False
     with tempfile.TemporaryDirectory() as folder:
-        copy_repository(Path(folder))
-        variables = environment(stack.python)
-        passed = all(run(command, folder, variables) for command in stack.commands)
-        versions = installed(folder) if passed else ["failed"] * len(PACKAGES)
-    return [stack.python, *versions], passed
+        clone, commands = Path(folder) / "nengo_wd", Path(folder) / "bin"
+        clone.mkdir()
+        copy_repository(clone)
+        name_python3(python, commands)
+        if not passes(stack, clone, environment(commands, stack.as_new_user)):
+            return failed, False
+        return [stack.python, *installed(clone)], True
 
 
 def main():

@@ -1,6 +1,7 @@
 """NengoDL on whichever TensorFlow is installed, mostly in a fresh Python."""
 
 import collections
+import importlib.util
 import json
 import os
 import pathlib
@@ -232,6 +233,69 @@ def test_keras_3_in_the_place_of_keras_2_is_named(monkeypatch):
     monkeypatch.setattr(bridge, "IMPORTED", ("keras.engine.nothing",))
     with pytest.raises(ImportError, match=r"needs Keras 2.*nothing.*pip install \".*keras~=2\."):
         bridge.keras_2()
+
+
+# -- the GPU -----------------------------------------------------------------------------
+
+STARTED = """
+import subprocess
+
+import tensorflow as tf
+
+started, looked = [], []
+
+
+class Recorded(subprocess.Popen):
+    def __init__(self, args, *others, **kwargs):
+        started.append(args)
+        super().__init__(args, *others, **kwargs)
+
+
+subprocess.Popen = Recorded
+tf.config.experimental.list_physical_devices = looked.append
+
+import nengo_wd
+
+print([args for args in started if "python" in str(args)], looked)
+"""
+
+
+def test_import_starts_no_python_and_looks_for_no_gpu():
+    assert printed(STARTED) == ["[]", "[]"]
+
+
+def test_gpu_is_found_as_by_the_python_that_nengo_dl_starts(monkeypatch):
+    # NengoDL 2 starts whichever Python is called "python"
+    monkeypatch.setenv("PATH", os.path.dirname(sys.executable), prepend=os.pathsep)
+    spec = importlib.util.find_spec("nengo_dl.utils")
+    by_itself = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(by_itself)
+    assert "tf_gpu_installed" in vars(by_itself)
+    assert sys.modules["nengo_dl.utils"].tf_gpu_installed == by_itself.tf_gpu_installed
+
+
+@pytest.mark.parametrize("devices", [[], ["/physical_device:GPU:0"]])
+def test_gpu_is_looked_for_once_when_nengo_dl_asks(devices, monkeypatch):
+    looked = []
+
+    def list_devices(kind):
+        looked.append(kind)
+        return devices
+
+    monkeypatch.setattr(tf.config.experimental, "list_physical_devices", list_devices)
+    utils = types.ModuleType("utils")
+    utils.tf_gpu_installed = None
+    bridge.look_for_gpu_when_asked(utils)
+    assert not hasattr(utils, "something_else") and looked == []
+    assert utils.tf_gpu_installed is utils.tf_gpu_installed is bool(devices)
+    assert looked == ["GPU"]
+
+
+def test_other_calls_of_other_programs_go_through():
+    call = subprocess.call
+    with bridge.without_second_python():
+        assert subprocess.call([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+    assert subprocess.call is call
 
 
 # -- what is said ------------------------------------------------------------------------

@@ -1,21 +1,22 @@
-"""The bridge from NengoDL 3.6 to TensorFlow 2.13 and later.
+"""The bridge from NengoDL 3.6 to TensorFlow 2.13 and later, and a faster import on all.
 
 NengoDL 3.6 needs Keras 2, and imports a few names of it from where they were up to TensorFlow
 2.12. TensorFlow 2.13 to 2.15 has them elsewhere. Since TensorFlow 2.16, ``tf.keras`` is Keras 3,
 and Keras 2 a package of its own, tf-keras, which TensorFlow uses where it is asked to.
+
+Every NengoDL starts a second Python at its import, to look for a GPU. Here it starts none.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import subprocess
 import sys
 import warnings
 from importlib import import_module
 from types import ModuleType
-from typing import Iterator
+from typing import Any, Iterator
 
 # As NengoDL does before it imports TensorFlow, which happens here now.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -33,7 +34,7 @@ CHOSEN = ("keras", "losses", "metrics", "optimizers", "initializers")
 
 @contextlib.contextmanager
 def bridged() -> Iterator[None]:
-    """Let NengoDL be imported in the body, where this TensorFlow needs help with that.
+    """Let NengoDL be imported in the body, with the help that it needs on this TensorFlow.
 
     Raises
     ------
@@ -41,13 +42,18 @@ def bridged() -> Iterator[None]:
         If this TensorFlow can't use Keras 2 (any more), with what to do about it.
     """
     version = tuple(int(number) for number in minor().split("."))
-    if version < (2, 13) or "nengo_dl" in sys.modules:
+    if "nengo_dl" in sys.modules:
         yield
         return
     if version >= (2, 16):
         choose_keras_2()
-    with standing_in(keras_2()), quiet():
+    with contextlib.ExitStack() as helps:
+        helps.enter_context(without_second_python())
+        if version >= (2, 13):
+            helps.enter_context(standing_in(keras_2()))
+            helps.enter_context(quiet())
         yield
+    look_for_gpu_when_asked(sys.modules["nengo_dl.utils"])
 
 
 def minor() -> str:
@@ -123,17 +129,45 @@ def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out what NengoDL says while it is imported on a stack newer than itself.
-
-    That is a warning of Nengo 4, and TensorFlow's log lines for a second time, from the Python
-    that NengoDL starts to look for a GPU.
-    """
-    call = subprocess.call
+    """Leave out NengoDL's warning, at its import, that it was not tested with Nengo 4."""
     untested = r"This version of NengoDL has not been tested with your Nengo version \(4\."
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", untested, UserWarning, r"nengo_dl\.version")
-        subprocess.call = functools.partial(call, stderr=subprocess.DEVNULL)
-        try:
-            yield
-        finally:
-            subprocess.call = call
+        yield
+
+
+@contextlib.contextmanager
+def without_second_python() -> Iterator[None]:
+    """Spare the Python that NengoDL starts, while it is imported, to look for a GPU.
+
+    Looking costs as much time there as importing TensorFlow, and in this process it would fix
+    which GPUs are visible. So nothing is looked for yet; `look_for_gpu_when_asked` does it.
+    """
+    call = subprocess.call
+
+    def call_of_others(*args: Any, **kwargs: Any) -> int:
+        caller = sys._getframe(1).f_globals.get("__name__")
+        return 1 if caller == "nengo_dl.utils" else call(*args, **kwargs)
+
+    subprocess.call = call_of_others
+    try:
+        yield
+    finally:
+        subprocess.call = call
+
+
+def look_for_gpu_when_asked(utils: ModuleType) -> None:
+    """Have NengoDL's ``tf_gpu_installed`` found by this TensorFlow at its first use.
+
+    That is when the first simulator is made, which sets up TensorFlow's devices anyway.
+    """
+
+    def look(name: str) -> bool:
+        if name != "tf_gpu_installed":
+            raise AttributeError(f"module {utils.__name__!r} has no attribute {name!r}")
+        found = bool(tf.config.experimental.list_physical_devices("GPU"))
+        vars(utils)[name] = found
+        return found
+
+    del vars(utils)["tf_gpu_installed"]
+    vars(utils)["__getattr__"] = look
