@@ -21,6 +21,7 @@ html_theme = "furo"
 html_logo = html_favicon = "logo.svg"
 html_title = f"nengo_wd {release}"
 html_math_renderer = "mathml"
+pygments_dark_style = "github-dark"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 
@@ -49,7 +50,7 @@ extensions = [
 ]
 
 # What a reader copies is code: neither prompts, nor what a script printed.
-copybutton_selector = "div:not(.highlight-none):not(.highlight-text) > div.highlight > pre"
+copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
 copybutton_exclude = ".linenos, .gp, .go"
 
 # Links to headings, as they work on GitHub.
@@ -99,10 +100,10 @@ ALTERNATIVES = {
 }
 # The panel of a figure that its thumbnail shows: left, upper, right and lower edge, as shares.
 PANELS = {
-    "cuda_convnet_layers": (0.25, 0.12, 0.5, 1),
+    "cuda_convnet_layers": (0.268, 0.235, 0.505, 1),
     "decay_strength": (0.575, 0, 0.825, 0.52),
-    "keras_to_spiking": (0, 0, 0.53, 1),
-    "penalty_or_decay": (0.62, 0, 1, 0.48),
+    "keras_to_spiking": (0, 0.07, 0.505, 1),
+    "penalty_or_decay": (0.62, 0, 1, 0.498),
     "regularized_ensembles": (0, 0.12, 0.33, 1),
     "ridge_regression": (0.66, 0, 1, 1),
     "spiking_digits": (0.335, 0.1, 0.67, 1),
@@ -112,7 +113,7 @@ What it prints
 --------------
 
 .. literalinclude:: /figures/{name}.txt
-   :language: none
+   :language: text
 
 {figures}
 
