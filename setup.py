@@ -6,7 +6,9 @@ import re
 
 ROOT = pathlib.Path(__file__).parent
 CODE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
-LINK = re.compile(r'(?<=\]\()[^)\s]+|(?<=href=")[^"]+|(?<=src=")[^"]+|(?<=srcset=")[^"]+')
+LINK = re.compile(
+    r'(?<=\]\()[^)\s]+|(?<=\]: )\S+|(?<=href=")[^"]+|(?<=src=")[^"]+|(?<=srcset=")[^"]+'
+)
 NOT_RELATIVE = re.compile(r"#|[a-z]+:")
 IMAGES = (".gif", ".jpg", ".png", ".svg")
 

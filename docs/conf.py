@@ -1,10 +1,12 @@
 """The documentation site: ``sphinx-build -W docs docs/_build/html``."""
 
-import shutil
+import re
+import runpy
 from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from PIL import Image
 from sphinx.util import inspect
 
 import nengo_wd
@@ -20,14 +22,37 @@ html_theme = "furo"
 html_logo = html_favicon = "logo.svg"
 html_title = f"nengo_wd {release}"
 html_math_renderer = "mathml"
+pygments_dark_style = "github-dark"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+
+PACKAGING = runpy.run_path(str(DOCS.parent / "setup.py"), run_name="setup")
+REPOSITORY = PACKAGING["repository"]()
+html_theme_options = {
+    "source_repository": REPOSITORY,
+    "source_branch": "main",
+    "source_directory": "docs/",
+    "footer_icons": [
+        {
+            "name": "nengo_wd on GitHub",
+            "url": REPOSITORY,
+            "html": (DOCS / "static" / "github.svg").read_text(),
+        }
+    ],
+}
 
 extensions = [
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
+
+# What a reader copies is code: neither prompts, nor what a script printed.
+copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
+copybutton_exclude = ".linenos, .gp, .go"
 
 # Links to headings, as they work on GitHub.
 myst_heading_anchors = 3
@@ -50,18 +75,48 @@ sphinx_gallery_conf = {
     "plot_gallery": "False",
     "download_all_examples": False,
     "default_thumb_file": str(DOCS / "logo.svg"),
+    "thumbnail_size": (600, 420),
     "notebook_extensions": {},
     "show_signature": False,
     "write_computation_times": False,
+}
+# What each figure shows, for readers who can't see it.
+ALTERNATIVES = {
+    "cuda_convnet_layers": "Norms of the weights of three layers over training, and the test "
+    "accuracy on rates and with spikes, without and with weight decay",
+    "decay_strength": "Norms of three kernels over training, and of their channels at the end, "
+    "for three penalties",
+    "decay_strength_histograms": "Histograms of the norms of the channels of three kernels, in "
+    "five epochs",
+    "keras_to_spiking": "Training loss and penalties before and after conversion, and the "
+    "accuracy with spikes over time",
+    "penalty_or_decay": "Validation error and norm of the weights over learning rate and decay, "
+    "in three ways of decay",
+    "regularized_ensembles": "What the ensembles compute, their error and the norm of their "
+    "decoders, without and with penalties",
+    "ridge_regression": "Losses over training without and with decay, and the norm of the "
+    "weights in three ways that agree",
+    "spiking_digits": "Weights of the first layer, norms of all layers' weights, and the accuracy "
+    "with spikes, without and with weight decay",
+}
+# The panel of a figure that its thumbnail shows: left, upper, right and lower edge, as shares.
+PANELS = {
+    "cuda_convnet_layers": (0.268, 0.235, 0.505, 1),
+    "decay_strength": (0.575, 0, 0.825, 0.52),
+    "keras_to_spiking": (0, 0.07, 0.505, 1),
+    "penalty_or_decay": (0.62, 0, 1, 0.498),
+    "regularized_ensembles": (0, 0.12, 0.33, 1),
+    "ridge_regression": (0.66, 0, 1, 1),
+    "spiking_digits": (0.335, 0.1, 0.67, 1),
 }
 RESULTS = """
 What it prints
 --------------
 
 .. literalinclude:: /figures/{name}.txt
-   :language: none
+   :language: text
 
-{figure}
+{figures}
 
 The script
 ----------
@@ -69,22 +124,41 @@ The script
 """
 
 
-def lend_figures(app):
-    """Put the examples' figures where sphinx-gallery looks for thumbnails."""
+def make_thumbnails(app):
+    """Put a panel of each example's figure where sphinx-gallery looks for thumbnails."""
     images = DOCS / "gallery" / "images"
     images.mkdir(parents=True, exist_ok=True)
-    for figure in FIGURES.glob("*.png"):
-        shutil.copy(figure, images / f"sphx_glr_{figure.stem}_001.png")
+    for name, edges in PANELS.items():
+        figure = Image.open(FIGURES / f"{name}.png")
+        box = [round(share * size) for share, size in zip(edges, figure.size * 2)]
+        figure.crop(box).save(images / f"sphx_glr_{name}_001.png")
 
 
 def show_results(app, page, source):
     """Show what an example printed and drew, between its description and its code."""
     folder, _, name = page.rpartition("/")
-    if folder == "gallery" and name != "index":
-        figures = sorted(path.name for path in FIGURES.glob(f"{name}*.png"))
-        figure = "\n\n".join(f".. image:: /figures/{file}" for file in figures)
+    if folder == "gallery" and name == "index":
+        source[0] = re.sub(r"(sphx_glr_(\w+)_thumb\.png\n *:alt:)", thumbnail_text, source[0])
+    elif folder == "gallery":
+        figures = "\n\n".join(map(figure_text, sorted(FIGURES.glob(f"{name}*.png"))))
         description, start, code = source[0].partition(".. code-block:: Python\n")
-        source[0] = description + RESULTS.format(name=name, figure=figure) + start + code
+        source[0] = description + RESULTS.format(name=name, figures=figures) + start + code
+
+
+def thumbnail_text(match):
+    """Return the options of a thumbnail, with what it shows."""
+    return f"{match[1]} {ALTERNATIVES[match[2]]}"
+
+
+def figure_text(path):
+    """Return the directive that shows a figure."""
+    return f".. image:: /figures/{path.name}\n   :alt: {ALTERNATIVES[path.stem]}"
+
+
+def link_within_site(app, path, page, source):
+    """Point links of the README to pages and figures of the site, and others to the repository."""
+    text = PACKAGING["with_absolute_links"](source[0], REPOSITORY)
+    source[0] = re.sub(f"{REPOSITORY}/(blob|raw)/main/docs/", "", text)
 
 
 def show_arguments(app, what, name, obj, options, arguments, returned):
@@ -102,8 +176,9 @@ def visit_math(writer, node):
 
 
 def setup(app):
-    """Take part in the build; the figures must be there before sphinx-gallery, at 500."""
-    app.connect("builder-inited", lend_figures, priority=400)
+    """Take part in the build; the thumbnails must be there before sphinx-gallery, at 500."""
+    app.connect("builder-inited", make_thumbnails, priority=400)
     app.connect("source-read", show_results)
+    app.connect("include-read", link_within_site)
     app.connect("autodoc-process-signature", show_arguments)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))

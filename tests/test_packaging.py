@@ -16,6 +16,7 @@ SETUP = runpy.run_path(str(ROOT / "setup.py"), run_name="setup")
         ("[guide](docs/a.md#b)", "[guide](URL/blob/main/docs/a.md#b)"),
         ("![norms](docs/a.png)", "![norms](URL/raw/main/docs/a.png)"),
         ("[![norms](a.svg)](docs/a.md)", "[![norms](URL/raw/main/a.svg)](URL/blob/main/docs/a.md)"),
+        ("[a]: docs/a.md", "[a]: URL/blob/main/docs/a.md"),
         ('<img src="a.png" alt="">', '<img src="URL/raw/main/a.png" alt="">'),
         ('<a href="LICENSE">', '<a href="URL/blob/main/LICENSE">'),
         ("[here](#here), [there](https://there)", "[here](#here), [there](https://there)"),

@@ -74,39 +74,108 @@ class _KernelPenalty(TimeLoopLayer):
 
 
 class RegularizedConv1D(_KernelPenalty, tf.keras.layers.Conv1D):
-    """A convolution over one dimension with a penalty on its kernel.
+    """A convolution over one dimension with a penalty on its kernel, for use as a TensorNode.
 
-    Takes the arguments of ``tf.keras.layers.Conv1D``, with ``kernel_regularizer="l2"`` by
-    default, and inputs of shape ``(minibatch_size, steps, channels)``. Where the
-    input is flat, as it always is in NengoDL 2, give ``input_shape=(steps, channels)``.
+    Inputs have the shape ``(minibatch_size, steps, channels)``.
+
+    Parameters
+    ----------
+    filters : int
+        Number of filters, and so of output channels.
+    kernel_size : int or tuple of int
+        Size of a filter along the dimension.
+    kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
+        Penalty on the kernel :math:`W`, of shape ``(kernel_size, channels, filters)``. The name
+        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. None
+        means no penalty.
+    input_shape : tuple of int, optional
+        The shape ``(steps, channels)`` that a flat input is given first. The
+        output is then flattened. Inputs are always flat in NengoDL 2.
+    *args, **kwargs
+        Any other argument of ``tf.keras.layers.Conv1D``, ``bias_regularizer`` for one.
 
     See Also
     --------
     TimeLoopLayer : what it accepts and raises.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node(np.zeros(8 * 2))
+    ...     layer = nengo_wd.RegularizedConv1D(4, 3, input_shape=(8, 2), name="edges")
+    ...     node = nengo_dl.tensor_layer(source, layer)
+    >>> print(node.size_out)
+    24
     """
 
 
 class RegularizedConv2D(_KernelPenalty, tf.keras.layers.Conv2D):
-    """A convolution over two dimensions with a penalty on its kernel.
+    """A convolution over two dimensions with a penalty on its kernel, for use as a TensorNode.
 
-    Takes the arguments of ``tf.keras.layers.Conv2D``, with ``kernel_regularizer="l2"`` by
-    default, and inputs of shape ``(minibatch_size, rows, columns, channels)``. Where the
-    input is flat, as it always is in NengoDL 2, give ``input_shape=(rows, columns, channels)``.
+    Inputs have the shape ``(minibatch_size, rows, columns, channels)``.
+
+    Parameters
+    ----------
+    filters : int
+        Number of filters, and so of output channels.
+    kernel_size : int or tuple of int
+        Size of a filter along each dimension.
+    kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
+        Penalty on the kernel :math:`W`, of shape ``(*kernel_size, channels, filters)``. The name
+        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. None
+        means no penalty.
+    input_shape : tuple of int, optional
+        The shape ``(rows, columns, channels)`` that a flat input is given first. The
+        output is then flattened. Inputs are always flat in NengoDL 2.
+    *args, **kwargs
+        Any other argument of ``tf.keras.layers.Conv2D``, ``bias_regularizer`` for one.
 
     See Also
     --------
     TimeLoopLayer : what it accepts and raises.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node(np.zeros(5 * 5 * 2))
+    ...     layer = nengo_wd.RegularizedConv2D(4, 3, input_shape=(5, 5, 2), name="edges")
+    ...     node = nengo_dl.tensor_layer(source, layer)
+    >>> print(node.size_out)
+    36
     """
 
 
 class RegularizedConv3D(_KernelPenalty, tf.keras.layers.Conv3D):
-    """A convolution over three dimensions with a penalty on its kernel.
+    """A convolution over three dimensions with a penalty on its kernel, for use as a TensorNode.
 
-    Takes the arguments of ``tf.keras.layers.Conv3D``, with ``kernel_regularizer="l2"`` by
-    default, and inputs of shape ``(minibatch_size, x, y, z, channels)``. Where the input is
-    flat, as it always is in NengoDL 2, give ``input_shape=(x, y, z, channels)``.
+    Inputs have the shape ``(minibatch_size, x, y, z, channels)``.
+
+    Parameters
+    ----------
+    filters : int
+        Number of filters, and so of output channels.
+    kernel_size : int or tuple of int
+        Size of a filter along each dimension.
+    kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
+        Penalty on the kernel :math:`W`, of shape ``(*kernel_size, channels, filters)``. The name
+        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. None
+        means no penalty.
+    input_shape : tuple of int, optional
+        The shape ``(x, y, z, channels)`` that a flat input is given first. The
+        output is then flattened. Inputs are always flat in NengoDL 2.
+    *args, **kwargs
+        Any other argument of ``tf.keras.layers.Conv3D``, ``bias_regularizer`` for one.
 
     See Also
     --------
     TimeLoopLayer : what it accepts and raises.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node(np.zeros(4 * 4 * 4 * 1))
+    ...     layer = nengo_wd.RegularizedConv3D(2, 3, input_shape=(4, 4, 4, 1), name="edges")
+    ...     node = nengo_dl.tensor_layer(source, layer)
+    >>> print(node.size_out)
+    16
     """

@@ -1,0 +1,186 @@
+"""What the examples printed in full, and the results of NengoDL's own tests, as numbers."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+WORDS = "no one two three four five six seven eight nine ten".split()
+
+
+def numbers(text):
+    return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", text)]
+
+
+def row(example, start, below=""):
+    """Return the numbers of the first line that begins with ``start``, from ``below`` on."""
+    printed = (ROOT / "docs" / "figures" / f"{example}.txt").read_text()
+    assert below in printed, f"{example}.txt has no {below!r}"
+    for line in printed[printed.index(below) :].splitlines():
+        if line.strip().startswith(start):
+            return numbers(line.strip()[len(start) :])
+    raise AssertionError(f"{example}.txt has no line that begins with {start!r}")
+
+
+def column(example, starts, index, below=""):
+    """Return the number at ``index`` of each of several lines."""
+    return [row(example, start, below)[index] for start in starts]
+
+
+def least_and_most(values):
+    return [min(values), max(values)]
+
+
+# -- spiking_digits.txt ------------------------------------------------------------------
+
+
+def digits(strength):
+    """Return validation accuracy, norm of all weights and share of the penalties."""
+    return row("spiking_digits", f"{strength} ", below="strength  validation")
+
+
+def digits_summary():
+    """Return norms with decay as shares of those without, accuracies and standard error."""
+    norms = row("spiking_digits", "With weight decay, the norms")
+    return norms + row("spiking_digits", "The test accuracy with spikes")
+
+
+def standard_error(accuracy):
+    """Return the binomial standard error of an accuracy on the 1050 test images, in percent."""
+    return (accuracy * (100 - accuracy) / 1050) ** 0.5
+
+
+def digits_over_strengths():
+    """Return norms at the weakest and strongest, and without; the same of accuracies."""
+    runs = [digits(strength) for strength in ("0.0003", "0.001", "0.003", "0.01")]
+    accuracies, norms, _ = zip(*runs)
+    accuracy, norm, _ = digits("0")
+    return [norms[0], norms[-1], norm, *least_and_most(accuracies), accuracy]
+
+
+# -- penalty_or_decay.txt ----------------------------------------------------------------
+
+RATES = ("0.001", "0.0032", "0.01", "0.032")
+WAYS = ("penalty", "decay", "unscaled")
+
+
+class Grid:
+    """Errors and norms of one way to decay, by learning rate and decay."""
+
+    def __init__(self, way):
+        below = f"{way}: validation error"
+        self.decays = row("penalty_or_decay", "rate  |  decay", below)
+        table = np.array([row("penalty_or_decay", f"{rate}  |", below) for rate in RATES])
+        self.best = table[:, -1]
+        self.errors, self.norms = table[:, :-1:2], table[:, 1:-1:2]
+
+    def at(self, rate, decay):
+        """Return error and norm."""
+        cell = RATES.index(rate), self.decays.index(decay)
+        return [self.errors[cell], self.norms[cell]]
+
+    def at_best(self):
+        """Return the best decays, and norms and errors there, each from least to most."""
+        cells = range(len(RATES)), [self.decays.index(best) for best in self.best]
+        norms, errors = self.norms[cells], self.errors[cells]
+        return sorted(set(self.best)), least_and_most(norms), least_and_most(errors)
+
+
+def one_best(way):
+    """Return the decay that is best at all learning rates, and norms and errors there."""
+    (best,), norms, errors = Grid(way).at_best()
+    return [best, *norms, *errors]
+
+
+def many_best(way):
+    best, norms, errors = Grid(way).at_best()
+    return [*least_and_most(best), *norms, *errors]
+
+
+def with_weakest_decays():
+    grids = [Grid(way) for way in WAYS]
+    norms = least_and_most(np.concatenate([grid.norms[:, 0] for grid in grids]))
+    return norms + least_and_most(np.concatenate([grid.errors[:, 0] for grid in grids]))
+
+
+def with_too_much_decay():
+    """Return errors and norms of the networks that are wrong four times in five."""
+    grids = [Grid(way) for way in WAYS]
+    errors = np.concatenate([grid.errors.ravel() for grid in grids])
+    norms = np.concatenate([grid.norms.ravel() for grid in grids])[errors > 80]
+    return least_and_most(errors[errors > 80]) + least_and_most(norms)
+
+
+def ties():
+    """Return exponent and price of each way."""
+    rows = [row("penalty_or_decay", f"{way} ", below="way       exponent") for way in WAYS]
+    return [abs(number) for exponent, _, price, _ in rows for number in (exponent, price)]
+
+
+def errors_at(rate, decays):
+    return [Grid("penalty").at(rate, decay)[0] for decay in decays]
+
+
+def size_of_grid():
+    return [WORDS[len(values)] for values in (RATES, Grid("penalty").decays, WAYS)]
+
+
+# -- the other examples ------------------------------------------------------------------
+
+ENSEMBLES = "regularized_ensembles"
+LAYERS = "decay_strength"
+
+
+def of_ensembles(below, starts, index):
+    return column(ENSEMBLES, starts, index, below)
+
+
+def penalties_of_ensembles():
+    starts = [f"{name} " for name in ("square.weights", "readout.weights")]
+    starts += [f"{name} " for name in ("first.encoders", "first.biases", "second.encoders")]
+    return least_and_most(of_ensembles("penalties\n", starts, 0))
+
+
+def norms_of_ensembles():
+    starts = ["first.encoders", "second.encoders", "square.weights", "readout.weights"]
+    return of_ensembles("norms\n", starts, 0)
+
+
+def changes(strength, *starts):
+    """Return by how many percent norms of ``decay_strength.py`` changed."""
+    below = f"with penalty {strength}:" if strength else "with no penalty:"
+    return column(LAYERS, starts, 0, below)
+
+
+def cuda_norms(layer):
+    """Return the mean norm of a layer, with decay and without."""
+    printed = (ROOT / "docs" / "figures" / "cuda_convnet_layers.txt").read_text()
+    table = {
+        wc: np.mean([numbers(line) for line in re.findall(rf"^{wc} .*%.*", printed, re.M)], axis=0)
+        for wc in ("with", "without")
+    }
+    index = 2 + ("conv1", "conv2", "fc10").index(layer)
+    return [table["with"][index], table["without"][index]]
+
+
+def cuda_decayed():
+    (conv2, conv2_without), (fc10, fc10_without) = cuda_norms("conv2"), cuda_norms("fc10")
+    return [conv2, fc10, conv2_without, fc10_without]
+
+
+def counts(nengo):
+    """Return how many of NengoDL's own tests passed, failed and were skipped."""
+    path = ROOT / "benchmarks" / "nengo_dl_results" / f"tf-2.12.1_nengo-{nengo}.json"
+    results = list(json.loads(path.read_text())["tests"].values())
+    starts = ("passed", "failed", "skipped")
+    return [sum(result.startswith(start) for result in results) for start in starts]
+
+
+def failures_with_nengo_4():
+    """Return, in words, the numbers of failures in the benchmarks' table."""
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    table = re.findall(r"^\| TensorFlow.*Nengo 4.*", page, re.M)
+    failed = {int(line.split("|")[3]) for line in table}
+    return [WORDS[number] for number in sorted(failed)]

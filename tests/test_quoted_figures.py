@@ -1,0 +1,230 @@
+"""Figures that the pages quote, looked up in what the examples printed.
+
+Each of `QUOTES` is a page, a piece of its text with a field for every number, and the numbers.
+The fields round as the page does. To quote a figure, write the sentence, and add a line here that
+reads its numbers off the kept output: `row` gives those of a line. Whatever was measured with an
+older TensorFlow has no kept output, and is listed in `NOT_KEPT`.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+from generations import simulator
+from kept_outputs import (
+    ENSEMBLES,
+    Grid,
+    changes,
+    counts,
+    cuda_decayed,
+    cuda_norms,
+    digits,
+    digits_over_strengths,
+    digits_summary,
+    errors_at,
+    failures_with_nengo_4,
+    many_best,
+    norms_of_ensembles,
+    one_best,
+    penalties_of_ensembles,
+    row,
+    size_of_grid,
+    standard_error,
+    ties,
+    with_too_much_decay,
+    with_weakest_decays,
+)
+
+import nengo_wd
+
+ROOT = Path(__file__).parent.parent
+CHOOSING = "docs/choosing_a_strength.md"
+PENALTY = "docs/penalty_or_decay.md"
+STACKS = "docs/supported_stacks.md"
+BENCHMARKS = "docs/benchmarks.md"
+README = "README.md"
+PAGES = [README, *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
+NOT_KEPT = ["(`spiking_digits.py`, TensorFlow 2.12)"]
+
+QUOTES = [
+    (
+        README,
+        "the norms of this network's layers are {:.0f}% to {:.0f}% of those without, and its "
+        "spiking neurons read {:.1f}% of the test digits, against {:.1f}% without (standard "
+        "error {:.1f}%)",
+        digits_summary,
+    ),
+    (
+        CHOOSING,
+        "| L2 penalty | {:g} | {:.1f} to {:.1f} | {:.0f} to {:.0f} % |",
+        lambda: one_best("penalty"),
+    ),
+    (
+        CHOOSING,
+        "| decay times learning rate | {:g} | {:.1f} to {:.1f} | {:.0f} to {:.0f} % |",
+        lambda: one_best("decay"),
+    ),
+    (
+        CHOOSING,
+        "| the same, not scaled | {:g} to {:g} | {:.1f} to {:.1f} | {:.0f} to {:.0f} % |",
+        lambda: many_best("unscaled"),
+    ),
+    (
+        CHOOSING,
+        "With the weakest decays that were tried, the norm is {:.0f} to {:.0f} and the error "
+        "{:.0f} to {:.0f} %.",
+        with_weakest_decays,
+    ),
+    (
+        CHOOSING,
+        "with 500 steps, that is {:g} at a learning rate of 0.01; the best is {:g}",
+        lambda: [1 / (0.01 * 500), one_best("decay")[0]],
+    ),
+    (
+        CHOOSING,
+        "at a learning rate of 0.01, penalties of 0.0032, 0.01 and 0.032 give errors of {:.0f}, "
+        "{:.0f} and {:.0f} %",
+        lambda: errors_at("0.01", [0.0032, 0.01, 0.032]),
+    ),
+    (
+        CHOOSING,
+        "With one more step, 0.1, the network learns nothing ({:.0f} %, a norm of {:.1f})",
+        lambda: Grid("penalty").at("0.01", 0.1),
+    ),
+    (
+        CHOOSING,
+        "The norm goes from {:.1f} down to {:.1f} ({:.1f} without), the validation accuracy is "
+        "{:.1f} to {:.1f} % ({:.1f} % without).",
+        digits_over_strengths,
+    ),
+    (
+        CHOOSING,
+        "The test accuracy was {:.1f} % against {:.1f} % without",
+        lambda: digits_summary()[2:4],
+    ),
+    (
+        CHOOSING,
+        "93.1 % against 93.0 %. Its standard error is {:.1f} %.",
+        lambda: [standard_error(93.0)],
+    ),
+    (
+        CHOOSING,
+        "the norms are {:.0f} and {:.0f} against {:.1f} and {:.1f}.",
+        norms_of_ensembles,
+    ),
+    (
+        CHOOSING,
+        "penalties of one order, {:.3f} to {:.3f} each. The error against the true function falls "
+        "from {:.2f} to {:.2f}.",
+        lambda: penalties_of_ensembles() + row(ENSEMBLES, "RMSE")[1:3],
+    ),
+    (
+        CHOOSING,
+        "end at norms of {:.1f} and {:.1f} instead of {:.1f} and {:.1f} (means of three seeds)",
+        cuda_decayed,
+    ),
+    (
+        CHOOSING,
+        "The first, without decay, grows to {:.1f} instead of {:.1f}",
+        lambda: cuda_norms("conv1"),
+    ),
+    (
+        CHOOSING,
+        "the encoder's norm falls by {:.0f} % and the decoder's grows by {:.0f} % (by {:.0f} % "
+        "without penalty)",
+        lambda: (
+            changes(0.0002, "encoder.kernel shrinks", "decoder.kernel grows")
+            + changes(0, "decoder.kernel grows")
+        ),
+    ),
+    (
+        CHOOSING,
+        "the *smallest* ends with the largest share, {:.0f} % of the training loss against "
+        "{:.0f} % for the largest",
+        lambda: [digits("0.0003")[2], digits("0.01")[2]],
+    ),
+    (
+        CHOOSING,
+        "error {:.0f} to {:.0f} %, norm {:.1f} to {:.1f} (`penalty_or_decay.py`)",
+        with_too_much_decay,
+    ),
+    (
+        CHOOSING,
+        "a decoder grows by {:.0f} % while the encoder falls by {:.0f} % (`decay_strength.py`)",
+        lambda: changes(0.0002, "decoder.kernel grows", "encoder.kernel shrinks"),
+    ),
+    (
+        CHOOSING,
+        "ten times the penalty: the encoder falls by {:.0f} % instead of {:.0f} %",
+        lambda: (
+            changes(0.002, "encoder.kernel shrinks") + changes(0.0002, "encoder.kernel shrinks")
+        ),
+    ),
+    (
+        CHOOSING,
+        "one such decay for all learning rates costs {:.1f} points (`penalty_or_decay.py`)",
+        lambda: ties()[-1:],
+    ),
+    (
+        CHOOSING,
+        "by {:.1f} points without decay, by {:.1f} with it (`cuda_convnet_layers.py`; three seeds)",
+        lambda: row("cuda_convnet_layers", "From rates to spikes"),
+    ),
+    (PENALTY, "over {} learning rates and {} decays, in {} ways", size_of_grid),
+    (
+        PENALTY,
+        "| L2 penalty | {:.2f} | {:.1f} points of validation error | "
+        "| decay times learning rate | {:.2f} | {:.1f} points | "
+        "| decay, not scaled | {:.2f} | {:.1f} points |",
+        ties,
+    ),
+    (
+        BENCHMARKS,
+        "| TensorFlow 2.12.1, Nengo 3.2.0, without the bridge | {} | {} | {} |",
+        lambda: counts("3.2.0"),
+    ),
+    (
+        BENCHMARKS,
+        "| TensorFlow 2.12.1, Nengo 4.1.0, without the bridge | {} | {} | {} |",
+        lambda: counts("4.1.0"),
+    ),
+    (STACKS, "with which {} or {} of NengoDL's own tests fail", failures_with_nengo_4),
+]
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("page, sentence, measured", QUOTES, ids=[quote[1] for quote in QUOTES])
+def test_page_quotes_what_was_printed(page, sentence, measured):
+    values = measured()
+    assert len(values) == sentence.count("{")
+    assert sentence.format(*values) in flat((ROOT / page).read_text())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_result_of_an_example_is_looked_up(page):
+    quotes = [sentence.format(*measured()) for at, sentence, measured in QUOTES if at == page]
+    blocks = re.split(r"\n\s*\n|\n(?=- )|\n(?=\|)", (ROOT / page).read_text())
+    for block in map(flat, blocks):
+        named = re.search(r"`(examples/)?\w+\.py`", block)
+        if named and re.search(r"\d ?(%|points)|norms? of \d", block):
+            kept_elsewhere = any(text in block for text in NOT_KEPT)
+            assert kept_elsewhere or any(quote in block for quote in quotes), block
+
+
+@pytest.mark.generation(3)
+def test_norms_with_the_defaults_of_nengo():
+    """Build the network of the page again: its norms before training are in no kept output."""
+    code = re.search(r"```python\n(.*?)with nengo_dl", (ROOT / "docs/native.md").read_text(), re.S)
+    names = {}
+    exec(code[1], names)
+    with simulator(names["net"]) as sim:
+        norms = nengo_wd.WeightNorms(sim, objects=[names[obj] for obj in ("a", "b", "readout")])
+        norms.record()
+    first, second, decoders = norms.norms[0]
+    page = flat((ROOT / CHOOSING).read_text())
+    assert f"are {first:.0f} and {second:.0f}. The norm of the decoders is {decoders:.4f}." in page
+    assert f"{(first / decoders) ** 2 / 1e9:.0e}" == "4e+01"
+    assert "penalizes the first encoders 40 billion times as much" in page
