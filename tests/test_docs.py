@@ -1,9 +1,9 @@
 import doctest
 import importlib
-import pkgutil
 import re
 from pathlib import Path
 
+import internals
 import nengo
 import numpy as np
 import pytest
@@ -15,20 +15,13 @@ from nengo_wd import nengo_dl
 
 ROOT = Path(__file__).parent.parent
 NAMES = dict(nengo=nengo, nengo_dl=nengo_dl, nengo_wd=nengo_wd, np=np, tf=tf)
-MODULES = [module.name for module in pkgutil.walk_packages(nengo_wd.__path__, "nengo_wd.")]
-GENERATION_OF_MODULE = {  # the others: both
-    "nengo_wd.converter": 3,
-    "nengo_wd.optimizers": 3,
-    "nengo_wd.seam.nengo_dl2": 2,
-    "nengo_wd.seam.nengo_dl3": 3,
-}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GENERATION_OF_PAGE = {"nengo_dl2.md": 2, "supported_stacks.md": GENERATION}  # the others: 3
 
 
 def test_docstrings():
-    names = [m for m in MODULES if GENERATION_OF_MODULE.get(m, GENERATION) == GENERATION]
-    results = [doctest.testmod(importlib.import_module(name), globs=NAMES) for name in names]
+    modules = [importlib.import_module(name) for name in internals.modules()]
+    results = [doctest.testmod(module, globs=NAMES) for module in modules]
     assert sum(result.attempted for result in results) > 0
     assert sum(result.failed for result in results) == 0
 
