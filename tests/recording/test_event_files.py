@@ -55,7 +55,15 @@ def test_two_records_in_one_folder(tmp_path):
 )
 @pytest.mark.filterwarnings("ignore:weights are not finite")
 def test_histograms_of_hardly_different_values(kernel, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     net, _, layer, _ = readout_network()
+    kernel = np.array(kernel, np.float32)
     with simulator(net) as sim:
-        assign(sim, layer.kernel, np.array(kernel, np.float32))
+        assign(sim, layer.kernel, kernel)
         nengo_wd.WeightNorms(sim, log_dir=tmp_path).record()
+    read = EventAccumulator(str(tmp_path), {"histograms": 0}).Reload()
+    finite = kernel[np.isfinite(kernel)]
+    (histogram,) = [event.histogram_value for event in read.Histograms("readout.kernel/values")]
+    assert histogram.num == sum(histogram.bucket) == finite.size
+    assert histogram.sum == pytest.approx(finite.sum(dtype=np.float64))
