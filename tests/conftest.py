@@ -1,38 +1,73 @@
 import os
+import zlib
+from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
-from generations import GENERATION  # noqa: E402
+
+pytest.register_assert_rewrite("by_hand")
+
+from generations import GENERATION, seed  # noqa: E402
 
 from nengo_wd import nengo_dl  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def fresh_keras():
-    """Keep one test's layer names and graphs out of the next one."""
+def fresh_start():
+    """Keep one test's layer names, graphs and random numbers out of the next one."""
     tf.keras.backend.clear_session()
+    seed(0)
+
+
+@pytest.fixture
+def rng(request):
+    """Return random numbers of the test's own: the same ones in each run, whatever ran before."""
+    return np.random.RandomState(zlib.crc32(request.node.name.encode()))
 
 
 def pytest_addoption(parser):
     parser.addoption("--references", action="store_true", help="also compare with other libraries")
 
 
-def pytest_ignore_collect(path, config):
+def pytest_ignore_collect(collection_path, config):
     """Leave out what needs other libraries, unless it is asked for."""
-    return (
-        path.basename == "test_references.py" and not config.getoption("references", False) or None
-    )
+    if collection_path.name == "test_references.py" and not config.getoption("references", False):
+        return True
+    return None
 
 
 def pytest_report_header():
     return f"nengo-dl {nengo_dl.__version__}, tensorflow {tf.__version__}"
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Leave out, by the marker `generation`, what only the other NengoDL has."""
-    for item in list(items):
-        marker = item.get_closest_marker("generation")
-        if marker is not None and marker.args[0] != GENERATION:
-            items.remove(item)
+    left_out = [item for item in items if not _is_for_this_generation(item)]
+    items[:] = [item for item in items if _is_for_this_generation(item)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _is_for_this_generation(item):
+    marker = item.get_closest_marker("generation")
+    return marker is None or marker.args[0] == GENERATION
+
+
+# -- deselected tests in the closing line, where pytest-xdist's workers deselect them -------
+
+
+def pytest_deselected(items):
+    """Keep the names of the tests for the process that prints the closing line."""
+    for item in items:
+        workers_output = getattr(item.config, "workeroutput", {})
+        workers_output.setdefault("deselected", []).append(item.nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take the names from the first worker that ends: all of them leave out the same."""
+    stats = node.config.pluginmanager.getplugin("terminalreporter").stats
+    names = getattr(node, "workeroutput", {}).get("deselected", [])
+    stats.setdefault("deselected", [SimpleNamespace(nodeid=name) for name in names])

@@ -1,11 +1,23 @@
 """The same steps on NengoDL 2 and 3, so that each test is written once."""
 
+import random
+
 import numpy as np
 import tensorflow as tf
 
 from nengo_wd import nengo_dl
 
 GENERATION = 2 if nengo_dl.__version__.startswith("2.") else 3
+
+
+def seed(number):
+    """Seed every source of random numbers."""
+    if GENERATION == 2:
+        random.seed(number)
+        np.random.seed(number)
+        tf.compat.v1.set_random_seed(number)
+    else:
+        tf.keras.utils.set_random_seed(number)
 
 
 def simulator(net, **kwargs):
@@ -68,3 +80,13 @@ def total_loss(sim, inputs, targets, objective):
         sim.compile(loss=objective)
         sim.compiled_for = objective
     return sim.evaluate(inputs, targets, verbose=0)["loss"]
+
+
+def n_operations(sim, function):
+    """Return how many operations of a graph ``function`` makes."""
+    if GENERATION == 3:
+        return len(tf.function(function).get_concrete_function().graph.get_operations())
+    with sim.tensor_graph.graph.as_default() as graph:
+        before = len(graph.get_operations())
+        function()
+        return len(graph.get_operations()) - before

@@ -1,16 +1,12 @@
 """Converted Keras models against the Keras models themselves."""
 
-import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
-from generations import outputs, sgd, simulator, total_loss, train, use_dtype
-from nengo.exceptions import ValidationError
+from generations import outputs, sgd, simulator, total_loss, train
 
 import nengo_wd
 
-RNG = np.random.RandomState(0)
-only_nengo_dl_3 = pytest.mark.generation(3)
 L1_L2 = {
     "L1": tf.keras.regularizers.l1(0.02),
     "L2": tf.keras.regularizers.l2(0.05),
@@ -36,10 +32,10 @@ def conv_model(regularizer, **kwargs):
     return tf.keras.Model(inputs, tf.keras.layers.Dense(2, name="readout", **layers)(x))
 
 
-def step_of_both(model, converter, loss="mse"):
+def step_of_both(model, converter, rng, loss="mse"):
     """Train both for one step of SGD; return the totals and the weights."""
-    x = RNG.uniform(-1, 1, size=(4, *model.input_shape[1:])).astype(np.float32)
-    y = RNG.uniform(-1, 1, size=(4, *model.output_shape[1:])).astype(np.float32)
+    x = rng.uniform(-1, 1, size=(4, *model.input_shape[1:])).astype(np.float32)
+    y = rng.uniform(-1, 1, size=(4, *model.output_shape[1:])).astype(np.float32)
     source, probe = converter.inputs[model.input], converter.outputs[model.output]
     inputs, targets = {source: x.reshape((4, 1, -1))}, {probe: y[:, None]}
     with simulator(converter.net, minibatch_size=4) as sim:
@@ -69,16 +65,16 @@ def assert_among(array, arrays):
     assert any(np.allclose(flat, other, atol=1e-6) for other in same_size)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 @pytest.mark.parametrize("make", [dense_model, conv_model])
 @pytest.mark.parametrize("kind", L1_L2)
-def test_step_of_sgd_equals_that_of_keras(make, kind):
+def test_step_of_sgd_equals_that_of_keras(make, kind, rng):
     model = make(L1_L2[kind])
     converter = nengo_wd.Converter(model, allow_fallback=False)
     with simulator(converter.net) as sim:
         losses = nengo_wd.regularization_losses(sim)
     assert sorted(losses.values()) == pytest.approx(sorted(map(float, model.losses)), abs=1e-6)
-    totals, predictions, trained = step_of_both(model, converter)
+    totals, predictions, trained = step_of_both(model, converter, rng)
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)
     np.testing.assert_allclose(*predictions, atol=1e-5)
     for weight in model.get_weights():
@@ -89,7 +85,7 @@ def rows_squared(weights):
     return tf.reduce_sum(tf.square(tf.reduce_sum(weights, axis=0)))
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 def test_regularizer_that_depends_on_the_shape():
     model = dense_model(rows_squared)
     converter = nengo_wd.Converter(model, allow_fallback=False)
@@ -98,7 +94,7 @@ def test_regularizer_that_depends_on_the_shape():
     assert sorted(losses.values()) == pytest.approx(sorted(map(float, model.losses)), rel=1e-6)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 def test_scaled_firing_rates_leave_the_penalties_as_they_are():
     for regularizer in (L1_L2["L1L2"], rows_squared):
         model = dense_model(regularizer)
@@ -109,20 +105,20 @@ def test_scaled_firing_rates_leave_the_penalties_as_they_are():
         assert loss == pytest.approx(float(sum(model.losses)), rel=1e-6)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 @pytest.mark.parametrize("make", [dense_model, conv_model])
 @pytest.mark.parametrize("activity", [L1_L2["L1L2"], rows_squared])
-def test_activity_regularizer_becomes_a_penalty_on_a_probe(make, activity):
+def test_activity_regularizer_becomes_a_penalty_on_a_probe(make, activity, rng):
     model = make(None, activity_regularizer=activity)
     converter = nengo_wd.Converter(model, allow_fallback=False)
-    totals, predictions, trained = step_of_both(model, converter)
+    totals, predictions, trained = step_of_both(model, converter, rng)
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)
     np.testing.assert_allclose(*predictions, atol=1e-5)
     for weight in model.get_weights():
         assert_among(weight, trained)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 def test_wrapped_layer_is_penalized_once():
     inputs = tf.keras.Input((1, 6))
     layer = tf.keras.layers.Dense(3, kernel_regularizer="l2", activity_regularizer="l2")
@@ -138,7 +134,7 @@ def test_wrapped_layer_is_penalized_once():
     assert total == pytest.approx(model.evaluate(x, y, verbose=0), rel=1e-6)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 def test_layers_of_inner_models_and_ours():
     inner_input = tf.keras.Input((6,))
     layer = nengo_wd.RegularizedDense(4, name="inner", bias_regularizer="l1")
@@ -152,7 +148,7 @@ def test_layers_of_inner_models_and_ours():
     assert loss == pytest.approx(float(sum(model.losses)), abs=1e-6)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 def test_what_can_not_be_carried_over_is_refused_or_falls_back():
     inputs = tf.keras.Input((6,))
     layer = tf.keras.layers.Dense(2, kernel_constraint="non_neg", name="bounded")
@@ -173,38 +169,3 @@ def test_what_can_not_be_carried_over_is_refused_or_falls_back():
 def test_nengo_dl_2_has_no_converter():
     with pytest.raises(NotImplementedError, match="needs NengoDL 3"):
         nengo_wd.Converter(None)
-
-
-def test_setting_on_a_probe():
-    with nengo.Network(seed=0) as net:
-        use_dtype("float64")
-        nengo_wd.configure_settings()
-        source = nengo.Node(np.zeros(2))
-        ensemble = nengo.Ensemble(5, 2, neuron_type=nengo.RectifiedLinear())
-        nengo.Connection(source, ensemble, synapse=None)
-        probe = nengo.Probe(ensemble)
-        rates = nengo.Probe(ensemble.neurons)
-        net.config[rates].regularizer = tf.keras.regularizers.l2(1e-5)
-    inputs = {source: RNG.uniform(-1, 1, size=(6, 3, 2))}
-    targets = {probe: RNG.uniform(-1, 1, size=(6, 3, 2))}
-    with simulator(net, minibatch_size=3) as sim:
-        y, activity = outputs(sim, inputs, [probe, rates])
-        objective = {probe: "mse"}
-        for _ in range(2):
-            objective = nengo_wd.regularized_objective(sim, objective)
-        total = total_loss(sim, inputs, targets, objective)
-    by_hand = np.float32(1e-5) * np.sum(activity**2) / (6 * 3)
-    assert total == pytest.approx(np.mean((y - targets[probe]) ** 2) + by_hand, rel=1e-9)
-    assert by_hand > 0.01
-
-
-def test_penalty_on_a_probe_that_is_not_a_scalar():
-    with nengo.Network(seed=0) as net:
-        nengo_wd.configure_settings()
-        source = nengo.Node([1.0, 2.0])
-        probe = nengo.Probe(source, label="recorded")
-        net.config[probe].regularizer = lambda activity: tf.reduce_sum(activity, axis=0)
-    with simulator(net) as sim:
-        with pytest.raises(ValidationError, match=r"recorded.*shape \(2,\)"):
-            objective = nengo_wd.regularized_objective(sim, {probe: "mse"})
-            total_loss(sim, {source: np.ones((1, 1, 2))}, {probe: np.ones((1, 1, 2))}, objective)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_optimizers import DECAY, MOMENTUM, RATE, STEPS, Model, cuda_convnet
+from by_hand import DECAY, MOMENTUM, RATE, STEPS, cuda_convnet
+from networks import ThreeConnections
 
 import nengo_wd
 
@@ -13,7 +14,7 @@ BETAS = (0.75, 0.9375)  # exact in float32, in which Keras works out their power
 
 def trained(optimizer):
     """Train with a decay on the first of three connections, and return all weights."""
-    model = Model()
+    model = ThreeConnections()
     model.set("weight_decay", DECAY)
     return model.trained_with_decay(optimizer)
 
@@ -22,7 +23,7 @@ def trained_by_torch(make_optimizer):
     """Take the same steps in PyTorch, with a group of parameters that decays and one without."""
     import torch
 
-    model = Model()
+    model = ThreeConnections()
     weights = [torch.nn.Parameter(torch.tensor(start)) for start in model.start]
     decayed = {"params": weights[:1], "weight_decay": DECAY}
     optimizer = make_optimizer(torch.optim, [decayed, {"params": weights[1:]}])
@@ -39,7 +40,7 @@ def trained_by_optax(optimizer):
     import optax
 
     jax.config.update("jax_enable_x64", True)
-    model = Model()
+    model = ThreeConnections()
     weights, gradients = list(model.start), list(model.gradient)
     state = optimizer.init(weights)
     for _ in range(STEPS):
@@ -76,7 +77,7 @@ def test_sgd_of_torch():
 
 def test_momentum_of_torch_is_that_of_layerwise_sgd():
     theirs = trained_by_torch(lambda optim, groups: optim.SGD(groups, RATE, MOMENTUM))
-    model = Model()
+    model = ThreeConnections()
     model.set("weight_decay", DECAY)
     ours = model.trained(lambda sim: nengo_wd.LayerwiseSGD(sim, RATE, MOMENTUM))
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)

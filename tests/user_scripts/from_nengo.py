@@ -1,6 +1,6 @@
 """A Nengo network of spiking neurons, simulated by NengoDL and then trained.
 
-It computes sin(x ** 2). A script of somebody who knows Nengo and NengoDL.
+It computes sin(x ** 2). The script is written as by somebody who knows Nengo and NengoDL.
 """
 
 import nengo

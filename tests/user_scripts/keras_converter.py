@@ -1,6 +1,7 @@
 """A convolutional network trained in Keras, and the same network with spiking neurons.
 
-It tells horizontal bars from vertical ones. A script of somebody who knows Keras and NengoDL.
+It tells horizontal bars from vertical ones. The script is written as by somebody who knows Keras
+and NengoDL.
 """
 
 import nengo

@@ -1,7 +1,7 @@
 """A recurrent memory of semantic pointers, trained to hold them.
 
-A pointer is shown for 10 ms, and the network has to keep it for 40 ms more. A script of somebody
-who knows NengoSPA and NengoDL.
+A pointer is shown for 10 ms, and the network has to keep it for 40 ms more. The script is
+written as by somebody who knows NengoSPA and NengoDL.
 """
 
 import tempfile

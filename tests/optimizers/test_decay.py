@@ -1,139 +1,25 @@
 """Optimizers that decay, against the rules written out in NumPy."""
 
-from functools import partial
-
+import by_hand
 import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
-from generations import (
-    GENERATION,
-    sgd,
-    simulator,
-    tensor_node,
-    train,
-    use_dtype,
-    values,
-)
+from by_hand import DECAY, MOMENTUM, OPTIMIZERS, RATE, STEPS, gradient_descent
+from generations import GENERATION, sgd, simulator, tensor_node, train, values
 from nengo.exceptions import SimulatorClosed, ValidationError
+from networks import ThreeConnections, product
 
 import nengo_wd
 from nengo_wd import nengo_dl
 
-RATE, DECAY, MOMENTUM = 0.125, 0.25, 0.5  # exact in float32, in which Keras keeps the rate
-STEPS = 10
-only_nengo_dl_3 = pytest.mark.generation(3)
 v1 = tf.compat.v1.train
 schedules = tf.keras.optimizers.schedules
 
 
-def product(one, other):
-    """Return a loss with a gradient that does not depend on the weights."""
-    return tf.reduce_sum(one * other)
-
-
-class Model:
-    """Three connections, merged by NengoDL into one variable in float64."""
-
-    def __init__(self):
-        rng = np.random.RandomState(0)
-        self.start = rng.uniform(0.5, 1, size=(3, 3, 2))
-        with nengo.Network(seed=0) as self.net:
-            use_dtype("float64")
-            nengo_wd.configure_settings()
-            source = nengo.Node(np.zeros(2))
-            ends = [nengo.Node(size_in=3) for _ in range(3)]
-            self.connections = [
-                nengo.Connection(source, end, transform=start, synapse=None)
-                for end, start in zip(ends, self.start)
-            ]
-            self.probes = [nengo.Probe(end) for end in ends]
-        x = rng.uniform(-1, 1, size=(1, 1, 2))
-        t = rng.uniform(-1, 1, size=(3, 1, 1, 3))
-        self.inputs, self.targets = {source: x}, dict(zip(self.probes, t))
-        self.gradient = t[:, 0, 0, :, None] * x[0, 0]
-        self.objective = {probe: product for probe in self.probes}
-
-    def set(self, name, *values):
-        for connection, value in zip(self.connections, values):
-            setattr(self.net.config[connection], name, value)
-
-    def weights(self, sim):
-        return np.array([sim.data[connection].weights for connection in self.connections])
-
-    def train(self, sim, optimizer, epochs=STEPS):
-        train(sim, self.inputs, self.targets, self.objective, optimizer, epochs)
-        return self.weights(sim)
-
-    def trained(self, make_optimizer):
-        with simulator(self.net) as sim:
-            return self.train(sim, make_optimizer(sim))
-
-    def trained_with_decay(self, optimizer, **kwargs):
-        return self.trained(lambda sim: nengo_wd.decoupled_weight_decay(sim, optimizer, **kwargs))
-
-
 @pytest.fixture
 def model():
-    return Model()
-
-
-# -- the rules, in NumPy -----------------------------------------------------------------
-
-
-def gradient_descent(gradient, rate):
-    while True:
-        yield rate * gradient
-
-
-def momentum(gradient, rate):
-    velocity = 0
-    while True:
-        velocity = MOMENTUM * velocity + gradient
-        yield rate * velocity
-
-
-# exact in float32 again: Keras works out powers of the betas in that precision
-ADAM = dict(beta1=0.75, beta2=0.9375, epsilon=2**-10)
-KERAS_ADAM = dict(beta_1=0.75, beta_2=0.9375, epsilon=2**-10)
-
-
-def adam(gradient, rate, beta1, beta2, epsilon):
-    mean, square, step = 0, 0, 0
-    while True:
-        step += 1
-        mean = beta1 * mean + (1 - beta1) * gradient
-        square = beta2 * square + (1 - beta2) * gradient**2
-        corrected = rate * np.sqrt(1 - beta2**step) / (1 - beta1**step)
-        yield corrected * mean / (np.sqrt(square) + epsilon)
-
-
-def by_hand(start, updates, factors):
-    weights = start
-    for update, factor in zip(updates, factors):
-        weights = weights * factor - update
-    return weights
-
-
-if GENERATION == 2:
-    OPTIMIZERS = {
-        "SGD": (gradient_descent, lambda: v1.GradientDescentOptimizer(RATE)),
-        "momentum": (momentum, lambda: v1.MomentumOptimizer(RATE, MOMENTUM)),
-        "Adam": (partial(adam, **ADAM), lambda: v1.AdamOptimizer(RATE, **ADAM)),
-    }
-else:
-    new, legacy = tf.keras.optimizers, tf.keras.optimizers.legacy
-    OPTIMIZERS = {
-        "SGD": (gradient_descent, lambda: new.SGD(RATE)),
-        "momentum": (momentum, lambda: new.SGD(RATE, momentum=MOMENTUM)),
-        "Adam": (partial(adam, **ADAM), lambda: new.Adam(RATE, **KERAS_ADAM)),
-        "legacy SGD": (gradient_descent, lambda: legacy.SGD(RATE)),
-        "legacy momentum": (momentum, lambda: legacy.SGD(RATE, momentum=MOMENTUM)),
-        "legacy Adam": (partial(adam, **ADAM), lambda: legacy.Adam(RATE, **KERAS_ADAM)),
-    }
-
-
-# -- decoupled decay ---------------------------------------------------------------------
+    return ThreeConnections()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -144,23 +30,23 @@ def test_decay_of_one_connection_leaves_the_others_as_they_are(name, scaled, mod
     model.set("weight_decay", DECAY)
     trained = model.trained_with_decay(make(), scale_by_learning_rate=scaled)
     factor = 1 - DECAY * (RATE if scaled else 1)
-    expected = by_hand(model.start[0], rule(model.gradient[0], RATE), [factor] * STEPS)
+    expected = by_hand.trained(model.start[0], rule(model.gradient[0], RATE), [factor] * STEPS)
     np.testing.assert_allclose(trained[0], expected, rtol=1e-6)
     np.testing.assert_array_equal(trained[1:], undecayed[1:])
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 def test_name_of_an_optimizer(model):
     model.set("weight_decay", DECAY, DECAY, DECAY)
     trained = model.trained_with_decay("sgd")
     rate = np.float32(0.01)
-    expected = by_hand(
+    expected = by_hand.trained(
         model.start, gradient_descent(model.gradient, rate), [1 - rate * DECAY] * STEPS
     )
     np.testing.assert_allclose(trained, expected, rtol=1e-6)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 def test_equal_to_adamw_of_keras(model):
     theirs = model.trained(
         lambda sim: tf.keras.optimizers.AdamW(RATE, weight_decay=DECAY, epsilon=1e-3)
@@ -188,7 +74,7 @@ def test_users_schedule_of_the_decay(model):
     model.set("weight_decay", Halving(DECAY))
     trained = model.trained_with_decay(sgd(RATE))
     factors = [1 - RATE * DECAY * 0.5**step for step in range(STEPS)]
-    expected = by_hand(model.start[0], gradient_descent(model.gradient[0], RATE), factors)
+    expected = by_hand.trained(model.start[0], gradient_descent(model.gradient[0], RATE), factors)
     np.testing.assert_allclose(trained[0], expected, rtol=1e-12)
 
 
@@ -199,11 +85,11 @@ def test_schedule_of_the_decay(model):
     decays = [DECAY if step <= boundary else DECAY / 2 for step in range(STEPS)]
     for i, factors in enumerate([[1 - RATE * decay for decay in decays], [1 - RATE * DECAY] * 10]):
         updates = gradient_descent(model.gradient[i], RATE)
-        expected = by_hand(model.start[i], updates, factors)
+        expected = by_hand.trained(model.start[i], updates, factors)
         np.testing.assert_allclose(trained[i], expected, rtol=1e-12)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 @pytest.mark.parametrize("kind", ["optimizers", "legacy"])
 def test_schedule_of_the_learning_rate(kind, model):
     optimizers = tf.keras.optimizers if kind == "optimizers" else tf.keras.optimizers.legacy
@@ -211,16 +97,18 @@ def test_schedule_of_the_learning_rate(kind, model):
     trained = model.trained_with_decay(optimizers.SGD(Halving(RATE)))
     rates = [RATE * 0.5**step for step in range(STEPS)]
     updates = (rate * model.gradient[0] for rate in rates)
-    expected = by_hand(model.start[0], updates, [1 - rate * DECAY for rate in rates])
+    expected = by_hand.trained(model.start[0], updates, [1 - rate * DECAY for rate in rates])
     np.testing.assert_allclose(trained[0], expected, rtol=1e-12)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 def test_gradients_are_clipped_and_decay_is_not(model):
     model.set("weight_decay", DECAY)
     trained = model.trained_with_decay(tf.keras.optimizers.SGD(RATE, clipvalue=0.01))
     clipped = np.clip(model.gradient[0], -0.01, 0.01)
-    expected = by_hand(model.start[0], gradient_descent(clipped, RATE), [1 - RATE * DECAY] * STEPS)
+    expected = by_hand.trained(
+        model.start[0], gradient_descent(clipped, RATE), [1 - RATE * DECAY] * STEPS
+    )
     np.testing.assert_allclose(trained[0], expected, rtol=1e-6)
 
 
@@ -306,11 +194,11 @@ def test_changes_between_epochs_change_no_weights_and_build_nothing_anew(model):
         assert len(traces) == n_traces
     for i, decay in enumerate((2 * DECAY, DECAY, 0)):
         updates = gradient_descent(model.gradient[i], rate)
-        expected = by_hand(weights[i], updates, [1 - rate * decay] * 2)
+        expected = by_hand.trained(weights[i], updates, [1 - rate * decay] * 2)
         np.testing.assert_allclose(trained[i], expected, rtol=1e-12)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 def test_variable_as_decay(model):
     decay = tf.Variable(0.0, trainable=False)
     model.set("weight_decay", decay)
@@ -322,7 +210,7 @@ def test_variable_as_decay(model):
         np.testing.assert_allclose(model.weights(sim)[0], expected, rtol=1e-12)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 def test_checkpoint_and_config(model, tmp_path):
     model.set("weight_decay", DECAY)
     with simulator(model.net) as sim:
@@ -354,56 +242,49 @@ def test_slots_are_those_of_the_inner_optimizer(model):
         np.testing.assert_allclose(np.sort(values(sim, [slot])[0], None), np.sort(merged, None))
 
 
-# -- CUDA-ConvNet's rule -----------------------------------------------------------------
+@pytest.mark.generation(3)
+def test_optimizer_stays_what_it_is(model):
+    """Neither state nor what has no configuration is lost."""
 
+    class Scaled(tf.keras.optimizers.SGD):
+        def __init__(self, factor, **kwargs):
+            super().__init__(**kwargs)
+            self.factor = factor
 
-def cuda_convnet(weights, gradient, eps, mom, wc, n_steps):
-    increment = np.zeros_like(weights)
-    for _ in range(n_steps):
-        increment = mom * increment - eps * gradient - wc * eps * weights
-        weights = weights + increment
-    return weights
+        def apply_gradients(self, grads_and_vars, *args, **kwargs):
+            scaled = [(gradient * self.factor, v) for gradient, v in grads_and_vars]
+            return super().apply_gradients(scaled, *args, **kwargs)
 
-
-def test_layerwise_sgd_equals_cuda_convnet(model):
-    model.set("learning_rate", 0.25, None, 0.5)
-    model.set("momentum", 0.75, 0.25)
-    model.set("weight_decay", None, 0.125, 0.25)
-    trained = model.trained(lambda sim: nengo_wd.LayerwiseSGD(sim, RATE, MOMENTUM))
-    expected = [
-        cuda_convnet(model.start[0], model.gradient[0], 0.25, 0.75, 0, STEPS),
-        cuda_convnet(model.start[1], model.gradient[1], RATE, 0.25, 0.125, STEPS),
-        cuda_convnet(model.start[2], model.gradient[2], 0.5, MOMENTUM, 0.25, STEPS),
-    ]
-    np.testing.assert_allclose(trained, expected, rtol=1e-12)
-
-
-def test_layerwise_sgd_without_settings_is_sgd(model):
-    ours = model.trained(lambda sim: nengo_wd.LayerwiseSGD(sim, RATE, MOMENTUM))
-    theirs = model.trained(lambda sim: OPTIMIZERS["momentum"][1]())
-    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
-
-
-def test_layerwise_sgd_takes_on_changed_settings(model):
     model.set("weight_decay", DECAY)
+    optimizer = Scaled(0.5, learning_rate=RATE, momentum=MOMENTUM)
     with simulator(model.net) as sim:
-        optimizer = nengo_wd.LayerwiseSGD(sim, RATE)
-        weights = model.train(sim, optimizer, epochs=1)
-        model.set("weight_decay", 2 * DECAY)
-        optimizer.update_settings()
-        trained = model.train(sim, optimizer, epochs=1)
-        expected = cuda_convnet(weights[0], model.gradient[0], RATE, 0, 2 * DECAY, 1)
-        np.testing.assert_allclose(trained[0], expected, rtol=1e-12)
+        once = model.train(sim, optimizer, epochs=1)
+        decaying = nengo_wd.decoupled_weight_decay(sim, optimizer)
+        trained = model.train(sim, decaying, epochs=1)
+    velocity = 0.5 * model.gradient * (1 + MOMENTUM)
+    factor = np.array([1 - RATE * DECAY, 1, 1])[:, None, None]
+    np.testing.assert_allclose(trained, once * factor - RATE * velocity, rtol=1e-12)
+
+
+def squared(one, other):
+    return tf.reduce_sum((one - other) ** 2)
+
+
+def test_gradients_are_those_from_before_the_decay(model):
+    """With a loss whose gradient depends on the weights that decay."""
+    model.set("weight_decay", DECAY, DECAY, DECAY)
+    model.objective = {probe: squared for probe in model.probes}
+    weights = model.start
+    x = next(iter(model.inputs.values()))[0, 0]
+    targets = np.array([target[0, 0] for target in model.targets.values()])
+    for _ in range(STEPS):
+        gradient = 2 * (weights @ x - targets)[:, :, None] * x
+        weights = weights * (1 - RATE * DECAY) - RATE * gradient
+    trained = model.trained_with_decay(sgd(RATE))
+    np.testing.assert_allclose(trained, weights, rtol=1e-12)
 
 
 # -- bad input ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf, "much", True])
-@pytest.mark.parametrize("name", ["weight_decay", "learning_rate", "momentum"])
-def test_value_that_is_no_rate(model, name, value):
-    with pytest.raises(ValidationError, match=f"Connection.*({name}|finite)"):
-        model.set(name, value)
 
 
 def test_decay_that_would_take_all(model):
@@ -442,7 +323,7 @@ def test_no_optimizer(model):
                 nengo_wd.decoupled_weight_decay(sim, wrong)
 
 
-@only_nengo_dl_3
+@pytest.mark.generation(3)
 def test_optimizer_that_decays_itself(model):
     model.set("weight_decay", DECAY)
     ours, theirs = "SGDWithDecay", "AdamW"
@@ -468,48 +349,6 @@ def test_optimizer_that_decays_already(model):
             nengo_wd.decoupled_weight_decay(sim, once)
 
 
-@only_nengo_dl_3
-def test_optimizer_stays_what_it_is(model):
-    """Neither state nor what has no configuration is lost."""
-
-    class Scaled(tf.keras.optimizers.SGD):
-        def __init__(self, factor, **kwargs):
-            super().__init__(**kwargs)
-            self.factor = factor
-
-        def apply_gradients(self, grads_and_vars, *args, **kwargs):
-            scaled = [(gradient * self.factor, v) for gradient, v in grads_and_vars]
-            return super().apply_gradients(scaled, *args, **kwargs)
-
-    model.set("weight_decay", DECAY)
-    optimizer = Scaled(0.5, learning_rate=RATE, momentum=MOMENTUM)
-    with simulator(model.net) as sim:
-        once = model.train(sim, optimizer, epochs=1)
-        decaying = nengo_wd.decoupled_weight_decay(sim, optimizer)
-        trained = model.train(sim, decaying, epochs=1)
-    velocity = 0.5 * model.gradient * (1 + MOMENTUM)
-    factor = np.array([1 - RATE * DECAY, 1, 1])[:, None, None]
-    np.testing.assert_allclose(trained, once * factor - RATE * velocity, rtol=1e-12)
-
-
-def test_gradients_are_those_from_before_the_decay(model):
-    """With a loss whose gradient depends on the weights that decay."""
-    model.set("weight_decay", DECAY, DECAY, DECAY)
-    model.objective = {probe: squared for probe in model.probes}
-    weights = model.start
-    x = next(iter(model.inputs.values()))[0, 0]
-    targets = np.array([target[0, 0] for target in model.targets.values()])
-    for _ in range(STEPS):
-        gradient = 2 * (weights @ x - targets)[:, :, None] * x
-        weights = weights * (1 - RATE * DECAY) - RATE * gradient
-    trained = model.trained_with_decay(sgd(RATE))
-    np.testing.assert_allclose(trained, weights, rtol=1e-12)
-
-
-def squared(one, other):
-    return tf.reduce_sum((one - other) ** 2)
-
-
 def test_decay_that_is_changed_to_take_all(model):
     model.set("weight_decay", 0.5)
     with simulator(model.net) as sim:
@@ -517,29 +356,6 @@ def test_decay_that_is_changed_to_take_all(model):
         model.set("weight_decay", 2.0)
         with pytest.raises(ValidationError, match="weight_decay 2.0 of <Connection.*below 1"):
             optimizer.update_weight_decay()
-
-
-def test_layerwise_sgd_has_rates_for_the_biases_of_layers(model):
-    layer = nengo_wd.RegularizedDense(3, kernel_regularizer=None)
-    with model.net:
-        node = tensor_node(layer, 3, 3)
-        nengo.Connection(model.probes[0].target, node, synapse=None)
-        probe = nengo.Probe(node)
-    model.net.config[node].learning_rate = 0.0
-    model.net.config[node].weight_decay = DECAY
-    model.targets[probe], model.objective[probe] = np.ones((1, 1, 3)), product
-    with simulator(model.net) as sim:
-        before = values(sim, layer.weights)
-        model.train(sim, nengo_wd.LayerwiseSGD(sim, RATE), epochs=1)
-        for was, now in zip(before, values(sim, layer.weights)):
-            np.testing.assert_array_equal(now, was)
-
-
-@pytest.mark.parametrize("arguments", [(True,), ("x",), (0.1, None), (0.1, -1.0)])
-def test_layerwise_sgd_without_a_rate(model, arguments):
-    with simulator(model.net) as sim:
-        with pytest.raises(ValidationError, match="LayerwiseSGD.*(learning_rate|momentum)"):
-            nengo_wd.LayerwiseSGD(sim, *arguments)
 
 
 def test_inference_only(model):

@@ -1,0 +1,38 @@
+"""What the tests use of the package's inside, so that it is named in one place."""
+
+import pathlib
+
+from generations import GENERATION, n_operations
+
+import nengo_wd
+from nengo_wd import penalties
+
+GENERATION_OF_MODULE = {  # of the code in the docstrings of a module or a folder; the others: both
+    "nengo_wd.converter": 3,
+    "nengo_wd.optimizers": 3,
+    "nengo_wd.seam.nengo_dl2": 2,
+    "nengo_wd.seam.nengo_dl3": 3,
+}
+
+
+def modules():
+    """Yield the names of the modules whose code is for this generation of NengoDL."""
+    folder = pathlib.Path(nengo_wd.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        inside = (name + ".").startswith
+        only_for = [number for of, number in GENERATION_OF_MODULE.items() if inside(of + ".")]
+        if only_for in ([], [GENERATION]):
+            yield name
+
+
+def n_operations_of_penalties(sim):
+    """Return how many operations the penalties that are settings have, all on one variable."""
+    (expression,) = penalties.expressions(penalties.of_settings(sim))
+    return n_operations(sim, expression)
+
+
+def n_operations_of_record(sim, norms):
+    """Return how many operations a record has."""
+    return n_operations(sim, norms._measure._compute)

@@ -1,0 +1,206 @@
+"""Keras layers, also those of users, inside the time loop."""
+
+import nengo
+import numpy as np
+import pytest
+import tensorflow as tf
+from by_hand import assert_dense
+from generations import GENERATION, assign, outputs, sgd, simulator, tensor_node, train, values
+from nengo.exceptions import ValidationError
+from networks import connected, dense, network_of
+
+import nengo_wd
+from nengo_wd import nengo_dl
+
+
+def test_tensor_layer(rng):
+    layer = dense()
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node(np.zeros(4))
+        probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    with simulator(net, minibatch_size=2, unroll_simulation=5) as sim:
+        assert_dense(sim, layer, source, probe, rng)
+        assert list(nengo_wd.regularization_losses(sim)) == ["readout.kernel"]
+
+
+@pytest.mark.generation(3)
+def test_layer_wrapper(rng):
+    layer = dense()
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node(np.zeros(4))
+        probe = nengo.Probe(nengo_dl.Layer(layer)(source))
+    with simulator(net) as sim:
+        assert_dense(sim, layer, source, probe, rng)
+
+
+@pytest.mark.parametrize("size_out", [3, None])
+def test_tensor_nodes_share_one_set_of_weights(size_out, rng):
+    layer = dense()
+    with nengo.Network(seed=0) as net:
+        ends = [connected(tensor_node(layer, 4, size_out), 4) for _ in range(3)]
+    with simulator(net) as sim:
+        assert list(nengo_wd.regularization_losses(sim)) == ["readout.kernel"]
+        assert len(layer.weights) == 2
+        for source, probe in ends:
+            assert_dense(sim, layer, source, probe, rng)
+
+
+def test_second_simulator_of_a_network(rng):
+    layer = dense()
+    net, source, probe = network_of(layer, 4)
+    for _ in range(2):
+        with simulator(net) as sim:
+            assert_dense(sim, layer, source, probe, rng)
+            assert list(nengo_wd.regularization_losses(sim)) == ["readout.kernel"]
+            train(
+                sim,
+                {source: np.ones((1, 1, 4))},
+                {probe: np.ones((1, 1, 3))},
+                nengo_wd.regularized_objective(sim, {probe: "mse"}),
+                sgd(0.1),
+            )
+
+
+def test_saved_parameters_can_be_loaded(tmp_path):
+    net, source, probe = network_of(dense(), 4)
+    with simulator(net, seed=1) as sim:
+        expected = outputs(sim, {source: np.ones((1, 2, 4))}, [probe])
+        penalties = nengo_wd.regularization_losses(sim)
+        sim.save_params(str(tmp_path / "params"))
+    layer = dense()
+    net, source, probe = network_of(layer, 4)
+    with simulator(net, seed=2) as sim:
+        assert nengo_wd.regularization_losses(sim) != penalties
+        sim.load_params(str(tmp_path / "params"))
+        np.testing.assert_array_equal(outputs(sim, {source: np.ones((1, 2, 4))}, [probe]), expected)
+        assert nengo_wd.regularization_losses(sim) == penalties
+
+
+def test_weights_can_be_assigned_before_a_run():
+    layer = dense(activation=None, use_bias=False)
+    net, source, probe = network_of(layer, 4)
+    with simulator(net) as sim:
+        assign(sim, layer.kernel, np.full((4, 3), 2.0))
+        (y,) = outputs(sim, {source: np.ones((1, 1, 4))}, [probe])
+        np.testing.assert_allclose(y, np.full((1, 1, 3), 8.0))
+        assert nengo_wd.regularization_loss(sim) == pytest.approx(0.01 * 48, rel=1e-6)
+
+
+@pytest.mark.generation(2)
+def test_pre_build_adds_the_penalty_to_the_graph_of_the_simulator_and_no_other():
+    losses = tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES
+    layer = dense(bias_regularizer="l1")
+    net, _, _ = network_of(layer, 4)
+    with simulator(net) as sim:
+        names = [t.op.name for t in sim.tensor_graph.graph.get_collection(losses)]
+        assert names == ["readout.kernel", "readout.bias"]
+        for weight in layer.weights:
+            assert "while" not in weight.name
+    assert tf.compat.v1.get_collection(losses) == []
+
+
+def test_name_with_a_space(rng):
+    layer = dense(name="hidden 1")
+    net, source, probe = network_of(layer, 4)
+    with simulator(net) as sim:
+        assert_dense(sim, layer, source, probe, rng)
+        assert len(nengo_wd.regularization_losses(sim)) == 1
+
+
+@pytest.mark.generation(3)
+def test_layer_called_by_a_function():
+    layer = dense()
+    with nengo.Network(seed=0) as net:
+        nengo_dl.TensorNode(lambda t, x: layer(t, x), shape_in=(4,), shape_out=(3,))
+    with pytest.raises(Exception, match="'readout' is called by the function of a TensorNode"):
+        simulator(net)
+
+
+# -- the mixin ---------------------------------------------------------------------------
+
+
+def test_mixin_for_another_layer_class():
+    class RegularizedDepthwise(nengo_wd.TimeLoopLayer, tf.keras.layers.DepthwiseConv2D):
+        pass
+
+    layer = RegularizedDepthwise(
+        2, depthwise_regularizer=tf.keras.regularizers.l1(0.5), input_shape=(4, 4, 2), name="edges"
+    )
+    net, source, probe = network_of(layer, 32)
+    with simulator(net) as sim:
+        (kernel, _) = values(sim, layer.weights)
+        losses = nengo_wd.regularization_losses(sim)
+        (y,) = outputs(sim, {source: np.ones((1, 1, 32))}, [probe])
+    expected = np.tile(kernel.sum(axis=(0, 1)).ravel(), 9)
+    np.testing.assert_allclose(y[0, 0], expected, atol=1e-5)
+    assert losses["edges.depthwise_kernel"] == pytest.approx(0.5 * np.abs(kernel).sum(), rel=1e-6)
+
+
+def test_mixin_knows_whether_the_simulator_trains():
+    class TimeLoopNoise(nengo_wd.TimeLoopLayer, tf.keras.layers.Dropout):
+        pass
+
+    net, source, probe = network_of(TimeLoopNoise(0.5), 100)
+    ones = {source: np.ones((1, 1, 100))}
+    with simulator(net) as sim:
+        np.testing.assert_array_equal(outputs(sim, ones, [probe]), np.ones((1, 1, 1, 100)))
+        if GENERATION == 2:
+            trained = sim.run_batch(ones, {probe: None}, training=True)[probe]
+        else:
+            inputs = [np.ones((1, 1, 100), np.float32), np.ones((1, 1), np.int32)]
+            trained = sim.keras_model(inputs, training=True)[0].numpy()
+        assert set(np.unique(trained)) == {0, 2}
+
+
+class Scaled(tf.keras.layers.Layer):
+    """A layer as users write them: without `compute_output_shape`."""
+
+    def build(self, input_shape):
+        regularizer = tf.keras.regularizers.l2(0.5)
+        self.scale = self.add_weight(
+            "scale", input_shape[-1:], initializer="ones", regularizer=regularizer
+        )
+
+    def call(self, inputs):
+        return 3 * inputs * self.scale
+
+
+class ScaledInLoop(nengo_wd.TimeLoopLayer, Scaled):
+    """The same for the time loop."""
+
+
+@pytest.mark.parametrize("how", ["tensor_layer", "tensor_node"])
+def test_custom_layer(how):
+    layer = ScaledInLoop(name="custom")
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node([1.0, 2.0])
+        if how == "tensor_layer":
+            node = nengo_dl.tensor_layer(source, layer)
+        else:
+            node = tensor_node(layer, 2, 2)
+            nengo.Connection(source, node, synapse=None)
+        probe = nengo.Probe(node)
+    with simulator(net) as sim:
+        sim.run_steps(1)
+        np.testing.assert_allclose(sim.data[probe].ravel(), [3, 6])
+        assert nengo_wd.regularization_losses(sim) == {"custom.scale": pytest.approx(1)}
+
+
+def test_variables_are_made_in_build():
+    class Early(tf.keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.scale = self.add_weight("scale", (2,))
+
+    class EarlyInLoop(nengo_wd.TimeLoopLayer, Early):
+        pass
+
+    with pytest.raises(ValidationError, match="makes a variable in __init__.*make it in build"):
+        EarlyInLoop()
+
+
+def test_the_mixin_comes_first():
+    with pytest.raises(ValidationError, match="TimeLoopLayer as the first of its base classes"):
+
+        class Second(tf.keras.layers.Dense, nengo_wd.TimeLoopLayer):
+            pass

@@ -1,0 +1,258 @@
+"""Regularizers as settings on native Nengo objects, against NumPy on `sim.data`."""
+
+import nengo
+import numpy as np
+import pytest
+import scipy.sparse
+import tensorflow as tf
+from generations import GENERATION, sgd, simulator, tensor_node, total_loss, train, use_dtype
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from internals import n_operations_of_penalties
+from nengo.exceptions import ValidationError
+from networks import Ensembles, l1_l2, native_weights, parameters_of
+
+import nengo_wd
+from nengo_wd import nengo_dl
+from nengo_wd.regularizers import GroupLasso
+
+LEARNING_RATE = 0.125
+UNSET = "unset"
+
+
+def regularizer(strengths):
+    return None if strengths is None else l1_l2(*strengths)
+
+
+@pytest.fixture
+def model():
+    return Ensembles()
+
+
+# -- random networks ---------------------------------------------------------------------
+
+
+def decoded(a, b):
+    return [nengo.Connection(a, b, function=np.square)]
+
+
+def solved_weights(a, b):
+    return [nengo.Connection(a, b, solver=nengo.solvers.LstsqL2(weights=True))]
+
+
+def sliced(a, b):
+    return [nengo.Connection(a[0], b[1]), nengo.Connection(b[[1, 0]], a)]
+
+
+def neurons(a, b):
+    weights = np.linspace(-1, 1, 5 * 6).reshape((6, 5))
+    return [
+        nengo.Connection(a.neurons, b.neurons, transform=weights),
+        nengo.Connection(a.neurons[1:4], b.neurons[::2], transform=weights[:3, :3]),
+    ]
+
+
+def sparse(a, b):
+    matrix = scipy.sparse.random(6, 5, 0.4, random_state=np.random.RandomState(0))
+    scipy_weights = nengo.Sparse((6, 5), init=matrix)
+    pairs = nengo.Sparse((6, 5), indices=[[0, 1], [2, 3], [5, 0]], init=[1.0, -2.0, 3.0])
+    return [nengo.Connection(a.neurons, b.neurons, transform=t) for t in (scipy_weights, pairs)]
+
+
+def convolutional(a, b):
+    image = nengo.Node(np.zeros(4))
+    filters = nengo.Convolution(2, (2, 2, 1), kernel_size=(1, 2), strides=(1, 1))
+    return [nengo.Connection(image, a.neurons[:4], transform=filters)]
+
+
+PARTS = [decoded, solved_weights, sliced, neurons, sparse, convolutional]
+strengths = st.none() | st.sampled_from([(0.25, 0.0), (0.0, 0.5), (0.25, 0.5)])
+overrides = st.sampled_from([UNSET]) | strengths
+
+
+@st.composite
+def specifications(draw, depth=0):
+    """Draw a network's parts, its settings by class and by object, and its subnetworks."""
+    return dict(
+        parts=draw(st.lists(st.sampled_from(PARTS), min_size=1, max_size=2)),
+        by_class=[draw(overrides) for _ in range(3)],
+        by_object=draw(st.lists(overrides, min_size=12, max_size=12)),
+        inner=[draw(specifications(depth=1))] if depth == 0 and draw(st.booleans()) else [],
+    )
+
+
+def build(specification, net):
+    """Make the network; return the strengths that are expected for its objects."""
+    inherited = {}
+    with net:
+        nengo_wd.configure_settings()
+        ensembles = [nengo.Ensemble(5, 2, label="a"), nengo.Ensemble(6, 2, label="b")]
+        source = nengo.Node(np.ones(2))
+        connections = [nengo.Connection(source, e, transform=2 * np.eye(2)) for e in ensembles]
+        connections += [c for part in specification["parts"] for c in part(*ensembles)]
+        for inner in specification["inner"]:
+            inherited.update(build(inner, nengo.Network()))
+    groups = {
+        nengo.Connection: connections,
+        nengo.Ensemble: ensembles,
+        nengo.ensemble.Neurons: [e.neurons for e in ensembles],
+    }
+    expected = {}
+    by_object = iter(specification["by_object"])
+    for (configured, objects), by_class in zip(groups.items(), specification["by_class"]):
+        if by_class != UNSET:
+            net.config[configured].regularizer = regularizer(by_class)
+            for obj in inherited:
+                if isinstance(obj, configured) and inherited[obj] == UNSET:
+                    inherited[obj] = by_class
+        for obj in objects:
+            expected[obj], own = by_class, next(by_object)
+            if own != UNSET:
+                net.config[obj].regularizer = regularizer(own)
+                expected[obj] = own
+    return {**inherited, **expected}
+
+
+def train_on_penalties_alone(sim, probe):
+    if GENERATION == 3:
+        sim.compile(sgd(LEARNING_RATE), loss=nengo_wd.regularized_objective(sim, None))
+        sim.fit(n_steps=1, verbose=0)
+    else:
+        objective = nengo_wd.regularized_objective(sim, {probe: None})  # a gradient of zero
+        train(sim, {}, {probe: np.zeros((1, 1, 2))}, objective, sgd(LEARNING_RATE))
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(specification=specifications())
+def test_random_networks(specification):
+    tf.keras.backend.clear_session()
+    net = nengo.Network(seed=0)
+    with net:
+        use_dtype("float64")
+    expected = {obj: s for obj, s in build(specification, net).items() if s not in (None, UNSET)}
+    with net:
+        probe = nengo.Probe(net.all_ensembles[0])
+    everything = [o for e in net.all_ensembles for o in (e, e.neurons)] + net.all_connections
+    with simulator(net) as sim:
+        before = {obj: native_weights(sim, obj) for obj in everything}
+        by_hand = [
+            l1 * np.abs(before[obj]).sum() + l2 * (before[obj] ** 2).sum()
+            for obj, (l1, l2) in expected.items()
+        ]
+        reported = nengo_wd.regularization_losses(sim)
+        assert sorted(reported.values()) == pytest.approx(sorted(by_hand), rel=1e-12)
+        if expected:
+            train_on_penalties_alone(sim, probe)
+        for obj in everything:
+            l1, l2 = expected.get(obj, (0, 0))
+            gradient = l1 * np.sign(before[obj]) + 2 * l2 * before[obj]
+            np.testing.assert_allclose(
+                native_weights(sim, obj),
+                before[obj] - LEARNING_RATE * gradient,
+                rtol=1e-12,
+                atol=1e-15,
+            )
+
+
+# -- one network -------------------------------------------------------------------------
+
+
+def test_loss_that_training_reports(model):
+    model.config[nengo.Connection].regularizer = "l2"
+    model.config[model.a].regularizer = "l1"
+    model.config[model.b.neurons].regularizer = lambda w: tf.reduce_max(w)
+    model.config[model.node].regularizer = GroupLasso(0.5)
+    with simulator(model.net) as sim:
+        data_loss = total_loss(sim, model.inputs, model.targets, {model.probe: "mse"})
+        for _ in range(2):
+            objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+        total = total_loss(sim, model.inputs, model.targets, objective)
+        penalty = nengo_wd.regularization_loss(sim)
+        assert total == pytest.approx(data_loss + penalty, rel=1e-9)
+        assert penalty > 0.1
+
+
+def test_setting_changed_between_two_objectives(model):
+    with simulator(model.net) as sim:
+        totals = []
+        for strength in (0.5, 0.25, 0.5, None):
+            model.config[model.conn].regularizer = regularizer(strength and (0, strength))
+            objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+            total = total_loss(sim, model.inputs, model.targets, objective)
+            totals.append(total - nengo_wd.regularization_loss(sim))
+        assert totals == pytest.approx([totals[0]] * 4, rel=1e-12)
+        assert nengo_wd.regularization_losses(sim) == {}
+
+
+def test_layers_own_regularizer_wins_over_the_setting_of_its_node():
+    layer = nengo_wd.RegularizedDense(3, kernel_regularizer="l1", name="readout")
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings(regularizer="l2")
+        node = tensor_node(layer, 2, 3)
+        probe = nengo.Probe(node)
+    with simulator(net) as sim:
+        weights = parameters_of(sim, node)[0].value
+        nengo_wd.regularized_objective(sim, {probe: "mse"})
+        losses = nengo_wd.regularization_losses(sim)
+    assert losses == {"readout.kernel": pytest.approx(0.01 * np.abs(weights).sum(), rel=1e-6)}
+
+
+def test_shared_layer_counts_once_and_needs_one_setting():
+    layer = nengo_wd.RegularizedDense(3, kernel_regularizer=None, name="shared")
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings()
+        nodes = [tensor_node(layer, 2, 3) for _ in range(2)]
+        nengo.Probe(nodes[0])
+    with simulator(net) as sim:
+        net.config[nengo_dl.TensorNode].regularizer = "l2"
+        assert list(nengo_wd.regularization_losses(sim)) == ["shared.kernel"]
+        net.config[nodes[0]].regularizer = "l1"
+        with pytest.raises(ValidationError, match="shared.kernel is shared by.*different"):
+            nengo_wd.regularization_losses(sim)
+
+
+def test_regularizer_without_a_configuration(model):
+    class Quartic(tf.keras.regularizers.Regularizer):
+        def __call__(self, weights):
+            return tf.reduce_sum(weights**4)
+
+    model.config[nengo.Connection].regularizer = Quartic()
+    with simulator(model.net) as sim:
+        expected = (sim.data[model.conn].weights ** 4).sum()
+        assert nengo_wd.regularization_losses(sim)["ab.weights"] == pytest.approx(expected)
+
+
+@pytest.mark.generation(2)
+def test_layer_that_a_later_simulator_has_taken(model):
+    model.config[model.node].regularizer = "l2"
+    with simulator(model.net) as first, simulator(model.net):
+        with pytest.raises(ValidationError, match="built again by a later simulator"):
+            nengo_wd.regularization_losses(first)
+
+
+def test_settings_hold_for_inference_only(model):
+    with model.net:
+        nengo_dl.configure_settings(inference_only=True)
+    model.config[model.a.neurons].regularizer = "l2"
+    model.config[model.conn].regularizer = "l2"
+    with simulator(model.net) as sim:
+        assert list(nengo_wd.regularization_losses(sim)) == ["ab.weights"]
+
+
+# -- cost --------------------------------------------------------------------------------
+
+
+def number_of_ops(n_objects):
+    """Count the operations of the penalties on ``n_objects`` connections."""
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings(regularizer="l2")
+        a = nengo.Ensemble(5, 1)
+        connections = [nengo.Connection(a, nengo.Ensemble(5, 1)) for _ in range(n_objects)]
+        for connection in connections[::2]:
+            net.config[connection].regularizer = "l1"
+    with simulator(net) as sim:
+        return n_operations_of_penalties(sim)
+
+
+def test_number_of_operations_does_not_grow_with_the_objects():
+    assert number_of_ops(4) == number_of_ops(400) < 20

@@ -1,0 +1,47 @@
+"""Python files, run as a user would run them."""
+
+import contextlib
+import io
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import nengo_wd
+
+ROOT = pathlib.Path(nengo_wd.__file__).parents[1]
+
+
+def run_in_fresh_python(script, *arguments, folder):
+    """Run a script in a Python of its own, in ``folder``."""
+    return subprocess.run(
+        [sys.executable, str(script), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=str(folder),
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)},
+    )
+
+
+def run_here(script, *arguments, folder, monkeypatch):
+    """Run a script in this Python, which saves the seconds that importing TensorFlow takes.
+
+    As far as the script can tell, it is alone: it has its own arguments, working directory and
+    ``__main__``, and the fixture `fresh_start` leaves it no layers of others.
+    """
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [str(script), *arguments])
+    monkeypatch.syspath_prepend(str(script.parent))
+    stdout, returncode, stderr = io.StringIO(), 0, ""
+    with contextlib.redirect_stdout(stdout):
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as stop:  # as Python itself ends: a message means that it failed
+            returncode, stderr = (stop.code or 0, "") if _is_status(stop.code) else (1, stop.code)
+    return SimpleNamespace(returncode=returncode, stdout=stdout.getvalue(), stderr=stderr)
+
+
+def _is_status(code):
+    return code is None or isinstance(code, int)

@@ -1,0 +1,125 @@
+"""Settings on classes and objects, and what is said where they are wrong."""
+
+import nengo
+import numpy as np
+import pytest
+import tensorflow as tf
+from generations import GENERATION, simulator, tensor_node
+from nengo.exceptions import NetworkContextError, ValidationError
+from networks import Ensembles, ThreeConnections
+
+import nengo_wd
+from nengo_wd import nengo_dl
+
+
+@pytest.fixture
+def model():
+    return Ensembles()
+
+
+def test_value_given_to_configure_settings_holds_for_connections_and_tensor_nodes():
+    model = Ensembles(regularizer="l2")
+    with simulator(model.net) as sim:
+        expected = {"ab.weights", "bn.weights", "dense.kernel"}
+        if GENERATION == 2:  # there, the plain connection has a weight of 1
+            expected.add("source->a.weights")
+        assert set(nengo_wd.regularization_losses(sim)) == expected
+
+
+def test_inner_network_inherits_and_overrides():
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings(regularizer=tf.keras.regularizers.l2(0.5))
+        with nengo.Network() as inherits:
+            nengo_wd.configure_settings()
+            one = nengo.Connection(nengo.Ensemble(5, 1), nengo.Ensemble(5, 1), label="one")
+        with nengo.Network():
+            nengo_wd.configure_settings(regularizer=tf.keras.regularizers.l2(0.25))
+            two = nengo.Connection(nengo.Ensemble(5, 1), nengo.Ensemble(5, 1), label="two")
+        with nengo.Network() as without:
+            nengo_wd.configure_settings()
+            without.config[nengo.Connection].regularizer = None
+            nengo.Connection(nengo.Ensemble(5, 1), nengo.Ensemble(5, 1), label="three")
+    assert inherits.config[nengo.Connection].regularizer is None
+    with simulator(net) as sim:
+        assert nengo_wd.regularization_losses(sim) == {
+            "one.weights": pytest.approx(0.5 * np.sum(sim.data[one].weights ** 2), rel=1e-6),
+            "two.weights": pytest.approx(0.25 * np.sum(sim.data[two].weights ** 2), rel=1e-6),
+        }
+
+
+# -- bad input ---------------------------------------------------------------------------
+
+
+def complain(model, match):
+    """Expect the same complaint from everything that reads the settings."""
+    with simulator(model.net) as sim:
+        for function in (
+            nengo_wd.regularization_losses,
+            lambda sim: nengo_wd.regularized_objective(sim, {model.probe: "mse"}),
+        ):
+            with pytest.raises(ValidationError, match=match):
+                function(sim)
+
+
+def test_setting_for_nothing_to_train(model):
+    with model.net:
+        silent = nengo.Ensemble(5, 1, neuron_type=nengo.Direct(), label="direct")
+    model.config[silent.neurons].regularizer = "l2"
+    complain(model, "direct.* has a regularizer, but it has no biases that could be trained")
+
+
+def test_setting_for_a_tensor_node_without_weights(model):
+    with model.net:
+        node = tensor_node(relu, 2, 2)
+    model.config[node].regularizer = "l2"
+    complain(model, "TensorNode.* has a regularizer, but its function has no trainable weights")
+
+
+def relu(t, x):
+    return tf.nn.relu(x)
+
+
+def test_setting_for_what_is_not_trained(model):
+    with model.net:
+        nengo_dl.configure_settings(trainable=None)
+    model.config[model.conn].trainable = False
+    model.config[model.conn].regularizer = "l2"
+    complain(model, "Connection ab.*its weights are set not to be trainable")
+
+
+def test_setting_for_what_a_learning_rule_owns(model):
+    model.conn.learning_rule_type = nengo.PES()
+    model.config[model.conn].regularizer = "l2"
+    complain(model, "its weights are changed by a learning rule")
+
+
+def test_setting_for_an_object_of_another_network(model):
+    with nengo.Network():
+        stranger = nengo.Ensemble(5, 1, label="stranger")
+    model.config[stranger].regularizer = "l2"
+    complain(model, "stranger.* is not in that network")
+
+
+def test_regularizer_that_returns_the_wrong_shape(model):
+    model.config[model.conn].regularizer = lambda w: tf.reduce_sum(w, axis=0)
+    complain(model, r"ab\.weights has shape \(5,\), but must be a scalar")
+
+
+@pytest.mark.parametrize("value", ["l3", tf.keras.regularizers.l2(-1.0), 0.5])
+def test_value_that_is_no_regularizer(model, value):
+    with pytest.raises(ValidationError, match="a.*regularizer|strength"):
+        model.config[model.a].regularizer = value
+    with pytest.raises(ValidationError, match="Connection.*regularizer|strength"):
+        model.config[nengo.Connection].regularizer = value
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf, "much", True])
+@pytest.mark.parametrize("name", ["weight_decay", "learning_rate", "momentum"])
+def test_value_that_is_no_rate(name, value):
+    with pytest.raises(ValidationError, match=f"Connection.*({name}|finite)"):
+        ThreeConnections().set(name, value)
+
+
+def test_configure_settings_outside_of_a_network():
+    with pytest.raises(NetworkContextError, match="within a network"):
+        nengo_wd.configure_settings(regularizer="l2")
