@@ -5,7 +5,7 @@ import pathlib
 from generations import GENERATION, n_operations
 
 import nengo_wd
-from nengo_wd import penalties
+from nengo_wd.penalties import on_parameters
 
 GENERATION_OF_MODULE = {  # of the code in the docstrings of a module or a folder; the others: both
     "nengo_wd.converter": 3,
@@ -29,10 +29,10 @@ def modules():
 
 def n_operations_of_penalties(sim):
     """Return how many operations the penalties that are settings have, all on one variable."""
-    (expression,) = penalties.expressions(penalties.of_settings(sim))
+    (expression,) = on_parameters.expressions(sim, on_parameters.of_settings(sim))
     return n_operations(sim, expression)
 
 
 def n_operations_of_record(sim, norms):
     """Return how many operations a record has."""
-    return n_operations(sim, norms._measure._compute)
+    return n_operations(sim, norms._measure.packed)
