@@ -58,15 +58,7 @@ class TimeLoopLayer(_KerasLayer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        before = cls.__mro__[: cls.__mro__.index(TimeLoopLayer)]
-        if any(
-            issubclass(c, tf.keras.layers.Layer) and not issubclass(c, TimeLoopLayer)
-            for c in before
-        ):
-            raise ValidationError(
-                f"{cls.__name__} must have TimeLoopLayer as the first of its base classes",
-                attr="bases",
-            )
+        _check_order(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         owner = f"layer {kwargs.get('name') or type(self).__name__!r}"
@@ -175,3 +167,15 @@ class TimeLoopLayer(_KerasLayer):
         dtype = seam.layers.simulation_dtype()
         if not self._dtype_given and (dtype != self._default_dtype or self.dtype is None):
             self._dtype = self._default_dtype = dtype
+
+
+def _check_order(cls: type) -> None:
+    """Raise if a class has a Keras layer before the mixin, which then could not extend it."""
+    before = cls.__mro__[: cls.__mro__.index(TimeLoopLayer)]
+    if any(
+        issubclass(c, tf.keras.layers.Layer) and not issubclass(c, TimeLoopLayer) for c in before
+    ):
+        raise ValidationError(
+            f"{cls.__name__} must have TimeLoopLayer as the first of its base classes",
+            attr="bases",
+        )

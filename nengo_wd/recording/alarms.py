@@ -10,7 +10,7 @@ import numpy as np
 
 from nengo_wd import parameters, seam
 from nengo_wd.parameters import Parameter
-from nengo_wd.recording.measurement import Measured
+from nengo_wd.recording.record import Measured
 
 MOST_NAMED = 10  # parameters in one warning
 

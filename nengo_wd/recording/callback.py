@@ -13,14 +13,11 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd.checks import check_simulator, is_number
 from nengo_wd.parameters import Parameter, selection
-from nengo_wd.recording.alarms import FiniteAlarm, warn_of_idle_settings
-from nengo_wd.recording.event_files import EventFile
-from nengo_wd.recording.history import History, Record, ShowsHistory
-from nengo_wd.recording.measurement import Measured, Measurement
-from nengo_wd.recording.step_count import StepCount
+from nengo_wd.recording.alarms import warn_of_idle_settings
+from nengo_wd.recording.recorder import Recorder
 
 
-class WeightNorms(ShowsHistory, tf.keras.callbacks.Callback):
+class WeightNorms(Recorder, tf.keras.callbacks.Callback):
     r"""Record the norms of weights, their penalties and what part of the loss these are.
 
     .. math::
@@ -111,55 +108,9 @@ class WeightNorms(ShowsHistory, tf.keras.callbacks.Callback):
         objects: Any = None,
         log_dir: str | os.PathLike | None = None,
     ) -> None:
-        super().__init__()
         check_simulator(sim)
-        self.sim, self.every = sim, every
-        self.interval = _interval(every)
-        found, known = _to_record(sim, objects), selection.names_by_key(sim)
-        self.history = History({known[parameter.key]: parameter for parameter in found})
-        self._measure = Measurement(sim, found)
-        self._alarm = FiniteAlarm(self.history.parameters)
-        self._step_count = StepCount(sim)
-        self._epoch = 0
-        self._event_file = None if log_dir is None else EventFile(log_dir)
-
-    def record(
-        self, step: int | None = None, epoch: float | None = None, loss: float = np.nan
-    ) -> None:
-        """Record the norms and penalties as they are now.
-
-        Parameters
-        ----------
-        step : int, optional
-            How many batches have been trained on. By default, those that ``sim.fit`` or
-            ``sim.train`` counted; a training loop of your own has to say it.
-        epoch : float, optional
-            How many epochs have ended. By default, those of ``sim.fit``.
-        loss : float, optional
-            The loss that training minimizes, of which the penalties are a share.
-
-        Raises
-        ------
-        nengo.exceptions.SimulatorClosed
-            If the simulator is closed.
-        """
-        check_simulator(self.sim)
-        self._add(self._measure(), step, epoch, loss)
-
-    def _add(
-        self,
-        measured: Measured,
-        step: int | None = None,
-        epoch: float | None = None,
-        loss: float = np.nan,
-    ) -> None:
-        step = self._step_count.now() if step is None else step
-        epoch = self._epoch if epoch is None else epoch
-        record = Record(step, epoch, float(loss), measured)
-        self.history.add(record)
-        if self._event_file is not None:
-            self._event_file.write_record(record, self.history)
-        self._alarm.check(measured, step)
+        self.every, self.interval = every, _interval(every)
+        super().__init__(sim, _to_record(sim, objects), log_dir)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Record what training starts from."""
@@ -195,12 +146,6 @@ class WeightNorms(ShowsHistory, tf.keras.callbacks.Callback):
         if self.interval is None:
             self._add(self._measure(), loss=_loss(logs))
         self._show_penalty(logs)
-
-    def _add_if_new(self) -> None:
-        """Record, unless step and weights are those of the last record."""
-        measured, step = self._measure(), self._step_count.now()
-        if not len(self.history) or self.history.last.differs_from(step, measured):
-            self._add(measured, step)
 
     def _show_penalty(self, logs: Any) -> None:
         """Have Keras show the total penalty beside the loss."""

@@ -7,13 +7,12 @@ of the weights themselves is in `CHANNEL_SUMS`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-if TYPE_CHECKING:
-    from nengo_wd.recording.history import Record
+from nengo_wd.recording.record import Record
 
 # Functions of the elements of weights that are summed over each output channel, in float64.
 CHANNEL_SUMS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"squares": tf.square}

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from nengo_wd import parameters
 from nengo_wd.recording.columns import COLUMNS
-from nengo_wd.recording.history import History, Record
+from nengo_wd.recording.history import History
+from nengo_wd.recording.record import Record
 
 BINS = 30
 

@@ -6,28 +6,13 @@ import collections
 import csv
 import operator
 import os
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator
 
 import numpy as np
 
 from nengo_wd.parameters import Parameter
 from nengo_wd.recording.columns import COLUMNS
-from nengo_wd.recording.measurement import Measured
-
-
-class Record(NamedTuple):
-    """What was recorded at one time."""
-
-    step: int
-    epoch: float
-    loss: float
-    measured: Measured
-
-    def differs_from(self, step: int, measured: Measured) -> bool:
-        """Tell whether this is about another step, or other weights."""
-        here, there = self.measured.channel_norms, measured.channel_norms
-        return self.step != step or not np.allclose(here, there, 0, 0, equal_nan=True)
-
+from nengo_wd.recording.record import Record
 
 # A row of the table: one parameter at one time.
 Row = collections.namedtuple(  # type: ignore[misc]

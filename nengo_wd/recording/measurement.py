@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, NamedTuple
+from typing import Any, Iterable
 
 import nengo_dl
 import numpy as np
@@ -13,36 +13,7 @@ from nengo_wd.parameters import Parameter
 from nengo_wd.parameters.sums import sum_channels
 from nengo_wd.penalties import on_parameters
 from nengo_wd.recording.columns import CHANNEL_SUMS
-
-
-class Measured(NamedTuple):
-    """What was measured at one time.
-
-    Attributes
-    ----------
-    channel_sums : dict of {str: np.ndarray}
-        The `CHANNEL_SUMS`, by name: of shape (n_channels,), parameter after parameter.
-    starts : np.ndarray of int
-        The place of each parameter's first channel; of shape (n_parameters,).
-    penalties : np.ndarray
-        The penalty on each parameter, zero where there is none; of shape (n_parameters,).
-    total_penalty : float
-        The sum of all penalties in the simulator, whichever parameters are measured.
-    """
-
-    channel_sums: dict[str, np.ndarray]
-    starts: np.ndarray
-    penalties: np.ndarray
-    total_penalty: float
-
-    @property
-    def channel_norms(self) -> np.ndarray:
-        """L2 norms of the output channels; of shape (n_channels,)."""
-        return np.sqrt(self.channel_sums["squares"])
-
-    def over_channels(self, name: str, combine: np.ufunc) -> np.ndarray:
-        """Return the channels' sums, combined for each parameter; of shape (n_parameters,)."""
-        return combine.reduceat(self.channel_sums[name], self.starts)
+from nengo_wd.recording.record import Measured
 
 
 class Measurement:

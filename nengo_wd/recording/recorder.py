@@ -1,0 +1,96 @@
+"""Records of weights, made by hand."""
+
+from __future__ import annotations
+
+import os
+
+import nengo_dl
+import numpy as np
+
+from nengo_wd.checks import check_simulator
+from nengo_wd.parameters import Parameter, selection
+from nengo_wd.recording.alarms import FiniteAlarm
+from nengo_wd.recording.event_files import EventFile
+from nengo_wd.recording.history import History, ShowsHistory
+from nengo_wd.recording.measurement import Measurement
+from nengo_wd.recording.record import Measured, Record
+from nengo_wd.recording.step_count import StepCount
+
+
+class Recorder(ShowsHistory):
+    """Measures parameters, and puts what was measured where it is kept.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator, still open.
+    parameters : list of Parameter
+        What to record.
+    log_dir : str, path-like or None
+        Where to write for TensorBoard, if anywhere.
+
+    Attributes
+    ----------
+    history : History
+        The records.
+    """
+
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        parameters: list[Parameter],
+        log_dir: str | os.PathLike | None,
+    ) -> None:
+        super().__init__()
+        self.sim = sim
+        known = selection.names_by_key(sim)
+        self.history = History({known[parameter.key]: parameter for parameter in parameters})
+        self._measure = Measurement(sim, parameters)
+        self._alarm = FiniteAlarm(self.history.parameters)
+        self._step_count = StepCount(sim)
+        self._epoch = 0
+        self._event_file = None if log_dir is None else EventFile(log_dir)
+
+    def record(
+        self, step: int | None = None, epoch: float | None = None, loss: float = np.nan
+    ) -> None:
+        """Record the norms and penalties as they are now.
+
+        Parameters
+        ----------
+        step : int, optional
+            How many batches have been trained on. By default, those that ``sim.fit`` or
+            ``sim.train`` counted; a training loop of your own has to say it.
+        epoch : float, optional
+            How many epochs have ended. By default, those of ``sim.fit``.
+        loss : float, optional
+            The loss that training minimizes, of which the penalties are a share.
+
+        Raises
+        ------
+        nengo.exceptions.SimulatorClosed
+            If the simulator is closed.
+        """
+        check_simulator(self.sim)
+        self._add(self._measure(), step, epoch, loss)
+
+    def _add(
+        self,
+        measured: Measured,
+        step: int | None = None,
+        epoch: float | None = None,
+        loss: float = np.nan,
+    ) -> None:
+        step = self._step_count.now() if step is None else step
+        epoch = self._epoch if epoch is None else epoch
+        record = Record(step, epoch, float(loss), measured)
+        self.history.add(record)
+        if self._event_file is not None:
+            self._event_file.write_record(record, self.history)
+        self._alarm.check(measured, step)
+
+    def _add_if_new(self) -> None:
+        """Record, unless step and weights are those of the last record."""
+        measured, step = self._measure(), self._step_count.now()
+        if not len(self.history) or self.history.last.differs_from(step, measured):
+            self._add(measured, step)
