@@ -256,3 +256,36 @@ def number_of_ops(n_objects):
 
 def test_number_of_operations_does_not_grow_with_the_objects():
     assert number_of_ops(4) == number_of_ops(400) < 20
+
+
+# -- strengths that are changed --------------------------------------------------------------
+
+
+def test_changed_strengths_count_without_compiling_again(model):
+    """Only strengths change here: what is penalized, and by which norms, stays as it was."""
+    traces = []
+
+    def counted(one, other):
+        traces.append(1)
+        return tf.reduce_mean((one - other) ** 2)
+
+    model.config[model.conn].regularizer = l1_l2(0.25, 0.5)
+    model.config[model.a].regularizer = tf.keras.regularizers.l2(0.125)
+    with simulator(model.net) as sim:
+        objective = nengo_wd.regularized_objective(sim, {model.probe: counted})
+        data_loss = total_loss(sim, model.inputs, model.targets, objective)
+        data_loss -= nengo_wd.regularization_loss(sim)
+        n_traces = len(traces)
+        for regularizer in (l1_l2(0.0, 2.0), tf.keras.regularizers.l2(0.75), None):
+            model.config[model.conn].regularizer = regularizer
+            again = nengo_wd.regularized_objective(sim, {model.probe: counted})
+            if GENERATION == 2 and regularizer:  # an objective that is equal is built only once
+                assert again == objective
+            total = total_loss(sim, model.inputs, model.targets, objective)
+            weights, encoders = (
+                np.asarray(native_weights(sim, obj), np.float64) for obj in (model.conn, model.a)
+            )
+            l2 = 0 if regularizer is None else float(regularizer.l2)
+            expected = l2 * np.sum(weights**2) + 0.125 * np.sum(encoders**2)
+            assert total - data_loss == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        assert len(traces) == n_traces

@@ -59,7 +59,7 @@ def check_objective(
 
 def penalized_objective(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
-) -> dict:
+) -> Any:
     """Return the objective in which one probe's loss carries every penalty of the graph."""
     if objective is None:
         by_probe = {probe: nengo_dl.objectives.mse for probe in sim.model.probes}

@@ -38,9 +38,9 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     """
     inner = chain(optimizer)[-1]
     taken = [*steps(inner), step]
-    base = inner.base if isinstance(inner, _WithSteps) else type(inner)
+    base = inner.base if isinstance(inner, OptimizerWithSteps) else type(inner)
     name = f"{base.__name__}With{'And'.join(one.name for one in taken)}"
-    inner.__class__ = type(name, (_WithSteps, base), {"base": base, "steps": taken})
+    inner.__class__ = type(name, (OptimizerWithSteps, base), {"base": base, "steps": taken})
     return optimizer
 
 
@@ -56,7 +56,7 @@ def settings(optimizer: Any) -> set[str]:
     return {*of_rule, *(step.setting for step in steps(optimizer))}
 
 
-class _WithSteps:
+class OptimizerWithSteps:
     """A mixin for Keras optimizers: steps that are taken before and after the optimizer's own.
 
     Attributes
@@ -90,7 +90,7 @@ class _WithSteps:
         return cls.base.from_config(config, *args, **kwargs)  # type: ignore[attr-defined]
 
 
-def learning_rate(optimizer: Any) -> tf.Tensor:
+def learning_rate(optimizer: Any) -> Any:
     """Return the learning rate of the step that an optimizer is about to take."""
     if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
         return optimizer._decayed_lr(tf.float32)

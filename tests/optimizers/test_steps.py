@@ -1,0 +1,114 @@
+"""Steps beside an optimizer's own, against the order of their effects written out in NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from by_hand import DECAY, RATE
+from generations import sgd, simulator
+from networks import ThreeConnections
+
+import nengo_wd
+from nengo_wd import seam
+from nengo_wd.optimizers.steps import Step
+
+
+class Multiply(Step):
+    """Multiply all weights before and after the optimizer's step."""
+
+    setting = "nothing"
+
+    def __init__(self, name, before=1.0, after=1.0, scale=False):
+        self.name, self.factors, self.scale = name, (before, after), scale
+        self.seen = []
+
+    def before(self, variables, learning_rate, iteration):
+        self.seen.append(learning_rate)
+        return [self._multiply(v, self.factors[0], learning_rate) for v in variables]
+
+    def after(self, variables, learning_rate, iteration):
+        return [self._multiply(v, self.factors[1], learning_rate) for v in variables]
+
+    def _multiply(self, variable, factor, learning_rate):
+        if self.scale:
+            factor *= tf.cast(learning_rate, variable.dtype.base_dtype)
+        return seam.values.multiply(variable, tf.cast(factor, variable.dtype.base_dtype))
+
+
+@pytest.fixture
+def model():
+    return ThreeConnections()
+
+
+def test_steps_before_and_after(model):
+    step = Multiply("Twice", before=3.0, after=0.5)
+    trained = model.trained(lambda sim: seam.optimizers.with_step(sim, sgd(RATE), step))
+    weights = model.start
+    for _ in range(10):
+        weights = 0.5 * (3 * weights - RATE * model.gradient)
+    np.testing.assert_allclose(trained, weights, rtol=1e-12)
+    assert step.seen[0] is None  # no step asked for the learning rate
+
+
+def test_several_steps_in_their_order(model):
+    first, second = Multiply("One", before=3.0), Multiply("Two", before=0.5, after=8, scale=True)
+
+    def both(sim):
+        once = seam.optimizers.with_step(sim, sgd(RATE), first)
+        twice = seam.optimizers.with_step(sim, once, second)
+        assert seam.optimizers.steps(twice) == [first, second]
+        return twice
+
+    weights = model.start
+    for _ in range(10):
+        weights = 8 * RATE * (3 * 0.5 * RATE * weights - RATE * model.gradient)
+    np.testing.assert_allclose(model.trained(both), weights, rtol=1e-12)
+
+
+def test_decay_beside_another_step(model):
+    model.set("weight_decay", DECAY)
+    step = Multiply("Doubled", after=2.0)
+
+    def both(sim):
+        decaying = nengo_wd.decoupled_weight_decay(sim, sgd(RATE))
+        return seam.optimizers.with_step(sim, decaying, step)
+
+    weights, factors = model.start, np.array([1 - RATE * DECAY, 1, 1])[:, None, None]
+    for _ in range(10):
+        weights = 2 * (factors * weights - RATE * model.gradient)
+    np.testing.assert_allclose(model.trained(both), weights, rtol=1e-12)
+
+
+def test_an_optimizer_says_what_it_takes_notice_of(model):
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        assert seam.optimizers.settings(sgd(RATE)) == set()
+        decaying = nengo_wd.decoupled_weight_decay(sim, sgd(RATE))
+        assert seam.optimizers.settings(decaying) == {"weight_decay"}
+        layerwise = nengo_wd.LayerwiseSGD(sim)
+        assert seam.optimizers.settings(layerwise) == {"weight_decay", "momentum", "learning_rate"}
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("kind", ["optimizers", "legacy"])
+def test_steps_belong_to_the_inner_optimizer(kind, model):
+    """Loss scaling takes no step where a gradient is not finite: neither the steps beside it."""
+    optimizers = tf.keras.optimizers if kind == "optimizers" else tf.keras.optimizers.legacy
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        scaled = tf.keras.mixed_precision.LossScaleOptimizer(optimizers.SGD(RATE))
+        decaying = nengo_wd.decoupled_weight_decay(sim, scaled)
+        assert decaying is scaled
+        assert seam.optimizers.settings(decaying) == {"weight_decay"}
+        trained = model.train(sim, decaying, epochs=3)
+        finite = model.targets[model.probes[1]]
+        model.targets[model.probes[1]] = np.full_like(finite, np.inf)
+        np.testing.assert_array_equal(model.train(sim, decaying, epochs=2), trained)
+        model.set("weight_decay", 2 * DECAY)
+        decaying.update_weight_decay()
+        model.targets[model.probes[1]] = finite
+        trained = model.train(sim, decaying, epochs=1)
+    weights = model.start
+    for decay in (DECAY, DECAY, DECAY, 2 * DECAY):
+        factors = np.array([1 - RATE * decay, 1, 1])[:, None, None]
+        weights = factors * weights - RATE * model.gradient
+    np.testing.assert_allclose(trained, weights, rtol=1e-6)

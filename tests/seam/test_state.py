@@ -1,0 +1,34 @@
+"""What is kept for a simulator goes with the simulator."""
+
+import gc
+import weakref
+
+from generations import GENERATION, sgd, simulator, train
+from networks import Ensembles
+
+import nengo_wd
+
+
+def test_nothing_keeps_a_simulator_alive():
+    model = Ensembles(regularizer=nengo_wd.regularizers.TowardsInitial(l2=0.5))
+    model.config[model.a].regularizer = nengo_wd.regularizers.GroupLasso(0.5)
+    with simulator(model.net) as sim:
+        objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+        train(sim, model.inputs, model.targets, objective, sgd(0.1))
+        nengo_wd.WeightNorms(sim).record()
+    known = weakref.ref(sim)
+    del sim, objective
+    gc.collect()
+    assert known() is None
+
+
+def test_one_record_for_each_simulator():
+    model = Ensembles(regularizer="l2")
+    with simulator(model.net) as sim:
+        before = set(vars(sim))
+        nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+        nengo_wd.WeightNorms(sim).record()
+        added = set(vars(sim)) - before
+        assert len(added) == 1
+        if GENERATION == 3:
+            assert not [name for name in vars(sim.tensor_graph) if "nengo_wd" in name]
