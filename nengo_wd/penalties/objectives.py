@@ -56,6 +56,10 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
 
     Notes
     -----
+    Call this again after settings were changed. A changed strength of L1, L2 or both then counts
+    in what was compiled before, too. Any other change needs to be compiled (NengoDL 3), or the
+    objective that is returned (NengoDL 2).
+
     NengoDL 2 sums what an objective returns in ``sim.train`` and averages it in
     ``sim.loss``. With penalties it is summed in both, so return a scalar.
 
