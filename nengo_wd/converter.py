@@ -126,7 +126,7 @@ class CarriesRegularizers:
         return constants[0] if constants else output
 
     def _set(self, network: nengo.Network, obj: Any, regularizer: Any) -> None:
-        """Set the regularizer of a Keras weight on what has become of that weight."""
+        """Set the regularizer of a Keras weight on the object that holds the weight now."""
         if regularizer is None:
             return
         if isinstance(obj, nengo.ensemble.Neurons):

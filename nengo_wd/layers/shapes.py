@@ -39,7 +39,7 @@ def declared_shape(layer: Any, shape: Any) -> tuple[int | None, ...] | None:
 
 
 def check_use(layer: Any, shape_in: Any, size_out: int) -> None:
-    """Check what a TensorNode expects of the layer, once that is built."""
+    """Check that a layer, built already, fits the input and output of a TensorNode."""
     shape_in = declared_shape(layer, shape_in) or shape_in
     check_input(layer, shape_in)
     try:
@@ -57,7 +57,7 @@ def check_use(layer: Any, shape_in: Any, size_out: int) -> None:
 
 
 def check_input(layer: Any, shape: Any) -> None:
-    """Compare with what the layer was built for; NengoDL leaves Keras' own check out."""
+    """Check that a layer was built for inputs of a shape; NengoDL skips Keras' own check."""
     for spec in tf.nest.flatten(layer.input_spec):
         axes = getattr(spec, "axes", None) or {}
         for axis, size in axes.items():

@@ -49,5 +49,8 @@ class Step:
         return []
 
     def after(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
-        """Change variables after the optimizer did; as `before`."""
+        """Change variables after the optimizer did.
+
+        Parameters and what is returned are those of `before`.
+        """
         return []

@@ -1,4 +1,4 @@
-"""The parameters of objects, and what was set for them."""
+"""Parameters by object, with the settings of the objects."""
 
 from __future__ import annotations
 

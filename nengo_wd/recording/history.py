@@ -172,14 +172,14 @@ class History:
 
 
 def _of_history(name: str) -> Any:
-    """Return a property that shows what the history has by that name."""
+    """Return a property that shows an attribute or a method of the history."""
     shown = property(operator.attrgetter(f"history.{name}"))
     shown.__doc__ = getattr(History, name, shown).__doc__
     return shown
 
 
 class ShowsHistory:
-    """A mixin that shows what its history has as its own."""
+    """A mixin that shows the attributes and methods of its history as its own."""
 
     history: History
 

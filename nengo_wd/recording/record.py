@@ -1,4 +1,4 @@
-"""What is known of one time: the step, the loss, and what was measured."""
+"""One record: the step, the loss, and the measured norms and penalties."""
 
 from __future__ import annotations
 

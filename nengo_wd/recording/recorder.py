@@ -18,7 +18,7 @@ from nengo_wd.recording.step_count import StepCount
 
 
 class Recorder(ShowsHistory):
-    """Measures parameters, and puts what was measured where it is kept.
+    """Measures parameters, and keeps the records in a history and an event file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What was set for objects, as values by row of the variables that hold their weights."""
+"""Settings such as a weight decay, as values by row of the variables that hold the weights."""
 
 from __future__ import annotations
 

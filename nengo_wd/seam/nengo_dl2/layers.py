@@ -93,7 +93,7 @@ def _collect_penalties(layer: tf.keras.layers.Layer) -> None:
 
 
 def _scope(name: str) -> str:
-    """Return ``name`` with what TensorFlow does not take in a name replaced."""
+    """Return ``name`` with "_" for each character that TensorFlow does not take in a name."""
     return re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
 
 

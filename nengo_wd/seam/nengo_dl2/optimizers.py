@@ -21,7 +21,7 @@ def check_optimizer(optimizer: Any) -> Any:
 
 
 def chain(optimizer: Any) -> list[Any]:
-    """Return an optimizer and those inside it: that which our steps are beside."""
+    """Return an optimizer and the one inside it, if our steps are beside another's."""
     return (
         [optimizer, optimizer.inner] if isinstance(optimizer, OptimizerWithSteps) else [optimizer]
     )
