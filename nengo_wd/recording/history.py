@@ -21,7 +21,7 @@ Row = collections.namedtuple(  # type: ignore[misc]
 
 
 class History:
-    """What a `WeightNorms` recorded, as arrays and as a table.
+    """What a `nengo_wd.WeightNorms` recorded, as arrays and as a table.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class History:
         """The loss that training minimizes; of shape (n_records,).
 
         In ``sim.fit`` that is the mean over the batches of the epoch so far, as Keras reports
-        it. NaN where it is not known: before training, and where `record` was not told.
+        it. NaN where it is not known: before training, and where the loss was not given to ``record``.
         """
         return np.array([record.loss for record in self._records], float)
 
