@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import collections
 import csv
 import operator
 import os
 from typing import Any, Iterator
 
 import numpy as np
+from nengo.exceptions import ValidationError
 
 from nengo_wd.parameters import Parameter
+from nengo_wd.recording import table
 from nengo_wd.recording.columns import COLUMNS
 from nengo_wd.recording.record import Record
-
-# A row of the table: one parameter at one time.
-Row = collections.namedtuple(  # type: ignore[misc]
-    "Row", ["step", "epoch", "loss", "name", *(column.name for column in COLUMNS)]
-)
 
 
 class History:
@@ -66,7 +62,7 @@ class History:
         """The loss that training minimizes; of shape (n_records,).
 
         In ``sim.fit`` that is the mean over the batches of the epoch so far, as Keras reports
-        it. NaN where it is not known: before training, and where the loss was not given to ``record``.
+        it. NaN where it is not known: before training, and where ``record`` was not told.
         """
         return np.array([record.loss for record in self._records], float)
 
@@ -123,10 +119,13 @@ class History:
 
         Raises
         ------
-        KeyError
+        nengo.exceptions.ValidationError
             If there is no such column.
         """
-        values = {column.name: column.values for column in COLUMNS}[name]
+        columns = {column.name: column.values for column in COLUMNS}
+        if name not in columns:
+            raise ValidationError(f"{name!r} is no column; there are {list(columns)}", attr="name")
+        values = columns[name]
         return np.reshape([values(r) for r in self._records], (-1, len(self.parameters)))
 
     def split_channels(self, norms: np.ndarray) -> dict[str, np.ndarray]:
@@ -136,10 +135,7 @@ class History:
 
     def rows(self) -> Iterator[Any]:
         """Yield the rows of the table that `to_csv` writes, as named tuples."""
-        for record in self._records:
-            columns = (map(float, column.values(record)) for column in COLUMNS)
-            for name, *values in zip(self.names, *columns):
-                yield Row._make([record.step, record.epoch, record.loss, name, *values])
+        return table.rows(self._records, self.names)
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write a table, with a row for each record and parameter.
@@ -152,7 +148,7 @@ class History:
         """
         with open(path, "w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(Row._fields)
+            writer.writerow(table.FIELDS)
             writer.writerows(self.rows())
 
     def to_frame(self) -> Any:
@@ -168,7 +164,7 @@ class History:
         except ImportError as error:
             raise ImportError("to_frame needs pandas: pip install pandas") from error
 
-        return pandas.DataFrame(self.rows(), columns=Row._fields)
+        return pandas.DataFrame(self.rows(), columns=table.FIELDS)
 
 
 def _of_history(name: str) -> Any:
