@@ -9,7 +9,7 @@ from nengo_wd.recording.columns import COLUMNS
 from nengo_wd.recording.record import Record
 
 FIELDS = ["step", "epoch", "loss", "name", *(column.name for column in COLUMNS)]
-Row: Any = collections.namedtuple("Row", FIELDS)  # type: ignore[misc]
+Row = collections.namedtuple("Row", FIELDS)  # type: ignore[misc]
 
 
 def rows(records: Iterable[Record], names: list[str]) -> Iterator[Any]:
@@ -17,4 +17,4 @@ def rows(records: Iterable[Record], names: list[str]) -> Iterator[Any]:
     for record in records:
         columns = (map(float, column.values(record)) for column in COLUMNS)
         for name, *values in zip(names, *columns):
-            yield Row(record.step, record.epoch, record.loss, name, *values)
+            yield Row._make([record.step, record.epoch, record.loss, name, *values])
