@@ -16,8 +16,8 @@ class Step:
     ----------
     name : str
         What stands for the step in the name of the optimizer: "Decay" makes SGD "SGDWithDecay".
-    setting : str
-        The setting on objects that the step is for.
+    setting : str or None
+        The setting on objects that the step is for, if it is for one.
     scale : bool
         Whether the step needs the learning rate.
     decays : bool
@@ -25,7 +25,7 @@ class Step:
     """
 
     name: str
-    setting: str
+    setting: str | None = None
     scale: bool = False
     decays: bool = False
 

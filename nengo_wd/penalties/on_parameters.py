@@ -12,7 +12,7 @@ from nengo_wd import parameters, seam
 from nengo_wd.checks import check_penalty
 from nengo_wd.parameters import Parameter
 from nengo_wd.penalties.rows import RowPenalty
-from nengo_wd.regularizers.forms import RowForm, row_form
+from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
 
 
 class Penalty(NamedTuple):
@@ -102,4 +102,5 @@ def _value(parameter: Parameter, form: RowForm, weights: np.ndarray) -> float:
     distance = weights.astype(np.float64)
     if form.towards_initial:
         distance -= parameter.initial
-    return float(form.l1 * np.abs(distance).sum() + form.l2 * np.square(distance).sum())
+    sums = (getattr(form, norm) * of.of_array(distance).sum() for norm, of in NORMS.items())
+    return float(sum(sums))

@@ -11,10 +11,8 @@ import tensorflow as tf
 from nengo_wd import seam
 from nengo_wd.parameters import Parameter
 from nengo_wd.parameters.sums import sum_rows
-from nengo_wd.regularizers.forms import RowForm
+from nengo_wd.regularizers.forms import NORMS, RowForm
 from nengo_wd.strengths.rows import RowValues
-
-NORMS = {"l1": tf.abs, "l2": tf.square}  # by the strength: what it is the strength of
 
 
 class RowPenalty:
@@ -94,7 +92,7 @@ class RowPenalty:
         if self.centre is not None:
             weights -= tf.cast(self.centre, dtype)
         terms = [
-            tf.cast(strengths.tensor(), dtype) * sum_rows(NORMS[norm](weights))
+            tf.cast(strengths.tensor(), dtype) * sum_rows(NORMS[norm].of_tensor(weights))
             for norm, strengths in self.strengths.items()
         ]
         return tf.add_n(terms) if terms else tf.zeros(weights.shape[:1], dtype)

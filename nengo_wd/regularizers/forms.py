@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from nengo_wd.regularizers.towards_initial import TowardsInitial
+
+
+class Norm(NamedTuple):
+    """A function of the elements of weights, which a strength is multiplied by."""
+
+    of_tensor: Callable
+    of_array: Callable
+
+
+# The norms of a `RowForm`, by the names of their strengths.
+NORMS = {"l1": Norm(tf.abs, np.abs), "l2": Norm(tf.square, np.square)}
 
 
 class RowForm(NamedTuple):
@@ -51,4 +63,5 @@ def of_scaled(regularizer: Any, scale: float) -> Any:
     form = row_form(regularizer)
     if form is None:
         return lambda weights: regularizer(weights / scale)
-    return tf.keras.regularizers.l1_l2(form.l1 / scale, form.l2 / scale**2)
+    strengths = form.l1 / scale, form.l2 / scale**2
+    return (TowardsInitial if form.towards_initial else tf.keras.regularizers.l1_l2)(*strengths)

@@ -25,16 +25,19 @@ def generation(version: str) -> int:
         If this package knows no such generation, with what to install.
     """
     number = int(version.partition(".")[0])
+    known = " and ".join(map(str, SUPPORTED))
     if number not in SUPPORTED:
         raise ImportError(
-            f"nengo_wd runs on NengoDL 2 and 3, but NengoDL {version} is installed; install "
+            f"nengo_wd runs on NengoDL {known}, but NengoDL {version} is installed; install "
             'NengoDL 3 with: pip install "nengo-dl>=3.6,<4"'
         )
     return number
 
 
-# The contract between the two has no types of its own: those of NengoDL 3 stand for both.
-if generation(nengo_dl.__version__) == 3 or TYPE_CHECKING:
+_RUNNING = generation(nengo_dl.__version__)
+
+# All generations have the same functions: mypy reads those of NengoDL 3.
+if _RUNNING == 3 or TYPE_CHECKING:
     from nengo_wd.seam.nengo_dl3 import (
         converter,
         layers,
@@ -44,7 +47,7 @@ if generation(nengo_dl.__version__) == 3 or TYPE_CHECKING:
         parameters,
         values,
     )
-else:
+elif _RUNNING == 2:
     from nengo_wd.seam.nengo_dl2 import (
         converter,
         layers,

@@ -16,8 +16,6 @@ from nengo_wd.optimizers.steps import Step
 class Multiply(Step):
     """Multiply all weights before and after the optimizer's step."""
 
-    setting = "nothing"
-
     def __init__(self, name, before=1.0, after=1.0, scale=False):
         self.name, self.factors, self.scale = name, (before, after), scale
         self.seen = []

@@ -41,7 +41,7 @@ def settings(optimizer: Any) -> set[str]:
     """Return the names of the settings that an optimizer takes notice of."""
     inner = chain(optimizer)[-1]
     of_rule = inner.SETTINGS if isinstance(inner, RuleOptimizer) else ()
-    return {*of_rule, *(step.setting for step in steps(optimizer))}
+    return {*of_rule, *(step.setting for step in steps(optimizer) if step.setting)}
 
 
 class OptimizerWithSteps(tf.compat.v1.train.Optimizer):
