@@ -37,12 +37,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     keras = tf.keras.Model.__module__.partition(".")[0]  # which package Keras 2 is in
-    below = f"tensorflow, {keras}, {nengo.__name__}"
-    rounds = [(seconds(below), seconds(nengo_wd.__name__)) for _ in range(options.rounds)]
+    below = ", ".join(dict.fromkeys(["tensorflow", keras, nengo.__name__]))
+    imports = (below, nengo_wd.__name__)
+    rounds = [[seconds(imported) for imported in imports] for _ in range(options.rounds)]
     least = [min(column) for column in zip(*rounds)]
     print(f"nengo-dl {nengo_dl.__version__}, tensorflow {tf.__version__}, {options.rounds} rounds")
     print("\n| imported | seconds | ratio |\n|---|---|---|")
-    for imported, value in zip((below, nengo_wd.__name__), least):
+    for imported, value in zip(imports, least):
         print(f"| `{imported}` | {value:.2f} | {value / least[0]:.2f} |")
 
 
