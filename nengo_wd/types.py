@@ -13,6 +13,9 @@ if TYPE_CHECKING:
         def assign(self, value: Any) -> Any:
             """Give the variable another value."""
 
+else:
+    Assignable = Any
+
 
 # The name of a Keras regularizer, its configuration, or what computes a scalar from a tensor.
 Regularizer = Union[str, Dict[str, Any], Callable[[Any], Any]]

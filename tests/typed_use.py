@@ -69,6 +69,9 @@ norms.record(step=1, loss=0.5)
 norms.record(step="now")  # type: ignore[arg-type]
 history: nengo_wd.recording.History = norms.history
 names: List[str] = history.names
+also_names: List[str] = norms.names
+not_names: List[int] = norms.names  # type: ignore[assignment]
+norms.to_csv(0.5)  # type: ignore[arg-type]
 parameter: nengo_wd.parameters.Parameter = history.parameters["readout.kernel"]
 nengo_wd.plotting.norms(norms, "readout.kernel").savefig("norms.png")
 nengo_wd.plotting.norms(history)

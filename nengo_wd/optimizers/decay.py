@@ -20,8 +20,8 @@ class DecayStep(Step):
 
     name, setting, decays = "Decay", "weight_decay", True
 
-    def __init__(self, rates: Rates, scale: bool) -> None:
-        self.rates, self.scale = rates, scale
+    def __init__(self, rates: Rates, scale_by_learning_rate: bool) -> None:
+        self.rates, self.needs_rate = rates, scale_by_learning_rate
         self._check()
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
@@ -37,7 +37,7 @@ class DecayStep(Step):
 
     def _decay(self, rows: RowValues, learning_rate: Any, iteration: tf.Tensor) -> Any:
         decay = rows.tensor(iteration)
-        if self.scale:
+        if self.needs_rate:
             decay *= tf.cast(learning_rate, decay.dtype)
         return seam.values.multiply(rows.variable, rows.over_rows(1 - decay))
 
@@ -45,7 +45,7 @@ class DecayStep(Step):
         """Raise for numbers that would take all of the weights at once, or more."""
         for settings in self.rates.found.values():
             for parameter, value in settings:
-                if not self.scale and is_number(value) and float(value) >= 1:
+                if not self.needs_rate and is_number(value) and float(value) >= 1:
                     raise ValidationError(
                         f"the weight_decay {value} of {parameter.obj} is not scaled by the "
                         "learning rate, and so would take all of the weights, or more; it must "
@@ -133,8 +133,9 @@ def _check_no_decay(optimizer: Any) -> None:
     for one in reversed(seam.optimizers.chain(optimizer)):
         decay = getattr(one, "weight_decay", None) or getattr(one, "_weight_decay", None)
         if decay or any(step.decays for step in seam.optimizers.steps(one)):
+            name = one.get_name() if hasattr(one, "get_name") else type(one).__name__
             raise ValidationError(
-                f"{type(one).__name__} decays weights already"
+                f"{name} decays weights already"
                 f"{f', with weight_decay={decay}' if decay else ''}; decay by one of the two",
                 attr="weight_decay",
                 obj=one,

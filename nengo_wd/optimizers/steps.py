@@ -18,7 +18,7 @@ class Step:
         What stands for the step in the name of the optimizer: "Decay" makes SGD "SGDWithDecay".
     setting : str or None
         The setting on objects that the step is for, if it is for one.
-    scale : bool
+    needs_rate : bool
         Whether the step needs the learning rate.
     decays : bool
         Whether the step decays weights, which an optimizer does only once.
@@ -26,7 +26,7 @@ class Step:
 
     name: str
     setting: str | None = None
-    scale: bool = False
+    needs_rate: bool = False
     decays: bool = False
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:

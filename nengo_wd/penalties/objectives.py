@@ -12,6 +12,7 @@ from nengo_wd import names, seam
 from nengo_wd.checks import check_simulator
 from nengo_wd.parameters import selection
 from nengo_wd.penalties import on_activities, on_parameters
+from nengo_wd.penalties.on_parameters import Penalty
 from nengo_wd.seam import state
 from nengo_wd.types import Loss, Objective
 
@@ -56,9 +57,10 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
 
     Notes
     -----
-    Call this again after settings were changed. A changed strength of L1, L2 or both then counts
-    in what was compiled before, too. Any other change needs to be compiled (NengoDL 3), or the
-    objective that is returned (NengoDL 2).
+    Call this again after settings were changed. Changed strengths of L1 and L2 then count in what
+    was compiled before, too. After a change of another kind, such as an L1 penalty where there
+    was none, what was compiled keeps all penalties that it had: compile again (NengoDL 3), or use
+    the new objective (NengoDL 2).
 
     NengoDL 2 sums what an objective returns in ``sim.train`` and averages it in
     ``sim.loss``. With penalties it is summed in both, so return a scalar.
@@ -79,8 +81,17 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     seam.losses.of_layers(sim)  # which are checked on the way
     penalties, activities = on_parameters.of_settings(sim), on_activities.of_settings(sim)
     seam.objectives.check_objective(sim, objective, by_probe, activities)
-    seam.losses.hold(sim, on_parameters.expressions(sim, penalties, state.of(sim).rows))
+    _hold(sim, penalties)
     return seam.objectives.penalized_objective(sim, objective, by_probe, activities)
+
+
+def _hold(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> None:
+    """Make penalties the simulator's own; what it has is used again where that can be changed."""
+    kept = state.of(sim)
+    if not on_parameters.change(kept.expressions, penalties):
+        expressions = on_parameters.expressions(sim, penalties, live=True)
+        seam.losses.hold(sim, expressions)
+        kept.expressions = expressions
 
 
 def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:

@@ -28,7 +28,7 @@ class Penalty(NamedTuple):
 
     @property
     def parameters(self) -> list[Parameter]:
-        """The parameter, as that of a `RowPenalty`."""
+        """The parameter, in a list like the one of a `RowPenalty`."""
         return [self.parameter]
 
     def __call__(self) -> tf.Tensor:
@@ -59,29 +59,44 @@ def of_layer(parameter: Parameter) -> Penalty | None:
 
 
 def expressions(
-    sim: nengo_dl.Simulator, penalties: list[Penalty], rows: dict[int, RowPenalty] | None = None
+    sim: nengo_dl.Simulator, penalties: list[Penalty], live: bool = False
 ) -> list[Penalty | RowPenalty]:
     """Return what to add to the loss: one expression for each variable, where that is possible.
 
-    Expressions in ``rows``, by the ids of their variables, are used again: they take on the
-    strengths of ``penalties``. New ones are put there.
+    With ``live``, strengths can be changed later, by `change`.
     """
-    rows = {} if rows is None else rows
-    by_variable: dict[int, list[tuple[Parameter, RowForm]]] = {key: [] for key in rows}
-    others: list[Penalty | RowPenalty] = []
+    rows, others = _by_variable(penalties)
+    return [*(RowPenalty(sim, penalized, live) for penalized in rows.values()), *others]
+
+
+def change(expressions: list[Penalty | RowPenalty], penalties: list[Penalty]) -> bool:
+    """Have expressions take on the strengths of ``penalties``, and return whether they could.
+
+    They can if nothing has to be built for it. Otherwise they stay as they are, all of them.
+    """
+    rows, others = _by_variable(penalties)
+    built = {id(e.variable): e for e in expressions if isinstance(e, RowPenalty)}
+    same = [e.key for e in expressions if isinstance(e, Penalty)] == [o.key for o in others]
+    if not same or not all(k in built and built[k].can_take(p) for k, p in rows.items()):
+        return False
+    for key, expression in built.items():
+        expression.take(rows.get(key, []))
+    return True
+
+
+def _by_variable(
+    penalties: list[Penalty],
+) -> tuple[dict[int, list[tuple[Parameter, RowForm]]], list[Penalty]]:
+    """Return the penalties that are sums over elements, by variable, and the others."""
+    rows: dict[int, list[tuple[Parameter, RowForm]]] = {}
+    others = []
     for penalty in penalties:
         form, variable = row_form(penalty.regularizer), penalty.parameter.variable
         if form is None:
             others.append(penalty)
         else:
-            by_variable.setdefault(id(variable), []).append((penalty.parameter, form))
-    for other in others:
-        seam.values.build(sim, other)  # which raises, before anything is taken on
-    for key, penalized in by_variable.items():
-        if key not in rows:
-            rows[key] = RowPenalty(sim, penalized[0][0].variable)
-        rows[key].take(penalized)
-    return [*(rows[key] for key, penalized in by_variable.items() if penalized), *others]
+            rows.setdefault(id(variable), []).append((penalty.parameter, form))
+    return rows, others
 
 
 def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:

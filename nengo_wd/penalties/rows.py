@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd import seam
 from nengo_wd.parameters import Parameter
 from nengo_wd.parameters.sums import sum_rows
 from nengo_wd.regularizers.forms import NORMS, RowForm
-from nengo_wd.strengths.rows import RowValues
+from nengo_wd.strengths.rows import LiveArray, RowValues
 
 
 class RowPenalty:
@@ -22,15 +21,16 @@ class RowPenalty:
 
     with the rows :math:`w_i` of the variable, and strengths and centre by row. So the
     number of operations does not depend on the number of objects, and strengths can be changed
-    without building anything anew. Only a norm that had no strength, or a centre where there
-    was none, has to be built.
+    without building anything anew.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The simulator.
-    variable : tf.Variable
-        The variable, with the rows along its first axis.
+    penalized : list of (Parameter, RowForm)
+        The parameters that are penalized, all of them in one variable, and how.
+    live : bool
+        Whether the strengths can be changed.
 
     Attributes
     ----------
@@ -38,41 +38,48 @@ class RowPenalty:
         The parameters that are penalized.
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, variable: tf.Variable) -> None:
-        self.sim, self.variable = sim, variable
-        self.strengths: dict[str, RowValues] = {}
-        self.centre: tf.Variable | None = None
-        self.parameters: list[Parameter] = []
-
-    def take(self, penalized: Iterable[tuple[Parameter, RowForm]]) -> None:
-        """Take on what is penalized, and how, in the place of what was."""
-        penalized = list(penalized)
+    def __init__(
+        self, sim: nengo_dl.Simulator, penalized: list[tuple[Parameter, RowForm]], live: bool
+    ) -> None:
+        self.variable = penalized[0][0].variable
         self.parameters = [parameter for parameter, _ in penalized]
-        for norm in NORMS:
-            values = [(p.rows, getattr(form, norm)) for p, form in penalized]
-            if norm not in self.strengths and any(value for _, value in values):
-                self.strengths[norm] = RowValues(self.sim, self.variable)
-            if norm in self.strengths:
-                self.strengths[norm].take(values)
-        self._take_centre([p for p, form in penalized if form.towards_initial])
+        self.strengths = {
+            norm: RowValues(sim, self.variable, _strengths(penalized, norm), live=live)
+            for norm in NORMS
+            if _has(penalized, norm)
+        }
+        self.centre = None
+        if _has(penalized, "towards_initial"):
+            self.centre = LiveArray(sim, self._initial(penalized), live)
 
-    def _take_centre(self, pulled: list[Parameter]) -> None:
-        """Take on the initial values of the parameters that are pulled towards them."""
-        if not pulled and self.centre is None:
-            return
+    def can_take(self, penalized: list[tuple[Parameter, RowForm]]) -> bool:
+        """Tell whether the expression has all norms, and a centre, that are asked for."""
+        norms = {norm for norm in NORMS if _has(penalized, norm)}
+        return norms <= set(self.strengths) and (
+            self.centre is not None or not _has(penalized, "towards_initial")
+        )
+
+    def take(self, penalized: list[tuple[Parameter, RowForm]]) -> None:
+        """Take on what is penalized, and how, in the place of what was."""
+        self.parameters = [parameter for parameter, _ in penalized]
+        for norm, values in self.strengths.items():
+            values.take(_strengths(penalized, norm))
+        if self.centre is not None:
+            self.centre.assign(self._initial(penalized))
+
+    def _initial(self, penalized: list[tuple[Parameter, RowForm]]) -> np.ndarray:
+        """Return the initial values in the rows that are pulled towards them; elsewhere zero."""
         shape = self.variable.shape.as_list()
-        values = np.zeros(shape, self.variable.dtype.base_dtype.as_numpy_dtype)
-        for parameter in pulled:
-            values[parameter.rows] = np.reshape(parameter.initial, (-1, *shape[1:]))
-        if self.centre is None:
-            self.centre = seam.values.state_variable(self.sim, values)
-        else:
-            seam.values.assign(self.sim, self.centre, values)
+        centre = np.zeros(shape, self.variable.dtype.base_dtype.as_numpy_dtype)
+        for parameter, form in penalized:
+            if form.towards_initial:
+                centre[parameter.rows] = np.reshape(parameter.initial, (-1, *shape[1:]))
+        return centre
 
     @property
-    def key(self) -> tuple:
-        """What tells the expression from every other one in its simulator."""
-        return (id(self), *self.strengths, self.centre is not None)
+    def key(self) -> RowPenalty:
+        """What tells the expression from every other one in its simulator: itself."""
+        return self
 
     def __call__(self) -> tf.Tensor:
         """Return the penalty as a scalar tensor."""
@@ -90,9 +97,22 @@ class RowPenalty:
         """Return what each row adds, of shape (n_rows,), in a precision."""
         weights = tf.cast(tf.convert_to_tensor(self.variable), dtype)
         if self.centre is not None:
-            weights -= tf.cast(self.centre, dtype)
-        terms = [
-            tf.cast(strengths.tensor(), dtype) * sum_rows(NORMS[norm].of_tensor(weights))
-            for norm, strengths in self.strengths.items()
-        ]
+            weights -= tf.cast(self.centre.tensor(), dtype)
+        terms = []
+        for norm, values in self.strengths.items():
+            sums = sum_rows(NORMS[norm].of_tensor(weights))
+            # a sum that is infinite counts for nothing where the strength is zero
+            terms.append(tf.math.multiply_no_nan(sums, tf.cast(values.tensor(), dtype)))
         return tf.add_n(terms) if terms else tf.zeros(weights.shape[:1], dtype)
+
+
+def _has(penalized: list[tuple[Parameter, RowForm]], part: str) -> bool:
+    """Tell whether a norm has a strength, or something is pulled towards its initial value."""
+    return any(getattr(form, part) for _, form in penalized)
+
+
+def _strengths(
+    penalized: list[tuple[Parameter, RowForm]], norm: str
+) -> list[tuple[np.ndarray, float]]:
+    """Return the strengths of a norm with the rows that they are for."""
+    return [(parameter.rows, getattr(form, norm)) for parameter, form in penalized]

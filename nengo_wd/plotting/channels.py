@@ -54,7 +54,7 @@ def histograms(
     Returns
     -------
     figure : matplotlib.figure.Figure
-        As from `norms`.
+        The figure of the axes. A new one is not among pyplot's: ``figure.savefig`` saves it.
 
     Raises
     ------

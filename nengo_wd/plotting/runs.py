@@ -45,7 +45,7 @@ def compare(
     Returns
     -------
     figure : matplotlib.figure.Figure
-        As from `norms`.
+        The figure of the axes. A new one is not among pyplot's: ``figure.savefig`` saves it.
 
     Raises
     ------

@@ -168,7 +168,7 @@ class History:
 
 
 def _of_history(name: str) -> Any:
-    """Return a property that shows an attribute or a method of the history."""
+    """Return a property that shows an attribute of the history."""
     shown = property(operator.attrgetter(f"history.{name}"))
     shown.__doc__ = getattr(History, name, shown).__doc__
     return shown
@@ -179,18 +179,30 @@ class ShowsHistory:
 
     history: History
 
-    parameters = _of_history("parameters")
-    names = _of_history("names")
-    steps = _of_history("steps")
-    epochs = _of_history("epochs")
-    losses = _of_history("losses")
-    norms = _of_history("norms")
-    penalties = _of_history("penalties")
-    shares = _of_history("shares")
-    total_penalties = _of_history("total_penalties")
-    channel_norms = _of_history("channel_norms")
-    last_channel_norms = _of_history("last_channel_norms")
-    column = _of_history("column")
-    rows = _of_history("rows")
-    to_csv = _of_history("to_csv")
-    to_frame = _of_history("to_frame")
+    parameters: dict[str, Parameter] = _of_history("parameters")
+    names: list[str] = _of_history("names")
+    steps: np.ndarray = _of_history("steps")
+    epochs: np.ndarray = _of_history("epochs")
+    losses: np.ndarray = _of_history("losses")
+    norms: np.ndarray = _of_history("norms")
+    penalties: np.ndarray = _of_history("penalties")
+    shares: np.ndarray = _of_history("shares")
+    total_penalties: np.ndarray = _of_history("total_penalties")
+    channel_norms: dict[str, np.ndarray] = _of_history("channel_norms")
+    last_channel_norms: dict[str, np.ndarray] = _of_history("last_channel_norms")
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of the table as an array, as `nengo_wd.recording.History.column` does."""
+        return self.history.column(name)
+
+    def rows(self) -> Iterator[Any]:
+        """Yield the rows of the table that `to_csv` writes, as named tuples."""
+        return self.history.rows()
+
+    def to_csv(self, path: str | os.PathLike) -> None:
+        """Write the table to a file, as `nengo_wd.recording.History.to_csv` does."""
+        self.history.to_csv(path)
+
+    def to_frame(self) -> Any:
+        """Return the table that `to_csv` writes as a ``pandas.DataFrame``."""
+        return self.history.to_frame()

@@ -31,8 +31,8 @@ class SimulatorState:
         The penalties on what probes record among the simulator's losses, in NengoDL 3.
     recorder : callable or None
         What adds ``activities`` to the losses of the simulator's model, in NengoDL 3.
-    rows : dict of {int: RowPenalty}
-        The penalties on the rows of a variable, by the id of the variable.
+    expressions : list of callable
+        The penalties of settings, as they were made for ``held``.
     initial : dict of {tuple: np.ndarray}
         The values of layers' weights when first asked for, by the key of the parameter.
     """
@@ -42,7 +42,7 @@ class SimulatorState:
     tensors: dict = dataclasses.field(default_factory=dict)
     activities: list = dataclasses.field(default_factory=list)
     recorder: Any = None
-    rows: dict = dataclasses.field(default_factory=dict)
+    expressions: list = dataclasses.field(default_factory=list)
     initial: dict = dataclasses.field(default_factory=dict)
 
 

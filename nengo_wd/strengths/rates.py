@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import numbers
+from typing import Any
 
 import nengo_dl
+import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters
-from nengo_wd.checks import check_trains
+from nengo_wd.checks import check_trains, is_number
+from nengo_wd.parameters import Parameter
 from nengo_wd.strengths.rows import RowValues
 
 
@@ -40,11 +42,11 @@ class Rates:
     def __init__(self, sim: nengo_dl.Simulator, name: str, unset: float = 0.0) -> None:
         check_trains(sim)
         self.sim, self.name = sim, name
-        found = self._read()
+        self.found = self._read()
         self.by_variable = {
-            key: RowValues(sim, settings[0][0].variable, unset) for key, settings in found.items()
+            key: RowValues(sim, settings[0][0].variable, _by_rows(settings), unset)
+            for key, settings in self.found.items()
         }
-        self._take(found)
 
     def update(self) -> None:
         """Take on the settings as they are now, without building anything anew."""
@@ -56,18 +58,15 @@ class Rates:
                 f"{self.name} when the optimizer was made; make the optimizer anew",
                 attr=self.name,
             )
-        self._take(found)
+        for key, rows in self.by_variable.items():
+            rows.take(_by_rows(found.get(key, [])))
+        self.found = found
 
     def _read(self) -> dict[int, list]:
         found: dict[int, list] = {}
         for parameter, value in parameters.with_setting(self.sim, self.name):
             found.setdefault(id(parameter.variable), []).append((parameter, value))
         return found
-
-    def _take(self, found: dict[int, list]) -> None:
-        for key, rows in self.by_variable.items():
-            rows.take((parameter.rows, value) for parameter, value in found.get(key, []))
-        self.found = found
 
     @staticmethod
     def _symbolic(found: dict[int, list]) -> list:
@@ -76,5 +75,10 @@ class Rates:
             (parameter.key, id(value))
             for settings in found.values()
             for parameter, value in settings
-            if not isinstance(value, numbers.Real)
+            if not is_number(value)
         ]
+
+
+def _by_rows(settings: list[tuple[Parameter, Any]]) -> list[tuple[np.ndarray, Any]]:
+    """Return the values of settings with the rows that they are for."""
+    return [(parameter.rows, value) for parameter, value in settings]

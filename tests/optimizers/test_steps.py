@@ -16,8 +16,8 @@ from nengo_wd.optimizers.steps import Step
 class Multiply(Step):
     """Multiply all weights before and after the optimizer's step."""
 
-    def __init__(self, name, before=1.0, after=1.0, scale=False):
-        self.name, self.factors, self.scale = name, (before, after), scale
+    def __init__(self, name, before=1.0, after=1.0, needs_rate=False):
+        self.name, self.factors, self.needs_rate = name, (before, after), needs_rate
         self.seen = []
 
     def before(self, variables, learning_rate, iteration):
@@ -28,7 +28,7 @@ class Multiply(Step):
         return [self._multiply(v, self.factors[1], learning_rate) for v in variables]
 
     def _multiply(self, variable, factor, learning_rate):
-        if self.scale:
+        if self.needs_rate:
             factor *= tf.cast(learning_rate, variable.dtype.base_dtype)
         return seam.values.multiply(variable, tf.cast(factor, variable.dtype.base_dtype))
 
@@ -49,7 +49,10 @@ def test_steps_before_and_after(model):
 
 
 def test_several_steps_in_their_order(model):
-    first, second = Multiply("One", before=3.0), Multiply("Two", before=0.5, after=8, scale=True)
+    first, second = (
+        Multiply("One", before=3.0),
+        Multiply("Two", before=0.5, after=8, needs_rate=True),
+    )
 
     def both(sim):
         once = seam.optimizers.with_step(sim, sgd(RATE), first)
@@ -216,3 +219,31 @@ def test_optimizer_stays_what_it_is(model):
     velocity = 0.5 * model.gradient * (1 + MOMENTUM)
     factor = np.array([1 - RATE * DECAY, 1, 1])[:, None, None]
     np.testing.assert_allclose(trained, once * factor - RATE * velocity, rtol=1e-12)
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("kind", ["optimizers", "legacy"])
+def test_loss_scaling_survives_its_configuration(kind, model):
+    optimizers = tf.keras.optimizers if kind == "optimizers" else tf.keras.optimizers.legacy
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        scaled = tf.keras.mixed_precision.LossScaleOptimizer(optimizers.SGD(RATE))
+        decaying = nengo_wd.decoupled_weight_decay(sim, scaled)
+        again = type(decaying).from_config(decaying.get_config())
+        assert type(again.inner_optimizer) is type(optimizers.SGD())
+        one, other = (o.get_config()["inner_optimizer"] for o in (again, decaying))
+        assert one["config"] == other["config"] and one["class_name"] == other["class_name"]
+
+
+def test_an_optimizer_may_have_steps_of_its_own(model):
+    """As an attribute that has nothing to do with ours."""
+
+    class Mine(type(sgd(RATE))):
+        steps = 10
+
+    model.set("weight_decay", DECAY)
+    trained = model.trained_with_decay(Mine(RATE))
+    updates = gradient_descent(model.gradient[0], RATE)
+    expected = by_hand.trained(model.start[0], updates, [1 - RATE * DECAY] * 10)
+    np.testing.assert_allclose(trained[0], expected, rtol=1e-12)
+    assert seam.optimizers.steps(Mine(RATE)) == []

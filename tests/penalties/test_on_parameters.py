@@ -1,20 +1,32 @@
 """Regularizers as settings on native Nengo objects, against NumPy on `sim.data`."""
 
+import itertools
+
 import nengo
 import numpy as np
 import pytest
 import scipy.sparse
 import tensorflow as tf
-from generations import GENERATION, sgd, simulator, tensor_node, total_loss, train, use_dtype
+from generations import (
+    GENERATION,
+    assign,
+    sgd,
+    simulator,
+    tensor_node,
+    total_loss,
+    train,
+    use_dtype,
+    values,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from internals import n_operations_of_penalties
 from nengo.exceptions import ValidationError
-from networks import Ensembles, l1_l2, native_weights, parameters_of
+from networks import Ensembles, l1_l2, native_weights, parameters_of, readout_network
 
 import nengo_wd
 from nengo_wd import nengo_dl
-from nengo_wd.regularizers import GroupLasso
+from nengo_wd.regularizers import GroupLasso, TowardsInitial
 
 LEARNING_RATE = 0.125
 UNSET = "unset"
@@ -289,3 +301,52 @@ def test_changed_strengths_count_without_compiling_again(model):
             expected = l2 * np.sum(weights**2) + 0.125 * np.sum(encoders**2)
             assert total - data_loss == pytest.approx(expected, rel=1e-9, abs=1e-12)
         assert len(traces) == n_traces
+
+
+KINDS = {
+    "L1": (tf.keras.regularizers.l1(1.0), lambda w, w0: np.abs(w).sum()),
+    "L2": (tf.keras.regularizers.l2(1.0), lambda w, w0: np.square(w).sum()),
+    "towards initial": (TowardsInitial(l2=5.0), lambda w, w0: 5 * np.square(w - w0).sum()),
+    "group lasso": (
+        GroupLasso(1.0, axis=None),
+        lambda w, w0: np.sqrt(w.size) * np.sqrt(np.square(w).sum()),
+    ),
+}
+
+
+@pytest.mark.parametrize("before, after", itertools.permutations(KINDS, 2))
+def test_another_kind_counts_when_it_is_compiled(before, after, model):
+    """Until then, what was compiled keeps the penalty that it had."""
+    with simulator(model.net) as sim:
+        initial = np.asarray(native_weights(sim, model.conn), np.float64)
+        (decoders,) = parameters_of(sim, model.conn)
+        assign(sim, decoders.variable, values(sim, [decoders.variable])[0] + 1)
+        weights = initial + 1
+        losses, expected = [total_loss(sim, model.inputs, model.targets, {model.probe: "mse"})], []
+        for kind in (before, after):
+            regularizer, formula = KINDS[kind]
+            model.config[model.conn].regularizer = regularizer
+            if losses[1:] and GENERATION == 3:  # as it was compiled
+                nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+                losses.append(sim.evaluate(model.inputs, model.targets, verbose=0)["loss"])
+                expected.append(expected[-1])
+            objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+            losses.append(total_loss(sim, model.inputs, model.targets, objective))
+            expected.append(formula(weights, initial))
+    if (before, after) == ("towards initial", "L2") and GENERATION == 3:
+        expected[1] = expected[2]  # a strength and a centre alone, which count at once
+    np.testing.assert_allclose(np.array(losses[1:]) - losses[0], expected, rtol=1e-9)
+
+
+def test_a_norm_without_a_strength_counts_for_nothing():
+    """Also where its sum is too large to be a number."""
+    net, source, layer, probe = readout_network(strength=None)
+    node = next(node for node in net.nodes if isinstance(node, nengo_dl.TensorNode))
+    inputs, targets = {source: np.zeros((1, 1, 2))}, {probe: np.zeros((1, 1, 3))}
+    with simulator(net) as sim:
+        for regularizer in (l1_l2(1e-20, 1e-20), l1_l2(1e-20, 0.0)):
+            net.config[node].regularizer = regularizer
+            objective = nengo_wd.regularized_objective(sim, {probe: "mse"})
+        assign(sim, layer.kernel, np.full((2, 3), 1e20, np.float32))
+        total = total_loss(sim, inputs, targets, objective)
+    assert total == pytest.approx(6.0, rel=1e-6)

@@ -3,21 +3,31 @@
 import gc
 import weakref
 
+import pytest
+import tensorflow as tf
 from generations import GENERATION, sgd, simulator, train
 from networks import Ensembles
 
 import nengo_wd
 
 
-def test_nothing_keeps_a_simulator_alive():
+def decaying(sim):
+    return nengo_wd.decoupled_weight_decay(sim, sgd(0.1))
+
+
+@pytest.mark.parametrize("make_optimizer", [decaying, nengo_wd.LayerwiseSGD])
+def test_nothing_keeps_a_simulator_alive(make_optimizer):
     model = Ensembles(regularizer=nengo_wd.regularizers.TowardsInitial(l2=0.5))
     model.config[model.a].regularizer = nengo_wd.regularizers.GroupLasso(0.5)
+    model.config[model.b].weight_decay = 0.5
     with simulator(model.net) as sim:
         objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
-        train(sim, model.inputs, model.targets, objective, sgd(0.1))
+        optimizer = make_optimizer(sim)
+        train(sim, model.inputs, model.targets, objective, optimizer)
         nengo_wd.WeightNorms(sim).record()
     known = weakref.ref(sim)
-    del sim, objective
+    del sim, objective, optimizer
+    tf.keras.backend.clear_session()
     gc.collect()
     assert known() is None
 

@@ -16,11 +16,11 @@ def sim():
         yield sim
 
 
-def row_values(sim, **kwargs):
+def row_values(sim, values, **kwargs):
     """Return the values by row of the variable that holds the encoders, and their number."""
     obj = sim.model.toplevel.all_ensembles[0]
     (encoders,) = parameters.of(sim, obj)
-    return RowValues(sim, encoders.variable, **kwargs), int(encoders.variable.shape[0])
+    return RowValues(sim, encoders.variable, values, **kwargs), int(encoders.variable.shape[0])
 
 
 def now(sim, rows, *args):
@@ -30,8 +30,7 @@ def now(sim, rows, *args):
 
 
 def test_rows_without_a_value_have_zero(sim):
-    rows, n_rows = row_values(sim)
-    rows.take([(np.array([0, 2]), 0.25), (np.array([3]), 0.5)])
+    rows, n_rows = row_values(sim, [(np.array([0, 2]), 0.25), (np.array([3]), 0.5)])
     expected = np.zeros(n_rows)
     expected[[0, 2, 3]] = 0.25, 0.25, 0.5
     np.testing.assert_array_equal(now(sim, rows), expected)
@@ -39,18 +38,22 @@ def test_rows_without_a_value_have_zero(sim):
     np.testing.assert_array_equal(now(sim, rows), np.eye(n_rows)[1])
 
 
+def test_constants_cost_no_variable(sim):
+    rows, n_rows = row_values(sim, [(np.array([1]), 1.0)], live=False)
+    assert rows.numbers.variable is None
+    np.testing.assert_array_equal(now(sim, rows), np.eye(n_rows)[1])
+
+
 def test_rows_without_a_value_have_the_default(sim):
-    rows, n_rows = row_values(sim, unset=np.nan)
-    rows.take([(np.array([1]), 0.0)])
+    rows, n_rows = row_values(sim, [(np.array([1]), 0.0)], unset=np.nan)
     expected = np.full(n_rows, 0.5)
     expected[1] = 0
     np.testing.assert_array_equal(now(sim, rows, None, 0.5), expected)
 
 
 def test_schedules_are_for_their_rows_alone(sim):
-    rows, n_rows = row_values(sim)
     halved = tf.keras.optimizers.schedules.PiecewiseConstantDecay([3], [0.5, np.nan])
-    rows.take([(np.array([0, 1]), halved), (np.array([2]), 0.25)])
+    rows, n_rows = row_values(sim, [(np.array([0, 1]), halved), (np.array([2]), 0.25)])
     for step, value in ((2, 0.5), (4, np.nan)):
         expected = np.zeros(n_rows)
         expected[[0, 1, 2]] = value, value, 0.25

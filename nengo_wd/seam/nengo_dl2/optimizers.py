@@ -28,13 +28,18 @@ def chain(optimizer: Any) -> list[Any]:
 
 
 def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
-    """Return an optimizer like ``optimizer`` that takes ``step`` beside each of its own."""
-    return OptimizerWithSteps(sim, chain(optimizer)[-1], [*steps(optimizer), step])
+    """Return an optimizer that takes ``step`` beside each of its own: ``optimizer``, if it can."""
+    extended = optimizer
+    if not isinstance(optimizer, OptimizerWithSteps):
+        extended = OptimizerWithSteps(sim, optimizer)
+    extended.add(step)
+    return extended
 
 
 def steps(optimizer: Any) -> list[Any]:
     """Return the steps that an optimizer, or one inside it, takes beside its own."""
-    return [step for one in chain(optimizer) for step in getattr(one, "steps", ())]
+    extended = [one for one in chain(optimizer) if isinstance(one, OptimizerWithSteps)]
+    return [step for one in extended for step in one.steps]
 
 
 def settings(optimizer: Any) -> set[str]:
@@ -47,10 +52,15 @@ def settings(optimizer: Any) -> set[str]:
 class OptimizerWithSteps(tf.compat.v1.train.Optimizer):
     """An optimizer that takes steps before and after each of another optimizer's."""
 
-    def __init__(self, sim: nengo_dl.Simulator, inner: Any, steps: list[Any]) -> None:
-        names = "And".join(step.name for step in steps)
-        super().__init__(False, f"{inner.get_name()}With{names}")
-        self.sim, self.inner, self.steps = sim, inner, steps
+    def __init__(self, sim: nengo_dl.Simulator, inner: Any) -> None:
+        super().__init__(False, inner.get_name())
+        self.sim, self.inner, self.steps = sim, inner, []  # type: ignore[var-annotated]
+
+    def add(self, step: Any) -> None:
+        """Take a step besides those so far."""
+        self.steps.append(step)
+        names = "And".join(step.name for step in self.steps)
+        self._name = f"{self.inner.get_name()}With{names}"
 
     def compute_gradients(self, *args: Any, **kwargs: Any) -> list:
         """Return gradients and variables, as the inner optimizer computes them."""
@@ -62,7 +72,7 @@ class OptimizerWithSteps(tf.compat.v1.train.Optimizer):
         variables = [variable for _, variable in grads_and_vars]
         done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         with tf.control_dependencies(done):
-            scaled = any(step.scale for step in self.steps)
+            scaled = any(step.needs_rate for step in self.steps)
             rate = learning_rate(self.inner) if scaled else None
             # read before the inner optimizer counts its own step
             moment = (variables, rate, tf.identity(self.sim.tensor_graph.training_step))

@@ -50,7 +50,8 @@ def state_variable(sim: nengo_dl.Simulator, values: np.ndarray) -> tf.Variable:
 
 def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -> None:
     """Give a variable new values."""
-    variable.load(values, sim.sess)
+    initializer = variable.initializer
+    sim.sess.run(initializer, {initializer.inputs[1]: values})
 
 
 def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:

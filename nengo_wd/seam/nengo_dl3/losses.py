@@ -23,6 +23,8 @@ def of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
 
 def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
     """Make these part of ``sim.keras_model.losses``, besides those of layers."""
+    for loss in losses:
+        loss()  # to be told now, not by Keras later, what is wrong with it
     kept = state.of(sim)
     kept.held = losses
     if losses and kept.holder is None:

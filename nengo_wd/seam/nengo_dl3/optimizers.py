@@ -38,15 +38,22 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     """
     inner = chain(optimizer)[-1]
     taken = [*steps(inner), step]
-    base = inner.base if isinstance(inner, OptimizerWithSteps) else type(inner)
+    base = inner.nengo_wd_base if isinstance(inner, OptimizerWithSteps) else type(inner)
+    # not on the class, which TensorFlow's caches would keep alive, and the simulator with it;
+    # not by setattr, with which Keras would wrap the list
+    vars(inner)["nengo_wd_steps"] = taken
     name = f"{base.__name__}With{'And'.join(one.name for one in taken)}"
-    inner.__class__ = type(name, (OptimizerWithSteps, base), {"base": base, "steps": taken})
+    inner.__class__ = type(name, (OptimizerWithSteps, base), {"nengo_wd_base": base})
+    if inner is not optimizer:  # in whose configuration it must have a name that Keras knows
+        for attr in ("__name__", "__qualname__", "__module__"):
+            setattr(inner.__class__, attr, getattr(base, attr))
     return optimizer
 
 
 def steps(optimizer: Any) -> list[Any]:
     """Return the steps that an optimizer, or one inside it, takes beside its own."""
-    return [step for one in chain(optimizer) for step in getattr(one, "steps", ())]
+    extended = [one for one in chain(optimizer) if isinstance(one, OptimizerWithSteps)]
+    return [step for one in extended for step in one.nengo_wd_steps]
 
 
 def settings(optimizer: Any) -> set[str]:
@@ -61,33 +68,33 @@ class OptimizerWithSteps:
 
     Attributes
     ----------
-    base : type
+    nengo_wd_base : type
         The class of the optimizer without steps.
-    steps : list of Step
+    nengo_wd_steps : list of Step
         The steps, in the order in which they are taken.
     """
 
-    base: type
-    steps: list
+    nengo_wd_base: type
+    nengo_wd_steps: list
 
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
         """Take all steps; the gradients are those from before any of them."""
         grads_and_vars = list(grads_and_vars)
         variables = [variable for _, variable in grads_and_vars]
         iteration = tf.convert_to_tensor(self.iterations)  # type: ignore[attr-defined]
-        scaled = any(step.scale for step in self.steps)
+        scaled = any(step.needs_rate for step in self.nengo_wd_steps)
         moment = (variables, learning_rate(self) if scaled else None, iteration)
-        for step in self.steps:
+        for step in self.nengo_wd_steps:
             step.before(*moment)
         applied = super().apply_gradients(grads_and_vars, *args, **kwargs)  # type: ignore[misc]
-        for step in self.steps:
+        for step in self.nengo_wd_steps:
             step.after(*moment)
         return applied
 
     @classmethod
     def from_config(cls, config: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the optimizer without steps, which are bound to a simulator."""
-        return cls.base.from_config(config, *args, **kwargs)  # type: ignore[attr-defined]
+        return cls.nengo_wd_base.from_config(config, *args, **kwargs)  # type: ignore[attr-defined]
 
 
 def learning_rate(optimizer: Any) -> Any:
