@@ -23,6 +23,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 import tensorflow as tf  # noqa: E402
 
+from nengo_wd.seam import nengo4  # noqa: E402
+
 FLAG = "TF_USE_LEGACY_KERAS"
 
 # The modules that NengoDL (in nengo_dl.compat alone) imports from Keras by name.
@@ -54,6 +56,7 @@ def bridged() -> Iterator[None]:
             helps.enter_context(quiet())
         yield
     look_for_gpu_when_asked(sys.modules["nengo_dl.utils"])
+    nengo4.mend()
 
 
 def minor() -> str:
