@@ -111,9 +111,10 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
         check_simulator(sim)
         self.every, self.interval = every, _interval(every)
         super().__init__(sim, _to_record(sim, objects), log_dir)
+        self._begun = False
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Record what training starts from."""
+        """Check what is about to be trained."""
         if self.model is not self.sim.keras_model:
             raise ValidationError(
                 f"the WeightNorms of a simulator of {self.sim.model.toplevel} is a callback of "
@@ -121,7 +122,14 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
                 attr="sim",
             )
         warn_of_idle_settings(self.sim, self.model.optimizer, self._measure.has_settings)
-        self._add_if_new()
+        self._begun = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Record what training starts from, once other callbacks have restored it."""
+        self._epoch = max(self._epoch, epoch)  # which is above zero where a training is resumed
+        if not self._begun:
+            self._begun = True
+            self._add_if_new()
 
     def on_train_end(self, logs: Any = None) -> None:
         """Record what training ends with."""

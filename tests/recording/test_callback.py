@@ -252,3 +252,34 @@ def test_bad_arguments():
         nengo_wd.WeightNorms(sim, objects=net)
     with pytest.raises(ValidationError, match=r"expected a nengo_dl\.Simulator"):
         nengo_wd.WeightNorms(net)
+
+
+# -- trainings that are resumed --------------------------------------------------------------
+
+
+@pytest.mark.generation(3)
+def test_epochs_of_a_training_that_begins_later(rng):
+    net, source, _, probe = readout_network()
+    data = data_of(source, probe, 3)
+    with simulator(net, minibatch_size=MINIBATCH) as sim:
+        norms = nengo_wd.WeightNorms(sim)
+        sim.compile(sgd(0.1), loss={probe: "mse"})
+        sim.fit(*data, initial_epoch=5, epochs=7, verbose=0, callbacks=[norms])
+        sim.fit(*data, initial_epoch=7, epochs=8, verbose=0, callbacks=[norms])
+        sim.fit(*data, verbose=0, callbacks=[norms])
+    assert norms.epochs.tolist() == [5, 6, 7, 8, 9]
+    assert norms.steps.tolist() == [0, 3, 6, 9, 12]
+
+
+@pytest.mark.generation(3)
+def test_the_first_record_is_of_what_was_restored(tmp_path):
+    net, source, _, probe = readout_network()
+    data = data_of(source, probe, 3)
+    for epochs in (2, 4):
+        with simulator(net, minibatch_size=MINIBATCH) as sim:
+            norms = nengo_wd.WeightNorms(sim)
+            backup = tf.keras.callbacks.BackupAndRestore(str(tmp_path), delete_checkpoint=False)
+            sim.compile(sgd(0.1), loss={probe: "mse"})
+            sim.fit(*data, epochs=epochs, verbose=0, callbacks=[norms, backup])
+    assert norms.epochs.tolist() == [2, 3, 4]
+    assert norms.steps.tolist() == [6, 9, 12]
