@@ -47,6 +47,16 @@ def check_rate(value: Any, name: str, owner: str) -> None:
         )
 
 
+def check_momentum(value: Any, name: str, owner: str) -> None:
+    """Raise unless ``value`` is a rate, and below one where it is known."""
+    check_rate(value, name, owner)
+    if is_number(value) and float(value) >= 1:
+        raise ValidationError(
+            f"{owner}: with a {name} of {value}, weights grow without end; it must be below 1",
+            attr=name,
+        )
+
+
 def check_strength(value: Any, name: str, attr: str, owner: str) -> None:
     """Raise if ``value`` is a number that is no strength: not finite, or negative."""
     is_known = isinstance(value, (numbers.Real, np.ndarray))  # Keras makes them 0-d arrays

@@ -10,7 +10,7 @@ import nengo_dl
 from nengo.exceptions import NetworkContextError, ValidationError
 from nengo.params import Parameter
 
-from nengo_wd.checks import check_rate
+from nengo_wd.checks import check_momentum, check_rate
 from nengo_wd.regularizers import lookup
 from nengo_wd.types import Rate, Regularizer
 
@@ -27,18 +27,26 @@ class RegularizerParam(Parameter):
 class RateParam(Parameter):
     """A number, a schedule or a variable: a rate per step of training."""
 
+    check = staticmethod(check_rate)
+
     def coerce(self, instance: Any, value: Any) -> Any:
         """Return ``value``, checked where it is known now."""
         if value is not None:
-            check_rate(value, self.name, str(getattr(instance, "_configures", instance)))
+            self.check(value, self.name, str(getattr(instance, "_configures", instance)))
         return super().coerce(instance, value)
+
+
+class MomentumParam(RateParam):
+    """A rate below one."""
+
+    check = staticmethod(check_momentum)
 
 
 SETTINGS = {
     "regularizer": RegularizerParam,
     "weight_decay": RateParam,
     "learning_rate": RateParam,
-    "momentum": RateParam,
+    "momentum": MomentumParam,
 }
 TRAINABLE = (nengo.Connection, nengo_dl.TensorNode, nengo.Ensemble, nengo.ensemble.Neurons)
 CLASSES = (*TRAINABLE, nengo.Probe)

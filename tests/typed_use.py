@@ -46,7 +46,7 @@ nengo_wd.configure_settings(weight_decay=keras.optimizers.schedules.ExponentialD
 nengo_wd.configure_settings(weight_decay="0.1")  # type: ignore[arg-type]
 nengo_wd.LayerwiseSGD(sim, learning_rate=halved, momentum=0.9)
 nengo_wd.LayerwiseSGD(sim, learning_rate="fast")  # type: ignore[arg-type]
-nengo_wd.LayerwiseSGD(sim, momentum=halved)  # type: ignore[arg-type]
+nengo_wd.LayerwiseSGD(sim, momentum=halved)
 nengo_wd.decoupled_weight_decay(sim, "sgd", scale_by_learning_rate=False)
 
 # -- objectives --------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import seam
 from nengo_wd.checks import check_simulator, is_number
 from nengo_wd.optimizers.steps import Step
+from nengo_wd.parameters import Parameter
 from nengo_wd.strengths.rates import Rates
 from nengo_wd.strengths.rows import RowValues
 
@@ -20,9 +21,9 @@ class DecayStep(Step):
 
     name, setting, decays = "Decay", "weight_decay", True
 
-    def __init__(self, rates: Rates, scale_by_learning_rate: bool) -> None:
-        self.rates, self.needs_rate = rates, scale_by_learning_rate
-        self._check()
+    def __init__(self, sim: nengo_dl.Simulator, scale_by_learning_rate: bool) -> None:
+        self.needs_rate = scale_by_learning_rate
+        self.rates = Rates(sim, "weight_decay", check=self._check)
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
         """Decay those of ``variables`` that have settings."""
@@ -31,9 +32,8 @@ class DecayStep(Step):
         return [self._decay(values, learning_rate, iteration) for values in rows]
 
     def update(self) -> None:
-        """Take on the settings as they are now."""
-        self.rates.update()
-        self._check()
+        """Take on the settings as they are now; none of them, if one can't be used."""
+        self.rates.take(self.rates.changed())
 
     def _decay(self, rows: RowValues, learning_rate: Any, iteration: tf.Tensor) -> Any:
         decay = rows.tensor(iteration)
@@ -41,18 +41,15 @@ class DecayStep(Step):
             decay *= tf.cast(learning_rate, decay.dtype)
         return seam.values.multiply(rows.variable, rows.over_rows(1 - decay))
 
-    def _check(self) -> None:
-        """Raise for numbers that would take all of the weights at once, or more."""
-        for settings in self.rates.found.values():
-            for parameter, value in settings:
-                if not self.needs_rate and is_number(value) and float(value) >= 1:
-                    raise ValidationError(
-                        f"the weight_decay {value} of {parameter.obj} is not scaled by the "
-                        "learning rate, and so would take all of the weights, or more; it must "
-                        "be below 1",
-                        attr="weight_decay",
-                        obj=parameter.obj,
-                    )
+    def _check(self, parameter: Parameter, value: Any) -> None:
+        """Raise for a number that would take all of the weights at once, or more."""
+        if not self.needs_rate and is_number(value) and float(value) >= 1:
+            raise ValidationError(
+                f"the weight_decay {value} of {parameter.obj} is not scaled by the learning rate, "
+                "and so would take all of the weights, or more; it must be below 1",
+                attr="weight_decay",
+                obj=parameter.obj,
+            )
 
 
 def decoupled_weight_decay(
@@ -90,7 +87,8 @@ def decoupled_weight_decay(
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``optimizer`` is a class, is no optimizer, or decays already; if nothing in the
+        If ``optimizer`` is a class, is no optimizer, or decays already, as `LayerwiseSGD` does;
+        if it would undo a decay, as Ftrl does; if nothing in the
         network has a ``weight_decay``; if an object with one is not trained; and for a
         number of 1 or more without scaling by the learning rate. What a schedule or
         variable will be is not checked.
@@ -114,25 +112,44 @@ def decoupled_weight_decay(
     """
     check_simulator(sim)
     optimizer = seam.optimizers.check_optimizer(optimizer)
+    _check_can_decay(optimizer)
     _check_no_decay(optimizer)
-    rates = Rates(sim, "weight_decay")
-    if not rates.by_variable:
+    step = DecayStep(sim, scale_by_learning_rate)
+    if not step.rates.by_variable:
         raise ValidationError(
             f"nothing in {sim.model.toplevel} has a weight_decay; set one with "
             "nengo_wd.configure_settings, or in the network's config",
             attr="weight_decay",
         )
-    step = DecayStep(rates, scale_by_learning_rate)
     decaying = seam.optimizers.with_step(sim, optimizer, step)
     decaying.update_weight_decay = step.update
     return decaying
+
+
+# They compute the weights from sums of gradients, and so undo every change of the weights.
+WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
+
+
+def _check_can_decay(optimizer: Any) -> None:
+    """Raise if an optimizer would undo a decay."""
+    for one in seam.optimizers.chain(optimizer):
+        kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]
+        if kept:
+            raise ValidationError(
+                f"{kept[0]} computes the weights from sums of gradients at every step, and so "
+                "would undo the decay; use another optimizer, such as Adagrad or SGD, or the L2 "
+                "regularization that it has itself",
+                attr="optimizer",
+                obj=one,
+            )
 
 
 def _check_no_decay(optimizer: Any) -> None:
     """Raise if an optimizer, or one inside it, decays weights already."""
     for one in reversed(seam.optimizers.chain(optimizer)):
         decay = getattr(one, "weight_decay", None) or getattr(one, "_weight_decay", None)
-        if decay or any(step.decays for step in seam.optimizers.steps(one)):
+        by_rule = isinstance(one, seam.optimizers.RuleOptimizer)
+        if decay or by_rule or any(step.decays for step in seam.optimizers.steps(one)):
             name = one.get_name() if hasattr(one, "get_name") else type(one).__name__
             raise ValidationError(
                 f"{name} decays weights already"

@@ -7,10 +7,12 @@ from typing import Any
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
-from nengo_wd.checks import check_rate, check_simulator
+from nengo_wd.checks import check_momentum, check_rate, check_simulator, is_number
 from nengo_wd.strengths.rates import Rates
+from nengo_wd.strengths.rows import LiveArray
 from nengo_wd.types import Rate
 
 
@@ -38,16 +40,17 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         The simulator to be trained, still open.
     learning_rate : float or LearningRateSchedule
         For all weights whose object has no ``learning_rate`` of its own.
-    momentum : float
-        For all weights whose object has no ``momentum`` of its own.
+    momentum : float or LearningRateSchedule
+        For all weights whose object has no ``momentum`` of its own. A number can be changed later,
+        by ``optimizer.momentum = ...``; what was compiled need not be compiled again.
     name : str
         Name of the optimizer.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If an object with one of the settings is not trained, and for a learning rate or
-        momentum that is no number, negative or not finite.
+        If an object with one of the settings is not trained, for a learning rate or momentum
+        that is no number, negative or not finite, and for a momentum of one or more.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -64,27 +67,49 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         self,
         sim: nengo_dl.Simulator,
         learning_rate: Rate = 0.01,
-        momentum: float = 0.0,
+        momentum: Rate = 0.0,
         name: str = "LayerwiseSGD",
     ) -> None:
         check_simulator(sim)
         check_rate(learning_rate, "learning_rate", name)
-        check_rate(momentum, "momentum", name)
+        check_momentum(momentum, "momentum", name)
         super().__init__(sim, learning_rate, name)
-        self.momentum = momentum
+        self._momentum = momentum
+        self._live = LiveArray(sim, _as_array(momentum))
         # where nothing was set, the optimizer's own values hold
         self._settings = {setting: Rates(sim, setting, unset=np.nan) for setting in self.SETTINGS}
 
+    @property
+    def momentum(self) -> Rate:
+        """The momentum of all weights whose object has none of its own."""
+        return self._momentum
+
+    @momentum.setter
+    def momentum(self, value: Rate) -> None:
+        check_momentum(value, "momentum", type(self).__name__)
+        if not (is_number(value) and is_number(self._momentum)):
+            raise ValidationError(
+                f"a momentum of {self._momentum!r} can't become {value!r}, because only a number "
+                "can become another number; make the optimizer anew",
+                attr="momentum",
+                obj=self,
+            )
+        self._momentum = value
+        self._live.assign(_as_array(value))
+
     def update_settings(self) -> None:
         """Take on the settings as they are now; what was compiled need not be compiled again."""
-        for setting in self._settings.values():
-            setting.update()
+        changed = {name: rates.changed() for name, rates in self._settings.items()}
+        for name, found in changed.items():
+            self._settings[name].take(found)
 
     def increment(
         self, weights: Any, gradient: tf.Tensor, last: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
     ) -> tf.Tensor:
         """Return what to add to ``weights``, after ``last`` was added in the last step."""
-        defaults = {"learning_rate": rate, "momentum": self.momentum, "weight_decay": 0.0}
+        momentum = self._live.tensor() if is_number(self._momentum) else self._momentum
+        momentum = momentum(step) if callable(momentum) else momentum
+        defaults = {"learning_rate": rate, "momentum": momentum, "weight_decay": 0.0}
         rate, momentum, decay = (
             self._values(name, weights, default, step) for name, default in defaults.items()
         )
@@ -98,4 +123,8 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, the simulator left out."""
-        return {**super().get_config(), "momentum": self.momentum}
+        return {**super().get_config(), "momentum": self._momentum}
+
+
+def _as_array(momentum: Rate) -> np.ndarray:
+    return np.array(momentum if is_number(momentum) else np.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import nengo_dl
 import numpy as np
@@ -25,6 +25,8 @@ class Rates:
         Name of the setting.
     unset : float
         The value of rows for which nothing is set.
+    check : callable, optional
+        What raises for a parameter and a value that can't be used together.
 
     Attributes
     ----------
@@ -39,17 +41,23 @@ class Rates:
         If the simulator is for inference only, or a setting has nothing to work on.
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, name: str, unset: float = 0.0) -> None:
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        name: str,
+        unset: float = 0.0,
+        check: Callable[[Parameter, Any], None] | None = None,
+    ) -> None:
         check_trains(sim)
-        self.sim, self.name = sim, name
+        self.sim, self.name, self._check = sim, name, check
         self.found = self._read()
         self.by_variable = {
             key: RowValues(sim, settings[0][0].variable, _by_rows(settings), unset)
             for key, settings in self.found.items()
         }
 
-    def update(self) -> None:
-        """Take on the settings as they are now, without building anything anew."""
+    def changed(self) -> dict[int, list]:
+        """Return the settings as they are now, all of them fit to be taken on."""
         found = self._read()
         new = [s[0][0].name for key, s in found.items() if key not in self.by_variable]
         if new or self._symbolic(found) != self._symbolic(self.found):
@@ -58,6 +66,10 @@ class Rates:
                 f"{self.name} when the optimizer was made; make the optimizer anew",
                 attr=self.name,
             )
+        return found
+
+    def take(self, found: dict[int, list]) -> None:
+        """Take on settings that are `changed`, without building anything anew."""
         for key, rows in self.by_variable.items():
             rows.take(_by_rows(found.get(key, [])))
         self.found = found
@@ -65,6 +77,8 @@ class Rates:
     def _read(self) -> dict[int, list]:
         found: dict[int, list] = {}
         for parameter, value in parameters.with_setting(self.sim, self.name):
+            if self._check is not None:
+                self._check(parameter, value)
             found.setdefault(id(parameter.variable), []).append((parameter, value))
         return found
 

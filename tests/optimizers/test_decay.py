@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from by_hand import DECAY, OPTIMIZERS, RATE, STEPS, gradient_descent
-from generations import sgd, simulator, tensor_node, train, values
+from generations import GENERATION, sgd, simulator, tensor_node, train, values
 from nengo.exceptions import SimulatorClosed, ValidationError
-from networks import ThreeConnections, product
+from networks import ThreeConnections, parameters_of, product
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -283,3 +283,71 @@ def test_setting_that_needs_the_optimizer_anew(model):
         model.set("weight_decay", halved_at(3))
         with pytest.raises(ValidationError, match="make the optimizer anew"):
             optimizer.update_weight_decay()
+
+
+# -- settings that can't be taken on ---------------------------------------------------------
+
+
+def test_refused_settings_leave_the_decay_as_it_was(model):
+    model.set("weight_decay", DECAY, DECAY)
+    with simulator(model.net) as sim:
+        optimizer = nengo_wd.decoupled_weight_decay(sim, sgd(RATE), scale_by_learning_rate=False)
+        for refused in (1.0, halved_at(3)):
+            model.set("weight_decay", 2 * DECAY, refused)
+            with pytest.raises(ValidationError, match="weight_decay"):
+                optimizer.update_weight_decay()
+        trained = model.train(sim, optimizer, epochs=1)
+    expected = model.start * np.array([1 - DECAY, 1 - DECAY, 1])[:, None, None]
+    np.testing.assert_allclose(trained, expected - RATE * model.gradient, rtol=1e-12)
+
+
+def test_an_optimizer_that_decays_by_its_own_rule(model):
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        with pytest.raises(ValidationError, match="LayerwiseSGD decays weights already"):
+            nengo_wd.decoupled_weight_decay(sim, nengo_wd.LayerwiseSGD(sim))
+
+
+if GENERATION == 2:
+    UNDOING = {
+        "FtrlOptimizer": lambda: tf.compat.v1.train.FtrlOptimizer(RATE),
+        "AdagradDAOptimizer": lambda: tf.compat.v1.train.AdagradDAOptimizer(RATE, None),
+    }
+else:
+    UNDOING = {
+        "Ftrl": lambda: tf.keras.optimizers.Ftrl(RATE),
+        "Ftrl ": lambda: tf.keras.optimizers.legacy.Ftrl(RATE),
+    }
+
+
+@pytest.mark.parametrize("name", UNDOING)
+def test_an_optimizer_that_would_undo_the_decay(name, model):
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        with pytest.raises(ValidationError, match=f"{name.strip()} computes .* use another"):
+            nengo_wd.decoupled_weight_decay(sim, UNDOING[name]())
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("kind", ["optimizers", "legacy"])
+def test_weights_without_a_gradient_do_not_decay(kind, model):
+    """As those of Keras' AdamW."""
+    optimizers = tf.keras.optimizers if kind == "optimizers" else tf.keras.optimizers.legacy
+    layer = nengo_wd.RegularizedDense(3, kernel_regularizer=None)
+    with model.net:
+        node = tensor_node(layer, 3, 3)
+    model.net.config[node].weight_decay = DECAY
+    model.set("weight_decay", DECAY)
+    with simulator(model.net) as sim:
+        (connections,) = {
+            id(p.variable): p.variable
+            for p in parameters_of(sim, model.net)
+            if p.obj in model.connections
+        }.values()
+        before = values(sim, [connections, layer.kernel])
+        optimizer = nengo_wd.decoupled_weight_decay(sim, optimizers.SGD(RATE))
+        zero = tf.zeros_like(connections)
+        optimizer.apply_gradients([(zero, connections), (None, layer.kernel)])
+        after = values(sim, [connections, layer.kernel])
+        assert np.any(after[0] != before[0])
+        np.testing.assert_array_equal(after[1], before[1])

@@ -4,12 +4,15 @@ import by_hand
 import nengo
 import numpy as np
 import pytest
+import tensorflow as tf
 from by_hand import DECAY, MOMENTUM, OPTIMIZERS, RATE, STEPS
 from generations import simulator, tensor_node, values
 from nengo.exceptions import ValidationError
 from networks import ThreeConnections, product
 
 import nengo_wd
+
+schedules = tf.keras.optimizers.schedules
 
 
 @pytest.fixture
@@ -69,3 +72,59 @@ def test_layerwise_sgd_without_a_rate(model, arguments):
     with simulator(model.net) as sim:
         with pytest.raises(ValidationError, match="LayerwiseSGD.*(learning_rate|momentum)"):
             nengo_wd.LayerwiseSGD(sim, *arguments)
+
+
+# -- momentum --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [1.0, 1.5])
+def test_momentum_of_one_or_more(model, value):
+    with simulator(model.net) as sim:
+        with pytest.raises(ValidationError, match=f"LayerwiseSGD.*momentum of {value}.*below 1"):
+            nengo_wd.LayerwiseSGD(sim, RATE, value)
+        optimizer = nengo_wd.LayerwiseSGD(sim, RATE, MOMENTUM)
+        with pytest.raises(ValidationError, match="below 1"):
+            optimizer.momentum = value
+        assert optimizer.momentum == MOMENTUM
+    with pytest.raises(ValidationError, match=f"Connection.*momentum of {value}"):
+        model.set("momentum", value)
+
+
+def by_rule(model, momenta):
+    """Return the weights after steps with these momenta."""
+    weights, increment = model.start, 0
+    for momentum in momenta:
+        increment = momentum * increment - RATE * model.gradient
+        weights = weights + increment
+    return weights
+
+
+def test_momentum_that_is_changed(model):
+    with simulator(model.net) as sim:
+        optimizer = nengo_wd.LayerwiseSGD(sim, RATE, MOMENTUM)
+        model.train(sim, optimizer, epochs=2)
+        optimizer.momentum = 0.25
+        trained = model.train(sim, optimizer, epochs=2)
+        with pytest.raises(ValidationError, match="0.25 can't become .*make the optimizer anew"):
+            optimizer.momentum = schedules.ExponentialDecay(0.5, 1, 0.5)
+    expected = by_rule(model, [MOMENTUM, MOMENTUM, 0.25, 0.25])
+    np.testing.assert_allclose(trained, expected, rtol=1e-12)
+
+
+def test_schedule_of_the_momentum(model):
+    schedule = schedules.PiecewiseConstantDecay([1], [0.5, 0.25])
+    trained = model.trained(lambda sim: nengo_wd.LayerwiseSGD(sim, RATE, schedule))
+    np.testing.assert_allclose(trained, by_rule(model, [0.5, 0.5, *8 * [0.25]]), rtol=1e-12)
+
+
+def test_refused_settings_change_nothing(model):
+    model.set("learning_rate", 0.25)
+    model.set("momentum", 0.25)
+    with simulator(model.net) as sim:
+        optimizer = nengo_wd.LayerwiseSGD(sim, RATE)
+        model.set("learning_rate", 0.5)
+        model.set("momentum", schedules.ExponentialDecay(0.5, 1, 0.5))
+        with pytest.raises(ValidationError, match="momentum.*make the optimizer anew"):
+            optimizer.update_settings()
+        trained = model.train(sim, optimizer, epochs=1)
+    np.testing.assert_allclose(trained[0], model.start[0] - 0.25 * model.gradient[0], rtol=1e-12)

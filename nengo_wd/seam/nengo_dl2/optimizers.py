@@ -69,7 +69,7 @@ class OptimizerWithSteps(tf.compat.v1.train.Optimizer):
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
         """Take all steps, after all gradients have been computed."""
         grads_and_vars = list(grads_and_vars)
-        variables = [variable for _, variable in grads_and_vars]
+        variables = [variable for gradient, variable in grads_and_vars if gradient is not None]
         done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         with tf.control_dependencies(done):
             scaled = any(step.needs_rate for step in self.steps)

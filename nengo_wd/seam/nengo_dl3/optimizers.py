@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import nengo_dl
 import tensorflow as tf
@@ -77,16 +77,34 @@ class OptimizerWithSteps:
     nengo_wd_base: type
     nengo_wd_steps: list
 
-    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
-        """Take all steps; the gradients are those from before any of them."""
+    def _internal_apply_gradients(self, grads_and_vars: Any) -> Any:
+        """Take all steps beside an update of Keras' current optimizers."""
+        apply = super()._internal_apply_gradients  # type: ignore[misc]
+        return self._with_steps(grads_and_vars, apply)
+
+    def _distributed_apply(
+        self, distribution: Any, grads_and_vars: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Take all steps beside an update of Keras' legacy optimizers."""
+        apply = super()._distributed_apply  # type: ignore[misc]
+        return self._with_steps(
+            grads_and_vars, lambda found: apply(distribution, found, *args, **kwargs)
+        )
+
+    def _with_steps(self, grads_and_vars: Any, apply: Callable) -> Any:
+        """Take all steps; the gradients are those from before any of them.
+
+        This is where Keras changes the variables: clipped gradients have come so far, and an
+        optimizer that collects gradients over several batches comes here once for all of them.
+        """
         grads_and_vars = list(grads_and_vars)
-        variables = [variable for _, variable in grads_and_vars]
+        variables = [variable for gradient, variable in grads_and_vars if gradient is not None]
         iteration = tf.convert_to_tensor(self.iterations)  # type: ignore[attr-defined]
         scaled = any(step.needs_rate for step in self.nengo_wd_steps)
         moment = (variables, learning_rate(self) if scaled else None, iteration)
         for step in self.nengo_wd_steps:
             step.before(*moment)
-        applied = super().apply_gradients(grads_and_vars, *args, **kwargs)  # type: ignore[misc]
+        applied = apply(grads_and_vars)
         for step in self.nengo_wd_steps:
             step.after(*moment)
         return applied
