@@ -10,7 +10,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
 from nengo_wd.checks import check_simulator, is_number
-from nengo_wd.optimizers.steps import Step
+from nengo_wd.optimizers.steps import Step, steps_of
 from nengo_wd.parameters import Parameter
 from nengo_wd.strengths.rates import Rates
 from nengo_wd.strengths.rows import RowValues
@@ -149,7 +149,7 @@ def _check_no_decay(optimizer: Any) -> None:
     for one in reversed(seam.optimizers.chain(optimizer)):
         decay = getattr(one, "weight_decay", None) or getattr(one, "_weight_decay", None)
         by_rule = isinstance(one, seam.optimizers.RuleOptimizer)
-        if decay or by_rule or any(step.decays for step in seam.optimizers.steps(one)):
+        if decay or by_rule or any(step.decays for step in steps_of(one)):
             name = one.get_name() if hasattr(one, "get_name") else type(one).__name__
             raise ValidationError(
                 f"{name} decays weights already"

@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from nengo_wd import seam
+
 
 class Step:
     """A step that is taken before or after each of an optimizer's own, or both.
@@ -54,3 +56,17 @@ class Step:
         Parameters and what is returned are those of `before`.
         """
         return []
+
+
+def steps_of(optimizer: Any) -> list[Step]:
+    """Return the steps that an optimizer, or one inside it, takes beside its own."""
+    with_steps = seam.optimizers.OptimizerWithSteps
+    extended = [one for one in seam.optimizers.chain(optimizer) if isinstance(one, with_steps)]
+    return [step for one in extended for step in one.nengo_wd_steps]
+
+
+def settings_of(optimizer: Any) -> set[str]:
+    """Return the names of the settings that an optimizer takes notice of."""
+    inner = seam.optimizers.chain(optimizer)[-1]
+    of_rule = inner.SETTINGS if isinstance(inner, seam.optimizers.RuleOptimizer) else ()
+    return {*of_rule, *(step.setting for step in steps_of(optimizer) if step.setting)}

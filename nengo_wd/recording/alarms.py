@@ -9,6 +9,7 @@ import nengo_dl
 import numpy as np
 
 from nengo_wd import parameters, seam
+from nengo_wd.optimizers.steps import settings_of
 from nengo_wd.parameters import Parameter
 from nengo_wd.recording.record import Measured
 
@@ -54,7 +55,7 @@ def warn_of_idle_settings(sim: nengo_dl.Simulator, optimizer: Any, has_penalties
     if has_penalties and not seam.losses.holds(sim):
         idle.append("regularizer: compile with loss=nengo_wd.regularized_objective(...)")
     decays = parameters.with_setting(sim, "weight_decay")
-    if decays and "weight_decay" not in seam.optimizers.settings(optimizer):
+    if decays and "weight_decay" not in settings_of(optimizer):
         idle.append("weight_decay: compile with nengo_wd.decoupled_weight_decay(...)")
     for what in idle:
         warnings.warn(

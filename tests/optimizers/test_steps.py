@@ -10,7 +10,7 @@ from networks import ThreeConnections, product
 
 import nengo_wd
 from nengo_wd import seam
-from nengo_wd.optimizers.steps import Step
+from nengo_wd.optimizers.steps import Step, settings_of, steps_of
 
 
 class Multiply(Step):
@@ -57,7 +57,7 @@ def test_several_steps_in_their_order(model):
     def both(sim):
         once = seam.optimizers.with_step(sim, sgd(RATE), first)
         twice = seam.optimizers.with_step(sim, once, second)
-        assert seam.optimizers.steps(twice) == [first, second]
+        assert steps_of(twice) == [first, second]
         return twice
 
     weights = model.start
@@ -83,11 +83,11 @@ def test_decay_beside_another_step(model):
 def test_an_optimizer_says_what_it_takes_notice_of(model):
     model.set("weight_decay", DECAY)
     with simulator(model.net) as sim:
-        assert seam.optimizers.settings(sgd(RATE)) == set()
+        assert settings_of(sgd(RATE)) == set()
         decaying = nengo_wd.decoupled_weight_decay(sim, sgd(RATE))
-        assert seam.optimizers.settings(decaying) == {"weight_decay"}
+        assert settings_of(decaying) == {"weight_decay"}
         layerwise = nengo_wd.LayerwiseSGD(sim)
-        assert seam.optimizers.settings(layerwise) == {"weight_decay", "momentum", "learning_rate"}
+        assert settings_of(layerwise) == {"weight_decay", "momentum", "learning_rate"}
 
 
 @pytest.mark.generation(3)
@@ -100,7 +100,7 @@ def test_steps_belong_to_the_inner_optimizer(kind, model):
         scaled = tf.keras.mixed_precision.LossScaleOptimizer(optimizers.SGD(RATE))
         decaying = nengo_wd.decoupled_weight_decay(sim, scaled)
         assert decaying is scaled
-        assert seam.optimizers.settings(decaying) == {"weight_decay"}
+        assert settings_of(decaying) == {"weight_decay"}
         trained = model.train(sim, decaying, epochs=3)
         finite = model.targets[model.probes[1]]
         model.targets[model.probes[1]] = np.full_like(finite, np.inf)
@@ -246,7 +246,7 @@ def test_an_optimizer_may_have_steps_of_its_own(model):
     updates = gradient_descent(model.gradient[0], RATE)
     expected = by_hand.trained(model.start[0], updates, [1 - RATE * DECAY] * 10)
     np.testing.assert_allclose(trained[0], expected, rtol=1e-12)
-    assert seam.optimizers.steps(Mine(RATE)) == []
+    assert steps_of(Mine(RATE)) == []
 
 
 @pytest.mark.generation(3)

@@ -36,30 +36,17 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     return extended
 
 
-def steps(optimizer: Any) -> list[Any]:
-    """Return the steps that an optimizer, or one inside it, takes beside its own."""
-    extended = [one for one in chain(optimizer) if isinstance(one, OptimizerWithSteps)]
-    return [step for one in extended for step in one.steps]
-
-
-def settings(optimizer: Any) -> set[str]:
-    """Return the names of the settings that an optimizer takes notice of."""
-    inner = chain(optimizer)[-1]
-    of_rule = inner.SETTINGS if isinstance(inner, RuleOptimizer) else ()
-    return {*of_rule, *(step.setting for step in steps(optimizer) if step.setting)}
-
-
 class OptimizerWithSteps(tf.compat.v1.train.Optimizer):
     """An optimizer that takes steps before and after each of another optimizer's."""
 
     def __init__(self, sim: nengo_dl.Simulator, inner: Any) -> None:
         super().__init__(False, inner.get_name())
-        self.sim, self.inner, self.steps = sim, inner, []  # type: ignore[var-annotated]
+        self.sim, self.inner, self.nengo_wd_steps = sim, inner, []  # type: ignore[var-annotated]
 
     def add(self, step: Any) -> None:
         """Take a step besides those so far."""
-        self.steps.append(step)
-        names = "And".join(step.name for step in self.steps)
+        self.nengo_wd_steps.append(step)
+        names = "And".join(step.name for step in self.nengo_wd_steps)
         self._name = f"{self.inner.get_name()}With{names}"
 
     def compute_gradients(self, *args: Any, **kwargs: Any) -> list:
@@ -72,16 +59,16 @@ class OptimizerWithSteps(tf.compat.v1.train.Optimizer):
         variables = [variable for gradient, variable in grads_and_vars if gradient is not None]
         done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         with tf.control_dependencies(done):
-            scaled = any(step.needs_rate for step in self.steps)
+            scaled = any(step.needs_rate for step in self.nengo_wd_steps)
             rate = learning_rate(self.inner) if scaled else None
             # read before the inner optimizer counts its own step
             moment = (variables, rate, tf.identity(self.sim.tensor_graph.training_step))
-        for step in self.steps:
+        for step in self.nengo_wd_steps:
             with tf.control_dependencies(done + [moment[-1]]):
                 done = step.before(*moment) or done
         with tf.control_dependencies(done):
             applied = self.inner.apply_gradients(grads_and_vars, *args, **kwargs)
-        for step in self.steps:
+        for step in self.nengo_wd_steps:
             with tf.control_dependencies([applied]):
                 applied = tf.group(applied, *step.after(*moment))
         return applied

@@ -37,8 +37,9 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     one gets the step, so that both take their steps or neither does.
     """
     inner = chain(optimizer)[-1]
-    taken = [*steps(inner), step]
-    base = inner.nengo_wd_base if isinstance(inner, OptimizerWithSteps) else type(inner)
+    extended = isinstance(inner, OptimizerWithSteps)
+    taken = [*(inner.nengo_wd_steps if extended else []), step]
+    base = inner.nengo_wd_base if extended else type(inner)
     # not on the class, which TensorFlow's caches would keep alive, and the simulator with it;
     # not by setattr, with which Keras would wrap the list
     vars(inner)["nengo_wd_steps"] = taken
@@ -48,19 +49,6 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
         for attr in ("__name__", "__qualname__", "__module__"):
             setattr(inner.__class__, attr, getattr(base, attr))
     return optimizer
-
-
-def steps(optimizer: Any) -> list[Any]:
-    """Return the steps that an optimizer, or one inside it, takes beside its own."""
-    extended = [one for one in chain(optimizer) if isinstance(one, OptimizerWithSteps)]
-    return [step for one in extended for step in one.nengo_wd_steps]
-
-
-def settings(optimizer: Any) -> set[str]:
-    """Return the names of the settings that an optimizer takes notice of."""
-    inner = chain(optimizer)[-1]
-    of_rule = inner.SETTINGS if isinstance(inner, RuleOptimizer) else ()
-    return {*of_rule, *(step.setting for step in steps(optimizer) if step.setting)}
 
 
 class OptimizerWithSteps:
