@@ -1,7 +1,5 @@
 """Regularizers as settings on native Nengo objects, against NumPy on `sim.data`."""
 
-import itertools
-
 import nengo
 import numpy as np
 import pytest
@@ -314,7 +312,16 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("before, after", itertools.permutations(KINDS, 2))
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("L2", "L1"),
+        ("L2", "towards initial"),
+        ("towards initial", "L2"),
+        ("group lasso", "L2"),
+        ("L1", "group lasso"),
+    ],
+)
 def test_another_kind_counts_when_it_is_compiled(before, after, model):
     """Until then, what was compiled keeps the penalty that it had."""
     with simulator(model.net) as sim:
