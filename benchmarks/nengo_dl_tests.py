@@ -29,17 +29,8 @@ RESULTS = pathlib.Path(__file__).with_name("nengo_dl_results")
 # Nengo's tests run through NengoDL, and NengoDL's own packaging: nothing of TensorFlow's.
 LEFT_OUT = ("test_nengo_tests.py", "test_setup.py")
 
-# Failures that no bridge to TensorFlow can do anything about; docs/supported_stacks.md says more.
-LINEAR_FILTER = "NengoDL asserts another shape of D than Nengo 4's LinearFilter has"
-EXPLAINED = {
-    "test_benchmarks.py::test_lmu[True]": "Nengo 4.1 uses names that NumPy 2 removed",
-    "test_benchmarks.py::test_lmu[False]": "Nengo 4.1 uses names that NumPy 2 removed",
-    "test_processes.py::test_zero_matrices[C]": LINEAR_FILTER,
-    "test_processes.py::test_zero_matrices[X]": LINEAR_FILTER,
-    "test_processes.py::test_linearfilter_minibatched[synapse0]": LINEAR_FILTER,
-    "test_processes.py::test_linearfilter_minibatched[synapse3]": LINEAR_FILTER,
-    "test_version.py::test_nengo_version_check": "expects Nengo 3.2 or older",
-}
+# Failures that no bridge can do anything about.
+EXPLAINED = {"test_version.py::test_nengo_version_check": "expects Nengo 3.2 or older"}
 
 # As NengoDL configures them; its wheel holds the tests without their settings.
 SETTINGS = """
@@ -125,15 +116,9 @@ def oscillator(tau, frequency, n_neurons):
 def removed_names():
     """Yield what modules of tests can't be imported without: owner, name and a stand-in."""
     import nengo
-    import numpy as np
 
     if not hasattr(nengo.networks, "Oscillator"):  # until Nengo 4.0
         yield nengo.networks, "Oscillator", oscillator
-    # What Nengo 4.1 still uses to discretize a system of 200 dimensions or more
-    if not hasattr(np, "find_common_type"):  # until NumPy 1.26
-        yield np, "find_common_type", lambda arrays, scalars: np.result_type(*arrays, *scalars)
-    if not hasattr(np, "in1d"):  # until NumPy 2.3
-        yield np, "in1d", lambda a, b: np.isin(np.ravel(a), b)
 
 
 def run_tests(arguments):
