@@ -176,11 +176,3 @@ def counts(nengo):
     results = list(json.loads(path.read_text())["tests"].values())
     starts = ("passed", "failed", "skipped")
     return [sum(result.startswith(start) for result in results) for start in starts]
-
-
-def failures_with_nengo_4():
-    """Return, in words, the numbers of failures in the benchmarks' table."""
-    page = (ROOT / "docs" / "benchmarks.md").read_text()
-    table = re.findall(r"^\| TensorFlow.*Nengo 4.*", page, re.M)
-    failed = {int(line.split("|")[3]) for line in table}
-    return [WORDS[number] for number in sorted(failed)]

@@ -22,7 +22,6 @@ from kept_outputs import (
     digits_over_strengths,
     digits_summary,
     errors_at,
-    failures_with_nengo_4,
     many_best,
     norms_of_ensembles,
     one_best,
@@ -40,7 +39,6 @@ import nengo_wd
 ROOT = Path(__file__).parent.parent
 CHOOSING = "docs/choosing_a_strength.md"
 PENALTY = "docs/penalty_or_decay.md"
-STACKS = "docs/supported_stacks.md"
 BENCHMARKS = "docs/benchmarks.md"
 README = "README.md"
 PAGES = [README, *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
@@ -188,7 +186,6 @@ QUOTES = [
         "| TensorFlow 2.12.1, Nengo 4.1.0, without the bridge | {} | {} | {} |",
         lambda: counts("4.1.0"),
     ),
-    (STACKS, "with which {} or {} of NengoDL's own tests fail", failures_with_nengo_4),
 ]
 
 
