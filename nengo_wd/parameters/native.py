@@ -6,8 +6,6 @@ from typing import Any
 
 import nengo
 import nengo_dl
-import numpy as np
-from nengo.transforms import SparseMatrix
 
 from nengo_wd import names, seam
 from nengo_wd.parameters import channels
@@ -26,7 +24,7 @@ def of_signal(sim: nengo_dl.Simulator, obj: Any) -> Parameter:
     variable, rows, shape = seam.parameters.base_rows(sim, signal)
     name = f"{names.of_object(obj)}.{kind}"
     by_channel = channels.of_signal(signal, len(rows))
-    return Parameter(sim, obj, name, variable, rows, shape, _initial_value(signal), by_channel)
+    return Parameter(sim, obj, name, variable, rows, shape, by_channel)
 
 
 def why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
@@ -45,11 +43,3 @@ def _signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
     """Return kind and signal of an object's trainable parameter; None if it has no signal."""
     kind, key = next(KINDS[c] for c in type(obj).__mro__ if c in KINDS)
     return kind, sim.model.sig.get(obj, {}).get(key)
-
-
-def _initial_value(signal: Any) -> np.ndarray:
-    """Return the value that the builder gave a signal; its data only, where it is sparse."""
-    value = signal.initial_value
-    if not signal.sparse:
-        return value
-    return value.data if isinstance(value, SparseMatrix) else value.tocoo().data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Callable, Iterable
 
 import nengo_dl
@@ -9,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd import seam
+from nengo_wd.parameters import initial
 from nengo_wd.parameters.channels import Channels
-from nengo_wd.seam import state
 from nengo_wd.seam.layer_penalties import variable_penalties
 
 
@@ -49,13 +50,12 @@ class Parameter:
         variable: tf.Variable,
         rows: np.ndarray,
         shape: tuple[int, ...],
-        initial: np.ndarray | None,
         channels: Channels,
         layer: Any = None,
     ) -> None:
         self.sim, self.obj, self.name = sim, obj, name
         self.variable, self.rows, self.shape = variable, rows, shape
-        self.channels, self.layer, self._initial = channels, layer, initial
+        self.channels, self.layer = channels, layer
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name}, shape {self.shape}>"
@@ -71,13 +71,7 @@ class Parameter:
 
         For a layer, this is the value that it has when first asked for.
         """
-        if self._initial is None:
-            seen = state.of(self.sim).initial
-            if self.key not in seen:
-                seen[self.key] = self.value
-            self._initial = seen[self.key]
-        dtype = self.variable.dtype.base_dtype.as_numpy_dtype
-        return np.reshape(self._initial, self.shape).astype(dtype)
+        return values([self], of=initial.variable)[0]
 
     @property
     def key(self) -> tuple[int, int]:
@@ -105,12 +99,18 @@ class Parameter:
         return tf.reshape(rows, self.shape)
 
 
-def values(parameters: Iterable[Parameter]) -> list[np.ndarray]:
-    """Return the current value of each parameter, fetching each variable once."""
+def values(
+    parameters: Iterable[Parameter],
+    of: Callable[[Parameter], tf.Variable] = operator.attrgetter("variable"),
+) -> list[np.ndarray]:
+    """Return the current value of each parameter, fetching each variable once.
+
+    With ``of``, the values are those in the variables that it returns.
+    """
     parameters = list(parameters)
     if not parameters:
         return []
-    variables = {id(parameter.variable): parameter.variable for parameter in parameters}
+    variables = {id(parameter.variable): of(parameter) for parameter in parameters}
     fetched = seam.values.fetch(parameters[0].sim, list(variables.values()))
     by_variable = dict(zip(variables, fetched))
     return [np.reshape(by_variable[id(p.variable)][p.rows], p.shape) for p in parameters]

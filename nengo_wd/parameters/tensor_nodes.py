@@ -57,7 +57,6 @@ def _of_variable(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: A
         variable,
         rows=np.arange(shape[0]),
         shape=shape,
-        initial=None,
         channels=channels.of_layer(layer, variable),
         layer=layer,
     )

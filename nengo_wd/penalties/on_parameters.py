@@ -101,21 +101,28 @@ def _by_variable(
 
 def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
     """Return the current value of each penalty."""
-    weights = parameters.values(penalty.parameter for penalty in penalties)
     forms = [row_form(penalty.regularizer) for penalty in penalties]
     others = [penalty for penalty, form in zip(penalties, forms) if form is None]
     tensors = [seam.values.build(sim, penalty) for penalty in others]
     fetched = iter(seam.values.fetch(sim, tensors))
+    distances = _distances([penalty.parameter for penalty in penalties], forms)
     return [
-        float(next(fetched)) if form is None else _value(penalty.parameter, form, weight)
-        for penalty, form, weight in zip(penalties, forms, weights)
+        float(next(fetched)) if form is None else _value(form, distance)
+        for form, distance in zip(forms, distances)
     ]
 
 
-def _value(parameter: Parameter, form: RowForm, weights: np.ndarray) -> float:
+def _distances(among: list[Parameter], forms: list[RowForm | None]) -> list[np.ndarray]:
+    """Return the weights of each parameter, less the initial ones that they are pulled towards."""
+    weights = [weight.astype(np.float64) for weight in parameters.values(among)]
+    pulled = [i for i, form in enumerate(forms) if form is not None and form.towards_initial]
+    centres = parameters.values((among[i] for i in pulled), of=parameters.initial.variable)
+    for i, centre in zip(pulled, centres):
+        weights[i] -= centre
+    return weights
+
+
+def _value(form: RowForm, distance: np.ndarray) -> float:
     """Return in float64 what one object adds to the sum of a `RowPenalty`."""
-    distance = weights.astype(np.float64)
-    if form.towards_initial:
-        distance -= parameter.initial
     sums = (getattr(form, norm) * of.of_array(distance).sum() for norm, of in NORMS.items())
     return float(sum(sums))

@@ -8,7 +8,7 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd.parameters import Parameter
+from nengo_wd.parameters import Parameter, initial
 from nengo_wd.parameters.sums import sum_rows
 from nengo_wd.regularizers.forms import NORMS, RowForm
 from nengo_wd.strengths.rows import LiveArray, RowValues
@@ -48,15 +48,16 @@ class RowPenalty:
             for norm in NORMS
             if _has(penalized, norm)
         }
-        self.centre = None
+        self.initial = self.pulled = None
         if _has(penalized, "towards_initial"):
-            self.centre = LiveArray(sim, self._initial(penalized), live)
+            self.initial = initial.variable(penalized[0][0])
+            self.pulled = LiveArray(sim, self._pulled(penalized), live)
 
     def can_take(self, penalized: list[tuple[Parameter, RowForm]]) -> bool:
-        """Tell whether the expression has all norms, and a centre, that are asked for."""
+        """Tell whether the expression has all norms, and initial values, that are asked for."""
         norms = {norm for norm in NORMS if _has(penalized, norm)}
         return norms <= set(self.strengths) and (
-            self.centre is not None or not _has(penalized, "towards_initial")
+            self.pulled is not None or not _has(penalized, "towards_initial")
         )
 
     def take(self, penalized: list[tuple[Parameter, RowForm]]) -> None:
@@ -64,17 +65,15 @@ class RowPenalty:
         self.parameters = [parameter for parameter, _ in penalized]
         for norm, values in self.strengths.items():
             values.take(_strengths(penalized, norm))
-        if self.centre is not None:
-            self.centre.assign(self._initial(penalized))
+        if self.pulled is not None:
+            self.pulled.assign(self._pulled(penalized))
 
-    def _initial(self, penalized: list[tuple[Parameter, RowForm]]) -> np.ndarray:
-        """Return the initial values in the rows that are pulled towards them; elsewhere zero."""
-        shape = self.variable.shape.as_list()
-        centre = np.zeros(shape, self.variable.dtype.base_dtype.as_numpy_dtype)
+    def _pulled(self, penalized: list[tuple[Parameter, RowForm]]) -> np.ndarray:
+        """Return one for each row that is pulled towards its initial values, zero elsewhere."""
+        pulled = np.zeros(self.variable.shape[0], self.variable.dtype.base_dtype.as_numpy_dtype)
         for parameter, form in penalized:
-            if form.towards_initial:
-                centre[parameter.rows] = np.reshape(parameter.initial, (-1, *shape[1:]))
-        return centre
+            pulled[parameter.rows] = form.towards_initial
+        return pulled
 
     @property
     def key(self) -> RowPenalty:
@@ -96,8 +95,9 @@ class RowPenalty:
     def _by_row(self, dtype: Any) -> tf.Tensor:
         """Return what each row adds, of shape (n_rows,), in a precision."""
         weights = tf.cast(tf.convert_to_tensor(self.variable), dtype)
-        if self.centre is not None:
-            weights -= tf.cast(self.centre.tensor(), dtype)
+        if self.pulled is not None:
+            by_row = tf.reshape(self.pulled.tensor(), [-1] + [1] * (self.variable.shape.rank - 1))
+            weights -= tf.cast(by_row * self.initial, dtype)
         terms = []
         for norm, values in self.strengths.items():
             sums = sum_rows(NORMS[norm].of_tensor(weights))

@@ -45,6 +45,7 @@ if _RUNNING == 3 or TYPE_CHECKING:
         objectives,
         optimizers,
         parameters,
+        saving,
         values,
     )
 elif _RUNNING == 2:
@@ -55,8 +56,11 @@ elif _RUNNING == 2:
         objectives,
         optimizers,
         parameters,
+        saving,
         values,
     )
+
+saving.mend()
 
 __all__ = [
     "converter",
@@ -66,5 +70,6 @@ __all__ = [
     "objectives",
     "optimizers",
     "parameters",
+    "saving",
     "values",
 ]

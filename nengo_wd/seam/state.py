@@ -1,4 +1,4 @@
-"""What this package keeps for a simulator, and for a graph of TensorFlow 1: one record each.
+"""What this package keeps for a simulator, a layer, and a graph of TensorFlow 1: a record each.
 
 A record is an attribute of what it is kept for, and the only one. It refers back to its
 simulator, so that a dictionary from simulators to records, even one with weak keys, would keep
@@ -33,8 +33,8 @@ class SimulatorState:
         What adds ``activities`` to the losses of the simulator's model, in NengoDL 3.
     expressions : list of callable
         The penalties of settings, as they were made for ``held``.
-    initial : dict of {tuple: np.ndarray}
-        The values of layers' weights when first asked for, by the key of the parameter.
+    initial : dict of {int: tf.Variable}
+        The initial values of variables that something is pulled towards, by the variables' ids.
     """
 
     held: list = dataclasses.field(default_factory=list)
@@ -43,6 +43,19 @@ class SimulatorState:
     activities: list = dataclasses.field(default_factory=list)
     recorder: Any = None
     expressions: list = dataclasses.field(default_factory=list)
+    initial: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class LayerState:
+    """What is kept for a layer, which many simulators may build one after the other.
+
+    Attributes
+    ----------
+    initial : dict of {tuple: tf.Variable or np.ndarray}
+        The weights that it had when something was first pulled towards them, by their names.
+    """
+
     initial: dict = dataclasses.field(default_factory=dict)
 
 
@@ -65,6 +78,11 @@ class GraphState:
 def of(sim: Any) -> SimulatorState:
     """Return what is kept for a simulator."""
     return vars(sim).setdefault(ATTRIBUTE, SimulatorState())
+
+
+def of_layer(layer: Any) -> LayerState:
+    """Return what is kept for a layer, or for what stands in for one."""
+    return vars(layer).setdefault(ATTRIBUTE, LayerState())
 
 
 def of_graph(graph: Any) -> GraphState:

@@ -33,6 +33,12 @@ def base_rows(
     return variable, tensor_signal.indices, tensor_signal.shape
 
 
+def built_values(sim: nengo_dl.Simulator, variable: tf.Variable) -> np.ndarray | None:
+    """Return the values that Nengo's builder gave a variable; None for one of a layer."""
+    of_builder = (v for base, _, v in sim.tensor_graph.base_vars.values() if base is variable)
+    return next(of_builder, None)
+
+
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
     """Tell whether ``variable`` is in the simulator's graph, not in a later one."""
     return variable.graph is sim.tensor_graph.graph

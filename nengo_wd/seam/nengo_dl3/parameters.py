@@ -24,6 +24,15 @@ def base_rows(
     return variable, rows, tensor_signal.shape
 
 
+def built_values(sim: nengo_dl.Simulator, variable: tf.Variable) -> np.ndarray | None:
+    """Return the values that Nengo's builder gave a variable; None for one of a layer."""
+    graph = sim.tensor_graph
+    for key, base in graph.base_params.items():
+        if base is variable:
+            return np.asarray(graph.initial_values[key](base.shape, dtype=base.dtype))
+    return None
+
+
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
     """Tell that ``variable`` can be used: simulators share what is in a layer."""
     return True

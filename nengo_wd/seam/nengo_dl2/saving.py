@@ -1,0 +1,28 @@
+"""What is saved of a simulator of NengoDL 2: the variables of its graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nengo_dl
+import tensorflow as tf
+
+from nengo_wd.seam.left_out import warning_of_initial_values
+from nengo_wd.seam.nengo_dl2.values import state_variable
+
+
+def mend() -> None:
+    """Have ``save_params`` say what it leaves out."""
+    simulator = nengo_dl.Simulator
+    simulator.save_params = warning_of_initial_values(simulator.save_params)
+
+
+def keep_initial(
+    sim: nengo_dl.Simulator, variable: tf.Variable, values: Any
+) -> tuple[tf.Variable, Any]:
+    """Return a variable with the initial values of another one.
+
+    Returned with it is what to give as ``values`` for the next simulator: the values, since
+    a variable is of one simulator's graph.
+    """
+    return state_variable(sim, values), values

@@ -1,0 +1,79 @@
+"""What checkpoints hold of a simulator of NengoDL 3: by itself, no layers of TensorNodes.
+
+Keras saves what a model's layers have in their attributes. NengoDL keeps its variables, and
+the layers of TensorNodes, where Keras finds them for training, but not for saving.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable
+
+import nengo_dl
+import tensorflow as tf
+from nengo_dl.compat import sub_layers, trackable
+
+from nengo_wd.seam.left_out import warning_of_initial_values
+
+
+def mend() -> None:
+    """Have checkpoints hold all weights, and ``save_params`` say what it leaves out."""
+    graph, simulator = nengo_dl.tensor_graph.TensorGraph, nengo_dl.Simulator
+    graph.build = _tracking_all(graph.build)
+    simulator.save_params = warning_of_initial_values(simulator.save_params)
+
+
+def _tracking_all(build: Callable) -> Callable:
+    """Return a ``TensorGraph.build`` that has Keras save all that it makes."""
+
+    @functools.wraps(build)
+    def build_tracked(graph: Any, input_shape: Any = None) -> None:
+        build(graph, input_shape)
+        # NengoDL gives variables of one shape one name, so that each would hide the one before
+        graph._nengo_wd_params = list(graph.base_params.values())
+        graph._nengo_wd_layers = list(sub_layers(graph))
+        with trackable.no_automatic_dependency_tracking_scope(graph):  # they are no weights
+            graph._nengo_wd_initial = _InitialValues()
+        graph._track_trackable(graph._nengo_wd_initial, "_nengo_wd_initial")
+
+    return build_tracked
+
+
+class _InitialValues(tf.keras.layers.Layer):
+    """Initial values of weights, saved by the place of each among the weights of the model.
+
+    It is a layer because Keras saves layers in all of its formats.
+    """
+
+    def keep(self, place: str, values: Any) -> tf.Variable:
+        """Return the variable of a place; where there is none yet, ``values`` or one of them."""
+        if not hasattr(self, place):
+            is_variable = isinstance(values, tf.Variable)
+            setattr(self, place, values if is_variable else tf.Variable(values, trainable=False))
+        return getattr(self, place)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save the values by their places."""
+        for place, value in vars(self).items():
+            if isinstance(value, tf.Variable):
+                store[place] = value.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take on saved values, also those that nobody has asked for yet."""
+        for place in store.keys():
+            values = store[place][()]
+            self.keep(place, values).assign(values)
+
+
+def keep_initial(
+    sim: nengo_dl.Simulator, variable: tf.Variable, values: Any
+) -> tuple[tf.Variable, Any]:
+    """Return a variable with the initial values of another one, which checkpoints hold.
+
+    Returned with it is what to give as ``values`` for the next simulator: the same variable,
+    since a checkpoint may give it other values.
+    """
+    weights = sim.keras_model.weights
+    place = next(i for i, weight in enumerate(weights) if weight is variable)
+    kept = sim.tensor_graph._nengo_wd_initial.keep(f"weight_{place}", values)
+    return kept, kept
