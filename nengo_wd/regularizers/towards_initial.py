@@ -18,7 +18,9 @@ class TowardsInitial(tf.keras.regularizers.Regularizer):
     objects, not an argument of layers, since a layer does not know its initial weights.
     The initial value :math:`w^0` of a native parameter is the one that Nengo's builder gave
     it, whatever was loaded since; that of a layer's weights is the one that they have when a
-    penalty or objective is first asked for.
+    penalty or objective is first asked for, and it stays so in later simulators of the network.
+    Checkpoints of NengoDL 3 hold the initial values, so that a resumed training pulls towards
+    the same ones.
 
     Parameters
     ----------
