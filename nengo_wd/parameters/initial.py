@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import nengo_dl
 import tensorflow as tf
 
 from nengo_wd import seam
 from nengo_wd.seam import state
 
-if TYPE_CHECKING:
-    from nengo_wd.parameters.parameter import Parameter
 
-
-def variable(parameter: Parameter) -> tf.Variable:
-    """Return the initial values of all that is in a parameter's variable, as a variable.
+def of_variable(sim: nengo_dl.Simulator, obj: Any, variable: tf.Variable) -> tf.Variable:
+    """Return the initial values of all that is in a variable of an object, as a variable.
 
     Those of native parameters are from Nengo's builder. Those of a layer are its weights when
     they were first asked for, in whichever simulator.
     """
-    kept = state.of(parameter.sim).initial
-    key = id(parameter.variable)
-    if key not in kept:
-        kept[key] = _make(parameter)
-    return kept[key]
+    kept = state.of(sim).initial
+    if id(variable) not in kept:
+        kept[id(variable)] = _make(sim, obj, variable)
+    return kept[id(variable)]
 
 
-def _make(parameter: Parameter) -> tf.Variable:
-    built = seam.parameters.built_values(parameter.sim, parameter.variable)
+def _make(sim: nengo_dl.Simulator, obj: Any, variable: tf.Variable) -> tf.Variable:
+    built = seam.parameters.built_values(sim, variable)
     if built is not None:
-        return seam.saving.keep_initial(parameter.sim, parameter.variable, built)[0]
-    function = seam.parameters.function_of(parameter.obj)
-    known, name = state.of_layer(function).initial, _name(function, parameter.variable)
+        return seam.saving.keep_initial(sim, variable, built)[0]
+    function = seam.parameters.function_of(obj)
+    known, name = state.of_layer(function).initial, _name(function, variable)
     values = known.get(name)
     if values is None:
-        (values,) = seam.values.fetch(parameter.sim, [parameter.variable])
-    kept, known[name] = seam.saving.keep_initial(parameter.sim, parameter.variable, values)
+        (values,) = seam.values.fetch(sim, [variable])
+    kept, known[name] = seam.saving.keep_initial(sim, variable, values)
     return kept
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, Callable, Iterable
 
 import nengo_dl
@@ -71,7 +70,12 @@ class Parameter:
 
         For a layer, this is the value that it has when first asked for.
         """
-        return values([self], of=initial.variable)[0]
+        return values([self], "initial_variable")[0]
+
+    @property
+    def initial_variable(self) -> tf.Variable:
+        """The initial values of all that is in ``variable``."""
+        return initial.of_variable(self.sim, self.obj, self.variable)
 
     @property
     def key(self) -> tuple[int, int]:
@@ -99,18 +103,15 @@ class Parameter:
         return tf.reshape(rows, self.shape)
 
 
-def values(
-    parameters: Iterable[Parameter],
-    of: Callable[[Parameter], tf.Variable] = operator.attrgetter("variable"),
-) -> list[np.ndarray]:
+def values(parameters: Iterable[Parameter], held_in: str = "variable") -> list[np.ndarray]:
     """Return the current value of each parameter, fetching each variable once.
 
-    With ``of``, the values are those in the variables that it returns.
+    With ``held_in="initial_variable"``, they are the initial values.
     """
     parameters = list(parameters)
     if not parameters:
         return []
-    variables = {id(parameter.variable): of(parameter) for parameter in parameters}
-    fetched = seam.values.fetch(parameters[0].sim, list(variables.values()))
-    by_variable = dict(zip(variables, fetched))
-    return [np.reshape(by_variable[id(p.variable)][p.rows], p.shape) for p in parameters]
+    variables = {id(parameter.variable): parameter for parameter in parameters}
+    held = [getattr(parameter, held_in) for parameter in variables.values()]
+    fetched = dict(zip(variables, seam.values.fetch(parameters[0].sim, held)))
+    return [np.reshape(fetched[id(p.variable)][p.rows], p.shape) for p in parameters]

@@ -116,7 +116,7 @@ def _distances(among: list[Parameter], forms: list[RowForm | None]) -> list[np.n
     """Return the weights of each parameter, less the initial ones that they are pulled towards."""
     weights = [weight.astype(np.float64) for weight in parameters.values(among)]
     pulled = [i for i, form in enumerate(forms) if form is not None and form.towards_initial]
-    centres = parameters.values((among[i] for i in pulled), of=parameters.initial.variable)
+    centres = parameters.values((among[i] for i in pulled), "initial_variable")
     for i, centre in zip(pulled, centres):
         weights[i] -= centre
     return weights

@@ -8,7 +8,7 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd.parameters import Parameter, initial
+from nengo_wd.parameters import Parameter
 from nengo_wd.parameters.sums import sum_rows
 from nengo_wd.regularizers.forms import NORMS, RowForm
 from nengo_wd.strengths.rows import LiveArray, RowValues
@@ -50,7 +50,7 @@ class RowPenalty:
         }
         self.initial = self.pulled = None
         if _has(penalized, "towards_initial"):
-            self.initial = initial.variable(penalized[0][0])
+            self.initial = penalized[0][0].initial_variable
             self.pulled = LiveArray(sim, self._pulled(penalized), live)
 
     def can_take(self, penalized: list[tuple[Parameter, RowForm]]) -> bool:
