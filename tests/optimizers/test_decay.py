@@ -100,17 +100,6 @@ def test_schedule_of_the_learning_rate(kind, model):
     np.testing.assert_allclose(trained[0], expected, rtol=1e-12)
 
 
-@pytest.mark.generation(3)
-def test_gradients_are_clipped_and_decay_is_not(model):
-    model.set("weight_decay", DECAY)
-    trained = model.trained_with_decay(tf.keras.optimizers.SGD(RATE, clipvalue=0.01))
-    clipped = np.clip(model.gradient[0], -0.01, 0.01)
-    expected = by_hand.trained(
-        model.start[0], gradient_descent(clipped, RATE), [1 - RATE * DECAY] * STEPS
-    )
-    np.testing.assert_allclose(trained[0], expected, rtol=1e-6)
-
-
 def test_encoders_biases_and_layers_decay(model):
     layer = nengo_wd.RegularizedDense(3, kernel_regularizer=None, bias_initializer="ones")
     with model.net:
