@@ -89,3 +89,8 @@ def check_penalty(name: str, penalty: Any) -> tf.Tensor:
 def is_number(value: Any) -> bool:
     """Tell whether ``value`` is a real number; True and False are none."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_live(value: Any) -> bool:
+    """Tell whether ``value`` is a variable, or a tensor, that can have another value later."""
+    return isinstance(value, tf.Variable) or (tf.is_tensor(value) and not hasattr(value, "numpy"))

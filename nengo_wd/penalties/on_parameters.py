@@ -102,13 +102,24 @@ def _by_variable(
 def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
     """Return the current value of each penalty."""
     weights = parameters.values(penalty.parameter for penalty in penalties)
-    forms = [row_form(penalty.regularizer) for penalty in penalties]
+    forms = _forms_now(sim, penalties)
     others = [penalty for penalty, form in zip(penalties, forms) if form is None]
     tensors = [seam.values.build(sim, penalty) for penalty in others]
     fetched = iter(seam.values.fetch(sim, tensors))
     return [
         float(next(fetched)) if form is None else _value(penalty.parameter, form, weight)
         for penalty, form, weight in zip(penalties, forms, weights)
+    ]
+
+
+def _forms_now(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[RowForm | None]:
+    """Return the forms of penalties, with the values that their strengths have now."""
+    forms = [row_form(penalty.regularizer) for penalty in penalties]
+    live = {id(strength): strength for form in forms if form for strength in form.live}
+    now = dict(zip(live, map(float, seam.values.fetch(sim, list(live.values())))))
+    return [
+        form and form._replace(l1=now.get(id(form.l1), form.l1), l2=now.get(id(form.l2), form.l2))
+        for form in forms
     ]
 
 
