@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Iterator, NamedTuple
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters, seam
-from nengo_wd.checks import check_penalty
+from nengo_wd.checks import check_penalty, is_live
 from nengo_wd.parameters import Parameter
 from nengo_wd.penalties.rows import RowPenalty
 from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
+from nengo_wd.regularizers.lookup import STRENGTHS
+from nengo_wd.strengths.now import now
 
 
 class Penalty(NamedTuple):
@@ -130,3 +133,31 @@ def _value(parameter: Parameter, form: RowForm, weights: np.ndarray) -> float:
         distance -= parameter.initial
     sums = (getattr(form, norm) * of.of_array(distance).sum() for norm, of in NORMS.items())
     return float(sum(sums))
+
+
+def with_live_strengths(sim: nengo_dl.Simulator) -> list[Penalty]:
+    """Return the penalties of settings that have a variable as a strength."""
+    return [p for p in of_settings(sim) if any(map(is_live, _strengths(p).values()))]
+
+
+def bad_strengths(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> Iterator[tuple[str, str]]:
+    """Yield name and fault of penalties with strengths that are negative now, or not finite."""
+    for penalty in penalties:
+        strengths = _strengths(penalty)
+        for name, value in zip(strengths, now(sim, list(strengths.values()))):
+            if value is not None and not (np.isfinite(value) and value >= 0):
+                owner = penalty.parameter.name
+                what = f"the strength {name}={value} of the regularizer of {owner}"
+                yield owner, f"{what} must be a finite number, zero or above"
+
+
+def check_strengths(sim: nengo_dl.Simulator) -> None:
+    """Raise if a strength that is a variable is negative now, or not finite."""
+    for _, fault in bad_strengths(sim, with_live_strengths(sim)):
+        raise ValidationError(fault, attr="regularizer")
+
+
+def _strengths(penalty: Penalty) -> dict[str, Any]:
+    """Return the strengths of a penalty's regularizer that are variables, by name."""
+    found = {name: getattr(penalty.regularizer, name, None) for name in STRENGTHS}
+    return {name: strength for name, strength in found.items() if is_live(strength)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from nengo_wd.checks import check_simulator
 from nengo_wd.parameters import Parameter, selection
-from nengo_wd.recording.alarms import FiniteAlarm
+from nengo_wd.recording.alarms import FiniteAlarm, SettingsAlarm
 from nengo_wd.recording.event_files import EventFile
 from nengo_wd.recording.history import History, ShowsHistory
 from nengo_wd.recording.measurement import Measurement
@@ -47,6 +47,7 @@ class Recorder(ShowsHistory):
         self.history = History({known[parameter.key]: parameter for parameter in parameters})
         self._measure = Measurement(sim, parameters)
         self._alarm = FiniteAlarm(self.history.parameters)
+        self._settings_alarm = SettingsAlarm(sim)
         self._step_count = StepCount(sim)
         self._epoch = 0
         self._event_file = None if log_dir is None else EventFile(log_dir)
@@ -88,6 +89,7 @@ class Recorder(ShowsHistory):
         if self._event_file is not None:
             self._event_file.write_record(record, self.history)
         self._alarm.check(measured, step)
+        self._settings_alarm.check(step)
 
     def _add_if_new(self) -> None:
         """Record, unless step and weights are those of the last record."""
