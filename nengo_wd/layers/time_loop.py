@@ -113,19 +113,7 @@ class TimeLoopLayer(_KerasLayer):
 
     def add_weight(self, *args: Any, **kwargs: Any) -> tf.Variable:
         """Make a variable, in the simulator's dtype."""
-        if not hasattr(self, "_dtype_given"):
-            raise ValidationError(
-                f"{type(self).__name__} makes a variable in __init__, before there is a simulator; "
-                "make it in build",
-                attr="add_weight",
-            )
-        if vars(self).get("_in_call", False):
-            raise ValidationError(
-                f"layer {self.name!r} makes a variable in call, inside the time loop, where no "
-                "loss can reach it; make it in build",
-                attr="add_weight",
-                obj=self,
-            )
+        _check_in_build(self)
         self._take_on_dtype()
         return super().add_weight(*args, **kwargs)
 
@@ -176,6 +164,23 @@ class TimeLoopLayer(_KerasLayer):
         dtype = seam.layers.simulation_dtype()
         if not self._dtype_given and (dtype != self._default_dtype or self.dtype is None):
             self._dtype = self._default_dtype = dtype
+
+
+def _check_in_build(layer: Any) -> None:
+    """Raise if a layer makes a variable in ``__init__`` or ``call``, and not in ``build``."""
+    if not hasattr(layer, "_dtype_given"):
+        raise ValidationError(
+            f"{type(layer).__name__} makes a variable in __init__, before there is a simulator; "
+            "make it in build",
+            attr="add_weight",
+        )
+    if vars(layer).get("_in_call", False):
+        raise ValidationError(
+            f"layer {layer.name!r} makes a variable in call, inside the time loop, where no loss "
+            "can reach it; make it in build",
+            attr="add_weight",
+            obj=layer,
+        )
 
 
 def _noted(call: Callable) -> Callable:
