@@ -63,7 +63,8 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, ``every`` is none of the above, something in
-        ``objects`` has nothing to train, or there is nothing to record.
+        ``objects`` has nothing to train, or there is nothing to record. In ``sim.fit``, if it is
+        given twice, or is that of another simulator.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -114,6 +115,16 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
         self.every, self.interval = every, _interval(every)
         super().__init__(sim, _to_record(sim, objects), log_dir)
         self._begun = False
+
+    def set_params(self, params: Any) -> None:
+        """Take on what Keras says of a training, once for each time that it was given this."""
+        if params is not None and params is getattr(self, "params", None):
+            raise ValidationError(
+                f"the same WeightNorms of {self.sim.model.toplevel} is given twice to a training, "
+                "which would record all twice; give it once",
+                attr="callbacks",
+            )
+        super().set_params(params)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check what is about to be trained."""
