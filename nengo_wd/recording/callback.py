@@ -119,11 +119,7 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
     def set_params(self, params: Any) -> None:
         """Take on what Keras says of a training, once for each time that it was given this."""
         if params is not None and params is getattr(self, "params", None):
-            raise ValidationError(
-                f"the same WeightNorms of {self.sim.model.toplevel} is given twice to a training, "
-                "which would record all twice; give it once",
-                attr="callbacks",
-            )
+            raise _twice(self.sim)
         super().set_params(params)
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -172,6 +168,14 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
         """Have Keras show the total penalty beside the loss."""
         if logs is not None and self._measure.penalized:
             logs["penalty"] = self.history.last.measured.total_penalty
+
+
+def _twice(sim: nengo_dl.Simulator) -> ValidationError:
+    return ValidationError(
+        f"the same WeightNorms of {sim.model.toplevel} is given twice to a training, which would "
+        "record all twice; give it once",
+        attr="callbacks",
+    )
 
 
 def _loss(logs: Any) -> float:

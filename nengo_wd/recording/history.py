@@ -26,17 +26,8 @@ class Remembered(NamedTuple):
     layer: Any = None
 
 
-class History:
-    """What a `nengo_wd.WeightNorms` recorded, as arrays and as a table.
-
-    A history can be copied and pickled. A copy knows names and shapes of the parameters, and
-    neither their objects nor their values: these belong to the simulator.
-
-    Attributes
-    ----------
-    parameters : dict of {str: Parameter}
-        What is recorded, by name; the order is that of the columns of the arrays.
-    """
+class Records:
+    """Records in the order of their steps, of which a copy does without the simulator."""
 
     def __init__(self, parameters: dict[str, Parameter]) -> None:
         self.parameters = parameters
@@ -64,6 +55,19 @@ class History:
     def last(self) -> Record:
         """The last record."""
         return self._records[-1]
+
+
+class History(Records):
+    """What a `nengo_wd.WeightNorms` recorded, as arrays and as a table.
+
+    A history can be copied and pickled. A copy knows names and shapes of the parameters, and
+    neither their objects nor their values: these belong to the simulator.
+
+    Attributes
+    ----------
+    parameters : dict of {str: Parameter}
+        What is recorded, by name; the order is that of the columns of the arrays.
+    """
 
     @property
     def names(self) -> list[str]:
