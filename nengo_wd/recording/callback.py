@@ -63,8 +63,7 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, ``every`` is none of the above, something in
-        ``objects`` has nothing to train, or there is nothing to record. In ``sim.fit``, if it is
-        given twice, or is that of another simulator.
+        ``objects`` has nothing to train, or there is nothing to record; in ``sim.fit``, twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
