@@ -12,6 +12,8 @@ from nengo.exceptions import SimulatorClosed, ValidationError
 
 SYMBOLIC = (tf.Variable, tf.keras.optimizers.schedules.LearningRateSchedule)
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 def check_simulator(sim: Any) -> None:
     """Raise unless ``sim`` is a NengoDL simulator that is open."""
@@ -58,11 +60,12 @@ def check_momentum(value: Any, name: str, owner: str) -> None:
 
 
 def check_strength(value: Any, name: str, attr: str, owner: str) -> None:
-    """Raise if ``value`` is a number that is no strength: not finite, or negative."""
+    """Raise if ``value`` is a number that is no strength: not finite, in float32, or negative."""
     is_known = isinstance(value, (numbers.Real, np.ndarray))  # Keras makes them 0-d arrays
-    if is_known and not np.all(np.isfinite(value) & (np.asarray(value) >= 0)):
+    if is_known and not np.all((np.asarray(value) >= 0) & (np.asarray(value) <= LARGEST)):
         raise ValidationError(
-            f"{owner}: the strength {name}={value} must be a finite number, zero or above",
+            f"{owner}: the strength {name}={value} must be a finite number in float32, zero or "
+            "above",
             attr=attr,
         )
 
@@ -89,3 +92,8 @@ def check_penalty(name: str, penalty: Any) -> tf.Tensor:
 def is_number(value: Any) -> bool:
     """Tell whether ``value`` is a real number; True and False are none."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_live(value: Any) -> bool:
+    """Tell whether ``value`` is a variable, or a tensor, that can have another value later."""
+    return isinstance(value, tf.Variable) or (tf.is_tensor(value) and not hasattr(value, "numpy"))

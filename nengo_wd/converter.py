@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import collections
+import functools
+import warnings
 from typing import Any
 
 import nengo
+import nengo_dl
 import tensorflow as tf
 
-from nengo_wd import layers, seam
+from nengo_wd import layers, parameters, seam
+from nengo_wd.penalties import regularized_objective
 from nengo_wd.regularizers import forms
+from nengo_wd.seam.layer_penalties import n_added_losses
 from nengo_wd.settings import configure_settings
 
 _Base: Any = seam.converter.KerasConverter
@@ -39,9 +44,15 @@ class Converter(_Base):
     Raises
     ------
     TypeError
-        If a layer can't be converted, and ``allow_fallback`` is False.
+        If a layer can't be converted, or a loss was added to the model or to a layer by
+        ``add_loss``, and ``allow_fallback`` is False.
     NotImplementedError
         In NengoDL 2, which has no converter.
+
+    Warns
+    -----
+    UserWarning
+        If a loss was added by ``add_loss``, which is about the Keras model and not carried over.
 
     Examples
     --------
@@ -59,6 +70,30 @@ class Converter(_Base):
         super().__init__(model, **kwargs)
         for activity in self._activities:  # after the probes of the model's outputs
             self._probe_activity(*activity)
+        self._check_losses(kwargs.get("allow_fallback", True))
+
+    def verify(self, training: bool = False, *args: Any, **kwargs: Any) -> bool:
+        """Compare the network with the model, as NengoDL does; in training with all penalties."""
+        probes = [self.outputs[output] for output in self.model.outputs]
+        with seam.converter.verifying_with(functools.partial(_Penalized, probes)):
+            return super().verify(training, *args, **kwargs)
+
+    def _check_losses(self, allow_fallback: bool) -> None:
+        """Raise, or warn, if a loss was added that is not in the network."""
+        nodes = (n for n in self.net.all_nodes if isinstance(n, nengo_dl.TensorNode))
+        copies = (layer for node in nodes for layer in parameters.layers(node))
+        kept = {getattr(copy, "name", None): n_added_losses(copy) for copy in copies}
+        flat = self.model._flatten_layers()
+        lost = [one.name for one in flat if n_added_losses(one) > kept.get(one.name, 0)]
+        if lost:
+            message = (
+                f"what was added to the losses of {', '.join(map(repr, lost))} by add_loss is not "
+                "carried over, because it is about the Keras model's weights and outputs; make it "
+                "a regularizer of a layer, or add it to the objective"
+            )
+            if not allow_fallback:
+                raise TypeError(message)
+            warnings.warn(message, UserWarning, stacklevel=3)
 
     def get_converter(self, layer: tf.keras.layers.Layer) -> Any:
         """Return the layer's converter, which also notes what has its activity regularized."""
@@ -89,6 +124,23 @@ class Converter(_Base):
         network.config[probe].regularizer = forms.of_transformed(
             layer.activity_regularizer, lambda activity: tf.reshape(activity, (-1, *shape))
         )
+
+
+class _Penalized(nengo_dl.Simulator):
+    """A simulator whose losses of some probes get the penalties."""
+
+    def __init__(self, probes: list[nengo.Probe], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._losses_of = probes
+
+    def compile(self, *args: Any, loss: Any, **kwargs: Any) -> None:
+        """Compile with penalties."""
+        loss = regularized_objective(self, {probe: loss for probe in self._losses_of})
+        super().compile(*args, loss=loss, **kwargs)
+
+    def fit(self, x: Any, y: Any, **kwargs: Any) -> Any:
+        """Train with the targets ``y`` of the probes."""
+        return super().fit(x, dict(zip(self._losses_of, y)), **kwargs)
 
 
 class CarriesRegularizers:

@@ -42,6 +42,16 @@ def values(sim, tensors):
     return [np.array(v) for v in tf.keras.backend.batch_get_value(list(tensors))]
 
 
+def variable(sim, value):
+    """Return a variable of a user's own that ``sim`` can use."""
+    if GENERATION == 3:
+        return tf.Variable(value, trainable=False)
+    with sim.tensor_graph.graph.as_default():
+        made = tf.compat.v1.Variable(value, trainable=False, collections=[])
+    sim.sess.run(made.initializer)
+    return made
+
+
 def assign(sim, variable, value):
     if GENERATION == 2:
         variable.load(value, sim.sess)

@@ -165,6 +165,70 @@ def test_what_can_not_be_carried_over_is_refused_or_falls_back():
     assert loss == pytest.approx(float(sum(model.losses)), rel=1e-6)
 
 
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("arguments", [{}, {"activity_regularizer": L1_L2["L2"]}])
+def test_verified_in_training(arguments):
+    converter = nengo_wd.Converter(dense_model(L1_L2["L1L2"], **arguments))
+    assert converter.verify(training=True, atol=1e-5)
+
+
+def with_loss_of_model(model):
+    model.add_loss(lambda: tf.reduce_sum(model.get_layer("hidden").kernel))
+
+
+def with_loss_of_layer(model):
+    layer = model.get_layer("hidden")
+    layer.add_loss(lambda: tf.reduce_sum(layer.kernel))
+
+
+def with_loss_of_output(model):
+    model.add_loss(tf.reduce_mean(model.output))
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize(
+    "add, name",
+    [
+        (with_loss_of_model, "model"),
+        (with_loss_of_layer, "'hidden'"),
+        (with_loss_of_output, "add_loss"),
+    ],
+)
+def test_losses_that_were_added(add, name):
+    model = dense_model("l2")
+    add(model)
+    with pytest.warns(UserWarning, match=f"losses of .*{name}.* not carried over.*a regularizer"):
+        nengo_wd.Converter(model)
+    with pytest.raises(TypeError, match="not carried over"):
+        nengo_wd.Converter(model, allow_fallback=False)
+
+
+class AddsALoss(tf.keras.layers.Layer):
+    def build(self, input_shape):
+        self.scale = self.add_weight("scale", input_shape[-1:], initializer="ones")
+        self.add_loss(lambda: tf.reduce_sum(self.scale))
+        super().build(input_shape)
+
+    def call(self, inputs):
+        return inputs * self.scale
+
+
+@pytest.mark.generation(3)
+def test_losses_that_a_layer_adds_itself():
+    """They are in the copy of the layer that becomes a TensorNode."""
+    inputs = tf.keras.Input((6,))
+    layer = AddsALoss(name="scaling")
+    model = tf.keras.Model(inputs, layer(inputs))
+    with pytest.warns(UserWarning) as caught:  # NengoDL's, that it falls back
+        converter = nengo_wd.Converter(model)
+    assert not [w for w in caught if "not carried over" in str(w.message)]
+    with simulator(converter.net) as sim:
+        assert nengo_wd.regularization_losses(sim) == {"scaling.loss": pytest.approx(6)}
+    layer.add_loss(lambda: tf.reduce_sum(layer.scale))
+    with pytest.warns(UserWarning, match="'scaling' by add_loss is not carried over"):
+        nengo_wd.Converter(model)
+
+
 @pytest.mark.generation(2)
 def test_nengo_dl_2_has_no_converter():
     with pytest.raises(NotImplementedError, match="needs NengoDL 3"):

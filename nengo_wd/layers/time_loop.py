@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 import tensorflow as tf
@@ -59,6 +59,8 @@ class TimeLoopLayer(_KerasLayer):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _check_order(cls)
+        if "call" in vars(cls):
+            cls.call = _noted(cls.call)  # type: ignore[method-assign]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         owner = f"layer {kwargs.get('name') or type(self).__name__!r}"
@@ -111,12 +113,7 @@ class TimeLoopLayer(_KerasLayer):
 
     def add_weight(self, *args: Any, **kwargs: Any) -> tf.Variable:
         """Make a variable, in the simulator's dtype."""
-        if not hasattr(self, "_dtype_given"):
-            raise ValidationError(
-                f"{type(self).__name__} makes a variable in __init__, before there is a simulator; "
-                "make it in build",
-                attr="add_weight",
-            )
+        _check_in_build(self)
         self._take_on_dtype()
         return super().add_weight(*args, **kwargs)
 
@@ -167,6 +164,42 @@ class TimeLoopLayer(_KerasLayer):
         dtype = seam.layers.simulation_dtype()
         if not self._dtype_given and (dtype != self._default_dtype or self.dtype is None):
             self._dtype = self._default_dtype = dtype
+
+
+def _check_in_build(layer: Any) -> None:
+    """Raise if a layer makes a variable in ``__init__`` or ``call``, and not in ``build``."""
+    if not hasattr(layer, "_dtype_given"):
+        raise ValidationError(
+            f"{type(layer).__name__} makes a variable in __init__, before there is a simulator; "
+            "make it in build",
+            attr="add_weight",
+        )
+    if vars(layer).get("_in_call", False):
+        raise ValidationError(
+            f"layer {layer.name!r} makes a variable in call, inside the time loop, where no loss "
+            "can reach it; make it in build",
+            attr="add_weight",
+            obj=layer,
+        )
+
+
+def _noted(call: Callable) -> Callable:
+    """Return a layer's ``call``, which the layer is told of while it runs."""
+
+    @functools.wraps(call)
+    def noted(self: TimeLoopLayer, *args: Any, **kwargs: Any) -> Any:
+        before = vars(self).get("_in_call", False)  # one class calls another's
+        self._in_call = True
+        try:
+            return call(self, *args, **kwargs)
+        finally:
+            self._in_call = before
+
+    noted.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]  # Keras reads it
+    return noted
+
+
+TimeLoopLayer.call = _noted(TimeLoopLayer.call)  # type: ignore[method-assign]
 
 
 def _check_order(cls: type) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterator
 
 import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
-from nengo_wd.checks import check_simulator, is_number
+from nengo_wd.checks import check_simulator
+from nengo_wd.optimizers import fractions
+from nengo_wd.optimizers.fractions import Fault
 from nengo_wd.optimizers.steps import Step, steps_of
-from nengo_wd.parameters import Parameter
-from nengo_wd.strengths.rates import Rates
+from nengo_wd.strengths.rates import Rates, each
 from nengo_wd.strengths.rows import RowValues
 
 
@@ -21,9 +22,13 @@ class DecayStep(Step):
 
     name, setting, decays = "Decay", "weight_decay", True
 
-    def __init__(self, sim: nengo_dl.Simulator, scale_by_learning_rate: bool) -> None:
+    def __init__(
+        self, sim: nengo_dl.Simulator, optimizer: Any, scale_by_learning_rate: bool
+    ) -> None:
+        self.sim, self.optimizer = sim, seam.optimizers.chain(optimizer)[-1]
         self.needs_rate = scale_by_learning_rate
-        self.rates = Rates(sim, "weight_decay", check=self._check)
+        self.rates = Rates(sim, "weight_decay")
+        fractions.check(self.faults(self.rates.found))
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
         """Decay those of ``variables`` that have settings."""
@@ -33,23 +38,22 @@ class DecayStep(Step):
 
     def update(self) -> None:
         """Take on the settings as they are now; none of them, if one can't be used."""
-        self.rates.take(self.rates.changed())
+        found = self.rates.changed()
+        fractions.check(self.faults(found))
+        self.rates.take(found)
+
+    def faults(self, found: dict[int, list] | None = None) -> Iterator[Fault]:
+        """Yield what is wrong now with settings, by default with those that are in force."""
+        decays = each(self.rates.found if found is None else found)
+        rate = seam.optimizers.rate(self.optimizer) if self.needs_rate else None
+        step = seam.optimizers.step(self.sim, self.optimizer)
+        return fractions.faults(self.sim, decays, [rate] * len(decays), step)
 
     def _decay(self, rows: RowValues, learning_rate: Any, iteration: tf.Tensor) -> Any:
         decay = rows.tensor(iteration)
         if self.needs_rate:
             decay *= tf.cast(learning_rate, decay.dtype)
         return seam.values.multiply(rows.variable, rows.over_rows(1 - decay))
-
-    def _check(self, parameter: Parameter, value: Any) -> None:
-        """Raise for a number that would take all of the weights at once, or more."""
-        if not self.needs_rate and is_number(value) and float(value) >= 1:
-            raise ValidationError(
-                f"the weight_decay {value} of {parameter.obj} is not scaled by the learning rate, "
-                "and so would take all of the weights, or more; it must be below 1",
-                attr="weight_decay",
-                obj=parameter.obj,
-            )
 
 
 def decoupled_weight_decay(
@@ -89,11 +93,18 @@ def decoupled_weight_decay(
     nengo.exceptions.ValidationError
         If ``optimizer`` is a class, is no optimizer, or decays already, as `LayerwiseSGD` does;
         if it would undo a decay, as Ftrl does; if nothing in the
-        network has a ``weight_decay``; if an object with one is not trained; and for a
-        number of 1 or more without scaling by the learning rate. What a schedule or
-        variable will be is not checked.
+        network has a ``weight_decay``; if an object with one is not trained; for a number that
+        would take all of the weights in a step, or more: of 1 or more, times the learning rate; and
+        for a schedule or variable that is negative or not finite now. `WeightNorms` warns of what
+        they become.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
+
+    Warns
+    -----
+    UserWarning
+        If a schedule or variable, or a number and a schedule of the learning rate, would take all
+        of the weights now, or more.
 
     References
     ----------
@@ -114,7 +125,7 @@ def decoupled_weight_decay(
     optimizer = seam.optimizers.check_optimizer(optimizer)
     _check_can_decay(optimizer)
     _check_no_decay(optimizer)
-    step = DecayStep(sim, scale_by_learning_rate)
+    step = DecayStep(sim, optimizer, scale_by_learning_rate)
     if not step.rates.by_variable:
         raise ValidationError(
             f"nothing in {sim.model.toplevel} has a weight_decay; set one with "

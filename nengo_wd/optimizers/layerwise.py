@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterator
 
 import nengo_dl
 import numpy as np
@@ -11,7 +11,10 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
 from nengo_wd.checks import check_momentum, check_rate, check_simulator, is_number
-from nengo_wd.strengths.rates import Rates
+from nengo_wd.optimizers import fractions
+from nengo_wd.optimizers.fractions import Fault
+from nengo_wd.strengths.now import now
+from nengo_wd.strengths.rates import Rates, each
 from nengo_wd.strengths.rows import LiveArray
 from nengo_wd.types import Rate
 
@@ -49,8 +52,10 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     Raises
     ------
     nengo.exceptions.ValidationError
-        If an object with one of the settings is not trained, for a learning rate or momentum
-        that is no number, negative or not finite, and for a momentum of one or more.
+        If an object with one of the settings is not trained, for a learning rate, momentum or
+        decay that is no number, negative or not finite, for a momentum of one or more, and for a
+        decay of one or more, times the learning rate. Schedules and variables are checked as they
+        are now.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -78,6 +83,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         self._live = LiveArray(sim, _as_array(momentum))
         # where nothing was set, the optimizer's own values hold
         self._settings = {setting: Rates(sim, setting, unset=np.nan) for setting in self.SETTINGS}
+        self._check({name: rates.found for name, rates in self._settings.items()})
 
     @property
     def momentum(self) -> Rate:
@@ -100,8 +106,31 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     def update_settings(self) -> None:
         """Take on the settings as they are now; what was compiled need not be compiled again."""
         changed = {name: rates.changed() for name, rates in self._settings.items()}
+        self._check(changed)
         for name, found in changed.items():
             self._settings[name].take(found)
+
+    def faults(self, found: dict[str, dict[int, list]] | None = None) -> Iterator[Fault]:
+        """Yield what is wrong now with decays, by default with those that are in force."""
+        found = found or {name: rates.found for name, rates in self._settings.items()}
+        decays, default = each(found["weight_decay"]), seam.optimizers.rate(self)
+        own = {parameter.key: rate for parameter, rate in each(found["learning_rate"])}
+        rates = [own.get(parameter.key, default) for parameter, _ in decays]
+        sim = self._settings["weight_decay"].sim
+        return fractions.faults(sim, decays, rates, seam.optimizers.step(sim, self))
+
+    def _check(self, found: dict[str, dict[int, list]]) -> None:
+        """Raise, or warn, if settings that are schedules or variables can't be used now."""
+        sim = self._settings["weight_decay"].sim
+        step = seam.optimizers.step(sim, self)
+        own = {"learning_rate": seam.optimizers.rate(self), "momentum": self._momentum}
+        for name, check in (("learning_rate", check_rate), ("momentum", check_momentum)):
+            owned = [(str(parameter.obj), value) for parameter, value in each(found[name])]
+            owners, values = zip(*owned, (type(self).__name__, own[name]))
+            for owner, value in zip(owners, now(sim, list(values), step)):
+                if value is not None:
+                    check(value, name, owner)
+        fractions.check(self.faults(found))
 
     def increment(
         self, weights: Any, gradient: tf.Tensor, last: tf.Tensor, rate: tf.Tensor, step: tf.Tensor

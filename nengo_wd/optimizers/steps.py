@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterator
 
 import tensorflow as tf
 
 from nengo_wd import seam
+from nengo_wd.optimizers.fractions import Fault
 
 
 class Step:
@@ -57,6 +58,10 @@ class Step:
         """
         return []
 
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong now with the settings that the step is for."""
+        return iter(())
+
 
 def steps_of(optimizer: Any) -> list[Step]:
     """Return the steps that an optimizer, or one inside it, takes beside its own."""
@@ -70,3 +75,11 @@ def settings_of(optimizer: Any) -> set[str]:
     inner = seam.optimizers.chain(optimizer)[-1]
     of_rule = inner.SETTINGS if isinstance(inner, seam.optimizers.RuleOptimizer) else ()
     return {*of_rule, *(step.setting for step in steps_of(optimizer) if step.setting)}
+
+
+def faults_of(optimizer: Any) -> Iterator[Fault]:
+    """Yield what is wrong now with the settings that an optimizer takes notice of."""
+    inner = seam.optimizers.chain(optimizer)[-1]
+    by_rule: list[Any] = [inner] if isinstance(inner, seam.optimizers.RuleOptimizer) else []
+    for one in [*by_rule, *steps_of(optimizer)]:
+        yield from one.faults()

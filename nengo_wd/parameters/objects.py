@@ -90,5 +90,5 @@ def _same(one: Any, other: Any) -> bool:
         return True
     try:
         return type(one) is type(other) and one.get_config() == other.get_config()
-    except (AttributeError, NotImplementedError):  # no configuration to compare
+    except (AttributeError, NotImplementedError, TypeError):  # no configuration to compare
         return bool(one == other)

@@ -51,7 +51,8 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, a probe is not in its network, a loss is none
-        that the simulator takes, or a penalty is not a scalar.
+        that the simulator takes, a penalty is not a scalar, or a strength that is a variable is
+        negative or not finite.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -79,6 +80,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     check_simulator(sim)
     by_probe = _losses_by_probe(sim, objective)
     seam.losses.of_layers(sim)  # which are checked on the way
+    on_parameters.check_strengths(sim)
     penalties, activities = on_parameters.of_settings(sim), on_activities.of_settings(sim)
     seam.objectives.check_objective(sim, objective, by_probe, activities)
     _hold(sim, penalties)

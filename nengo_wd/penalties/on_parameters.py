@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Iterator, NamedTuple
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters, seam
-from nengo_wd.checks import check_penalty
+from nengo_wd.checks import check_penalty, is_live
 from nengo_wd.parameters import Parameter
 from nengo_wd.penalties.rows import RowPenalty
 from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
+from nengo_wd.regularizers.lookup import STRENGTHS
+from nengo_wd.strengths.now import now
 
 
 class Penalty(NamedTuple):
@@ -101,7 +104,7 @@ def _by_variable(
 
 def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
     """Return the current value of each penalty."""
-    forms = [row_form(penalty.regularizer) for penalty in penalties]
+    forms = _forms_now(sim, penalties)
     others = [penalty for penalty, form in zip(penalties, forms) if form is None]
     tensors = [seam.values.build(sim, penalty) for penalty in others]
     fetched = iter(seam.values.fetch(sim, tensors))
@@ -109,6 +112,17 @@ def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
     return [
         float(next(fetched)) if form is None else _value(form, distance)
         for form, distance in zip(forms, distances)
+    ]
+
+
+def _forms_now(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[RowForm | None]:
+    """Return the forms of penalties, with the values that their strengths have now."""
+    forms = [row_form(penalty.regularizer) for penalty in penalties]
+    live = {id(strength): strength for form in forms if form for strength in form.live}
+    now = dict(zip(live, map(float, seam.values.fetch(sim, list(live.values())))))
+    return [
+        form and form._replace(l1=now.get(id(form.l1), form.l1), l2=now.get(id(form.l2), form.l2))
+        for form in forms
     ]
 
 
@@ -126,3 +140,31 @@ def _value(form: RowForm, distance: np.ndarray) -> float:
     """Return in float64 what one object adds to the sum of a `RowPenalty`."""
     sums = (getattr(form, norm) * of.of_array(distance).sum() for norm, of in NORMS.items())
     return float(sum(sums))
+
+
+def with_live_strengths(sim: nengo_dl.Simulator) -> list[Penalty]:
+    """Return the penalties of settings that have a variable as a strength."""
+    return [p for p in of_settings(sim) if any(map(is_live, _strengths(p).values()))]
+
+
+def bad_strengths(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> Iterator[tuple[str, str]]:
+    """Yield name and fault of penalties with strengths that are negative now, or not finite."""
+    for penalty in penalties:
+        strengths = _strengths(penalty)
+        for name, value in zip(strengths, now(sim, list(strengths.values()))):
+            if value is not None and not (np.isfinite(value) and value >= 0):
+                owner = penalty.parameter.name
+                what = f"the strength {name}={value} of the regularizer of {owner}"
+                yield owner, f"{what} must be a finite number, zero or above"
+
+
+def check_strengths(sim: nengo_dl.Simulator) -> None:
+    """Raise if a strength that is a variable is negative now, or not finite."""
+    for _, fault in bad_strengths(sim, with_live_strengths(sim)):
+        raise ValidationError(fault, attr="regularizer")
+
+
+def _strengths(penalty: Penalty) -> dict[str, Any]:
+    """Return the strengths of a penalty's regularizer that are variables, by name."""
+    found = {name: getattr(penalty.regularizer, name, None) for name in STRENGTHS}
+    return {name: strength for name, strength in found.items() if is_live(strength)}

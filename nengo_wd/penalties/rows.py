@@ -8,6 +8,7 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
+from nengo_wd.checks import is_live
 from nengo_wd.parameters import Parameter
 from nengo_wd.parameters.sums import sum_rows
 from nengo_wd.regularizers.forms import NORMS, RowForm
@@ -48,17 +49,17 @@ class RowPenalty:
             for norm in NORMS
             if _has(penalized, norm)
         }
+        self._live = _live(penalized)
         self.initial = self.pulled = None
         if _has(penalized, "towards_initial"):
             self.initial = penalized[0][0].initial_variable
             self.pulled = LiveArray(sim, self._pulled(penalized), live)
 
     def can_take(self, penalized: list[tuple[Parameter, RowForm]]) -> bool:
-        """Tell whether the expression has all norms, and initial values, that are asked for."""
+        """Tell whether the expression has the norms, variables and initial values asked for."""
         norms = {norm for norm in NORMS if _has(penalized, norm)}
-        return norms <= set(self.strengths) and (
-            self.pulled is not None or not _has(penalized, "towards_initial")
-        )
+        has_initial = self.pulled is not None or not _has(penalized, "towards_initial")
+        return norms <= set(self.strengths) and has_initial and _live(penalized) == self._live
 
     def take(self, penalized: list[tuple[Parameter, RowForm]]) -> None:
         """Take on what is penalized, and how, in the place of what was."""
@@ -108,11 +109,20 @@ class RowPenalty:
 
 def _has(penalized: list[tuple[Parameter, RowForm]], part: str) -> bool:
     """Tell whether a norm has a strength, or something is pulled towards its initial value."""
-    return any(getattr(form, part) for _, form in penalized)
+    return any(form.has(part) for _, form in penalized)
+
+
+def _live(penalized: list[tuple[Parameter, RowForm]]) -> list[tuple]:
+    """Return what is built into the expression: strengths that are variables, by parameter."""
+    return [
+        (parameter.key, *(id(value) if is_live(value) else None for value in form[:2]))
+        for parameter, form in penalized
+        if form.live
+    ]
 
 
 def _strengths(
     penalized: list[tuple[Parameter, RowForm]], norm: str
-) -> list[tuple[np.ndarray, float]]:
+) -> list[tuple[np.ndarray, Any]]:
     """Return the strengths of a norm with the rows that they are for."""
     return [(parameter.rows, getattr(form, norm)) for parameter, form in penalized]

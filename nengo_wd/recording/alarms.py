@@ -1,16 +1,18 @@
-"""What a recorder warns of: weights that are not finite, and settings without effect."""
+"""What a recorder warns of: weights, decays and strengths that are not what they should be."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Iterator
 
 import nengo_dl
 import numpy as np
 
 from nengo_wd import parameters, seam
-from nengo_wd.optimizers.steps import settings_of
+from nengo_wd.optimizers.fractions import Fault
+from nengo_wd.optimizers.steps import faults_of, settings_of
 from nengo_wd.parameters import Parameter
+from nengo_wd.penalties import on_parameters
 from nengo_wd.recording.record import Measured
 
 MOST_NAMED = 10  # parameters in one warning
@@ -47,6 +49,40 @@ class FiniteAlarm:
 
 def _how_many(name: str, parameter: Parameter) -> str:
     return f"{np.sum(~np.isfinite(parameter.value))} of the {np.prod(parameter.shape)} in {name}"
+
+
+class SettingsAlarm:
+    """Warns of decays and strengths that became bad, of each only once while it stays so.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator.
+    """
+
+    def __init__(self, sim: nengo_dl.Simulator) -> None:
+        self.sim = sim
+        self._penalties = on_parameters.with_live_strengths(sim)
+        self._bad: set[str] = set()
+
+    def check(self, step: int) -> None:
+        """Warn of what is bad, and was good so far."""
+        found = {fault.parameter.name: fault.reason for fault in self._faults()}
+        bad = on_parameters.bad_strengths(self.sim, self._penalties)
+        found.update({f"the regularizer of {name}": reason for name, reason in bad})
+        new = [reason for name, reason in found.items() if name not in self._bad]
+        self._bad = set(found)
+        if new:
+            more = f"; and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
+            warnings.warn(
+                f"at step {step}, {'; '.join(new[:MOST_NAMED])}{more}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _faults(self) -> Iterator[Fault]:
+        for optimizer in seam.optimizers.in_use(self.sim):
+            yield from faults_of(optimizer)
 
 
 def warn_of_idle_settings(sim: nengo_dl.Simulator, optimizer: Any, has_penalties: bool) -> None:

@@ -63,7 +63,7 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, ``every`` is none of the above, something in
-        ``objects`` has nothing to train, or there is nothing to record.
+        ``objects`` has nothing to train, or there is nothing to record; in ``sim.fit``, twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -72,7 +72,9 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
     RuntimeWarning
         When weights are recorded that are NaN or infinite, with the name of the parameter and
         the step. In ``sim.fit`` they are also looked at, whatever ``every`` says, after each
-        batch for which Keras reports a loss that is not finite.
+        batch for which Keras reports a loss that is not finite. So it is for a decay, schedule or
+        variable, that is negative or not finite by then, or would turn the signs of weights at the
+        learning rate of then, and for strengths of settings' regularizers that are variables.
     UserWarning
         In ``sim.fit``, when there are settings that the training takes no notice of, because
         the loss was not made by `regularized_objective`, or the optimizer not by
@@ -112,6 +114,12 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
         self.every, self.interval = every, _interval(every)
         super().__init__(sim, _to_record(sim, objects), log_dir)
         self._begun = False
+
+    def set_params(self, params: Any) -> None:
+        """Take on what Keras says of a training, once for each time that it was given this."""
+        if params is not None and params is getattr(self, "params", None):
+            raise _twice(self.sim)
+        super().set_params(params)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check what is about to be trained."""
@@ -159,6 +167,14 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
         """Have Keras show the total penalty beside the loss."""
         if logs is not None and self._measure.penalized:
             logs["penalty"] = self.history.last.measured.total_penalty
+
+
+def _twice(sim: nengo_dl.Simulator) -> ValidationError:
+    return ValidationError(
+        f"the same WeightNorms of {sim.model.toplevel} is given twice to a training, which would "
+        "record all twice; give it once",
+        attr="callbacks",
+    )
 
 
 def _loss(logs: Any) -> float:

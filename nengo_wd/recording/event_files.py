@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import uuid
 import weakref
 
+import nengo_dl
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +15,7 @@ from nengo_wd import parameters
 from nengo_wd.recording.columns import COLUMNS
 from nengo_wd.recording.history import History
 from nengo_wd.recording.record import Record
+from nengo_wd.seam import state
 
 BINS = 30
 
@@ -24,15 +27,34 @@ class EventFile:
     ----------
     log_dir : str or path-like
         The folder, made where there is none.
+    resumes : bool
+        Whether the file goes on from others in the folder, if it begins later than at step zero.
     """
 
-    def __init__(self, log_dir: str | os.PathLike) -> None:
-        suffix = f".{uuid.uuid4().hex}"  # or files made in the same second would be one
+    _numbers = itertools.count()
+
+    def __init__(self, log_dir: str | os.PathLike, resumes: bool = False) -> None:
+        self._resumes = resumes
+        # or files made in the same second would be one, or not be read in their order
+        suffix = f".{next(self._numbers):08d}.{uuid.uuid4().hex}"
         with tf.Graph().as_default():  # the writer refuses to be made in eager mode
             self._writer = tf.compat.v1.summary.FileWriter(
                 os.fspath(log_dir), filename_suffix=suffix
             )
         weakref.finalize(self, self._writer.close)
+
+    @classmethod
+    def of(cls, sim: nengo_dl.Simulator, log_dir: str | os.PathLike) -> EventFile:
+        """Return the file of a simulator; only its first one in a folder resumes others."""
+        folders, folder = state.of(sim).log_dirs, os.path.abspath(log_dir)
+        resumes = folder not in folders
+        folders.add(folder)
+        return cls(log_dir, resumes)
+
+    def rewind(self, step: int) -> None:
+        """Have TensorBoard forget what the folder has of this step and later ones."""
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        self._writer.add_session_log(start, step)
 
     def write(
         self, step: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]
@@ -43,6 +65,9 @@ class EventFile:
             summary.value.add(tag=tag, simple_value=value)
         for tag, values in histograms.items():
             summary.value.add(tag=tag, histo=_histogram(values))
+        if self._resumes and step > 0:
+            self.rewind(step)
+        self._resumes = False
         self._writer.add_summary(summary, step)
         self._writer.flush()
 

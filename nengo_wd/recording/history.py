@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import operator
 import os
-from typing import Any, Iterator
+from typing import Any, Iterator, NamedTuple
 
 import numpy as np
 from nengo.exceptions import ValidationError
@@ -16,14 +16,18 @@ from nengo_wd.recording.columns import COLUMNS
 from nengo_wd.recording.record import Record
 
 
-class History:
-    """What a `nengo_wd.WeightNorms` recorded, as arrays and as a table.
+class Remembered(NamedTuple):
+    """What a history that was copied or loaded knows of a parameter, without a simulator."""
 
-    Attributes
-    ----------
-    parameters : dict of {str: Parameter}
-        What is recorded, by name; the order is that of the columns of the arrays.
-    """
+    name: str
+    shape: tuple[int, ...]
+    n_channels: int
+    obj: Any = None
+    layer: Any = None
+
+
+class Records:
+    """Records in the order of their steps, of which a copy does without the simulator."""
 
     def __init__(self, parameters: dict[str, Parameter]) -> None:
         self.parameters = parameters
@@ -33,6 +37,16 @@ class History:
         """Add a record to the end."""
         self._records.append(record)
 
+    def rewind(self, step: int) -> None:
+        """Forget the records of later steps, which are taken anew."""
+        self._records = [record for record in self._records if record.step <= step]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the records, and what is known of the parameters without the simulator."""
+        known = self.parameters.items()
+        remembered = {name: Remembered(p.name, p.shape, p.n_channels) for name, p in known}
+        return {**vars(self), "parameters": remembered}
+
     def __len__(self) -> int:
         """Return the number of records."""
         return len(self._records)
@@ -41,6 +55,19 @@ class History:
     def last(self) -> Record:
         """The last record."""
         return self._records[-1]
+
+
+class History(Records):
+    """What a `nengo_wd.WeightNorms` recorded, as arrays and as a table.
+
+    A history can be copied and pickled. A copy knows names and shapes of the parameters, and
+    neither their objects nor their values: these belong to the simulator.
+
+    Attributes
+    ----------
+    parameters : dict of {str: Parameter}
+        What is recorded, by name; the order is that of the columns of the arrays.
+    """
 
     @property
     def names(self) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nengo_wd.checks import check_simulator
 from nengo_wd.parameters import Parameter, selection
-from nengo_wd.recording.alarms import FiniteAlarm
+from nengo_wd.recording.alarms import FiniteAlarm, SettingsAlarm
 from nengo_wd.recording.event_files import EventFile
 from nengo_wd.recording.history import History, ShowsHistory
 from nengo_wd.recording.measurement import Measurement
@@ -47,9 +47,10 @@ class Recorder(ShowsHistory):
         self.history = History({known[parameter.key]: parameter for parameter in parameters})
         self._measure = Measurement(sim, parameters)
         self._alarm = FiniteAlarm(self.history.parameters)
+        self._settings_alarm = SettingsAlarm(sim)
         self._step_count = StepCount(sim)
         self._epoch = 0
-        self._event_file = None if log_dir is None else EventFile(log_dir)
+        self._event_file = None if log_dir is None else EventFile.of(sim, log_dir)
 
     def record(
         self, step: int | None = None, epoch: float | None = None, loss: float = np.nan
@@ -88,9 +89,19 @@ class Recorder(ShowsHistory):
         if self._event_file is not None:
             self._event_file.write_record(record, self.history)
         self._alarm.check(measured, step)
+        self._settings_alarm.check(step)
 
     def _add_if_new(self) -> None:
         """Record, unless step and weights are those of the last record."""
-        measured, step = self._measure(), self._step_count.now()
+        before, step = self._step_count.last, self._step_count.now()
+        if step < before:
+            self._rewind(step)
+        measured = self._measure()
         if not len(self.history) or self.history.last.differs_from(step, measured):
             self._add(measured, step)
+
+    def _rewind(self, step: int) -> None:
+        """Forget what was recorded after a step that a training was restored to."""
+        self.history.rewind(step)
+        if self._event_file is not None:
+            self._event_file.rewind(step + 1)

@@ -16,12 +16,20 @@ class StepCount:
         self._total = 0
         self._seen: dict[int, tuple[tf.Variable, int]] = {}  # by id, each counter and its count
 
+    @property
+    def last(self) -> int:
+        """The count when it was last asked for."""
+        return self._total
+
     def now(self) -> int:
-        """Return the count, which goes on where an optimizer's own begins at zero again."""
+        """Return the count, which goes on where an optimizer's own begins at zero again.
+
+        It goes back with the optimizer's, where that was restored.
+        """
         counter = seam.values.step_counter(self.sim)
         if counter is not None:
             count = int(seam.values.fetch(self.sim, [counter])[0])
             _, before = self._seen.get(id(counter), (counter, 0))
-            self._total += count - before if count >= before else count
+            self._total += count - before if count else 0
             self._seen[id(counter)] = counter, count
         return self._total

@@ -7,6 +7,7 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from nengo_wd.checks import is_live
 from nengo_wd.regularizers.towards_initial import TowardsInitial
 
 
@@ -22,11 +23,24 @@ NORMS = {"l1": Norm(tf.abs, np.abs), "l2": Norm(tf.square, np.square)}
 
 
 class RowForm(NamedTuple):
-    """A regularizer that is a sum over the elements of the weights, by its strengths."""
+    """A regularizer that is a sum over the elements of the weights, by its strengths.
 
-    l1: float
-    l2: float
+    A strength is a number, or a variable, which counts with the value that it has at each step.
+    """
+
+    l1: Any
+    l2: Any
     towards_initial: bool = False
+
+    def has(self, part: str) -> bool:
+        """Tell whether a strength is or can be above zero, or ``towards_initial`` holds."""
+        value = getattr(self, part)
+        return is_live(value) or bool(value)
+
+    @property
+    def live(self) -> list[Any]:
+        """The strengths that are variables."""
+        return [strength for strength in (self.l1, self.l2) if is_live(strength)]
 
 
 def row_form(regularizer: Any) -> RowForm | None:
@@ -34,12 +48,11 @@ def row_form(regularizer: Any) -> RowForm | None:
 
     Keras' subclasses are left out: they may compute anything.
     """
-    if type(regularizer) is TowardsInitial:
-        return RowForm(regularizer.l1, regularizer.l2, towards_initial=True)
-    if type(regularizer) in _KERAS_L1_L2:
-        l1, l2 = (float(getattr(regularizer, norm, 0)) for norm in ("l1", "l2"))
-        return RowForm(l1, l2)
-    return None
+    if type(regularizer) is not TowardsInitial and type(regularizer) not in _KERAS_L1_L2:
+        return None
+    strengths = (getattr(regularizer, norm, 0) for norm in NORMS)
+    l1, l2 = (s if is_live(s) else float(s) for s in strengths)
+    return RowForm(l1, l2, towards_initial=type(regularizer) is TowardsInitial)
 
 
 _KERAS_L1_L2 = {
@@ -61,7 +74,7 @@ def of_transformed(regularizer: Any, transform: Callable) -> Any:
 def of_scaled(regularizer: Any, scale: float) -> Any:
     """Return the regularizer that applies ``regularizer`` to the weights over ``scale``."""
     form = row_form(regularizer)
-    if form is None:
+    if form is None or form.live:
         return lambda weights: regularizer(weights / scale)
     strengths = form.l1 / scale, form.l2 / scale**2
     return (TowardsInitial if form.towards_initial else tf.keras.regularizers.l1_l2)(*strengths)

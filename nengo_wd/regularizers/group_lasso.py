@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd.checks import is_live
+
 
 class GroupLasso(tf.keras.regularizers.Regularizer):
     r"""Drive whole groups of weights to zero: whole neurons, or whole connections.
@@ -18,7 +20,7 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
 
     Parameters
     ----------
-    strength : float
+    strength : float or tf.Variable
         The strength :math:`a`.
     axis : int, tuple of int or None
         The axis along which the groups lie: each index along it is a group, made
@@ -44,8 +46,8 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     0.7071
     """
 
-    def __init__(self, strength: float = 0.01, axis: Any = 0) -> None:
-        self.strength = float(strength)
+    def __init__(self, strength: Any = 0.01, axis: Any = 0) -> None:
+        self.strength = strength if is_live(strength) else float(strength)
         self.axis = axis
 
     def __call__(self, weights: Any) -> tf.Tensor:
@@ -57,7 +59,8 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         # the square root has no finite gradient at zero
         tiny = np.finfo(weights.dtype.as_numpy_dtype).tiny
         norms = tf.sqrt(tf.maximum(squares, tiny))
-        return self.strength * np.sqrt(float(size)) * tf.reduce_sum(norms)
+        strength = tf.cast(self.strength, norms.dtype)
+        return strength * np.sqrt(float(size)) * tf.reduce_sum(norms)
 
     def _within(self, rank: int) -> list[int]:
         """Return the axes over which a group extends, in weights of ``rank``."""

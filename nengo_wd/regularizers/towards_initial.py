@@ -7,6 +7,8 @@ from typing import Any
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd.checks import is_live
+
 
 class TowardsInitial(tf.keras.regularizers.Regularizer):
     r"""Pull weights towards their initial values, instead of to zero.
@@ -24,9 +26,9 @@ class TowardsInitial(tf.keras.regularizers.Regularizer):
 
     Parameters
     ----------
-    l1 : float
+    l1 : float or tf.Variable
         Strength :math:`a` of the distance.
-    l2 : float
+    l2 : float or tf.Variable
         Strength :math:`b` of the squared distance.
 
     References
@@ -45,8 +47,8 @@ class TowardsInitial(tf.keras.regularizers.Regularizer):
     0.0
     """
 
-    def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        self.l1, self.l2 = float(l1), float(l2)
+    def __init__(self, l1: Any = 0.0, l2: Any = 0.0) -> None:
+        self.l1, self.l2 = (s if is_live(s) else float(s) for s in (l1, l2))
 
     def __call__(self, weights: Any) -> Any:
         """Raise a ValidationError: only a setting knows the initial weights."""
@@ -58,6 +60,6 @@ class TowardsInitial(tf.keras.regularizers.Regularizer):
             obj=self,
         )
 
-    def get_config(self) -> dict[str, float]:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same regularizer again."""
         return {"l1": self.l1, "l2": self.l2}

@@ -55,6 +55,13 @@ def variable_penalties(layer: Any) -> dict[int, Callable]:
     return {id(_bound(f)): f for f in functions if _is_variable(_bound(f))}
 
 
+def n_added_losses(layer: Any) -> int:
+    """Return how many losses were added to ``layer`` by ``add_loss``, not by regularizers."""
+    functions = getattr(layer, "_callable_losses", ())
+    of_tensor = type(layer).__name__ == "AddLoss"  # what Keras makes of a tensor in a model
+    return of_tensor + sum(not _is_variable(_bound(function)) for function in functions)
+
+
 def _named(layer: Any, weight: str, loss: Any, variable: Any = None) -> LayerPenalty:
     name = f"{layer.name}.{weight}"
     return LayerPenalty(name, check_penalty(name, loss), variable)

@@ -35,6 +35,8 @@ class SimulatorState:
         The penalties of settings, as they were made for ``held``.
     initial : dict of {int: tf.Variable}
         The initial values of variables that something is pulled towards, by the variables' ids.
+    log_dirs : set of str
+        The folders in which the simulator has event files.
     """
 
     held: list = dataclasses.field(default_factory=list)
@@ -44,6 +46,7 @@ class SimulatorState:
     recorder: Any = None
     expressions: list = dataclasses.field(default_factory=list)
     initial: dict = dataclasses.field(default_factory=dict)
+    log_dirs: set = dataclasses.field(default_factory=set)
 
 
 @dataclasses.dataclass

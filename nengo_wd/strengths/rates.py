@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any
 
 import nengo_dl
 import numpy as np
@@ -25,8 +25,6 @@ class Rates:
         Name of the setting.
     unset : float
         The value of rows for which nothing is set.
-    check : callable, optional
-        What raises for a parameter and a value that can't be used together.
 
     Attributes
     ----------
@@ -41,15 +39,9 @@ class Rates:
         If the simulator is for inference only, or a setting has nothing to work on.
     """
 
-    def __init__(
-        self,
-        sim: nengo_dl.Simulator,
-        name: str,
-        unset: float = 0.0,
-        check: Callable[[Parameter, Any], None] | None = None,
-    ) -> None:
+    def __init__(self, sim: nengo_dl.Simulator, name: str, unset: float = 0.0) -> None:
         check_trains(sim)
-        self.sim, self.name, self._check = sim, name, check
+        self.sim, self.name = sim, name
         self.found = self._read()
         self.by_variable = {
             key: RowValues(sim, settings[0][0].variable, _by_rows(settings), unset)
@@ -77,8 +69,6 @@ class Rates:
     def _read(self) -> dict[int, list]:
         found: dict[int, list] = {}
         for parameter, value in parameters.with_setting(self.sim, self.name):
-            if self._check is not None:
-                self._check(parameter, value)
             found.setdefault(id(parameter.variable), []).append((parameter, value))
         return found
 
@@ -91,6 +81,11 @@ class Rates:
             for parameter, value in settings
             if not is_number(value)
         ]
+
+
+def each(found: dict[int, list]) -> list[tuple[Parameter, Any]]:
+    """Return the settings of all variables."""
+    return [setting for settings in found.values() for setting in settings]
 
 
 def _by_rows(settings: list[tuple[Parameter, Any]]) -> list[tuple[np.ndarray, Any]]:

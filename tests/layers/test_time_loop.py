@@ -1,5 +1,6 @@
 """Keras layers, also those of users, inside the time loop."""
 
+import by_hand
 import nengo
 import numpy as np
 import pytest
@@ -204,3 +205,74 @@ def test_the_mixin_comes_first():
 
         class Second(tf.keras.layers.Dense, nengo_wd.TimeLoopLayer):
             pass
+
+
+class Late(tf.keras.layers.Layer):
+    """A layer whose weight is there only once it is called."""
+
+    def call(self, x):
+        if not hasattr(self, "late"):
+            self.late = self.add_weight("late", (2, 3), regularizer="l2")
+        return x @ self.late
+
+
+class LateInLoop(nengo_wd.TimeLoopLayer, Late):
+    pass
+
+
+class WeightBesideOthersInCall(nengo_wd.RegularizedDense):
+    def call(self, x):
+        outputs = super().call(x)
+        if not hasattr(self, "late"):
+            self.late = self.add_weight("late", (3, 3), regularizer="l2")
+        return outputs @ self.late
+
+
+def simulate(layer, size_out):
+    with nengo.Network(seed=0) as net:
+        nengo.Connection(nengo.Node(np.ones(2)), tensor_node(layer, 2, size_out), synapse=None)
+    with simulator(net):
+        pass
+
+
+LATE = {
+    "the mixed layer": lambda: LateInLoop(name="slow"),
+    "its subclass": lambda: WeightBesideOthersInCall(3, name="slow"),
+}
+
+
+@pytest.mark.parametrize("kind", LATE)
+@pytest.mark.parametrize("size_out", [3, None])
+def test_a_variable_that_is_made_in_call(kind, size_out):
+    with pytest.raises(Exception) as caught:  # Keras and NengoDL put others around it
+        simulate(LATE[kind](), size_out)
+    chain = [caught.value, caught.value.__cause__, caught.value.__context__]
+    assert any("'slow' makes a variable in call" in str(error) for error in chain)
+
+
+class LayerInCall(tf.keras.layers.Layer):
+    def call(self, x):
+        if not hasattr(self, "inner"):
+            self.inner = tf.keras.layers.Dense(3, kernel_regularizer="l2", name="inner")
+        return self.inner(x)
+
+
+class LayerInCallInLoop(nengo_wd.TimeLoopLayer, LayerInCall):
+    pass
+
+
+@pytest.mark.generation(2)
+def test_a_layer_that_is_built_in_call():
+    with pytest.raises(ValidationError, match="'slow' makes the variables of 'inner' in call"):
+        simulate(LayerInCallInLoop(name="slow"), 3)
+
+
+@pytest.mark.generation(3)
+def test_the_penalty_of_a_layer_that_is_built_in_call_counts():
+    layer = LayerInCallInLoop()
+    with nengo.Network(seed=0) as net:
+        nengo.Connection(nengo.Node(np.ones(2)), tensor_node(layer, 2, 3), synapse=None)
+    with simulator(net) as sim:
+        kernel = values(sim, [layer.inner.kernel])[0]
+        expected = by_hand.penalty(kernel, 0, 0.01)
+        assert nengo_wd.regularization_loss(sim) == pytest.approx(expected)

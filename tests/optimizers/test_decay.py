@@ -1,12 +1,14 @@
 """Optimizers that decay, against the rules written out in NumPy."""
 
+import warnings
+
 import by_hand
 import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
 from by_hand import DECAY, OPTIMIZERS, RATE, STEPS, gradient_descent
-from generations import GENERATION, sgd, simulator, tensor_node, train, values
+from generations import GENERATION, sgd, simulator, tensor_node, train, values, variable
 from nengo.exceptions import SimulatorClosed, ValidationError
 from networks import ThreeConnections, parameters_of, product
 
@@ -98,17 +100,6 @@ def test_schedule_of_the_learning_rate(kind, model):
     updates = (rate * model.gradient[0] for rate in rates)
     expected = by_hand.trained(model.start[0], updates, [1 - rate * DECAY for rate in rates])
     np.testing.assert_allclose(trained[0], expected, rtol=1e-12)
-
-
-@pytest.mark.generation(3)
-def test_gradients_are_clipped_and_decay_is_not(model):
-    model.set("weight_decay", DECAY)
-    trained = model.trained_with_decay(tf.keras.optimizers.SGD(RATE, clipvalue=0.01))
-    clipped = np.clip(model.gradient[0], -0.01, 0.01)
-    expected = by_hand.trained(
-        model.start[0], gradient_descent(clipped, RATE), [1 - RATE * DECAY] * STEPS
-    )
-    np.testing.assert_allclose(trained[0], expected, rtol=1e-6)
 
 
 def test_encoders_biases_and_layers_decay(model):
@@ -351,3 +342,96 @@ def test_weights_without_a_gradient_do_not_decay(kind, model):
         after = values(sim, [connections, layer.kernel])
         assert np.any(after[0] != before[0])
         np.testing.assert_array_equal(after[1], before[1])
+
+
+# -- decays that would turn the signs of the weights, or are none -----------------------------
+
+
+def at(value):
+    """Return a schedule that stays as it is."""
+    return schedules.PiecewiseConstantDecay([100], [value, value])
+
+
+def make_decoupled(sim, rate):
+    return nengo_wd.decoupled_weight_decay(sim, sgd(rate))
+
+
+def make_by_rule(sim, rate):
+    return nengo_wd.LayerwiseSGD(sim, rate)
+
+
+MAKE = {"decoupled": make_decoupled, "LayerwiseSGD": make_by_rule}
+
+
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+def test_decay_that_would_turn_signs_at_the_learning_rate(make, model):
+    model.set("weight_decay", 0.25, 8.0)
+    with simulator(model.net) as sim:
+        with pytest.raises(
+            ValidationError, match="8.0 of <Connection.*rate 0.125 it is 1.0.*below 1"
+        ):
+            make(sim, RATE)
+        model.set("weight_decay", 0.25, 7.0)
+        optimizer = make(sim, RATE)
+        model.set("weight_decay", 0.5, 9.0)
+        update = getattr(optimizer, "update_weight_decay", None) or optimizer.update_settings
+        with pytest.raises(
+            ValidationError, match="weight_decay 9.0 of <Connection.*turn their signs"
+        ):
+            update()
+        trained = model.train(sim, optimizer, epochs=1)
+    decays = np.array([0.25, 7.0, 0.0])[:, None, None]
+    expected = model.start * (1 - RATE * decays) - RATE * model.gradient
+    np.testing.assert_allclose(trained, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+def test_schedule_that_would_turn_signs(make, model):
+    model.set("weight_decay", at(8.0))
+    with simulator(model.net) as sim:
+        with pytest.warns(UserWarning, match="weight_decay 8.0 of <Connection.*turn their signs"):
+            make(sim, RATE)
+    model.set("weight_decay", at(7.0))
+    with simulator(model.net) as sim, warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        make(sim, RATE)
+
+
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+@pytest.mark.parametrize("value", [-0.5, np.nan, np.inf])
+def test_schedules_and_variables_that_are_no_decay(make, value, model):
+    with simulator(model.net) as sim:
+        for decay in (at(value), variable(sim, value)):
+            model.set("weight_decay", decay)
+            with pytest.raises(ValidationError, match="weight_decay .* of <Conn.*finite number"):
+                make(sim, RATE)
+
+
+def test_learning_rates_and_momenta_that_are_none(model):
+    with simulator(model.net) as sim:
+        for name, value in (("learning_rate", -1.0), ("momentum", np.nan), ("momentum", 1.5)):
+            model.set(name, variable(sim, value))
+            with pytest.raises(ValidationError, match=f"Connection.*{name}"):
+                nengo_wd.LayerwiseSGD(sim, RATE)
+            model.net.config[model.connections[0]].__delattr__(name)
+        for arguments in ((at(-1.0),), (RATE, at(1.0))):
+            with pytest.raises(ValidationError, match="LayerwiseSGD.*(learning_rate|momentum)"):
+                nengo_wd.LayerwiseSGD(sim, *arguments)
+
+
+@pytest.mark.parametrize("name", ["weight_decay", "learning_rate"])
+def test_numbers_that_float32_can_not_hold(name, model):
+    with pytest.raises(ValidationError, match="1e[+]300 must be a finite number in float32"):
+        model.set(name, 1e300)
+
+
+@pytest.mark.generation(2)
+def test_variables_that_can_not_be_read(model):
+    elsewhere = tf.compat.v1.Variable(DECAY)
+    with simulator(model.net) as sim:
+        model.set("weight_decay", elsewhere)
+        with pytest.raises(ValidationError, match="is not in the graph of the simulator"):
+            nengo_wd.decoupled_weight_decay(sim, sgd(RATE))
+        with sim.tensor_graph.graph.as_default():
+            model.set("weight_decay", tf.compat.v1.Variable(DECAY))
+        nengo_wd.decoupled_weight_decay(sim, sgd(RATE))  # not initialized so far

@@ -15,6 +15,7 @@ from generations import (
     train,
     use_dtype,
     values,
+    variable,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -357,3 +358,76 @@ def test_a_norm_without_a_strength_counts_for_nothing():
         assign(sim, layer.kernel, np.full((2, 3), 1e20, np.float32))
         total = total_loss(sim, inputs, targets, objective)
     assert total == pytest.approx(6.0, rel=1e-6)
+
+
+# -- strengths in variables ------------------------------------------------------------------
+
+
+def with_strengths(regularizer, **strengths):
+    for name, strength in strengths.items():
+        setattr(regularizer, name, strength)
+    return regularizer
+
+
+def test_strengths_in_variables_count_as_they_are(model):
+    with simulator(model.net) as sim:
+        strength = variable(sim, 0.0)  # in float32, other than the weights
+        model.config[model.conn].regularizer = with_strengths(l1_l2(0.0, 0.0), l2=strength)
+        model.config[model.b].regularizer = with_strengths(
+            tf.keras.regularizers.l1(0.0), l1=strength
+        )
+        model.config[model.b.neurons].regularizer = with_strengths(
+            tf.keras.regularizers.l2(0.0), l2=strength
+        )
+        model.config[model.node].regularizer = TowardsInitial(l2=strength)
+        model.config[model.a].regularizer = GroupLasso(strength, axis=None)
+        objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+        assign(sim, model.layer.kernel, values(sim, [model.layer.kernel])[0] + 1)
+        arguments = sim, model.inputs, model.targets, objective
+        without = total_loss(*arguments)
+        norms = nengo_wd.WeightNorms(sim)
+        encoders = sim.data[model.a].scaled_encoders
+        sums = [
+            np.sum(sim.data[model.conn].weights ** 2),
+            np.sum(np.abs(sim.data[model.b].scaled_encoders)),
+            np.sum(sim.data[model.b].bias ** 2),
+            model.layer.kernel.shape.num_elements(),
+            np.sqrt(encoders.size) * np.linalg.norm(encoders),
+        ]
+        for value in (0.5, 0.25):
+            assign(sim, strength, value)
+            assert total_loss(*arguments) - without == pytest.approx(value * sum(sums))
+            assert nengo_wd.regularization_loss(sim) == pytest.approx(value * sum(sums))
+            norms.record()
+            assert norms.total_penalties[-1] == pytest.approx(value * sum(sums))
+
+
+def test_a_variable_takes_the_place_of_a_number(model):
+    with simulator(model.net) as sim:
+        l2 = tf.keras.regularizers.l2(0.5)
+        model.config[model.conn].regularizer = l2
+        for value in (0.25, 0.75):
+            l2.l2 = variable(sim, value)
+            objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+            total = total_loss(sim, model.inputs, model.targets, objective)
+        l2.l2 = 0.0
+        objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+        without = total_loss(sim, model.inputs, model.targets, objective)
+        expected = 0.75 * np.sum(sim.data[model.conn].weights ** 2)
+    assert total - without == pytest.approx(expected)
+
+
+@pytest.mark.generation(3)
+def test_strength_of_a_layer_in_a_variable():
+    strength = tf.Variable(0.0)
+    l2 = with_strengths(tf.keras.regularizers.l2(0.0), l2=strength)
+    net, source, layer, probe = readout_network(strength=None)
+    layer.kernel_regularizer = l2
+    with simulator(net) as sim:
+        objective = nengo_wd.regularized_objective(sim, {probe: "mse"})
+        data = {source: np.zeros((1, 1, 2))}, {probe: np.zeros((1, 1, 3))}
+        totals = []
+        for value in (0.25, 0.5):
+            strength.assign(value)
+            totals.append(total_loss(sim, *data, objective))
+    np.testing.assert_allclose(totals, [0.25 * 6, 0.5 * 6])

@@ -8,7 +8,7 @@ import tensorflow as tf
 from by_hand import norm
 from generations import assign, sgd, simulator, train, values
 from nengo.exceptions import SimulatorClosed, ValidationError
-from networks import readout_network
+from networks import ThreeConnections, readout_network
 
 import nengo_wd
 
@@ -283,3 +283,73 @@ def test_the_first_record_is_of_what_was_restored(tmp_path):
             sim.fit(*data, epochs=epochs, verbose=0, callbacks=[norms, backup])
     assert norms.epochs.tolist() == [2, 3, 4]
     assert norms.steps.tolist() == [6, 9, 12]
+
+
+@pytest.mark.generation(3)
+def test_the_same_callback_given_twice():
+    net, source, _, probe = readout_network()
+    data = data_of(source, probe, 3)
+    with simulator(net, minibatch_size=MINIBATCH) as sim:
+        norms = nengo_wd.WeightNorms(sim)
+        sim.compile(sgd(0.1), loss={probe: "mse"})
+        with pytest.raises(ValidationError, match="same WeightNorms .* twice .* give it once"):
+            sim.fit(*data, verbose=0, callbacks=[norms, norms])
+        for _ in range(2):
+            sim.fit(*data, verbose=0, callbacks=[norms, nengo_wd.WeightNorms(sim)])
+    assert norms.steps.tolist() == [0, 3, 6]
+
+
+class Interrupting(tf.keras.callbacks.Callback):
+    """Stop in the middle of the third epoch, once."""
+
+    def __init__(self):
+        super().__init__()
+        self.done = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == 8 and not self.done:
+            self.done = True
+            raise KeyboardInterrupt
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("anew", [False, True])
+def test_steps_that_are_taken_again_are_recorded_once(anew, tmp_path):
+    """In the history and in TensorBoard, with the same callback or with one of a new simulator."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    model = ThreeConnections()
+    model.set("regularizer", "l2")
+    inputs, targets = (
+        {key: np.repeat(value, 3, axis=0) for key, value in data.items()}
+        for data in (model.inputs, model.targets)
+    )
+    interrupting = Interrupting()
+
+    def train(sim, norms):
+        backup = tf.keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
+        callbacks = [norms, backup, interrupting]
+        sim.fit(inputs, targets, epochs=4, verbose=0, callbacks=callbacks)
+
+    def prepare(sim):
+        sim.compile(sgd(0.1), loss=nengo_wd.regularized_objective(sim, model.objective))
+        return nengo_wd.WeightNorms(sim, every="batch", log_dir=tmp_path / "log")
+
+    with simulator(model.net) as sim:
+        norms = prepare(sim)
+        with pytest.raises(KeyboardInterrupt):
+            train(sim, norms)
+        assert norms.steps.tolist()[-2:] == [7, 8]
+        if not anew:
+            train(sim, norms)
+            assert norms.steps.tolist() == list(range(13))
+    if anew:
+        with simulator(model.net) as sim:
+            norms = prepare(sim)
+            train(sim, norms)
+            assert norms.steps.tolist() == list(range(6, 13))
+    assert norms.epochs[-4:].tolist() == [2, 3, 3, 3]
+    read = EventAccumulator(str(tmp_path / "log"), {"scalars": 0}).Reload()
+    events = read.Scalars(f"{norms.names[0]}/norm")
+    assert [event.step for event in events] == list(range(13))
+    assert [event.value for event in events[-7:]] == pytest.approx(norms.norms[-7:, 0].tolist())

@@ -1,6 +1,10 @@
 """Records as a table."""
 
+import copy
 import csv
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pandas
@@ -57,3 +61,30 @@ def test_frame_without_pandas(monkeypatch):
     net, _, _, _ = readout_network()
     with simulator(net) as sim, pytest.raises(ImportError, match="needs pandas"):
         recorded_twice(sim).to_frame()
+
+
+READ = """
+import pickle, sys
+from nengo_wd import plotting
+with open(sys.argv[1], "rb") as file:
+    history = pickle.load(file)
+history.to_csv(sys.argv[2])
+plotting.norms(history), plotting.histograms(history)
+"""
+
+
+def test_history_without_its_simulator(tmp_path):
+    """Pickled, and read in a process that has no network."""
+    net, _, _, _ = readout_network()
+    with simulator(net) as sim:
+        norms = recorded_twice(sim)
+        copied = copy.deepcopy(norms.history)
+        (tmp_path / "history").write_bytes(pickle.dumps(norms.history))
+        assert norms.parameters["readout.kernel"].obj in net.nodes  # as before
+    norms.to_csv(tmp_path / "expected.csv")
+    arguments = [str(tmp_path / name) for name in ("history", "read.csv")]
+    subprocess.run([sys.executable, "-c", READ, *arguments], check=True)
+    assert (tmp_path / "read.csv").read_text() == (tmp_path / "expected.csv").read_text()
+    for name, norm in norms.channel_norms.items():
+        np.testing.assert_array_equal(copied.channel_norms[name], norm)
+    assert copied.parameters["readout.kernel"].shape == (2, 3)

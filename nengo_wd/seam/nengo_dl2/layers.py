@@ -7,6 +7,7 @@ import re
 from typing import Any, Callable
 
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd.seam import state
 from nengo_wd.seam.layer_penalties import layer_penalties
@@ -39,7 +40,22 @@ def apply_layer(
     build_layer(layer, inputs.shape)
     if _takes(layer.call, "training"):
         kwargs = {**_training(), **kwargs}
-    return layer.call(inputs, *args, **kwargs)
+    outputs = layer.call(inputs, *args, **kwargs)
+    _check_weights(layer)
+    return outputs
+
+
+def _check_weights(layer: tf.keras.layers.Layer) -> None:
+    """Raise if layers in ``layer`` made variables in the time loop, with penalties or without."""
+    known = state.of_graph(tf.compat.v1.get_default_graph()).layers
+    late = [part.name for part in _parts(layer) if part.weights and part not in known]
+    if late:
+        raise ValidationError(
+            f"layer {layer.name!r} makes the variables of {late[0]!r} in call, inside the time "
+            f"loop, where no loss can reach them; build {late[0]!r} in build",
+            attr="tensor_func",
+            obj=layer,
+        )
 
 
 def _takes(function: Callable, argument: str) -> bool:

@@ -100,6 +100,23 @@ def learning_rate(optimizer: Any) -> Any:
     )
 
 
+def rate(optimizer: Any) -> Any:
+    """Return the learning rate: a number, a tensor, or a function of the step."""
+    if isinstance(optimizer, RuleOptimizer):
+        return optimizer.learning_rate
+    return learning_rate(optimizer)
+
+
+def step(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
+    """Return how many steps a simulator has been trained for."""
+    return sim.tensor_graph.training_step
+
+
+def in_use(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return the optimizers that a simulator is trained with."""
+    return list({id(optimizer): optimizer for optimizer, _ in sim.tensor_graph.optimizers}.values())
+
+
 class RuleOptimizer(tf.compat.v1.train.Optimizer):
     """An optimizer that adds an increment to the weights and remembers it.
 

@@ -113,6 +113,36 @@ def learning_rate(optimizer: Any) -> Any:
     return rate(optimizer.iterations) if callable(rate) else tf.convert_to_tensor(rate)
 
 
+def rate(optimizer: Any) -> Any:
+    """Return the learning rate: a number, or a function of the step where it is a schedule."""
+    if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
+        scheduled = callable(optimizer._hyper.get("learning_rate")) or optimizer._initial_decay
+    else:
+        scheduled = callable(getattr(optimizer, "_learning_rate", None))
+    if scheduled:
+        return lambda step: learning_rate(optimizer)
+    try:
+        return float(tf.keras.backend.get_value(learning_rate(optimizer)))
+    except (AttributeError, KeyError) as error:
+        raise ValidationError(
+            f"{type(optimizer).__name__} has no learning rate to scale the decay by; give "
+            "scale_by_learning_rate=False",
+            attr="optimizer",
+            obj=optimizer,
+        ) from error
+
+
+def step(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
+    """Return how many steps an optimizer has taken."""
+    return optimizer.iterations
+
+
+def in_use(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return the optimizers that a simulator is trained with."""
+    optimizer = getattr(sim.keras_model, "optimizer", None)
+    return [] if optimizer is None else [optimizer]
+
+
 class RuleOptimizer(tf.keras.optimizers.Optimizer):
     """An optimizer that adds an increment to the weights and remembers it.
 
