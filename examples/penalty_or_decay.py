@@ -88,7 +88,7 @@ def build():
         nengo_wd.configure_settings(
             regularizer=lambda w: net.penalty * tf.reduce_sum(w**2), weight_decay=net.decay
         )
-        net.layers = [nengo_wd.RegularizedDense(n, kernel_regularizer=None) for n in (64, 10)]
+        net.layers = [nengo_wd.RegularizedDense(n) for n in (64, 10)]
         net.pixels = nengo.Node(np.zeros(64))
         hidden = neurons(nengo_dl.Layer(net.layers[0])(net.pixels))
         output = nengo_dl.Layer(net.layers[1])(hidden)

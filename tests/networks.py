@@ -40,14 +40,17 @@ def network_of(layer, size_in, size_out=None, **kwargs):
 
 
 def readout_network(strength=0.5, **kwargs):
-    """Return network, source, layer and probe of a single layer, whose weights are all one."""
-    regularizer = None if strength is None else tf.keras.regularizers.l2(strength)
+    """Return network, source, layer and probe of a single layer, whose weights are all one.
+
+    The layer has no penalty for a strength of None, and leaves it to settings for ``"settings"``.
+    """
+    penalty = {} if strength == "settings" else {"kernel_regularizer": None}
+    if isinstance(strength, float):
+        penalty["kernel_regularizer"] = tf.keras.regularizers.l2(strength)
     with nengo.Network(seed=0) as net:
         nengo_wd.configure_settings(**kwargs)
         source = nengo.Node(np.zeros(2))
-        layer = nengo_wd.RegularizedDense(
-            3, kernel_regularizer=regularizer, kernel_initializer="ones", name="readout"
-        )
+        layer = nengo_wd.RegularizedDense(3, kernel_initializer="ones", name="readout", **penalty)
         probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
     return net, source, layer, probe
 
@@ -117,7 +120,8 @@ class Ensembles:
             self.b = nengo.Ensemble(6, 2, label="b")
             self.plain = nengo.Connection(self.source, self.a, synapse=None)
             self.conn = nengo.Connection(self.a, self.b, label="ab")
-            self.layer = nengo_wd.RegularizedDense(3, kernel_regularizer=None, name="dense")
+            no_penalty = {} if "regularizer" in kwargs else {"kernel_regularizer": None}
+            self.layer = nengo_wd.RegularizedDense(3, name="dense", **no_penalty)
             self.node = tensor_node(self.layer, 2, 3)
             nengo.Connection(self.b, self.node, label="bn")
             self.probe = nengo.Probe(self.node)

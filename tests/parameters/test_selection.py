@@ -75,7 +75,7 @@ def test_regularized_and_decayed_parameters_are_the_default():
 
 
 def test_a_setting_reaches_a_layer_inside_tensor_layer():
-    net, _, _, _ = readout_network(strength=None)
+    net, _, _, _ = readout_network(strength="settings")
     net.config[nengo_dl.TensorNode].regularizer = l2(0.5)
     with simulator(net) as sim:
         norms = nengo_wd.WeightNorms(sim)

@@ -9,6 +9,8 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
+from nengo_wd.seam import state
+
 TENSOR_LAYER = nengo_dl.tensor_layer.__module__
 
 
@@ -31,6 +33,11 @@ def base_rows(
     tensor_signal = sim.tensor_graph.signals[signal]
     variable = sim.tensor_graph.base_vars[tensor_signal.key][0]
     return variable, tensor_signal.indices, tensor_signal.shape
+
+
+def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
+    """Return a layer, or what has its weights in ``sim`` after a later simulator was made."""
+    return state.layer_in(sim.tensor_graph.graph, layer)
 
 
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:

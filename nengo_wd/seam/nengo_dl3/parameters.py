@@ -8,6 +8,8 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
+from nengo_wd.seam import state
+
 
 def function_of(node: nengo_dl.TensorNode) -> Any:
     """Return the function of a TensorNode: a layer, or what stands in for one."""
@@ -24,6 +26,12 @@ def base_rows(
     return variable, rows, tensor_signal.shape
 
 
+def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
+    """Return a layer, or what has its weights in ``sim`` after a later simulator was made."""
+    return state.layer_in(sim.tensor_graph, layer)
+
+
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
-    """Tell that ``variable`` can be used: simulators share what is in a layer."""
-    return True
+    """Tell whether ``variable`` is in the simulator's graph, not in a later one."""
+    kept = vars(sim.tensor_graph).get(state.ATTRIBUTE, state.GraphState())
+    return not any(variable is later for layer in kept.lost for later in layer.weights)
