@@ -22,7 +22,7 @@ class DecayStep(Step):
     name, setting, decays = "Decay", "weight_decay", True
 
     def __init__(self, sim: nengo_dl.Simulator, scale_by_learning_rate: bool) -> None:
-        self.needs_rate = scale_by_learning_rate
+        self.sim, self.needs_rate = sim, scale_by_learning_rate
         self.rates = Rates(sim, "weight_decay", check=self._check)
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:

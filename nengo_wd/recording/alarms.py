@@ -1,15 +1,11 @@
-"""What a recorder warns of: weights that are not finite, and settings without effect."""
+"""What a recorder warns of: weights that are not finite."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
-import nengo_dl
 import numpy as np
 
-from nengo_wd import parameters, seam
-from nengo_wd.optimizers.steps import settings_of
 from nengo_wd.parameters import Parameter
 from nengo_wd.recording.record import Measured
 
@@ -47,19 +43,3 @@ class FiniteAlarm:
 
 def _how_many(name: str, parameter: Parameter) -> str:
     return f"{np.sum(~np.isfinite(parameter.value))} of the {np.prod(parameter.shape)} in {name}"
-
-
-def warn_of_idle_settings(sim: nengo_dl.Simulator, optimizer: Any, has_penalties: bool) -> None:
-    """Warn of settings that training with an optimizer takes no notice of."""
-    idle = []
-    if has_penalties and not seam.losses.holds(sim):
-        idle.append("regularizer: compile with loss=nengo_wd.regularized_objective(...)")
-    decays = parameters.with_setting(sim, "weight_decay")
-    if decays and "weight_decay" not in settings_of(optimizer):
-        idle.append("weight_decay: compile with nengo_wd.decoupled_weight_decay(...)")
-    for what in idle:
-        warnings.warn(
-            f"{sim.model.toplevel} is trained without its settings for {what}",
-            UserWarning,
-            stacklevel=2,
-        )

@@ -45,6 +45,7 @@ if _RUNNING == 3 or TYPE_CHECKING:
         objectives,
         optimizers,
         parameters,
+        simulators,
         values,
     )
 elif _RUNNING == 2:
@@ -55,6 +56,7 @@ elif _RUNNING == 2:
         objectives,
         optimizers,
         parameters,
+        simulators,
         values,
     )
 
@@ -66,5 +68,6 @@ __all__ = [
     "objectives",
     "optimizers",
     "parameters",
+    "simulators",
     "values",
 ]
