@@ -35,6 +35,7 @@ class Watcher:
     @staticmethod
     def check(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
         """Raise if an objective or optimizer was made for another simulator."""
+        defaults.check_layers(sim)
         made_for = [("objective", objective.sim)] if isinstance(objective, Penalized) else []
         made_for += [("optimizer", other) for other in simulators_of(optimizer)]
         for what, other in made_for:
@@ -61,6 +62,7 @@ class Watcher:
     @staticmethod
     def trained(sim: nengo_dl.Simulator) -> None:
         """Warn of settings that are idle in training, where the user was not warned before."""
+        defaults.check_layers(sim)
         warn_of_training(sim)
 
     @staticmethod

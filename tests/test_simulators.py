@@ -252,3 +252,23 @@ def test_later_simulator_of_the_same_network(later):
     kernels = [weights[name].astype(float) for name in ("hidden.kernel", "readout.kernel")]
     assert losses["hidden.kernel"] == pytest.approx(0.05 * norm(kernels[0]) ** 2, rel=1e-6)
     assert losses["readout.kernel"] == pytest.approx(0.1 * np.abs(kernels[1]).sum(), rel=1e-6)
+
+
+@pytest.mark.generation(3)
+def test_keras_model_that_a_later_simulator_has_built_again():
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings()
+        source = nengo.Node(np.zeros(2))
+        model = tf.keras.Sequential([tf.keras.layers.Dense(3, kernel_regularizer="l2")])
+        probe = nengo.Probe(nengo_dl.tensor_layer(source, model, shape_in=(2,)))
+    inputs, targets = data_of(source, probe)
+    with simulator(net) as first, simulator(net) as later:
+        for asked in (
+            lambda: nengo_wd.regularization_losses(first),
+            lambda: nengo_wd.WeightNorms(first),
+            lambda: first.compile(sgd(0.1), loss=mse(probe)),
+            lambda: first.fit(inputs, targets, verbose=0),
+        ):
+            with pytest.raises(ValidationError, match="sequential.*built again by a later"):
+                asked()
+        assert nengo_wd.regularization_loss(later) > 0

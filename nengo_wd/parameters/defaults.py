@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import nengo_dl
+from nengo.exceptions import ValidationError
 
 from nengo_wd import seam, settings
 from nengo_wd.layers import defaults
 from nengo_wd.parameters.tensor_nodes import layers
+
+
+def check_layers(sim: nengo_dl.Simulator) -> None:
+    """Raise if the weights of a layer in a simulator are those of a later one."""
+    for layer in seam.parameters.lost_layers(sim):
+        raise ValidationError(
+            f"{layer.name!r}, in a TensorNode, was built again by a later simulator, to "
+            "which its weights belong now; use one simulator of its network at a time",
+            attr="tensor_func",
+            obj=layer,
+        )
 
 
 def settle(sim: nengo_dl.Simulator) -> None:
@@ -14,6 +26,7 @@ def settle(sim: nengo_dl.Simulator) -> None:
 
     A setting does if it is a regularizer, None included, or a weight decay of a TensorNode.
     """
+    check_layers(sim)
     network = sim.model.toplevel
     if not settings.is_configured(network):
         return

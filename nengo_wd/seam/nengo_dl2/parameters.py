@@ -40,6 +40,11 @@ def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
     return state.layer_in(sim.tensor_graph.graph, layer)
 
 
+def lost_layers(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return none: what was built in the simulator's graph stays there."""
+    return []
+
+
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
     """Tell whether ``variable`` is in the simulator's graph, not in a later one."""
     return variable.graph is sim.tensor_graph.graph

@@ -31,7 +31,11 @@ def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
     return state.layer_in(sim.tensor_graph, layer)
 
 
+def lost_layers(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return the layers whose weights a later simulator has taken away from ``sim``."""
+    return vars(sim.tensor_graph).get(state.ATTRIBUTE, state.GraphState()).lost
+
+
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
     """Tell whether ``variable`` is in the simulator's graph, not in a later one."""
-    kept = vars(sim.tensor_graph).get(state.ATTRIBUTE, state.GraphState())
-    return not any(variable is later for layer in kept.lost for later in layer.weights)
+    return not any(variable is later for lost in lost_layers(sim) for later in lost.weights)
