@@ -92,6 +92,13 @@ def configure_settings(
     no regularizer; where nothing was set, the outer network's setting holds. (None handed
     to this function sets nothing.)
 
+    On a TensorNode, a setting takes the place of the layer's default penalty: a regularizer, None
+    included, or a weight decay. What the layer was given wins over settings of classes and
+    networks; together with a regularizer of the TensorNode itself, it is an error.
+
+    Settings that a simulator takes no notice of, because it is compiled without
+    `regularized_objective` or the optimizer that they are for, are warned of.
+
     Like ``nengo_dl.configure_settings(trainable=...)``, this works on the innermost
     network; call it again for an inner network that is to have settings of its own.
 
@@ -129,7 +136,7 @@ def configure_settings(
 
 
 class Setting(NamedTuple):
-    """The value that was found for an object."""
+    """The value that was set for an object, None included."""
 
     obj: Any
     value: Any
@@ -139,17 +146,38 @@ class Setting(NamedTuple):
 def look_up(network: nengo.Network, name: str) -> Iterator[Setting]:
     """Yield a setting for each object in ``network`` and its subnetworks that has one.
 
+    A setting of None is one, too: it switches off what would hold otherwise.
+
     Raises
     ------
     nengo.exceptions.ValidationError
         If an object has the setting in the config of a network that it is not part of.
     """
-    for inner, configs in _networks(network):
+    for inner, _ in _networks(network):
         _check_members(inner, name)
+    yield from made(network, name)
+
+
+def made(network: nengo.Network, name: str) -> Iterator[Setting]:
+    """Yield what `look_up` yields, without a check that each object is in its network."""
+    for inner, configs in _networks(network) if is_configured(network) else ():
         for obj in _objects(inner):
             setting = _innermost(configs, obj, name)
-            if setting.value is not None:
+            if setting is not None:
                 yield setting
+
+
+def is_configured(network: nengo.Network | None) -> bool:
+    """Tell whether `configure_settings` was called in a network or one of its subnetworks."""
+    networks = () if network is None else (network, *network.all_networks)
+    return any("regularizer" in one.config[nengo.Connection].extra_params for one in networks)
+
+
+def said_of_nodes(network: nengo.Network) -> set[nengo_dl.TensorNode]:
+    """Return the TensorNodes with a regularizer, None included, or a weight decay."""
+    said = [*made(network, "regularizer")]
+    said += [setting for setting in made(network, "weight_decay") if setting.value is not None]
+    return {setting.obj for setting in said if isinstance(setting.obj, nengo_dl.TensorNode)}
 
 
 def members(network: nengo.Network) -> Iterator[Any]:
@@ -175,9 +203,9 @@ def _objects(network: nengo.Network) -> Iterator[Any]:
     yield from network.probes
 
 
-def _innermost(configs: tuple, obj: Any, name: str) -> Setting:
+def _innermost(configs: tuple, obj: Any, name: str) -> Setting | None:
     """Return the setting in the last of ``configs`` that has one."""
-    found = Setting(obj, None, False)
+    found = None
     for config in configs:
         by_class = next((config.params[c] for c in type(obj).__mro__ if c in config.params), None)
         if _has(config.params.get(obj), name):

@@ -123,3 +123,41 @@ def test_value_that_is_no_rate(name, value):
 def test_configure_settings_outside_of_a_network():
     with pytest.raises(NetworkContextError, match="within a network"):
         nengo_wd.configure_settings(regularizer="l2")
+
+
+def remove_connection(model):
+    model.net.connections.remove(model.conn)
+
+
+def remove_ensemble(model):
+    model.net.ensembles.remove(model.b)
+
+
+def remove_node(model):
+    model.net.nodes.remove(model.node)
+
+
+@pytest.mark.parametrize("remove", [remove_connection, remove_ensemble, remove_node])
+def test_object_that_is_removed_after_the_simulator_was_built(remove):
+    model = Ensembles(regularizer="l2")
+    with simulator(model.net) as sim:
+        assert nengo_wd.regularization_losses(sim)
+        remove(model)
+        for asked in (
+            lambda: nengo_wd.regularization_losses(sim),
+            lambda: nengo_wd.regularized_objective(sim, {model.probe: "mse"}),
+        ):
+            with pytest.raises(ValidationError, match=".* was removed from .* simulator was built"):
+                asked()
+
+
+def test_object_that_is_added_after_the_simulator_was_built():
+    model = Ensembles(regularizer="l2")
+    with simulator(model.net) as sim:
+        before = nengo_wd.regularization_losses(sim)
+        with model.net:
+            later = nengo.Connection(model.a, model.b, label="later")
+        assert nengo_wd.regularization_losses(sim) == before
+        model.config[later].regularizer = "l1"
+        with pytest.raises(ValidationError, match="later.* was added after the simulator"):
+            nengo_wd.regularization_losses(sim)

@@ -6,8 +6,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from nengo_wd.layers.defaults import Default
 from nengo_wd.layers.time_loop import TimeLoopLayer
 from nengo_wd.types import Regularizer
+
+L2 = Default("l2")
 
 
 class RegularizedDense(TimeLoopLayer, tf.keras.layers.Dense):
@@ -25,7 +28,8 @@ class RegularizedDense(TimeLoopLayer, tf.keras.layers.Dense):
         Whether there is a bias :math:`b`, of shape ``(units,)``.
     kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
         Penalty on the weights :math:`W`, of shape ``(size_in, units)``. The name ``"l2"``
-        means ``0.01 * sum(W ** 2)``, as everywhere in Keras.
+        means ``0.01 * sum(W ** 2)``, as everywhere in Keras. Where it is not given, a setting
+        takes its place; see `configure_settings`. None means no penalty.
     bias_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
         Penalty on the bias.
     **dense_arguments
@@ -50,7 +54,7 @@ class RegularizedDense(TimeLoopLayer, tf.keras.layers.Dense):
         units: int,
         activation: Any = None,
         use_bias: bool = True,
-        kernel_regularizer: Regularizer | None = "l2",
+        kernel_regularizer: Regularizer | None = L2,
         bias_regularizer: Regularizer | None = None,
         **dense_arguments: Any,
     ) -> None:
@@ -68,7 +72,7 @@ class _KernelPenalty(TimeLoopLayer):
     """A layer whose kernel has a penalty unless the user says otherwise."""
 
     def __init__(
-        self, *args: Any, kernel_regularizer: Regularizer | None = "l2", **kwargs: Any
+        self, *args: Any, kernel_regularizer: Regularizer | None = L2, **kwargs: Any
     ) -> None:
         super().__init__(*args, kernel_regularizer=kernel_regularizer, **kwargs)
 
@@ -86,8 +90,8 @@ class RegularizedConv1D(_KernelPenalty, tf.keras.layers.Conv1D):
         Size of a filter along the dimension.
     kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
         Penalty on the kernel :math:`W`, of shape ``(kernel_size, channels, filters)``. The name
-        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. None
-        means no penalty.
+        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. Where it is
+        not given, a setting takes its place; see `configure_settings`. None means no penalty.
     input_shape : tuple of int, optional
         The shape ``(steps, channels)`` that a flat input is given first. The
         output is then flattened. Inputs are always flat in NengoDL 2.
@@ -122,8 +126,8 @@ class RegularizedConv2D(_KernelPenalty, tf.keras.layers.Conv2D):
         Size of a filter along each dimension.
     kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
         Penalty on the kernel :math:`W`, of shape ``(*kernel_size, channels, filters)``. The name
-        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. None
-        means no penalty.
+        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. Where it is
+        not given, a setting takes its place; see `configure_settings`. None means no penalty.
     input_shape : tuple of int, optional
         The shape ``(rows, columns, channels)`` that a flat input is given first. The
         output is then flattened. Inputs are always flat in NengoDL 2.
@@ -158,8 +162,8 @@ class RegularizedConv3D(_KernelPenalty, tf.keras.layers.Conv3D):
         Size of a filter along each dimension.
     kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
         Penalty on the kernel :math:`W`, of shape ``(*kernel_size, channels, filters)``. The name
-        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. None
-        means no penalty.
+        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. Where it is
+        not given, a setting takes its place; see `configure_settings`. None means no penalty.
     input_shape : tuple of int, optional
         The shape ``(x, y, z, channels)`` that a flat input is given first. The
         output is then flattened. Inputs are always flat in NengoDL 2.

@@ -22,6 +22,29 @@ def input_shape(layer: Any, shape: Any) -> tuple[int | None, ...]:
     return tuple(tf.TensorShape(shape).as_list())
 
 
+def applied_shape(layer: Any, shape: Any) -> tuple[int | None, ...]:
+    """Return the shape to which the Keras layer is applied, checked: the declared one, if any."""
+    shape = input_shape(layer, shape)
+    shape = declared_shape(layer, shape) or shape
+    check_rank(layer, shape)
+    return shape
+
+
+def check_rank(layer: Any, shape: tuple[int | None, ...]) -> None:
+    """Raise if a layer takes no inputs of so many dimensions, such as flat ones."""
+    for spec in tf.nest.flatten(layer.input_spec):
+        exactly, least = getattr(spec, "ndim", None), getattr(spec, "min_ndim", None)
+        rank = exactly or max(least or 0, len(shape))
+        if rank != len(shape):
+            raise ValidationError(
+                f"layer {layer.name!r} takes inputs of {rank - 1} dimensions, but its input has "
+                f"the shape {shape[1:]}; give the layer an input_shape of {rank - 1} dimensions, "
+                "which a flat input is then given",
+                attr="input_shape",
+                obj=layer,
+            )
+
+
 def declared_shape(layer: Any, shape: Any) -> tuple[int | None, ...] | None:
     """Return the ``input_shape`` argument where a flat input is to be given that shape."""
     declared = tuple(getattr(layer, "_batch_input_shape", ()))[1:]

@@ -11,7 +11,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
-from nengo_wd.layers import shapes
+from nengo_wd.layers import defaults, shapes
 from nengo_wd.regularizers import lookup
 
 if TYPE_CHECKING:  # the mixin's attributes come from the layer that it is mixed into
@@ -64,11 +64,10 @@ class TimeLoopLayer(_KerasLayer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         owner = f"layer {kwargs.get('name') or type(self).__name__!r}"
-        regularized = [attr for attr in kwargs if attr.endswith("_regularizer")]
-        for attr in regularized:
-            kwargs[attr] = lookup.get(kwargs[attr], attr, owner)
-        super().__init__(*args, **kwargs)
-        self._regularized = regularized
+        regularizers, by_default = defaults.looked_up(kwargs, owner)
+        super().__init__(*args, **{**kwargs, **regularizers})
+        self._regularized = list(regularizers)
+        self._default_regularizers = tuple((attr, regularizers[attr]) for attr in by_default)
         self._dtype_given = kwargs.get("dtype") is not None
         self._default_dtype = tf.keras.backend.floatx()
         if self.activity_regularizer is not None:
@@ -103,11 +102,11 @@ class TimeLoopLayer(_KerasLayer):
 
     def build(self, input_shape: Any) -> None:
         """Make the variables for inputs of ``input_shape`` (time, where given, left out)."""
-        input_shape = shapes.input_shape(self, input_shape)
+        input_shape = shapes.applied_shape(self, input_shape)
         self._take_on_dtype()
         for attr in self._regularized:  # which may have been changed since
             lookup.get(getattr(self, attr), attr, f"layer {self.name!r}")
-        super().build(shapes.declared_shape(self, input_shape) or input_shape)
+        super().build(input_shape)
         self.built = True  # or Keras would build it again, to find out the shape of its output
         seam.layers.check_built(self, functools.partial(shapes.check_use, self))
 
@@ -146,15 +145,16 @@ class TimeLoopLayer(_KerasLayer):
     def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
         """Return the shape of the output for ``input_shape`` (time, where given, left out)."""
         input_shape = shapes.input_shape(self, input_shape)
-        declared = shapes.declared_shape(self, input_shape)
-        if declared is None:
-            return tf.TensorShape(super().compute_output_shape(input_shape))
-        outputs = tf.TensorShape(super().compute_output_shape(declared))
+        applied = shapes.applied_shape(self, input_shape)
+        outputs = tf.TensorShape(super().compute_output_shape(applied))
+        if len(applied) == len(input_shape):
+            return outputs
         return tf.TensorShape([outputs[0], outputs[1:].num_elements()])
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same layer again."""
         config = super().get_config()
+        config.update((a, defaults.DefaultConfig(config[a])) for a in defaults.arguments(self))
         if not self._dtype_given:
             config["dtype"] = None
         return config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Iterator
 
+import nengo_dl
 import tensorflow as tf
 
 from nengo_wd import seam
@@ -17,6 +18,8 @@ class Step:
 
     Attributes
     ----------
+    sim : nengo_dl.Simulator or None
+        The simulator whose weights are changed, if the step is for one alone.
     name : str
         What stands for the step in the name of the optimizer: "Decay" makes SGD "SGDWithDecay".
     setting : str or None
@@ -30,6 +33,7 @@ class Step:
     name: str
     setting: str | None = None
     needs_rate: bool = False
+    sim: nengo_dl.Simulator | None = None
     decays: bool = False
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
@@ -70,10 +74,20 @@ def steps_of(optimizer: Any) -> list[Step]:
     return [step for one in extended for step in one.nengo_wd_steps]
 
 
+def simulators_of(optimizer: Any) -> list[Any]:
+    """Return the simulators that the steps and rules of an optimizer were made for."""
+    rules = [one for one in seam.optimizers.chain(optimizer) if _is_rule(one)]
+    return [one.sim for one in [*rules, *steps_of(optimizer)] if one.sim is not None]
+
+
+def _is_rule(optimizer: Any) -> bool:
+    return isinstance(optimizer, seam.optimizers.RuleOptimizer)
+
+
 def settings_of(optimizer: Any) -> set[str]:
     """Return the names of the settings that an optimizer takes notice of."""
     inner = seam.optimizers.chain(optimizer)[-1]
-    of_rule = inner.SETTINGS if isinstance(inner, seam.optimizers.RuleOptimizer) else ()
+    of_rule = inner.SETTINGS if _is_rule(inner) else ()
     return {*of_rule, *(step.setting for step in steps_of(optimizer) if step.setting)}
 
 

@@ -30,6 +30,8 @@ def of_signal(sim: nengo_dl.Simulator, obj: Any) -> Parameter:
 def why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
     """Say why an object has nothing to train, or return None if it has something."""
     kind, signal = _signal(sim, obj)
+    if getattr(obj, "ensemble", obj) not in sim.model.params:
+        return "it was added after the simulator was built; make a simulator anew"
     if signal is None or signal not in sim.tensor_graph.signals:
         return f"it has no {kind} that could be trained"
     if signal.minibatched:

@@ -54,19 +54,46 @@ def why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
 def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Any]]:
     """Return each parameter for whose object a setting was made, with the setting's value.
 
+    A regularizer that was given to a layer, None included, wins over those of classes and
+    networks.
+
     Raises
     ------
     nengo.exceptions.ValidationError
-        If a setting on an object itself has nothing to work on, or TensorNodes that share
-        a layer have different settings.
+        If a setting on an object itself has nothing to work on, TensorNodes that share
+        a layer have different settings, a layer and its TensorNode have regularizers of their
+        own, or an object was removed from the network.
     """
-    found: dict[tuple[int, int], tuple[Parameter, Any]] = {}
-    if sim.model.toplevel is None:
+    found = _settings(sim, name)
+    if name == "regularizer":
+        found = [(one, setting) for one, setting in found if _holds_beside_layer(one, setting)]
+    return [(one, setting.value) for one, setting in found if setting.value is not None]
+
+
+def _holds_beside_layer(parameter: Parameter, setting: settings.Setting) -> bool:
+    """Tell whether a regularizer holds, and not what the layer of the parameter was given."""
+    if parameter.layer_penalty is not None and setting.own:
+        raise ValidationError(
+            f"layer {parameter.layer.name!r} was given a regularizer for {parameter.name}, and its "
+            f"{setting.obj} has a setting of its own, {setting.value}; leave one of them out",
+            attr="regularizer",
+            obj=setting.obj,
+        )
+    return parameter.layer_penalty is None
+
+
+def _settings(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, settings.Setting]]:
+    """Return each parameter with the setting that was made for its object, None included."""
+    found: dict[tuple[int, int], tuple[Parameter, settings.Setting]] = {}
+    if not settings.is_configured(sim.model.toplevel):
         return []
+    _check_not_removed(sim)
     for setting in settings.look_up(sim.model.toplevel, name):
         if isinstance(setting.obj, nengo.Probe):
             continue  # has activity, and no parameters
         parameters = list(of(sim, setting.obj, MIN_RANK.get(name, 2)))
+        if setting.value is None and not parameters:
+            continue  # asks for nothing
         if setting.own and not parameters and not sim.tensor_graph.inference_only:
             raise ValidationError(
                 f"{setting.obj} has a {name}, but {why_none(sim, setting.obj)}",
@@ -74,15 +101,31 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
                 obj=setting.obj,
             )
         for parameter in parameters:
-            other, value = found.setdefault(parameter.key, (parameter, setting.value))
-            if not _same(value, setting.value):
+            other, first = found.setdefault(parameter.key, (parameter, setting))
+            if not _same(first.value, setting.value):
                 raise ValidationError(
                     f"{parameter.name} is shared by {other.obj} and {setting.obj}, which have "
                     f"different settings for {name}; give both the same",
                     attr=name,
                     obj=setting.obj,
                 )
+            if setting.own:
+                found[parameter.key] = other, setting
     return list(found.values())
+
+
+def _check_not_removed(sim: nengo_dl.Simulator) -> None:
+    """Raise if an object was removed from the network after the simulator was built."""
+    inside = set(settings.members(sim.model.toplevel))
+    for obj in sim.model.params:
+        of_probe = isinstance(getattr(obj, "post_obj", None), nengo.Probe)  # made by the builder
+        if isinstance(obj, settings.CLASSES) and not of_probe and obj not in inside:
+            raise ValidationError(
+                f"{obj} was removed from {sim.model.toplevel} after the simulator was built, which "
+                "still has it; make a simulator anew",
+                attr="network",
+                obj=obj,
+            )
 
 
 def _same(one: Any, other: Any) -> bool:

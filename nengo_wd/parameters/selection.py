@@ -14,6 +14,7 @@ from nengo_wd import names, settings
 from nengo_wd.parameters.objects import everything, why_none, with_setting
 from nengo_wd.parameters.parameter import Parameter
 from nengo_wd.parameters.tensor_nodes import layers
+from nengo_wd.seam.stand_ins import original
 
 
 def asked_for(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
@@ -83,7 +84,7 @@ def matching(among: list[Parameter], one: Any) -> list[Parameter]:
         return [parameter for parameter in among if isinstance(parameter.obj, one)]
     if isinstance(one, (tf.Module, nengo_dl.TensorNode)):
         ids = {id(layer) for layer in layers(one)}
-        return [parameter for parameter in among if id(parameter.layer) in ids]
+        return [p for p in among if id(original(p.layer)) in ids]
     # of the same type, because others may not be fit to be compared
     return [p for p in among if type(p.obj) is type(one) and p.obj == one]
 

@@ -22,21 +22,26 @@ def of_node(
 
     With ``frozen``, also those that are penalized but not trained.
     """
-    for variable in _variables(node, frozen):
+    for variable in _variables(sim, node, frozen):
         if variable.shape.rank >= min_rank:
             yield _of_variable(sim, node, variable)
 
 
-def layers(holder: Any) -> list[Any]:
-    """Return a layer or a TensorNode's function, and the layers in it."""
+def layers(holder: Any, sim: nengo_dl.Simulator | None = None) -> list[Any]:
+    """Return a layer or a TensorNode's function, and the layers in it.
+
+    With ``sim``, they have the weights of that simulator, also after a later one was made.
+    """
     is_node = isinstance(holder, nengo_dl.TensorNode)
     func = seam.parameters.function_of(holder) if is_node else holder
+    if sim is not None:
+        func = seam.parameters.layer_in(sim, func)
     return [func, *(func.submodules if isinstance(func, tf.Module) else ())]
 
 
 def is_current(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> bool:
     """Tell that the weights of a TensorNode are those of ``sim``, not of a later simulator."""
-    return all(seam.parameters.in_graph(sim, variable) for variable in _variables(node))
+    return all(seam.parameters.in_graph(sim, variable) for variable in _variables(sim, node))
 
 
 def _of_variable(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: Any) -> Parameter:
@@ -47,7 +52,7 @@ def _of_variable(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: A
             attr="tensor_func",
             obj=node,
         )
-    layer = _owner(node, variable)
+    layer = _owner(sim, node, variable)
     label = getattr(layer, "name", None) or names.of_object(node)
     shape = tuple(variable.shape.as_list())
     return Parameter(
@@ -62,9 +67,9 @@ def _of_variable(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: A
     )
 
 
-def _owner(node: nengo_dl.TensorNode, variable: tf.Variable) -> Any:
+def _owner(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: tf.Variable) -> Any:
     """Return the layer that made a variable: a TensorNode's function, or one inside it."""
-    func, *inner = layers(node)
+    func, *inner = layers(node, sim)
     own = ("_trainable_weights", "_non_trainable_weights")
     for layer in inner:
         if any(variable is weight for name in own for weight in getattr(layer, name, ())):
@@ -72,12 +77,14 @@ def _owner(node: nengo_dl.TensorNode, variable: tf.Variable) -> Any:
     return func
 
 
-def _variables(node: nengo_dl.TensorNode, frozen: bool = False) -> list[tf.Variable]:
+def _variables(
+    sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, frozen: bool = False
+) -> list[tf.Variable]:
     """Return the trainable variables of a TensorNode's function.
 
     With ``frozen``, also those that are penalized but not trained.
     """
-    func, *inner = layers(node)
+    func, *inner = layers(node, sim)
     if not isinstance(func, tf.Module):  # which every Keras layer is
         held = getattr(func, "__dict__", {}).values()
         return [v for v in held if isinstance(v, tf.Variable) and v.trainable]

@@ -10,7 +10,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import names, seam
 from nengo_wd.checks import check_simulator
-from nengo_wd.parameters import selection
+from nengo_wd.parameters import defaults, selection
 from nengo_wd.penalties import on_activities, on_parameters
 from nengo_wd.penalties.on_parameters import Penalty
 from nengo_wd.seam import state
@@ -51,13 +51,17 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, a probe is not in its network, a loss is none
-        that the simulator takes, a penalty is not a scalar, or a strength that is a variable is
-        negative or not finite.
+        that the simulator takes, a penalty is not a scalar, settings contradict each other or
+        what a layer was given, an object was removed after the simulator was built, or a strength
+        that is a variable is negative or not finite.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
     Notes
     -----
+    The objective is for this simulator alone, and another one refuses it. In NengoDL 3 it is a
+    dictionary. A simulator that is compiled without it warns of settings that are left out then.
+
     Call this again after settings were changed. Changed strengths of L1 and L2 then count in what
     was compiled before, too. After a change of another kind, such as an L1 penalty where there
     was none, what was compiled keeps all penalties that it had: compile again (NengoDL 3), or use
@@ -79,6 +83,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     """
     check_simulator(sim)
     by_probe = _losses_by_probe(sim, objective)
+    defaults.settle(sim)
     seam.losses.of_layers(sim)  # which are checked on the way
     on_parameters.check_strengths(sim)
     penalties, activities = on_parameters.of_settings(sim), on_activities.of_settings(sim)
@@ -108,7 +113,8 @@ def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
     -------
     losses : dict of {str: float}
         The penalties by the name of layer and weight, such as ``"readout.kernel"``, in the
-        units of the training loss. A second layer of the same name is told apart by a
+        units of the training loss. Those of settings are left out after ``sim.compile`` with a
+        loss that does not have them. A second layer of the same name is told apart by a
         number: ``"readout.kernel_1"``. `WeightNorms` has the same names.
 
     Raises
@@ -119,7 +125,9 @@ def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
         If ``sim`` is closed.
     """
     check_simulator(sim)
-    of_layers, of_settings = seam.losses.of_layers(sim), on_parameters.of_settings(sim)
+    defaults.settle(sim)
+    of_layers = seam.losses.of_layers(sim)
+    of_settings = on_parameters.of_settings(sim) if seam.losses.have_settings(sim) else []
     fetched = seam.values.fetch(sim, [penalty.value for penalty in of_layers])
     named = [(p.key, p.name, float(value)) for p, value in zip(of_layers, fetched)]
     values = on_parameters.values(sim, of_settings)

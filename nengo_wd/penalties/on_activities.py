@@ -38,5 +38,5 @@ def of_settings(sim: nengo_dl.Simulator) -> list[ActivityPenalty]:
     return [
         ActivityPenalty(setting.obj, setting.value)
         for setting in settings.look_up(sim.model.toplevel, "regularizer")
-        if isinstance(setting.obj, nengo.Probe)
+        if isinstance(setting.obj, nengo.Probe) and setting.value is not None
     ]

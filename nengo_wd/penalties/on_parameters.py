@@ -46,13 +46,12 @@ class Penalty(NamedTuple):
 def of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     """Return the penalties that the setting ``regularizer`` asks for, object by object.
 
-    A layer's own regularizer wins over the setting of its TensorNode.
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If a layer was given a regularizer, and its TensorNode has one of its own as well.
     """
-    return [
-        Penalty(parameter, regularizer)
-        for parameter, regularizer in parameters.with_setting(sim, "regularizer")
-        if parameter.layer_penalty is None
-    ]
+    return [Penalty(*found) for found in parameters.with_setting(sim, "regularizer")]
 
 
 def of_layer(parameter: Parameter) -> Penalty | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Iterator
+from typing import Iterator
 
 import nengo_dl
 import numpy as np
 
-from nengo_wd import parameters, seam
+from nengo_wd import seam
 from nengo_wd.optimizers.fractions import Fault
-from nengo_wd.optimizers.steps import faults_of, settings_of
+from nengo_wd.optimizers.steps import faults_of
 from nengo_wd.parameters import Parameter
 from nengo_wd.penalties import on_parameters
 from nengo_wd.recording.record import Measured
@@ -83,19 +83,3 @@ class SettingsAlarm:
     def _faults(self) -> Iterator[Fault]:
         for optimizer in seam.optimizers.in_use(self.sim):
             yield from faults_of(optimizer)
-
-
-def warn_of_idle_settings(sim: nengo_dl.Simulator, optimizer: Any, has_penalties: bool) -> None:
-    """Warn of settings that training with an optimizer takes no notice of."""
-    idle = []
-    if has_penalties and not seam.losses.holds(sim):
-        idle.append("regularizer: compile with loss=nengo_wd.regularized_objective(...)")
-    decays = parameters.with_setting(sim, "weight_decay")
-    if decays and "weight_decay" not in settings_of(optimizer):
-        idle.append("weight_decay: compile with nengo_wd.decoupled_weight_decay(...)")
-    for what in idle:
-        warnings.warn(
-            f"{sim.model.toplevel} is trained without its settings for {what}",
-            UserWarning,
-            stacklevel=2,
-        )

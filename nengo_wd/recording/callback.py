@@ -12,9 +12,9 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd.checks import check_simulator, is_number
-from nengo_wd.parameters import Parameter, selection
-from nengo_wd.recording.alarms import warn_of_idle_settings
+from nengo_wd.parameters import Parameter, defaults, selection
 from nengo_wd.recording.recorder import Recorder
+from nengo_wd.simulators import warn_of_training
 
 
 class WeightNorms(Recorder, tf.keras.callbacks.Callback):
@@ -77,8 +77,8 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
         learning rate of then, and for strengths of settings' regularizers that are variables.
     UserWarning
         In ``sim.fit``, when there are settings that the training takes no notice of, because
-        the loss was not made by `regularized_objective`, or the optimizer not by
-        `decoupled_weight_decay`.
+        the loss was not made by `regularized_objective`, or the optimizer is not one that they
+        are for; unless the simulator itself warned of them when it was compiled.
 
     Notes
     -----
@@ -129,7 +129,7 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
                 "another model's training; make one for each simulator",
                 attr="sim",
             )
-        warn_of_idle_settings(self.sim, self.model.optimizer, self._measure.has_settings)
+        warn_of_training(self.sim)
         self._begun = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -195,6 +195,7 @@ def _interval(every: Any) -> int | None:
 
 
 def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
+    defaults.settle(sim)
     if objects is not None:
         return selection.asked_for(sim, objects)
     found = selection.regularized_or_decayed(sim)

@@ -28,33 +28,39 @@ class Measurement:
         self._own = [own for own in map(on_parameters.of_layer, parameters) if own]
         self._channel_order = self._order_of_channels(parameters)
         self._penalty_order = self._order_of_penalties(parameters)
-        self.has_settings = bool(self._settings)
-        self.penalized = bool(self._settings or seam.losses.of_layers(sim))
+        self._of_layers = bool(seam.losses.of_layers(sim))
         self._packed = Packed()
         self._fetch = seam.values.compiled(sim, self.packed)
 
     def __call__(self) -> Measured:
         """Measure the parameters as they are now."""
         found = self._packed.unpack(self._fetch())
+        if not seam.losses.have_settings(self.sim):
+            found["settings"], found["totals"][0] = np.zeros_like(found["settings"]), 0.0
         penalties = np.concatenate([found["settings"], found["own"], [0.0]])
         return Measured(
             channel_sums={name: found[name][self._channel_order] for name in CHANNEL_SUMS},
             starts=self._starts,
             penalties=penalties[self._penalty_order],
-            total_penalty=float(found["total"][0]),
+            total_penalty=float(found["totals"].sum()),
         )
 
     def packed(self) -> tf.Tensor:
         """Return all that is measured as one tensor, which is computed anew at each fetch."""
         settings = [penalty.by_parameter() for penalty in self._settings]
         of_layers = [penalty.value for penalty in seam.losses.of_layers(self.sim)]
-        total = [tf.cast(tf.reduce_sum(part), tf.float64) for part in [*settings, *of_layers]]
         return self._packed.pack(
             **self._channel_sums(),
             settings=settings,
             own=[penalty.by_parameter() for penalty in self._own],
-            total=[sum(total)],
+            totals=[_total(settings), _total(of_layers)],
         )
+
+    @property
+    def penalized(self) -> bool:
+        """Whether there are penalties that count."""
+        has_settings = self._settings and seam.losses.have_settings(self.sim)
+        return bool(has_settings or self._of_layers)
 
     def _channel_sums(self) -> dict[str, list[tf.Tensor]]:
         """Return the sums over output channels by name, a tensor for each variable."""
@@ -102,6 +108,12 @@ class Packed:
         """Return the segments of a vector that was packed."""
         ends = np.cumsum(list(self.lengths.values()))
         return dict(zip(self.lengths, np.split(vector, ends[:-1])))
+
+
+def _total(penalties: list[tf.Tensor]) -> tf.Tensor:
+    """Return the sum of all elements of some penalties."""
+    zero = tf.zeros((), tf.float64)
+    return tf.add_n([zero, *(tf.cast(tf.reduce_sum(one), tf.float64) for one in penalties)])
 
 
 def _by_variable(parameters: Iterable[Parameter]) -> list[list[Parameter]]:

@@ -46,6 +46,7 @@ if _RUNNING == 3 or TYPE_CHECKING:
         optimizers,
         parameters,
         saving,
+        simulators,
         values,
     )
 elif _RUNNING == 2:
@@ -57,6 +58,7 @@ elif _RUNNING == 2:
         optimizers,
         parameters,
         saving,
+        simulators,
         values,
     )
 
@@ -71,5 +73,6 @@ __all__ = [
     "optimizers",
     "parameters",
     "saving",
+    "simulators",
     "values",
 ]

@@ -62,6 +62,24 @@ def n_added_losses(layer: Any) -> int:
     return of_tensor + sum(not _is_variable(_bound(function)) for function in functions)
 
 
+def leave_out(left_out: dict[int, Callable], layer: Any, variable: tf.Variable) -> bool:
+    """Put the penalty of ``layer`` on a variable aside, and return whether there was one."""
+    function = variable_penalties(layer).get(id(variable))
+    if function is None:
+        return False
+    left_out[id(variable)] = function
+    layer._callable_losses = [other for other in layer._callable_losses if other is not function]
+    return True
+
+
+def take_back(left_out: dict[int, Callable], layer: Any, variable: tf.Variable) -> bool:
+    """Give ``layer`` its penalty on a variable again, and return whether it was left out."""
+    function = left_out.pop(id(variable), None)
+    if function is not None:
+        layer._callable_losses.append(function)
+    return function is not None
+
+
 def _named(layer: Any, weight: str, loss: Any, variable: Any = None) -> LayerPenalty:
     name = f"{layer.name}.{weight}"
     return LayerPenalty(name, check_penalty(name, loss), variable)

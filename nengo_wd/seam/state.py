@@ -33,6 +33,14 @@ class SimulatorState:
         What adds ``activities`` to the losses of the simulator's model, in NengoDL 3.
     expressions : list of callable
         The penalties of settings, as they were made for ``held``.
+    left_out : dict of {int: tuple}
+        The default penalties of layers that settings have taken the place of, by the ids of
+        their variables.
+    penalized : bool or None
+        Whether the objective that the simulator was compiled with last is one with penalties;
+        None if it was not compiled yet.
+    warned : set of str
+        What the user was warned of since the simulator was compiled.
     initial : dict of {int: tf.Variable}
         The initial values of variables that something is pulled towards, by the variables' ids.
     log_dirs : set of str
@@ -45,6 +53,9 @@ class SimulatorState:
     activities: list = dataclasses.field(default_factory=list)
     recorder: Any = None
     expressions: list = dataclasses.field(default_factory=list)
+    left_out: dict = dataclasses.field(default_factory=dict)
+    penalized: bool | None = None
+    warned: set = dataclasses.field(default_factory=set)
     initial: dict = dataclasses.field(default_factory=dict)
     log_dirs: set = dataclasses.field(default_factory=set)
 
@@ -64,7 +75,9 @@ class LayerState:
 
 @dataclasses.dataclass
 class GraphState:
-    """What is kept for a graph of TensorFlow 1, which is there before its simulator.
+    """What is kept for a graph, which is there before its simulator.
+
+    It is a graph of TensorFlow 1, or NengoDL 3's TensorGraph.
 
     Attributes
     ----------
@@ -72,10 +85,16 @@ class GraphState:
         The layers whose penalties are among the graph's losses.
     penalties : dict of {str: LayerPenalty}
         These penalties, by the name of their operation.
+    stand_ins : dict of {int: tuple of tf.keras.layers.Layer}
+        The layers that a later graph has built again, by their ids, each with its stand-in.
+    lost : list of tf.keras.layers.Layer
+        The layers that a later graph has built again, and that have no stand-in.
     """
 
     layers: weakref.WeakSet = dataclasses.field(default_factory=weakref.WeakSet)
     penalties: dict = dataclasses.field(default_factory=dict)
+    stand_ins: dict = dataclasses.field(default_factory=dict)
+    lost: list = dataclasses.field(default_factory=list)
 
 
 def of(sim: Any) -> SimulatorState:
@@ -86,6 +105,12 @@ def of(sim: Any) -> SimulatorState:
 def of_layer(layer: Any) -> LayerState:
     """Return what is kept for a layer, or for what stands in for one."""
     return vars(layer).setdefault(ATTRIBUTE, LayerState())
+
+
+def layer_in(graph: Any, layer: Any) -> Any:
+    """Return the stand-in that a graph has for a layer, or the layer where it has none."""
+    kept = vars(graph).get(ATTRIBUTE)
+    return layer if kept is None else kept.stand_ins.get(id(layer), (layer, layer))[1]
 
 
 def of_graph(graph: Any) -> GraphState:

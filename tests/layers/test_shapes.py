@@ -1,6 +1,7 @@
 """What goes into a layer and comes out of it."""
 
 import nengo
+import numpy as np
 import pytest
 import tensorflow as tf
 from generations import GENERATION, simulator, tensor_node
@@ -50,3 +51,19 @@ def test_declared_input_shape_must_fit():
     net, _, _ = network_of(layer, 9, 12)
     with pytest.raises(ValidationError, match=r"conv.*\(5, 2\).*10 elements.*has 9"):
         simulator(net)
+
+
+@pytest.mark.parametrize("size_out", [None, 4])
+def test_flat_input_of_a_convolution_without_input_shape(size_out):
+    layer = nengo_wd.RegularizedConv2D(4, 3, name="edges")
+    with pytest.raises(ValidationError, match=r"'edges' takes inputs of 3 dim.*\(64,\)"):
+        net, _, _ = network_of(layer, 64, size_out)
+        simulator(net)
+
+
+@pytest.mark.generation(3)
+def test_flat_input_of_a_convolution_is_refused_when_the_node_is_made():
+    for shape in ((64,), (8, 8)):
+        layer = nengo_wd.RegularizedConv2D(4, 3, input_shape=shape, name="edges")
+        with nengo.Network(), pytest.raises(ValidationError, match="'edges' takes inputs of 3"):
+            nengo_dl.tensor_layer(nengo.Node(np.zeros(64)), layer)

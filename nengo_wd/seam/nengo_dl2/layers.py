@@ -12,6 +12,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd.seam import state
 from nengo_wd.seam.layer_penalties import layer_penalties
 from nengo_wd.seam.nengo_dl2.losses import COLLECTION
+from nengo_wd.seam.stand_ins import stand_in
 
 
 def simulation_dtype() -> str:
@@ -72,12 +73,21 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
     graph = tf.compat.v1.get_default_graph()
     if layer.built and all(weight.graph is graph for weight in layer.weights):
         return
+    _keep(layer, graph)
     for part in _parts(layer):
         _unbuild(part)
     with tf.init_scope(), tf.name_scope(_scope(layer.name) + "/"):
         layer.build(input_shape)
         for part in _parts(layer):
             _collect_penalties(part)
+
+
+def _keep(layer: tf.keras.layers.Layer, graph: tf.Graph) -> None:
+    """Keep a stand-in for ``layer`` in the graph in which it was built before, if in another."""
+    others = {id(weight.graph): weight.graph for weight in layer.weights}
+    others.pop(id(graph), None)
+    for other in others.values():
+        state.of_graph(other).stand_ins[id(layer)] = layer, stand_in(layer)
 
 
 def _parts(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nengo_wd.checks import check_penalty
 from nengo_wd.seam import state
-from nengo_wd.seam.layer_penalties import LayerPenalty
+from nengo_wd.seam.layer_penalties import LayerPenalty, leave_out, take_back
 from nengo_wd.seam.nengo_dl2.values import build
 
 COLLECTION = tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES
@@ -37,6 +37,17 @@ def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
     collection[:] = of_layers + kept.held
 
 
-def holds(sim: nengo_dl.Simulator) -> bool:
-    """Tell whether losses besides those of layers are the graph's regularization losses."""
-    return bool(state.of(sim).held)
+def have_settings(sim: nengo_dl.Simulator) -> bool:
+    """Tell that the penalties of settings count: each call of ``sim.train`` has its objective."""
+    return True
+
+
+def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
+    """Have a layer's penalty on a variable be among the graph's regularization losses, or not."""
+    if not (take_back if counts else leave_out)(state.of(sim).left_out, layer, variable):
+        return
+    graph = sim.tensor_graph.graph
+    collection, known = graph.get_collection_ref(COLLECTION), state.of_graph(graph).penalties
+    (name,) = (name for name, penalty in known.items() if penalty.variable is variable)
+    others = [loss for loss in collection if loss.op.name != name]
+    collection[:] = [*others, graph.get_tensor_by_name(f"{name}:0")] if counts else others

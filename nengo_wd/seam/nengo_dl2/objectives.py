@@ -11,6 +11,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd.seam.nengo_dl2.losses import COLLECTION
+from nengo_wd.seam.penalized import Penalized
 
 OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
 
@@ -68,7 +69,7 @@ def penalized_objective(
         losses[activity.probe] = _penalized(losses.get(activity.probe, _no_loss), [], activity)
     carrier, loss = next(iter(losses.items()))
     losses[carrier] = _penalized(loss, sim.tensor_graph.graph.get_collection(COLLECTION))
-    return losses
+    return Penalized(sim, losses)
 
 
 def _penalized(loss: Any, penalties: Sequence[tf.Tensor], activity: Any = None) -> Any:

@@ -20,6 +20,11 @@ def check_optimizer(optimizer: Any) -> Any:
     return optimizer
 
 
+def of_simulator(sim: nengo_dl.Simulator, given: Any) -> Any:
+    """Return the optimizer that a simulator trains with: the given one."""
+    return given
+
+
 def chain(optimizer: Any) -> list[Any]:
     """Return an optimizer and the one inside it, if our steps are beside another's."""
     return (

@@ -9,6 +9,8 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
+from nengo_wd.seam import state
+
 TENSOR_LAYER = nengo_dl.tensor_layer.__module__
 
 
@@ -37,6 +39,16 @@ def built_values(sim: nengo_dl.Simulator, variable: tf.Variable) -> np.ndarray |
     """Return the values that Nengo's builder gave a variable; None for one of a layer."""
     of_builder = (v for base, _, v in sim.tensor_graph.base_vars.values() if base is variable)
     return next(of_builder, None)
+
+
+def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
+    """Return a layer, or what has its weights in ``sim`` after a later simulator was made."""
+    return state.layer_in(sim.tensor_graph.graph, layer)
+
+
+def lost_layers(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return none: what was built in the simulator's graph stays there."""
+    return []
 
 
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:

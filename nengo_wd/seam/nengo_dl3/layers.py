@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any, Callable
 
@@ -62,6 +63,25 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
     if not layer.built:
         with tf.name_scope(layer.name):
             layer.build(input_shape)
+
+
+def _unwrapped(coerce: Callable) -> Callable:
+    """Have a TensorNode raise what is wrong with its layer, and not that something is."""
+
+    @functools.wraps(coerce)
+    def coerce_unwrapped(*args: Any) -> Any:
+        try:
+            return coerce(*args)
+        except ValidationError as error:
+            if isinstance(error.__cause__, ValidationError):
+                raise error.__cause__ from None
+            raise
+
+    return coerce_unwrapped
+
+
+_parameter = nengo_dl.tensor_node.TensorFuncParam
+_parameter.coerce = _unwrapped(_parameter.coerce)
 
 
 def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:

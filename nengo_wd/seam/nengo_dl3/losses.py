@@ -8,7 +8,7 @@ import nengo_dl
 import tensorflow as tf
 
 from nengo_wd.seam import state
-from nengo_wd.seam.layer_penalties import LayerPenalty, layer_penalties
+from nengo_wd.seam.layer_penalties import LayerPenalty, layer_penalties, leave_out, take_back
 
 
 def of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
@@ -32,17 +32,24 @@ def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
         sim.tensor_graph.add_loss(kept.holder)
 
 
-def holds(sim: nengo_dl.Simulator) -> bool:
-    """Tell whether losses besides those of layers are part of ``sim.keras_model.losses``."""
-    return bool(state.of(sim).held)
+def have_settings(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether the penalties of settings count: unless they were left out in compiling."""
+    return state.of(sim).penalized is not False
+
+
+def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
+    """Have a layer's penalty on a variable be part of ``sim.keras_model.losses``, or not."""
+    (take_back if counts else leave_out)(state.of(sim).left_out, layer, variable)
 
 
 class _Holder:
-    """The sum of the losses that are held when it is called."""
+    """The sum of the losses that are held when it is called, if they were compiled."""
 
     def __init__(self, kept: state.SimulatorState) -> None:
         self.kept = kept
 
     def __call__(self) -> tf.Tensor | None:
         """Return the sum, a scalar tensor; None where there are no losses."""
-        return tf.add_n([loss() for loss in self.kept.held]) if self.kept.held else None
+        if not self.kept.held or self.kept.penalized is False:
+            return None
+        return tf.add_n([loss() for loss in self.kept.held])

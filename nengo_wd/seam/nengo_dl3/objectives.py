@@ -10,6 +10,7 @@ import nengo_dl
 import tensorflow as tf
 
 from nengo_wd.seam import state
+from nengo_wd.seam.penalized import Penalized
 
 OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
 
@@ -44,12 +45,13 @@ def check_objective(
 def penalized_objective(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
 ) -> Any:
-    """Return ``objective`` as it was given: Keras adds the model's losses by itself."""
+    """Return ``objective`` by probe: Keras adds the model's losses by itself."""
     kept = state.of(sim)
     kept.activities = list(activities)
     if activities and kept.recorder is None:
         kept.recorder = sim.tensor_graph.call = _Recorder(sim, kept)
-    return objective
+    has_losses = any(loss is not None for loss in by_probe.values())
+    return Penalized(sim, by_probe if has_losses else {})
 
 
 class _Recorder:
@@ -64,7 +66,7 @@ class _Recorder:
     ) -> Any:
         """Simulate, and add the losses where Keras collects those of this call."""
         outputs = self.without(inputs, training=training, progress=progress, stateful=stateful)
-        for activity in self.kept.activities:
+        for activity in self.kept.activities if self.kept.penalized is not False else ():
             recorded = outputs[self.probes.index(activity.probe)]
             self.tensor_graph.add_loss(activity(recorded))
         return outputs

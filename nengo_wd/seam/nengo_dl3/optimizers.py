@@ -23,6 +23,11 @@ def check_optimizer(optimizer: Any) -> Any:
     return optimizer
 
 
+def of_simulator(sim: nengo_dl.Simulator, given: Any) -> Any:
+    """Return the optimizer that a simulator trains with, as Keras made it of the given one."""
+    return sim.keras_model.optimizer
+
+
 def chain(optimizer: Any) -> list[Any]:
     """Return an optimizer and those inside it: Keras' loss scaling wraps another one."""
     inner = getattr(optimizer, "inner_optimizer", None)
@@ -156,6 +161,7 @@ class RuleOptimizer(tf.keras.optimizers.Optimizer):
 
     def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
         super().__init__(name=name)
+        self.sim = sim
         self._learning_rate = self._build_learning_rate(learning_rate)
 
     def build(self, var_list: list[tf.Variable]) -> None:

@@ -8,6 +8,8 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
+from nengo_wd.seam import state
+
 
 def function_of(node: nengo_dl.TensorNode) -> Any:
     """Return the function of a TensorNode: a layer, or what stands in for one."""
@@ -33,6 +35,16 @@ def built_values(sim: nengo_dl.Simulator, variable: tf.Variable) -> np.ndarray |
     return None
 
 
+def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
+    """Return a layer, or what has its weights in ``sim`` after a later simulator was made."""
+    return state.layer_in(sim.tensor_graph, layer)
+
+
+def lost_layers(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return the layers whose weights a later simulator has taken away from ``sim``."""
+    return vars(sim.tensor_graph).get(state.ATTRIBUTE, state.GraphState()).lost
+
+
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
-    """Tell that ``variable`` can be used: simulators share what is in a layer."""
-    return True
+    """Tell whether ``variable`` is in the simulator's graph, not in a later one."""
+    return not any(variable is later for lost in lost_layers(sim) for later in lost.weights)

@@ -31,12 +31,18 @@ def _tracking_all(build: Callable) -> Callable:
         build(graph, input_shape)
         # NengoDL gives variables of one shape one name, so that each would hide the one before
         graph._nengo_wd_params = list(graph.base_params.values())
-        graph._nengo_wd_layers = list(sub_layers(graph))
+        _save_layers(graph)
         with trackable.no_automatic_dependency_tracking_scope(graph):  # they are no weights
             graph._nengo_wd_initial = _InitialValues()
         graph._track_trackable(graph._nengo_wd_initial, "_nengo_wd_initial")
 
     return build_tracked
+
+
+def _save_layers(graph: Any) -> None:
+    """Have Keras save the layers that a TensorGraph has now."""
+    layers = [one for one in sub_layers(graph) if isinstance(one, tf.keras.layers.Layer)]
+    graph._nengo_wd_layers = layers
 
 
 class _InitialValues(tf.keras.layers.Layer):

@@ -1,0 +1,96 @@
+"""What is done beside a simulator's own when it is made, compiled and trained."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from typing import Any, Callable
+
+import nengo_dl
+import tensorflow as tf
+
+from nengo_wd.seam import state
+from nengo_wd.seam.nengo_dl3.layers import _tensor_nodes
+from nengo_wd.seam.nengo_dl3.saving import _save_layers
+from nengo_wd.seam.stand_ins import stand_in
+
+_built: weakref.WeakSet = weakref.WeakSet()  # the TensorGraphs that have layers
+
+
+def watch(watcher: Any) -> None:
+    """Have the methods of ``watcher`` called for every simulator.
+
+    They are ``made(sim)``; ``check(sim, objective, optimizer)`` before something is compiled and
+    ``compiled(sim, objective, optimizer)`` afterwards, with None for what was not given;
+    ``trained(sim)`` before it is trained; and ``concerns(network)``, which tells whether a
+    simulator keeps its layers' weights when a later one is made.
+    """
+    simulator, graph = nengo_dl.Simulator, nengo_dl.tensor_graph.TensorGraph
+    for cls, name, around in (
+        (simulator, "__init__", _making),
+        (simulator, "compile", _compiling),
+        (simulator, "fit", _training),
+        (graph, "build", _building),
+    ):
+        original = vars(cls)[name]
+        setattr(cls, name, functools.wraps(original)(around(original, watcher)))
+
+
+def _making(init: Callable, watcher: Any) -> Callable:
+    def make(sim: Any, *args: Any, **kwargs: Any) -> None:
+        init.__get__(sim, type(sim))(*args, **kwargs)
+        watcher.made(sim)
+
+    return make
+
+
+def _compiling(compile_: Callable, watcher: Any) -> Callable:
+    def compile_watched(sim: Any, *args: Any, **kwargs: Any) -> None:
+        given = kwargs.get("loss"), args[0] if args else kwargs.get("optimizer")
+        watcher.check(sim, *given)
+        compile_.__get__(sim, type(sim))(*args, **kwargs)
+        watcher.compiled(sim, *given)
+
+    return compile_watched
+
+
+def _training(fit: Callable, watcher: Any) -> Callable:
+    def fit_watched(sim: Any, *args: Any, **kwargs: Any) -> Any:
+        watcher.trained(sim)
+        return fit.__get__(sim, type(sim))(*args, **kwargs)
+
+    return fit_watched
+
+
+def _building(build: Callable, watcher: Any) -> Callable:
+    def build_watched(graph: Any, *args: Any, **kwargs: Any) -> None:
+        for other in _built - {graph}:
+            if watcher.concerns(other.model.toplevel):
+                _keep_layers(other, graph)
+        build.__get__(graph, type(graph))(*args, **kwargs)
+        _built.add(graph)
+
+    return build_watched
+
+
+def _keep_layers(graph: Any, later: Any) -> None:
+    """Give ``graph`` stand-ins for the layers that a later graph is about to build again."""
+    rebuilt = {id(part) for op in _tensor_nodes(later) for part in op.func._flatten_layers()}
+    for op in _tensor_nodes(graph):
+        if op.func.built and any(id(part) in rebuilt for part in op.func._flatten_layers()):
+            op.func = _stand_in(graph, op.func)
+
+
+def _stand_in(graph: Any, layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+    """Return the stand-in for a layer in a graph, which has it in the layer's place."""
+    kept = state.of_graph(graph)
+    if id(layer) not in kept.stand_ins:
+        made = stand_in(layer)
+        if made is None:
+            kept.lost.append(layer)
+            return layer
+        kept.stand_ins[id(layer)] = layer, made
+        held = nengo_dl.compat.sub_layers(graph)
+        held[:] = [made if one is layer else one for one in held]
+        _save_layers(graph)
+    return kept.stand_ins[id(layer)][1]

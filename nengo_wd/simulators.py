@@ -1,0 +1,124 @@
+"""What this package looks at when a simulator is made, compiled and trained."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Iterator
+
+import nengo
+import nengo_dl
+from nengo.exceptions import ValidationError
+
+from nengo_wd import parameters, seam, settings
+from nengo_wd.layers import TimeLoopLayer
+from nengo_wd.optimizers.steps import settings_of, simulators_of
+from nengo_wd.parameters import defaults
+from nengo_wd.penalties import on_activities, on_parameters
+from nengo_wd.seam import state
+from nengo_wd.seam.penalized import Penalized
+
+RATES = {  # the settings that an optimizer takes notice of, and which one does
+    "weight_decay": "decoupled_weight_decay(...)",
+    "learning_rate": "LayerwiseSGD(...)",
+    "momentum": "LayerwiseSGD(...)",
+}
+
+
+class Watcher:
+    """Looks at what a simulator is compiled with: whether it is for it, and what is left idle."""
+
+    @staticmethod
+    def made(sim: nengo_dl.Simulator) -> None:
+        """Leave out the default penalties of layers where settings take their place."""
+        defaults.settle(sim)
+
+    @staticmethod
+    def check(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
+        """Raise if an objective or optimizer was made for another simulator."""
+        defaults.check_layers(sim)
+        made_for = [("objective", objective.sim)] if isinstance(objective, Penalized) else []
+        made_for += [("optimizer", other) for other in simulators_of(optimizer)]
+        for what, other in made_for:
+            if other is not sim:
+                raise ValidationError(
+                    f"the {what} was made for {_name(other)}, and is given to {_name(sim)}, which "
+                    "is another simulator; make one for each simulator",
+                    attr=what,
+                )
+
+    @staticmethod
+    def compiled(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
+        """Remember what counts now, and warn of settings that do not."""
+        if settings.is_configured(sim.model.toplevel):
+            defaults.settle(sim)
+            kept = state.of(sim)
+            kept.penalized = isinstance(objective, Penalized)
+            kept.warned.clear()
+            if not kept.penalized and (objective is not None or optimizer is not None):
+                warn_of_idle(sim, idle_penalties(sim))
+            if optimizer is not None:
+                warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, optimizer)))
+
+    @staticmethod
+    def trained(sim: nengo_dl.Simulator) -> None:
+        """Warn of settings that are idle in training, where the user was not warned before."""
+        defaults.check_layers(sim)
+        warn_of_training(sim)
+
+    @staticmethod
+    def concerns(network: nengo.Network | None) -> bool:
+        """Tell whether a network has our settings or layers."""
+        nodes = [] if network is None else network.all_nodes
+        nodes = [node for node in nodes if isinstance(node, nengo_dl.TensorNode)]
+        parts = (part for node in nodes for part in parameters.layers(node))
+        return settings.is_configured(network) or any(isinstance(p, TimeLoopLayer) for p in parts)
+
+
+def warn_of_training(sim: nengo_dl.Simulator) -> None:
+    """Warn of settings that the training of a compiled simulator takes no notice of."""
+    if settings.is_configured(sim.model.toplevel):
+        if not _is_penalized(state.of(sim)):
+            warn_of_idle(sim, idle_penalties(sim))
+        warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, None)))
+
+
+def _is_penalized(kept: state.SimulatorState) -> bool:
+    """Tell whether penalties of settings are among the losses of a compiled simulator."""
+    if kept.penalized is None:  # compiled by Keras alone
+        return bool(kept.held or kept.activities)
+    return kept.penalized
+
+
+def idle_penalties(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
+    """Yield the regularizers of settings, if there are any, and what they need."""
+    if not sim.tensor_graph.inference_only:
+        if on_parameters.of_settings(sim) or on_activities.of_settings(sim):
+            yield "regularizer", "loss=nengo_wd.regularized_objective(...)"
+
+
+def idle_rates(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, str]]:
+    """Yield the settings that an optimizer takes no notice of, and the one that does."""
+    if not sim.tensor_graph.inference_only:
+        for name in sorted(set(RATES) - settings_of(optimizer)):
+            if parameters.with_setting(sim, name):
+                yield name, f"nengo_wd.{RATES[name]}"
+
+
+def warn_of_idle(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) -> None:
+    """Warn of each setting that is idle, once since the simulator was compiled."""
+    for name, remedy in idle:
+        if name not in state.of(sim).warned:
+            state.of(sim).warned.add(name)
+            warnings.warn(
+                f"{sim.model.toplevel} is trained without its settings for {name}: compile with "
+                f"{remedy}",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+def _name(sim: nengo_dl.Simulator) -> str:
+    return f"the simulator of {sim.model.toplevel} at {id(sim):#x}"
+
+
+seam.simulators.watch(Watcher)
