@@ -49,7 +49,7 @@ if nengo_dl.__version__ < "3":
 
 SHORT = "--short" in sys.argv  # takes seconds
 SEED = 0
-SPLITS = {"train": 200, "validation": 400 if SHORT else 1000}
+SPLITS = {"train": 200, "validation": 1000}
 WRONG_LABELS = 60  # in the training split
 TRAINING_STEPS = 200 if SHORT else 500
 N_STEPS = 25  # of 1 ms each, NengoDL's default: how long an image is shown in validation
