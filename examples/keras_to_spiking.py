@@ -33,10 +33,10 @@ if nengo_dl.__version__ < "3":
 SHORT = "--short" in sys.argv  # takes seconds
 SEED = 0
 MINIBATCH_SIZE = 50
-SPLITS = {"train_size": 1000, "test_size": 750}  # multiples of the minibatch size
+SPLITS = {"train_size": 1000, "test_size": 250 if SHORT else 750}  # multiples of the minibatch size
 STRENGTH = 3e-3  # of the L2 penalties
 LEARNING_RATE = 0.002
-EPOCHS = 8 if SHORT else 20  # in Keras, and as many in NengoDL
+EPOCHS = 5 if SHORT else 20  # in Keras, and as many in NengoDL
 LOSS = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 MAX_RATE = 100  # Hz, the firing rate of a neuron whose output is 1
 SYNAPSE = 0.01  # seconds, the time constant of the filters on the spikes

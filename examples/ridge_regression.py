@@ -47,7 +47,7 @@ from sklearn.linear_model import Ridge
 import nengo_wd
 from nengo_wd import nengo_dl
 
-EPOCHS = 50 if "--short" in sys.argv else 100
+EPOCHS, EVERY = (50, 10) if "--short" in sys.argv else (100, 1)  # trained, and recorded
 SEED = 0
 N_INPUTS = 200
 N_TRAIN, N_TEST = 20, 100
@@ -66,20 +66,23 @@ FIGURE = Path("figures/ridge_regression.png")
 
 
 def make_data():
-    """Return both splits, the order of the examples in each epoch, and the initial weights."""
+    """Return both splits, the order of the examples up to each record, and the initial weights."""
     rng = np.random.RandomState(SEED)
     x = rng.normal(size=(N_TRAIN + N_TEST, N_INPUTS))
     y = 0.05 + 0.01 * x.sum(axis=1, keepdims=True) + rng.normal(0, 0.01, size=(len(x), 1))
     return SimpleNamespace(
         train=(x[:N_TRAIN], y[:N_TRAIN]),
         test=(x[N_TRAIN:], y[N_TRAIN:]),
-        orders=[rng.permutation(N_TRAIN) for _ in range(EPOCHS)],
+        orders=[
+            np.concatenate([rng.permutation(N_TRAIN) for _ in range(EVERY)])
+            for _ in range(EPOCHS // EVERY)
+        ],
         start=rng.normal(size=(N_INPUTS, 1)),
     )
 
 
 def from_scratch(data, decay):
-    """Yield weights and bias after each epoch of SGD, written out in NumPy."""
+    """Yield weights and bias after every ``EVERY`` epochs of SGD, written out in NumPy."""
     (x, y), w, b = data.train, data.start, np.zeros(1)
     for order in data.orders:
         for batch in order.reshape((-1, MINIBATCH_SIZE)):
@@ -129,7 +132,7 @@ def with_decay(sim, net, optimizer):
 
 
 def in_nengo(data, **settings):
-    """Yield weights and bias after each epoch of training in NengoDL."""
+    """Yield weights and bias after every ``EVERY`` epochs of training in NengoDL."""
     net, (x, y) = build(data, **settings), data.train
     with nengo_dl.Simulator(net, minibatch_size=MINIBATCH_SIZE, progress_bar=False) as sim:
         train = trainer(sim, net)
@@ -139,7 +142,7 @@ def in_nengo(data, **settings):
 
 
 def experiment(data, decay):
-    """Return, by the way of training, weights and bias after each epoch."""
+    """Return, by the way of training, weights and bias after every ``EVERY`` epochs."""
     ways = {
         "from scratch": from_scratch(data, decay),
         "penalty": in_nengo(data, regularizer=tf.keras.regularizers.l2(decay / 2)),
@@ -199,7 +202,7 @@ def check(data, results):
 
 
 def plot_losses(axes, data, epochs):
-    x = np.arange(1, len(epochs) + 1)
+    x = EVERY * np.arange(1, len(epochs) + 1)
     for split in ("train", "test"):
         losses = [loss(weights, getattr(data, split)) for weights in epochs]
         axes.semilogy(x, losses, **STYLES[split], label=split)
@@ -211,8 +214,8 @@ def plot_norms(axes, results):
         for way, epochs in histories.items():
             norms = [np.linalg.norm(w) for w, _ in epochs]
             label = way if decay else None
-            axes.semilogy(np.arange(1, len(norms) + 1), norms, **STYLES[way], label=label)
-        axes.text(len(norms), norms[-1] * 1.3, f"$\\lambda={decay}$", ha="right")
+            axes.semilogy(EVERY * np.arange(1, len(norms) + 1), norms, **STYLES[way], label=label)
+        axes.text(EPOCHS, norms[-1] * 1.3, f"$\\lambda={decay}$", ha="right")
     axes.set(xlabel="epoch", ylabel="norm of the weights", ylim=(None, 50))
     axes.legend()
 

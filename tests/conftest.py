@@ -14,6 +14,8 @@ from generations import GENERATION, seed  # noqa: E402
 
 from nengo_wd import nengo_dl  # noqa: E402
 
+LONGEST = {"test_examples.py", "test_user_scripts.py", "test_bridge.py"}
+
 
 @pytest.fixture(autouse=True)
 def fresh_start():
@@ -44,9 +46,13 @@ def pytest_report_header():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out, by the marker `generation`, what only the other NengoDL has."""
+    """Leave out, by the marker `generation`, what only the other NengoDL has.
+
+    The longest tests come first, so that no worker is left with one of them at the end.
+    """
     left_out = [item for item in items if not _is_for_this_generation(item)]
     items[:] = [item for item in items if _is_for_this_generation(item)]
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     config.hook.pytest_deselected(items=left_out)
 
 

@@ -22,7 +22,7 @@ def model():
     return DenseLayers()
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=5, deadline=None, derandomize=True)
 @given(
     nodes=st.lists(st.integers(1, 3), min_size=1, max_size=3),
     n_probes=st.integers(1, 4),

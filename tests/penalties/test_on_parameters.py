@@ -133,7 +133,7 @@ def train_on_penalties_alone(sim, probe):
         train(sim, {}, {probe: np.zeros((1, 1, 2))}, objective, sgd(LEARNING_RATE))
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(specification=specifications())
 def test_random_networks(specification):
     tf.keras.backend.clear_session()

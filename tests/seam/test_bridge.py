@@ -186,46 +186,53 @@ def test_stand_ins_go_where_the_import_fails():
 
 # -- Keras 3 -----------------------------------------------------------------------------
 
-COMPLAINT = f"""
-try:
-    import nengo_wd
-except ImportError as error:
-    print(error)
+# Each import fails, and leaves everything as it was for the next one. Looking at tf.keras has
+# Keras 3 handed out, so the last one alone may do so.
+REFUSALS = f"""
+import json
 import os
+import sys
+
+refusals = []
+
+
+def refused():
+    try:
+        import nengo_wd
+    except ImportError as error:
+        refusals.append([str(error), os.environ.get({bridge.FLAG!r})])
+
+
+os.environ[{bridge.FLAG!r}] = "0"
+refused()
+del os.environ[{bridge.FLAG!r}]
+sys.modules["tf_keras"] = None
+refused()
+del sys.modules["tf_keras"]
+HAND_OUT
+refused()
 
 import tensorflow as tf
 
-print(os.environ.get({bridge.FLAG!r}), tf.keras.__version__[0])
+print(json.dumps([*refusals, tf.keras.__version__[0]]))
 """
 
 
 @needs_tf_keras
 @pytest.mark.parametrize(
-    "handed_out",
+    "hand_out",
     [
         "import tensorflow as tf; tf.optimizers.Adam()",
         "from tensorflow.keras import layers",
     ],
 )
-def test_keras_3_that_was_handed_out_is_not_exchanged(handed_out):
-    *message, flag, version = printed(f"{handed_out}{COMPLAINT}")
-    assert re.search("handed out Keras 3 .* Import nengo_wd before", " ".join(message))
-    assert (flag, version) == ("None", "3")
-
-
-@needs_tf_keras
-def test_keras_3_that_was_asked_for_is_not_exchanged():
-    *message, flag, version = printed(COMPLAINT, **{bridge.FLAG: "0"})
-    assert re.search(f"{bridge.FLAG}=0 .* Unset {bridge.FLAG}", " ".join(message))
-    assert (flag, version) == ("0", "3")
-
-
-@needs_tf_keras
-def test_missing_tf_keras_is_to_be_installed():
-    *message, flag, version = printed(f"import sys; sys.modules['tf_keras'] = None{COMPLAINT}")
-    wanted = 'pip install "tf-keras~={}.{}.0"'.format(*VERSION)
-    assert wanted in " ".join(message)
-    assert (flag, version) == ("None", "3")
+def test_keras_3_that_was_asked_for_or_handed_out_is_not_exchanged(hand_out):
+    code = REFUSALS.replace("HAND_OUT", hand_out)
+    asked_for, missing, handed_out, version = json.loads(run(code).stdout)
+    assert re.search(f"{bridge.FLAG}=0 .* Unset {bridge.FLAG}", asked_for[0])
+    assert 'pip install "tf-keras~={}.{}.0"'.format(*VERSION) in missing[0]
+    assert re.search("handed out Keras 3 .* Import nengo_wd before", handed_out[0])
+    assert (asked_for[1], missing[1], handed_out[1], version) == ("0", None, None, "3")
 
 
 @needs_bridge

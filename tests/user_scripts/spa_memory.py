@@ -1,6 +1,6 @@
 """A recurrent memory of semantic pointers, trained to hold them.
 
-A pointer is shown for 10 ms, and the network has to keep it for 40 ms more. The script is
+A pointer is shown for 10 ms, and the network has to keep it for 20 ms more. The script is
 written as by somebody who knows NengoSPA and NengoDL.
 """
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 from nengo_wd import nengo_dl
 
 DIMENSIONS = 16
-SHOWN, HELD = 10, 40  # time steps
+SHOWN, HELD = 10, 20  # time steps
 MINIBATCH_SIZE = 16
 
 
@@ -40,7 +40,7 @@ with nengo.Network(seed=0) as net:
     nengo.Connection(memory, memory, synapse=0.01)
     probe = nengo.Probe(memory)
 
-inputs, targets = pointers(512, seed=1)
+inputs, targets = pointers(256, seed=1)
 test_inputs, test_targets = pointers(MINIBATCH_SIZE, seed=0)
 
 with nengo_dl.Simulator(
