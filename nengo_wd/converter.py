@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections
+import sys
 from typing import Any
 
 import nengo
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd import layers, seam
 from nengo_wd.regularizers import forms
@@ -40,6 +42,8 @@ class Converter(_Base):
     ------
     TypeError
         If a layer can't be converted, and ``allow_fallback`` is False.
+    nengo.exceptions.ValidationError
+        If ``model`` is no model of Keras 2, or has no input shape yet.
     NotImplementedError
         In NengoDL 2, which has no converter.
 
@@ -55,6 +59,7 @@ class Converter(_Base):
     """
 
     def __init__(self, model: Any, **kwargs: Any) -> None:
+        _check_model(model)
         self._activities: list[tuple] = []
         super().__init__(model, **kwargs)
         for activity in self._activities:  # after the probes of the model's outputs
@@ -89,6 +94,30 @@ class Converter(_Base):
         network.config[probe].regularizer = forms.of_transformed(
             layer.activity_regularizer, lambda activity: tf.reshape(activity, (-1, *shape))
         )
+
+
+def _check_model(model: Any) -> None:
+    """Raise unless ``model`` is a model of the Keras that NengoDL uses, with a known input."""
+    if not isinstance(model, tf.keras.Model):
+        hint = "give a tf.keras.Model"
+        if _is_of_keras_3(model):
+            hint = (
+                "it is of Keras 3, and NengoDL needs Keras 2: make it with tf.keras, after "
+                "nengo_wd is imported"
+            )
+        raise ValidationError(f"{model!r} can't be converted; {hint}", attr="model")
+    if isinstance(model, tf.keras.Sequential) and not model.inputs:
+        raise ValidationError(
+            f"the model {model.name!r} has no input shape yet, and so can't be converted; give its "
+            "first layer one, or call model.build(input_shape)",
+            attr="model",
+        )
+
+
+def _is_of_keras_3(model: Any) -> bool:
+    version = getattr(sys.modules.get("keras"), "__version__", "")
+    modules = {c.__module__.partition(".")[0] for c in type(model).__mro__}
+    return version.startswith("3.") and "keras" in modules
 
 
 class CarriesRegularizers:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
+from nengo_wd.checks import check_penalty
 from nengo_wd.layers import shapes
 from nengo_wd.regularizers import lookup
 
@@ -67,6 +68,7 @@ class TimeLoopLayer(_KerasLayer):
             kwargs[attr] = lookup.get(kwargs[attr], attr, owner)
         super().__init__(*args, **kwargs)
         self._regularized = regularized
+        object.__setattr__(self, "penalized", [])  # out of the sight of Keras, which would wrap it
         self._dtype_given = kwargs.get("dtype") is not None
         self._default_dtype = tf.keras.backend.floatx()
         if self.activity_regularizer is not None:
@@ -103,9 +105,12 @@ class TimeLoopLayer(_KerasLayer):
         """Make the variables for inputs of ``input_shape`` (time, where given, left out)."""
         input_shape = shapes.input_shape(self, input_shape)
         self._take_on_dtype()
+        self._check_dtype()
+        self.penalized.clear()
         for attr in self._regularized:  # which may have been changed since
             lookup.get(getattr(self, attr), attr, f"layer {self.name!r}")
-        super().build(shapes.declared_shape(self, input_shape) or input_shape)
+        with seam.layers.scope():
+            super().build(shapes.declared_shape(self, input_shape) or input_shape)
         self.built = True  # or Keras would build it again, to find out the shape of its output
         seam.layers.check_built(self, functools.partial(shapes.check_use, self))
 
@@ -118,7 +123,14 @@ class TimeLoopLayer(_KerasLayer):
                 attr="add_weight",
             )
         self._take_on_dtype()
-        return super().add_weight(*args, **kwargs)
+        regularizer = kwargs.get("regularizer")
+        if regularizer is None:
+            return super().add_weight(*args, **kwargs)
+        name = f"{self.name}.{args[0] if args else kwargs.get('name')}"
+        kwargs["regularizer"] = checked = CheckedPenalty(name, regularizer)
+        variable = super().add_weight(*args, **kwargs)
+        self.penalized.append((variable, checked))
+        return variable
 
     def __call__(self, *args: Any, **kwargs: Any) -> tf.Tensor:
         """Apply the layer to ``x``, ``(t, x)`` or ``[t, x]``."""
@@ -164,9 +176,43 @@ class TimeLoopLayer(_KerasLayer):
 
     def _take_on_dtype(self) -> None:
         """Use the simulator's dtype, unless the user gave one."""
-        dtype = seam.layers.simulation_dtype()
-        if not self._dtype_given and (dtype != self._default_dtype or self.dtype is None):
+        dtype = seam.layers.simulation_dtype() or tf.keras.backend.floatx()
+        is_other = dtype != self._default_dtype or self.dtype is None
+        if not self._dtype_given and (is_other or self._computes_in() != self.dtype):
             self._dtype = self._default_dtype = dtype
+
+    def _computes_in(self) -> str | None:
+        """Return the dtype of outputs, which is not that of variables under a mixed policy."""
+        return getattr(self, "compute_dtype", self.dtype)
+
+    def _check_dtype(self) -> None:
+        """Raise if the layer has another dtype than the simulator that is being built."""
+        dtype, own = seam.layers.simulation_dtype(), self._computes_in()
+        if dtype is not None and own != dtype:
+            raise ValidationError(
+                f"layer {self.name!r} computes in {own}, but its simulator in {dtype}; make the "
+                "layer without dtype, and it takes on the simulator's",
+                attr="dtype",
+                obj=self,
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy of the layer has."""
+        return seam.layers.state_of(self)
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        seam.layers.restore(self, kept)
+
+
+class CheckedPenalty(NamedTuple):
+    """A regularizer of a weight that returns a real scalar, or raises with the weight's name."""
+
+    name: str
+    regularizer: Any
+
+    def __call__(self, weights: tf.Variable) -> tf.Tensor:
+        """Return the penalty on ``weights``."""
+        return check_penalty(self.name, self.regularizer(weights))
 
 
 def _check_order(cls: type) -> None:

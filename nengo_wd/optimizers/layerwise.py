@@ -10,7 +10,13 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
-from nengo_wd.checks import check_momentum, check_rate, check_simulator, is_number
+from nengo_wd.checks import (
+    check_called_now,
+    check_momentum,
+    check_rate,
+    check_simulator,
+    is_number,
+)
 from nengo_wd.strengths.rates import Rates
 from nengo_wd.strengths.rows import LiveArray
 from nengo_wd.types import Rate
@@ -86,6 +92,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
 
     @momentum.setter
     def momentum(self, value: Rate) -> None:
+        check_called_now()
         check_momentum(value, "momentum", type(self).__name__)
         if not (is_number(value) and is_number(self._momentum)):
             raise ValidationError(

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd import seam
+from nengo_wd.checks import check_called_now
 from nengo_wd.parameters.channels import Channels
 from nengo_wd.seam import state
 from nengo_wd.seam.layer_penalties import variable_penalties
@@ -107,6 +108,7 @@ class Parameter:
 
 def values(parameters: Iterable[Parameter]) -> list[np.ndarray]:
     """Return the current value of each parameter, fetching each variable once."""
+    check_called_now()
     parameters = list(parameters)
     if not parameters:
         return []

@@ -9,11 +9,13 @@ import nengo_dl
 from nengo.exceptions import ValidationError
 
 from nengo_wd import names, seam
-from nengo_wd.checks import check_simulator
+from nengo_wd.checks import check_finite, check_simulator
 from nengo_wd.parameters import selection
 from nengo_wd.penalties import on_activities, on_parameters
 from nengo_wd.penalties.on_parameters import Penalty
+from nengo_wd.regularizers.forms import row_form
 from nengo_wd.seam import state
+from nengo_wd.seam.layer_penalties import LayerPenalty
 from nengo_wd.types import Loss, Objective
 
 
@@ -51,7 +53,8 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, a probe is not in its network, a loss is none
-        that the simulator takes, or a penalty is not a scalar.
+        that the simulator takes, or a penalty is not a scalar, or not finite; and inside a
+        ``tf.function``.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -78,9 +81,9 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     """
     check_simulator(sim)
     by_probe = _losses_by_probe(sim, objective)
-    seam.losses.of_layers(sim)  # which are checked on the way
     penalties, activities = on_parameters.of_settings(sim), on_activities.of_settings(sim)
     seam.objectives.check_objective(sim, objective, by_probe, activities)
+    _check_finite(sim, seam.losses.of_layers(sim), penalties)
     _hold(sim, penalties)
     return seam.objectives.penalized_objective(sim, objective, by_probe, activities)
 
@@ -92,6 +95,17 @@ def _hold(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> None:
         expressions = on_parameters.expressions(sim, penalties, live=True)
         seam.losses.hold(sim, expressions)
         kept.expressions = expressions
+
+
+def _check_finite(
+    sim: nengo_dl.Simulator, of_layers: list[LayerPenalty], of_settings: list[Penalty]
+) -> None:
+    """Raise if a penalty that anybody may have written is NaN or infinite from the start."""
+    others = [penalty for penalty in of_settings if row_form(penalty.regularizer) is None]
+    tensors = {p.name: p.value for p in of_layers if p.variable is not None}
+    tensors.update((p.parameter.name, seam.values.build(sim, p)) for p in others)
+    for name, value in zip(tensors, seam.values.fetch(sim, list(tensors.values()))):
+        check_finite(name, value)
 
 
 def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:

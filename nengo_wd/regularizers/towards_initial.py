@@ -7,6 +7,8 @@ from typing import Any
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd.checks import as_strength
+
 
 class TowardsInitial(tf.keras.regularizers.Regularizer):
     r"""Pull weights towards their initial values, instead of to zero.
@@ -44,7 +46,8 @@ class TowardsInitial(tf.keras.regularizers.Regularizer):
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        self.l1, self.l2 = float(l1), float(l2)
+        self.l1 = as_strength(l1, "l1", "TowardsInitial")
+        self.l2 = as_strength(l2, "l2", "TowardsInitial")
 
     def __call__(self, weights: Any) -> Any:
         """Raise a ValidationError: only a setting knows the initial weights."""

@@ -44,12 +44,15 @@ def check_objective(
 def penalized_objective(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
 ) -> Any:
-    """Return ``objective`` as it was given: Keras adds the model's losses by itself."""
+    """Return ``objective`` as it was given: Keras adds the model's losses by itself.
+
+    Where no probe has a loss, it is None. Keras would ask for targets otherwise.
+    """
     kept = state.of(sim)
     kept.activities = list(activities)
     if activities and kept.recorder is None:
         kept.recorder = sim.tensor_graph.call = _Recorder(sim, kept)
-    return objective
+    return None if all(loss is None for loss in by_probe.values()) else objective
 
 
 class _Recorder:
