@@ -44,7 +44,8 @@ def vertical_lines(axes):
 
 
 def bar_heights(axes):
-    return [patch.get_height() for patch in axes.patches]
+    (stairs,) = axes.patches
+    return stairs.get_data().values.tolist()
 
 
 def test_norms(recorded):
