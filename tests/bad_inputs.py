@@ -92,10 +92,15 @@ class Shared:
             self.strange_probe = nengo.Probe(self.stranger, label="strange")
         with nengo.Network(label="bare") as self.bare:
             self.unset = nengo.Ensemble(5, 1, label="unset")
-        self._open = contextlib.ExitStack()
+        self._opened = []
+
+    def _simulator(self, net):
+        self._opened.append(simulator(net))  # not by `with`, which would enter its graph
+        return self._opened[-1]
 
     def close(self):
-        self._open.close()
+        for sim in self._opened:
+            sim.close()
 
     @property
     def config(self):
@@ -104,7 +109,7 @@ class Shared:
     @cached
     def sim(self):
         """The simulator of the network."""
-        return self._open.enter_context(simulator(self.net))
+        return self._simulator(self.net)
 
     @cached
     def closed(self):
@@ -118,7 +123,7 @@ class Shared:
         with nengo.Network(label="untrained") as net:
             nengo_dl.configure_settings(inference_only=True)
             nengo.Node(np.zeros(1))
-        return self._open.enter_context(simulator(net))
+        return self._simulator(net)
 
     @cached
     def norms(self):

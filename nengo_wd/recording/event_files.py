@@ -43,6 +43,8 @@ class EventFile:
         self._suffix = f".{uuid.uuid4().hex}"  # or files made in the same second would be one
         try:
             tf.io.gfile.makedirs(self.log_dir)
+            if not tf.io.gfile.isdir(self.log_dir):
+                raise NotADirectoryError(f"{self.log_dir} is no folder")
             with tf.Graph().as_default():  # the writer refuses to be made in eager mode
                 self._writer = tf.compat.v1.summary.FileWriter(
                     self.log_dir, filename_suffix=self._suffix

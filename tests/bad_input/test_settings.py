@@ -41,7 +41,7 @@ NO_RATES = {
     "list": (lambda: [0.1], r"\[0.1\] is no {}"),
     "array": (lambda: np.ones(3), r"array\(\[1., 1., 1.\]\) is no {}"),
     "complex": (lambda: 1j, "1j is no {}"),
-    "function": (lambda: (lambda step: 0.1), "function .* is no {}"),
+    "function": (lambda: lambda step: 0.1, "function .* is no {}"),
     "negative": (lambda: -0.1, "{}=-0.1 must be a finite number"),
     "NaN": (lambda: np.nan, "{}=nan must be a finite number"),
     "infinite": (lambda: np.inf, "{}=inf must be a finite number"),
