@@ -30,7 +30,7 @@ def model():
             node = tensor_node(layer, 4, 3)
             nengo.Connection(source, node, synapse=None)
         ensemble = nengo.Ensemble(5, 3, label="a")
-        connection = nengo.Connection(node, ensemble)
+        connection = nengo.Connection(node, ensemble, transform=np.eye(3))
         readout = nengo.Connection(ensemble, nengo.Node(size_in=3), label="readout")
         net.config[connection].weight_decay = 0.25
         net.config[readout].regularizer = nengo_wd.regularizers.GroupLasso(0.5, axis=1)

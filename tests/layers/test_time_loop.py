@@ -99,7 +99,7 @@ def test_pre_build_adds_the_penalty_to_the_graph_of_the_simulator_and_no_other()
     assert tf.compat.v1.get_collection(losses) == []
 
 
-@pytest.mark.parametrize("name", ["hidden 1", "cost $", "100%s", "_größe", "層", "{x}\n"])
+@pytest.mark.parametrize("name", ["hidden 1", "_größe $", "層%s"])
 def test_any_name(name, rng):
     layer = dense(name=name, kernel_regularizer=tf.keras.regularizers.l2(0.5))
     net, source, probe = network_of(layer, 4)

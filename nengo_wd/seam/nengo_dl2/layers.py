@@ -15,6 +15,8 @@ from nengo_wd.seam.layer_penalties import layer_penalties
 from nengo_wd.seam.nengo_dl2.losses import COLLECTION
 
 LOCAL = threading.local
+# Parts of the names of attributes in which TensorFlow tracks others; it makes them anew.
+TRACKED = ("dependenc", "_obj_reference_counts", "_update_uid", "_name_based_restores")
 
 
 def simulation_dtype() -> str | None:
@@ -37,8 +39,13 @@ def scope() -> Iterator[None]:
 
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
     """Return what a copy of ``layer`` has: all but its variables, which are in a graph."""
-    kept = {k: v for k, v in vars(layer).items() if not isinstance(v, (tf.Variable, LOCAL))}
+    kept = {
+        name: value
+        for name, value in vars(layer).items()
+        if not (isinstance(value, (tf.Variable, LOCAL)) or any(part in name for part in TRACKED))
+    }
     unbuilt = ("_losses", "_callable_losses", "_trainable_weights", "_non_trainable_weights")
+    kept["_layers"] = [one for one in layer._layers if isinstance(one, tf.keras.layers.Layer)]
     return {**kept, **{name: [] for name in unbuilt}, "penalized": [], "built": False}
 
 
