@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any, Sequence
 
@@ -52,7 +53,23 @@ def penalized_objective(
     kept.activities = list(activities)
     if activities and kept.recorder is None:
         kept.recorder = sim.tensor_graph.call = _Recorder(sim, kept)
-    return None if all(loss is None for loss in by_probe.values()) else objective
+    if any(loss is not None for loss in by_probe.values()):
+        return objective
+    _evaluate_to_list(sim.keras_model)
+    return None
+
+
+def _evaluate_to_list(model: tf.keras.Model) -> None:
+    """Have a model evaluate to a list, also of one number, which ``sim.evaluate`` fails on."""
+    evaluate = model.evaluate
+
+    @functools.wraps(evaluate)
+    def evaluated(*args: Any, **kwargs: Any) -> Any:
+        values = evaluate(*args, **kwargs)
+        return values if isinstance(values, (list, dict)) else [values]
+
+    if "evaluate" not in vars(model):
+        model.evaluate = evaluated
 
 
 class _Recorder:
