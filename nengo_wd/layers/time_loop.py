@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,15 +13,11 @@ from nengo.exceptions import ValidationError
 from nengo_wd import seam
 from nengo_wd.checks import check_penalty
 from nengo_wd.layers import shapes
+from nengo_wd.layers.of_simulator import OfSimulator
 from nengo_wd.regularizers import lookup
 
-if TYPE_CHECKING:  # the mixin's attributes come from the layer that it is mixed into
-    from typing import Any as _KerasLayer
-else:
-    _KerasLayer = object
 
-
-class TimeLoopLayer(_KerasLayer):
+class TimeLoopLayer(OfSimulator):
     """Make a Keras layer class usable, with its regularizers, inside NengoDL's time loop.
 
     A mixin for any ``tf.keras.layers.Layer`` class with one input, Keras' or your own: the
@@ -166,42 +162,6 @@ class TimeLoopLayer(_KerasLayer):
             return tf.TensorShape(super().compute_output_shape(input_shape))
         outputs = tf.TensorShape(super().compute_output_shape(declared))
         return tf.TensorShape([outputs[0], outputs[1:].num_elements()])
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make the same layer again."""
-        config = super().get_config()
-        if not self._dtype_given:
-            config["dtype"] = None
-        return config
-
-    def _take_on_dtype(self) -> None:
-        """Use the simulator's dtype, unless the user gave one."""
-        dtype = seam.layers.simulation_dtype() or tf.keras.backend.floatx()
-        is_other = dtype != self._default_dtype or self.dtype is None
-        if not self._dtype_given and (is_other or self._computes_in() != self.dtype):
-            self._dtype = self._default_dtype = dtype
-
-    def _computes_in(self) -> str | None:
-        """Return the dtype of outputs, which is not that of variables under a mixed policy."""
-        return getattr(self, "compute_dtype", self.dtype)
-
-    def _check_dtype(self) -> None:
-        """Raise if the layer has another dtype than the simulator that is being built."""
-        dtype, own = seam.layers.simulation_dtype(), self._computes_in()
-        if dtype is not None and own != dtype:
-            raise ValidationError(
-                f"layer {self.name!r} computes in {own}, but its simulator in {dtype}; make the "
-                "layer without dtype, and it takes on the simulator's",
-                attr="dtype",
-                obj=self,
-            )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy of the layer has."""
-        return seam.layers.state_of(self)
-
-    def __setstate__(self, kept: dict[str, Any]) -> None:
-        seam.layers.restore(self, kept)
 
 
 class CheckedPenalty(NamedTuple):
