@@ -4,7 +4,7 @@
 from nengo_wd.seam import nengo_dl
 
 # isort: split
-from nengo_wd import plotting, regularizers
+from nengo_wd import config_hints, plotting, regularizers
 from nengo_wd.converter import Converter
 from nengo_wd.layers import (
     RegularizedConv1D,
@@ -22,6 +22,8 @@ from nengo_wd.penalties import (
 from nengo_wd.recording import WeightNorms
 from nengo_wd.settings import configure_settings
 from nengo_wd.version import __version__  # noqa: F401
+
+config_hints.install()
 
 __all__ = [
     "Converter",

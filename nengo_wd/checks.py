@@ -16,7 +16,8 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def check_simulator(sim: Any) -> None:
-    """Raise unless ``sim`` is a NengoDL simulator that is open."""
+    """Raise unless ``sim`` is a NengoDL simulator that is open, outside of any ``tf.function``."""
+    check_called_now()
     if not isinstance(sim, nengo_dl.Simulator):
         raise ValidationError(
             f"expected a nengo_dl.Simulator, got {sim!r} of type {type(sim).__name__}",
@@ -25,6 +26,16 @@ def check_simulator(sim: Any) -> None:
     if sim.closed:
         raise SimulatorClosed(
             f"the simulator of {sim.model.toplevel} is closed; use it inside its with block"
+        )
+
+
+def check_called_now() -> None:
+    """Raise inside a ``tf.function``, where values are not known and calls happen only once."""
+    if tf.compat.v1.get_default_graph().building_function:
+        raise ValidationError(
+            "nengo_wd is called inside a tf.function, while that is traced; call it outside, and "
+            "use what it returns inside",
+            attr="tf.function",
         )
 
 
@@ -47,6 +58,35 @@ def check_rate(value: Any, name: str, owner: str) -> None:
             "tf.keras.optimizers.schedules.LearningRateSchedule or a tf.Variable",
             attr=name,
         )
+    elif isinstance(value, tf.Variable):
+        check_scalar(value, name, f"{owner}: the variable {value.name}")
+
+
+def check_scalar(value: Any, name: str, owner: str) -> None:
+    """Raise unless a tensor or variable is a single real number."""
+    dtype = value.dtype.base_dtype
+    if value.shape.rank not in (0, None) or not is_real(dtype):
+        raise ValidationError(
+            f"{owner} has shape {tuple(value.shape.as_list())} and dtype {dtype.name}, but a "
+            f"{name} is a single real number",
+            attr=name,
+        )
+
+
+def as_strength(value: Any, name: str, owner: str) -> Any:
+    """Return a strength as a number, or as the variable that it is, or raise if it is neither."""
+    if is_live(value):
+        return value
+    try:
+        if isinstance(value, (str, bytes, bool)):
+            raise TypeError(f"it is a {type(value).__name__}")
+        strength = float(value)
+    except (TypeError, ValueError) as error:
+        raise ValidationError(
+            f"{owner}: the strength {name}={value!r} is no number ({error})", attr=name
+        ) from error
+    check_strength(strength, name, name, owner)
+    return strength
 
 
 def check_momentum(value: Any, name: str, owner: str) -> None:
@@ -71,15 +111,23 @@ def check_strength(value: Any, name: str, attr: str, owner: str) -> None:
 
 
 def check_penalty(name: str, penalty: Any) -> tf.Tensor:
-    """Return ``penalty`` as a tensor, or raise if it is not a scalar."""
+    """Return ``penalty`` as a tensor, or raise if it is not a real scalar."""
     number = (numbers.Real, np.ndarray, np.generic)
-    if not tf.is_tensor(penalty) and not isinstance(penalty, number):
+    if isinstance(penalty, bool) or not (tf.is_tensor(penalty) or isinstance(penalty, number)):
         raise ValidationError(
             f"the penalty {name} is {penalty!r}, but must be a scalar tensor; have its "
             "regularizer return one",
             attr="regularizer",
         )
+    if isinstance(penalty, numbers.Real):
+        check_finite(name, penalty)
     penalty = tf.convert_to_tensor(penalty)
+    if not is_real(penalty.dtype.base_dtype):
+        raise ValidationError(
+            f"the penalty {name} has dtype {penalty.dtype.base_dtype.name}, but must be a real "
+            "number; have its regularizer return one",
+            attr="regularizer",
+        )
     if penalty.shape.rank not in (0, None):
         raise ValidationError(
             f"the penalty {name} has shape {tuple(penalty.shape.as_list())}, but must be a scalar; "
@@ -87,6 +135,21 @@ def check_penalty(name: str, penalty: Any) -> tf.Tensor:
             attr="regularizer",
         )
     return penalty
+
+
+def check_finite(name: str, penalty: Any) -> None:
+    """Raise if the value of a penalty is known to be NaN or infinite."""
+    if not np.isfinite(penalty):
+        raise ValidationError(
+            f"the penalty {name} is {float(penalty)} for the weights as they are; it must be "
+            "finite, and so must the weights",
+            attr="regularizer",
+        )
+
+
+def is_real(dtype: tf.DType) -> bool:
+    """Tell whether a dtype is that of real numbers; bool is none of them."""
+    return dtype.is_floating or dtype.is_integer
 
 
 def is_number(value: Any) -> bool:

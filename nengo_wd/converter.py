@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 import functools
+import sys
 import warnings
 from typing import Any
 
 import nengo
 import nengo_dl
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd import layers, parameters, seam
 from nengo_wd.penalties import regularized_objective
@@ -46,6 +48,8 @@ class Converter(_Base):
     TypeError
         If a layer can't be converted, or a loss was added to the model or to a layer by
         ``add_loss``, and ``allow_fallback`` is False.
+    nengo.exceptions.ValidationError
+        If ``model`` is no model of Keras 2, or has no input shape yet.
     NotImplementedError
         In NengoDL 2, which has no converter.
 
@@ -66,6 +70,8 @@ class Converter(_Base):
     """
 
     def __init__(self, model: Any, **kwargs: Any) -> None:
+        if self.converters:  # none are in NengoDL 2, which says so
+            _check_model(model)
         self._activities: list[tuple] = []
         super().__init__(model, **kwargs)
         for activity in self._activities:  # after the probes of the model's outputs
@@ -141,6 +147,30 @@ class _Penalized(nengo_dl.Simulator):
     def fit(self, x: Any, y: Any, **kwargs: Any) -> Any:
         """Train with the targets ``y`` of the probes."""
         return super().fit(x, dict(zip(self._losses_of, y)), **kwargs)
+
+
+def _check_model(model: Any) -> None:
+    """Raise unless ``model`` is a model of the Keras that NengoDL uses, with a known input."""
+    if not isinstance(model, tf.keras.Model):
+        hint = "give a tf.keras.Model"
+        if _is_of_keras_3(model):
+            hint = (
+                "it is of Keras 3, and NengoDL needs Keras 2: make it with tf.keras, after "
+                "nengo_wd is imported"
+            )
+        raise ValidationError(f"{model!r} can't be converted; {hint}", attr="model")
+    if isinstance(model, tf.keras.Sequential) and not model.inputs:
+        raise ValidationError(
+            f"the model {model.name!r} has no input shape yet, and so can't be converted; give its "
+            "first layer one, or call model.build(input_shape)",
+            attr="model",
+        )
+
+
+def _is_of_keras_3(model: Any) -> bool:
+    version = getattr(sys.modules.get("keras"), "__version__", "")
+    modules = {c.__module__.partition(".")[0] for c in type(model).__mro__}
+    return version.startswith("3.") and "keras" in modules
 
 
 class CarriesRegularizers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import re
 from typing import Any, Iterable
 
 import nengo
@@ -23,6 +24,12 @@ def of_object(obj: Any) -> str:
 def of_variable(variable: tf.Variable) -> str:
     """Return the last part of a variable's name, such as ``"kernel"``."""
     return variable.name.split("/")[-1].split(":")[0]
+
+
+def scope(name: str) -> str:
+    """Return ``name`` with "_" for each character that TensorFlow does not take in a scope."""
+    valid = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
+    return valid if re.match(r"[A-Za-z0-9.]", valid) else f"layer{valid}"
 
 
 def unique(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
+from nengo_wd.checks import check_penalty
 from nengo_wd.layers import defaults, shapes
+from nengo_wd.layers.of_simulator import OfSimulator
 from nengo_wd.regularizers import lookup
 
-if TYPE_CHECKING:  # the mixin's attributes come from the layer that it is mixed into
-    from typing import Any as _KerasLayer
-else:
-    _KerasLayer = object
 
-
-class TimeLoopLayer(_KerasLayer):
+class TimeLoopLayer(OfSimulator):
     """Make a Keras layer class usable, with its regularizers, inside NengoDL's time loop.
 
     A mixin for any ``tf.keras.layers.Layer`` class with one input, Keras' or your own: the
@@ -68,6 +65,7 @@ class TimeLoopLayer(_KerasLayer):
         super().__init__(*args, **{**kwargs, **regularizers})
         self._regularized = list(regularizers)
         self._default_regularizers = tuple((attr, regularizers[attr]) for attr in by_default)
+        object.__setattr__(self, "penalized", [])  # out of the sight of Keras, which would wrap it
         self._dtype_given = kwargs.get("dtype") is not None
         self._default_dtype = tf.keras.backend.floatx()
         if self.activity_regularizer is not None:
@@ -104,9 +102,12 @@ class TimeLoopLayer(_KerasLayer):
         """Make the variables for inputs of ``input_shape`` (time, where given, left out)."""
         input_shape = shapes.applied_shape(self, input_shape)
         self._take_on_dtype()
+        self._check_dtype()
+        self.penalized.clear()
         for attr in self._regularized:  # which may have been changed since
             lookup.get(getattr(self, attr), attr, f"layer {self.name!r}")
-        super().build(input_shape)
+        with seam.layers.scope():
+            super().build(input_shape)
         self.built = True  # or Keras would build it again, to find out the shape of its output
         seam.layers.check_built(self, functools.partial(shapes.check_use, self))
 
@@ -114,7 +115,14 @@ class TimeLoopLayer(_KerasLayer):
         """Make a variable, in the simulator's dtype."""
         _check_in_build(self)
         self._take_on_dtype()
-        return super().add_weight(*args, **kwargs)
+        regularizer = kwargs.get("regularizer")
+        if regularizer is None:
+            return super().add_weight(*args, **kwargs)
+        name = f"{self.name}.{args[0] if args else kwargs.get('name')}"
+        kwargs["regularizer"] = checked = CheckedPenalty(name, regularizer)
+        variable = super().add_weight(*args, **kwargs)
+        self.penalized.append((variable, checked))
+        return variable
 
     def __call__(self, *args: Any, **kwargs: Any) -> tf.Tensor:
         """Apply the layer to ``x``, ``(t, x)`` or ``[t, x]``."""
@@ -155,15 +163,18 @@ class TimeLoopLayer(_KerasLayer):
         """Return the arguments that make the same layer again."""
         config = super().get_config()
         config.update((a, defaults.DefaultConfig(config[a])) for a in defaults.arguments(self))
-        if not self._dtype_given:
-            config["dtype"] = None
         return config
 
-    def _take_on_dtype(self) -> None:
-        """Use the simulator's dtype, unless the user gave one."""
-        dtype = seam.layers.simulation_dtype()
-        if not self._dtype_given and (dtype != self._default_dtype or self.dtype is None):
-            self._dtype = self._default_dtype = dtype
+
+class CheckedPenalty(NamedTuple):
+    """A regularizer of a weight that returns a real scalar, or raises with the weight's name."""
+
+    name: str
+    regularizer: Any
+
+    def __call__(self, weights: tf.Variable) -> tf.Tensor:
+        """Return the penalty on ``weights``."""
+        return check_penalty(self.name, self.regularizer(weights))
 
 
 def _check_in_build(layer: Any) -> None:

@@ -10,7 +10,13 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
-from nengo_wd.checks import check_momentum, check_rate, check_simulator, is_number
+from nengo_wd.checks import (
+    check_called_now,
+    check_momentum,
+    check_rate,
+    check_simulator,
+    is_number,
+)
 from nengo_wd.optimizers import fractions
 from nengo_wd.optimizers.fractions import Fault
 from nengo_wd.strengths.now import now
@@ -92,6 +98,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
 
     @momentum.setter
     def momentum(self, value: Rate) -> None:
+        check_called_now()
         check_momentum(value, "momentum", type(self).__name__)
         if not (is_number(value) and is_number(self._momentum)):
             raise ValidationError(

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd import seam
+from nengo_wd.checks import check_called_now
 from nengo_wd.parameters import initial
 from nengo_wd.parameters.channels import Channels
 from nengo_wd.seam.layer_penalties import variable_penalties
@@ -108,6 +109,7 @@ def values(parameters: Iterable[Parameter], held_in: str = "variable") -> list[n
 
     With ``held_in="initial_variable"``, they are the initial values.
     """
+    check_called_now()
     parameters = list(parameters)
     if not parameters:
         return []

@@ -9,11 +9,13 @@ import nengo_dl
 from nengo.exceptions import ValidationError
 
 from nengo_wd import names, seam
-from nengo_wd.checks import check_simulator
+from nengo_wd.checks import check_finite, check_simulator
 from nengo_wd.parameters import defaults, selection
 from nengo_wd.penalties import on_activities, on_parameters
 from nengo_wd.penalties.on_parameters import Penalty
+from nengo_wd.regularizers.forms import row_form
 from nengo_wd.seam import state
+from nengo_wd.seam.layer_penalties import LayerPenalty
 from nengo_wd.types import Loss, Objective
 
 
@@ -51,9 +53,9 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, a probe is not in its network, a loss is none
-        that the simulator takes, a penalty is not a scalar, settings contradict each other or
-        what a layer was given, an object was removed after the simulator was built, or a strength
-        that is a variable is negative or not finite.
+        that the simulator takes, a penalty is not a scalar or not finite, settings contradict each
+        other or what a layer was given, an object was removed after the simulator was built, or a
+        strength that is a variable is negative or not finite; and inside a ``tf.function``.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -84,10 +86,10 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     check_simulator(sim)
     by_probe = _losses_by_probe(sim, objective)
     defaults.settle(sim)
-    seam.losses.of_layers(sim)  # which are checked on the way
     on_parameters.check_strengths(sim)
     penalties, activities = on_parameters.of_settings(sim), on_activities.of_settings(sim)
     seam.objectives.check_objective(sim, objective, by_probe, activities)
+    _check_finite(sim, seam.losses.of_layers(sim), penalties)
     _hold(sim, penalties)
     return seam.objectives.penalized_objective(sim, objective, by_probe, activities)
 
@@ -99,6 +101,17 @@ def _hold(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> None:
         expressions = on_parameters.expressions(sim, penalties, live=True)
         seam.losses.hold(sim, expressions)
         kept.expressions = expressions
+
+
+def _check_finite(
+    sim: nengo_dl.Simulator, of_layers: list[LayerPenalty], of_settings: list[Penalty]
+) -> None:
+    """Raise if a penalty that anybody may have written is NaN or infinite from the start."""
+    others = [penalty for penalty in of_settings if row_form(penalty.regularizer) is None]
+    tensors = {p.name: p.value for p in of_layers if p.variable is not None}
+    tensors.update((p.parameter.name, seam.values.build(sim, p)) for p in others)
+    for name, value in zip(tensors, seam.values.fetch(sim, list(tensors.values()))):
+        check_finite(name, value)
 
 
 def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 from nengo.exceptions import ValidationError
 
+from nengo_wd.checks import is_number
 from nengo_wd.plotting.choices import Recorded, parameters_to_plot, records_to_plot
 from nengo_wd.plotting.figures import COLORS, add_legend, add_title, grid_of_axes, limit
 
@@ -19,6 +20,7 @@ STATISTICS: dict[str, Any] = {  # of the channels, and their lines
     "mean": (np.mean, {"color": COLORS[0], "linestyle": "-", "linewidth": 1}),
     "maximum": (np.max, {"color": COLORS[1], "linestyle": "--", "linewidth": 1}),
 }
+MOST_BINS = 10_000  # more than any figure has dots
 CHANNEL_NORM = "$L_2$ norm of channel"
 
 
@@ -44,7 +46,7 @@ def histograms(
         The records, a row each, by their place in ``history.steps``. By default five at the
         most, the first and the last among them.
     bins : int
-        How many bins there are from zero to the largest norm.
+        How many bins there are from zero to the largest norm, 10,000 at the most.
     axes : array of matplotlib.axes.Axes, optional
         Where to plot, of shape (n_records, n_parameters). By default in a new figure.
     equal_axes : bool
@@ -60,7 +62,7 @@ def histograms(
     ------
     nengo.exceptions.ValidationError
         If nothing was recorded, or nothing of something in ``which``; if there is no such
-        record; if ``bins`` is no positive number; and if ``axes`` has another shape.
+        record; if ``bins`` is no such number; and if ``axes`` has another shape.
     ImportError
         If Matplotlib is not installed.
     """
@@ -85,7 +87,8 @@ def histograms(
 
 
 def _plot_channels(panel: Axes, norms: np.ndarray, edges: Any) -> None:
-    panel.hist(norms, edges, color="0.8")
+    # one shape, however many bins
+    panel.stairs(np.histogram(norms, edges)[0], edges, fill=True, color="0.8")
     for label, (statistic, line) in STATISTICS.items():
         panel.axvline(statistic(norms), label=label, **line)
 
@@ -99,7 +102,9 @@ def _time(history: Recorded, row: int) -> str:
 
 def edges_of_bins(samples: list[np.ndarray], bins: int) -> tuple[np.ndarray, float]:
     """Return the edges of bins for all samples, and the upper limit for all of their counts."""
-    if not isinstance(bins, numbers.Integral) or bins < 1:
-        raise ValidationError(f"bins={bins!r} must be a number of bins, 1 or more", attr="bins")
+    if not isinstance(bins, numbers.Integral) or not is_number(bins) or not 1 <= bins <= MOST_BINS:
+        raise ValidationError(
+            f"bins={bins!r} must be a number of bins, from 1 to {MOST_BINS:,}", attr="bins"
+        )
     edges = np.linspace(0, limit(samples), bins + 1)
     return edges, limit([np.histogram(sample, edges)[0] for sample in samples])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import textwrap
-from typing import TYPE_CHECKING, Any, ContextManager, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ContextManager, Iterator, Mapping, Sequence
 
 import numpy as np
 from nengo.exceptions import ValidationError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 # Okabe and Ito's colours, told apart by colour-blind readers; without yellow, too light for lines
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -109,16 +110,39 @@ def _reshaped(axes: Any, shape: tuple[int, int]) -> np.ndarray:
     return np.reshape(axes, shape)
 
 
+def plain(name: str) -> str:
+    """Return what shows a name as it is, in which "$" begins no mathematics."""
+    return name.replace("$", r"\$")
+
+
+def label_of(run: Any) -> str:
+    """Return the label of a run, in which there may be mathematics that Matplotlib can read."""
+    from matplotlib.mathtext import MathTextParser
+
+    try:
+        MathTextParser("path").parse(str(run))
+    except ValueError:
+        return plain(str(run))
+    return str(run)
+
+
 def add_title(column: Axes, name: str, n_columns: int) -> None:
     """Put a name above a column, in lines that fit."""
     width = int(max(WIDTH / n_columns, COLUMN) / CHARACTER)
-    column.set_title(textwrap.fill(name, width), loc="center")
+    column.set_title(plain(textwrap.fill(name, width)), loc="center")
 
 
-def add_legend(panel: Axes, axes: Any) -> None:
-    """Add a legend: beside the panel in a new figure, which makes room for it, or within."""
-    place = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if axes is None else {}
-    panel.legend(**place)
+def add_legend(panel: Axes, axes: Any, lines: Sequence[Line2D] = ()) -> None:
+    """Add a legend: beside the panel in a new figure, which makes room for it, or within.
+
+    Matplotlib leaves out labels that begin with an underscore; those of ``lines`` are shown.
+    """
+    place: Any = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if axes is None else {}
+    shown = panel.get_legend_handles_labels()[0]
+    shown += [line for line in lines if line not in shown]
+    legend = panel.legend(shown, [str(number) for number in range(len(shown))], **place)
+    for text, artist in zip(legend.get_texts(), shown):
+        text.set_text(artist.get_label())
 
 
 def limit(samples: list[np.ndarray]) -> float:

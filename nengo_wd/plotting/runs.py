@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd.plotting.channels import CHANNEL_NORM, edges_of_bins
 from nengo_wd.plotting.choices import Recorded, parameters_to_plot
-from nengo_wd.plotting.figures import add_legend, add_title, grid_of_axes, limit, line_styles
+from nengo_wd.plotting.figures import (
+    add_legend,
+    add_title,
+    grid_of_axes,
+    label_of,
+    limit,
+    line_styles,
+)
 from nengo_wd.plotting.training import NORM, STEP, norms_of, plot_norms
 
 if TYPE_CHECKING:
@@ -28,13 +36,14 @@ def compare(
     Parameters
     ----------
     runs : dict of {str: WeightNorms}
-        What was recorded in each run, by the label of the run.
+        What was recorded in each run, by the label of the run, in which there may be
+        Matplotlib's mathematics: ``"$10^{-3}$"``.
     which : str, Nengo object, class, network, layer, or list of these, optional
         The parameters, a column each, by name or by what they belong to in the first run. By
         default all of the first run. They must have the same names in the others; so give
         layers names, because Keras numbers those without.
     bins : int
-        How many bins the histograms have from zero to the largest norm.
+        How many bins the histograms have from zero to the largest norm, 10,000 at the most.
     axes : array of matplotlib.axes.Axes, optional
         Where to plot, of shape (2, n_parameters): norms in the first row, histograms in the
         second. By default in a new figure.
@@ -51,7 +60,7 @@ def compare(
     ------
     nengo.exceptions.ValidationError
         If there are no runs, or nothing was recorded of a parameter in one of them; if
-        ``bins`` is no positive number; and if ``axes`` has another shape.
+        ``bins`` is no such number; and if ``axes`` has another shape.
     ImportError
         If Matplotlib is not installed.
     """
@@ -70,13 +79,15 @@ def compare(
             top = limit([norms_of(run, other) for run in runs.values() for other in together])
             samples = [run[other] for run in last.values() for other in together]
             edges, most = edges_of_bins(samples, bins)
+            lines = []
             for (label, history), line in zip(runs.items(), line_styles()):
-                plot_norms(over_training, history, name, label=label, **line)
-                by_channel.hist(last[label][name], edges, histtype="step", **line)
+                shown = label_of(label)
+                lines.append(plot_norms(over_training, history, name, label=shown, **line))
+                by_channel.stairs(np.histogram(last[label][name], edges)[0], edges, **line)
             add_title(over_training, name, len(names))
             over_training.set(xlabel=STEP, ylim=(0, top))
             by_channel.set(xlabel=CHANNEL_NORM, xlim=edges[[0, -1]], ylim=(0, most))
         grid[0, 0].set_ylabel(NORM)
         grid[1, 0].set_ylabel("at the end\nchannels per bin")
-        add_legend(grid[0, -1], axes)
+        add_legend(grid[0, -1], axes, lines)
     return grid[0, 0].figure

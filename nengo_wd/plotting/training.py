@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nengo_wd.plotting.choices import Recorded, parameters_to_plot
-from nengo_wd.plotting.figures import add_legend, grid_of_axes, line_styles
+from nengo_wd.plotting.figures import add_legend, grid_of_axes, line_styles, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 STEP, NORM = "step (batches)", "$L_2$ norm"
 
@@ -56,18 +57,20 @@ def norms(history: Recorded, which: Any = None, axes: Axes | None = None) -> Fig
     names = parameters_to_plot(history, which)
     with grid_of_axes((1, 1), axes, max(2.8, 0.7 + 0.18 * len(names)), {}) as grid:
         panel = grid[0, 0]
-        for name, line in zip(names, line_styles()):
-            plot_norms(panel, history, name, label=name, **line)
+        lines = [
+            plot_norms(panel, history, name, label=plain(name), **line)
+            for name, line in zip(names, line_styles())
+        ]
         panel.set(xlabel=STEP, ylabel=NORM)
         panel.set_ylim(bottom=0)
-        add_legend(panel, axes)
+        add_legend(panel, axes, lines)
     return panel.figure
 
 
-def plot_norms(panel: Axes, history: Recorded, name: str, **line: Any) -> None:
-    """Plot the norms of a parameter over training."""
+def plot_norms(panel: Axes, history: Recorded, name: str, **line: Any) -> Line2D:
+    """Plot the norms of a parameter over training, and return the line."""
     marker = "o" if len(history.steps) == 1 else None  # where there is nothing to connect
-    panel.plot(history.steps, norms_of(history, name), marker=marker, **line)
+    return panel.plot(history.steps, norms_of(history, name), marker=marker, **line)[0]
 
 
 def norms_of(history: Recorded, name: str) -> np.ndarray:

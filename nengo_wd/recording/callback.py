@@ -48,7 +48,8 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
     log_dir : str or path-like
         Where to write scalars and histograms for TensorBoard, if anywhere: ``<name>/norm``,
         ``<name>/penalty``, ``<name>/share`` and the histograms ``<name>/channel_norms`` and
-        ``<name>/values``; besides, ``penalty`` and ``loss`` of the whole simulator.
+        ``<name>/values``; besides, ``penalty`` and ``loss`` of the whole simulator. Where it is
+        deleted while training, it is made again, with a warning.
 
     Attributes
     ----------
@@ -63,7 +64,8 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, ``every`` is none of the above, something in
-        ``objects`` has nothing to train, or there is nothing to record; in ``sim.fit``, twice.
+        ``objects`` has nothing to train, there is nothing to record, or ``log_dir`` is no folder
+        that could be written to; in ``sim.fit``, if it is given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 

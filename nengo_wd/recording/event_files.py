@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import uuid
+import warnings
 import weakref
+from typing import Any
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters
 from nengo_wd.recording.columns import COLUMNS
@@ -26,27 +29,26 @@ class EventFile:
     Parameters
     ----------
     log_dir : str or path-like
-        The folder, made where there is none.
+        The folder, made where there is none, and again where it was deleted.
     resumes : bool
         Whether the file goes on from others in the folder, if it begins later than at step zero.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If that is no path, or no folder that could be written to.
     """
 
     _numbers = itertools.count()
 
-    def __init__(self, log_dir: str | os.PathLike, resumes: bool = False) -> None:
-        self._resumes = resumes
-        # or files made in the same second would be one, or not be read in their order
-        suffix = f".{next(self._numbers):08d}.{uuid.uuid4().hex}"
-        with tf.Graph().as_default():  # the writer refuses to be made in eager mode
-            self._writer = tf.compat.v1.summary.FileWriter(
-                os.fspath(log_dir), filename_suffix=suffix
-            )
-        weakref.finalize(self, self._writer.close)
+    def __init__(self, log_dir: str | bytes | os.PathLike, resumes: bool = False) -> None:
+        self.log_dir, self._resumes = _path(log_dir), resumes
+        self._open()
 
     @classmethod
-    def of(cls, sim: nengo_dl.Simulator, log_dir: str | os.PathLike) -> EventFile:
+    def of(cls, sim: nengo_dl.Simulator, log_dir: str | bytes | os.PathLike) -> EventFile:
         """Return the file of a simulator; only its first one in a folder resumes others."""
-        folders, folder = state.of(sim).log_dirs, os.path.abspath(log_dir)
+        folders, folder = state.of(sim).log_dirs, os.path.abspath(_path(log_dir))
         resumes = folder not in folders
         folders.add(folder)
         return cls(log_dir, resumes)
@@ -56,10 +58,44 @@ class EventFile:
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
         self._writer.add_session_log(start, step)
 
+    def _open(self) -> None:
+        """Make a file."""
+        # or files made in the same second would be one, or not be read in their order
+        self._suffix = f".{next(self._numbers):08d}.{uuid.uuid4().hex}"
+        try:
+            tf.io.gfile.makedirs(self.log_dir)
+            if not tf.io.gfile.isdir(self.log_dir):
+                raise NotADirectoryError(f"{self.log_dir} is no folder")
+            with tf.Graph().as_default():  # the writer refuses to be made in eager mode
+                self._writer = tf.compat.v1.summary.FileWriter(
+                    self.log_dir, filename_suffix=self._suffix
+                )
+        except (tf.errors.OpError, OSError) as error:
+            raise ValidationError(
+                f"log_dir={self.log_dir!r} can't be written to: {error}", attr="log_dir"
+            ) from error
+        self._begun = False
+        weakref.finalize(self, self._writer.close)
+
+    def _is_there(self) -> bool:
+        """Tell whether the file is still where it was made."""
+        try:
+            return any(name.endswith(self._suffix) for name in tf.io.gfile.listdir(self.log_dir))
+        except tf.errors.OpError:
+            return False
+
     def write(
         self, step: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]
     ) -> None:
         """Write the scalars and histograms of one step, by tag."""
+        if self._begun and not self._is_there():
+            warnings.warn(
+                f"what was written for TensorBoard to {self.log_dir} before step {step} was "
+                "deleted; a new file is begun",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            self._open()
         summary = tf.compat.v1.Summary()
         for tag, value in scalars.items():
             summary.value.add(tag=tag, simple_value=value)
@@ -70,10 +106,22 @@ class EventFile:
         self._resumes = False
         self._writer.add_summary(summary, step)
         self._writer.flush()
+        self._begun = True
 
     def write_record(self, record: Record, history: History) -> None:
         """Write the last record of a history, and the weights as they are now."""
         self.write(record.step, _scalars(record, history), _histograms(record, history))
+
+
+def _path(log_dir: Any) -> str:
+    """Return a path as text."""
+    try:
+        path = os.fsdecode(log_dir)
+    except TypeError as error:
+        raise ValidationError(f"log_dir={log_dir!r} is no path: {error}", attr="log_dir") from error
+    if not path or "\0" in path:
+        raise ValidationError(f"log_dir={log_dir!r} is no path", attr="log_dir")
+    return path
 
 
 def _scalars(record: Record, history: History) -> dict[str, float]:

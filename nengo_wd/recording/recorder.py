@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import nengo_dl
 import numpy as np
+from nengo.exceptions import ValidationError
 
 from nengo_wd.checks import check_simulator
 from nengo_wd.parameters import Parameter, selection
@@ -71,9 +73,16 @@ class Recorder(ShowsHistory):
         ------
         nengo.exceptions.SimulatorClosed
             If the simulator is closed.
+        nengo.exceptions.ValidationError
+            If one of these is no number, or the step no whole one, zero or above; and inside a
+            ``tf.function``.
         """
         check_simulator(self.sim)
-        self._add(self._measure(), step, epoch, loss)
+        if step is not None:
+            step = _whole_number(step, "step")
+        if epoch is not None:
+            epoch = _number(epoch, "epoch")
+        self._add(self._measure(), step, epoch, _number(loss, "loss"))
 
     def _add(
         self,
@@ -84,7 +93,7 @@ class Recorder(ShowsHistory):
     ) -> None:
         step = self._step_count.now() if step is None else step
         epoch = self._epoch if epoch is None else epoch
-        record = Record(step, epoch, float(loss), measured)
+        record = Record(step, epoch, loss, measured)
         self.history.add(record)
         if self._event_file is not None:
             self._event_file.write_record(record, self.history)
@@ -105,3 +114,26 @@ class Recorder(ShowsHistory):
         self.history.rewind(step)
         if self._event_file is not None:
             self._event_file.rewind(step + 1)
+
+
+def _number(value: Any, name: str) -> float:
+    """Return what was given for a record as a number."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError("it is text")
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ValidationError(
+            f"WeightNorms.record: {name}={value!r} is no number ({error})", attr=name
+        ) from error
+
+
+def _whole_number(value: Any, name: str) -> int:
+    """Return what was given for a record as a whole number that an event file can hold."""
+    number = _number(value, name)
+    if isinstance(value, bool) or not (0 <= number < 2**63 and number.is_integer()):
+        raise ValidationError(
+            f"WeightNorms.record: {name}={value!r} must be a whole number, zero or above",
+            attr=name,
+        )
+    return int(value)

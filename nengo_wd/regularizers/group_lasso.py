@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import is_live
+from nengo_wd.checks import as_strength
 
 
 class GroupLasso(tf.keras.regularizers.Regularizer):
@@ -47,24 +48,30 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     """
 
     def __init__(self, strength: Any = 0.01, axis: Any = 0) -> None:
-        self.strength = strength if is_live(strength) else float(strength)
+        self.strength = as_strength(strength, "strength", "GroupLasso")
         self.axis = axis
+        if not all(map(_is_axis, self._along())):
+            raise ValidationError(
+                f"GroupLasso: axis={axis!r} is no axis; give an integer, a tuple of integers or "
+                "None",
+                attr="axis",
+            )
 
     def __call__(self, weights: Any) -> tf.Tensor:
         """Return the penalty on ``weights``, a scalar."""
         weights = tf.convert_to_tensor(weights)
         within = self._within(len(weights.shape))
-        size = np.prod([int(weights.shape[axis]) for axis in within])
+        size = _size(weights, within)
         squares = tf.reduce_sum(tf.square(weights), axis=within)
         # the square root has no finite gradient at zero
         tiny = np.finfo(weights.dtype.as_numpy_dtype).tiny
         norms = tf.sqrt(tf.maximum(squares, tiny))
         strength = tf.cast(self.strength, norms.dtype)
-        return strength * np.sqrt(float(size)) * tf.reduce_sum(norms)
+        return strength * tf.sqrt(size) * tf.reduce_sum(norms)
 
     def _within(self, rank: int) -> list[int]:
         """Return the axes over which a group extends, in weights of ``rank``."""
-        along = () if self.axis is None else np.atleast_1d(self.axis)
+        along = self._along()
         if any(not -rank <= axis < rank for axis in along):
             raise ValidationError(
                 f"GroupLasso along axis {self.axis} does not fit weights of rank {rank}",
@@ -73,6 +80,25 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
             )
         return [axis for axis in range(rank) if axis not in {a % rank for a in along}]
 
+    def _along(self) -> list[Any]:
+        """Return the axes along which the groups lie."""
+        if self.axis is None:
+            return []
+        return list(self.axis) if isinstance(self.axis, (list, tuple, np.ndarray)) else [self.axis]
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same regularizer again."""
         return {"strength": self.strength, "axis": self.axis}
+
+
+def _is_axis(axis: Any) -> bool:
+    return isinstance(axis, numbers.Integral) and not isinstance(axis, bool)
+
+
+def _size(weights: tf.Tensor, axes: list[int]) -> tf.Tensor:
+    """Return how many elements ``weights`` have along ``axes``, in their dtype."""
+    shape = weights.shape.as_list()
+    if all(shape[axis] is not None for axis in axes):
+        return tf.cast(np.prod([shape[axis] for axis in axes]), weights.dtype)
+    # the examples and time steps of what a probe records are known only when it is run
+    return tf.cast(tf.reduce_prod(tf.gather(tf.shape(weights), axes)), weights.dtype)

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import is_live
+from nengo_wd.checks import as_strength
 
 
 class TowardsInitial(tf.keras.regularizers.Regularizer):
@@ -48,7 +48,8 @@ class TowardsInitial(tf.keras.regularizers.Regularizer):
     """
 
     def __init__(self, l1: Any = 0.0, l2: Any = 0.0) -> None:
-        self.l1, self.l2 = (s if is_live(s) else float(s) for s in (l1, l2))
+        self.l1 = as_strength(l1, "l1", "TowardsInitial")
+        self.l2 = as_strength(l2, "l2", "TowardsInitial")
 
     def __call__(self, weights: Any) -> Any:
         """Raise a ValidationError: only a setting knows the initial weights."""

@@ -56,6 +56,7 @@ def bridged() -> Iterator[None]:
             helps.enter_context(quiet())
         yield
     look_for_gpu_when_asked(sys.modules["nengo_dl.utils"])
+    let_tensor_nodes_be_copied(sys.modules["nengo_dl.tensor_node"])
     nengo4.mend()
 
 
@@ -174,3 +175,13 @@ def look_for_gpu_when_asked(utils: ModuleType) -> None:
 
     del vars(utils)["tf_gpu_installed"]
     vars(utils)["__getattr__"] = look
+
+
+def let_tensor_nodes_be_copied(module: ModuleType) -> None:
+    """Have TensorNodes restored from what they have: Nengo 4's nodes have a parameter more.
+
+    Nengo sets ``size_in`` first, which NengoDL 3 computes from the shape.
+    """
+    node = vars(module)["TensorNode"]
+    if isinstance(node.size_in, property):
+        node._param_init_order = []

@@ -9,7 +9,7 @@ import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters
-from nengo_wd.checks import check_trains, is_number
+from nengo_wd.checks import check_called_now, check_trains, is_number
 from nengo_wd.parameters import Parameter
 from nengo_wd.strengths.rows import RowValues
 
@@ -50,6 +50,7 @@ class Rates:
 
     def changed(self) -> dict[int, list]:
         """Return the settings as they are now, all of them fit to be taken on."""
+        check_called_now()
         found = self._read()
         new = [s[0][0].name for key, s in found.items() if key not in self.by_variable]
         if new or self._symbolic(found) != self._symbolic(self.found):

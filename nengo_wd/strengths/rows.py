@@ -7,9 +7,10 @@ from typing import Any, Iterable
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
-from nengo_wd.checks import is_number
+from nengo_wd.checks import check_scalar, is_number
 
 
 class LiveArray:
@@ -101,13 +102,27 @@ class RowValues:
         if default is not None:
             values = _where(tf.math.is_nan(values), tf.cast(default, self.dtype), values)
         for value, mask in self.symbolic:
-            now = tf.cast(value(step) if callable(value) else value, self.dtype)
-            values = _where(mask, now, values)
+            values = _where(mask, tf.cast(_now(value, step), self.dtype), values)
         return values
 
     def over_rows(self, values: tf.Tensor) -> tf.Tensor:
         """Return values by row in a shape that fits the variable's."""
         return tf.reshape(values, [-1] + [1] * (self.variable.shape.rank - 1))
+
+
+def _now(value: Any, step: tf.Tensor | None) -> Any:
+    """Return a schedule or variable as it is at a training step: a single number."""
+    if not callable(value):
+        return value
+    name = type(value).__name__
+    try:
+        now = tf.convert_to_tensor(value(step))
+    except (TypeError, ValueError) as error:
+        raise ValidationError(
+            f"the schedule {name} has no value at a training step: {error}", attr="schedule"
+        ) from error
+    check_scalar(now, "value of a schedule", f"the schedule {name}")
+    return now
 
 
 _where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15

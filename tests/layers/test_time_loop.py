@@ -100,12 +100,37 @@ def test_pre_build_adds_the_penalty_to_the_graph_of_the_simulator_and_no_other()
     assert tf.compat.v1.get_collection(losses) == []
 
 
-def test_name_with_a_space(rng):
-    layer = dense(name="hidden 1")
+@pytest.mark.parametrize("name", ["hidden 1", "_größe $", "層%s"])
+def test_any_name(name, rng):
+    layer = dense(name=name, kernel_regularizer=tf.keras.regularizers.l2(0.5))
     net, source, probe = network_of(layer, 4)
     with simulator(net) as sim:
         assert_dense(sim, layer, source, probe, rng)
-        assert len(nengo_wd.regularization_losses(sim)) == 1
+        assert list(nengo_wd.regularization_losses(sim)) == [f"{name}.kernel"]
+        kernel, _ = values(sim, layer.weights)
+        inputs, targets = {source: np.zeros((1, 1, 4))}, {probe: np.zeros((1, 1, 3))}
+        train(sim, inputs, targets, nengo_wd.regularized_objective(sim, {probe: "mse"}), sgd(0.125))
+        np.testing.assert_allclose(values(sim, layer.weights)[0], 0.875 * kernel, rtol=1e-6)
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("make", [dense, lambda: nengo_wd.RegularizedConv1D(3, 1)])
+def test_global_policy_leaves_the_dtype_to_the_simulator(make):
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        layer = make()
+        shape = (4,) if isinstance(layer, nengo_wd.RegularizedDense) else (2, 4)
+        with nengo.Network(seed=0) as net:
+            node = nengo_dl.TensorNode(layer, shape_in=shape, pass_time=False)
+            probe = nengo.Probe(node)
+        with simulator(net) as sim:
+            sim.compile("sgd", loss=nengo_wd.regularized_objective(sim, {probe: "mse"}))
+            target = np.zeros((1, 1, node.size_out))
+            loss = sim.fit(n_steps=1, y={probe: target}, verbose=0).history["loss"]
+            assert np.isfinite(loss).all()
+            assert layer.compute_dtype == layer.kernel.dtype == "float32"
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
 
 
 @pytest.mark.generation(3)

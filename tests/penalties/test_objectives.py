@@ -89,6 +89,47 @@ def test_no_objective_leaves_the_penalties():
         assert history["loss"] == [pytest.approx(penalty, rel=1e-9)]
 
 
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("form", [lambda probe: {probe: None}, lambda probe: [None]])
+def test_no_loss_of_any_probe_leaves_the_penalties(form):
+    model = DenseLayers()
+    with model.simulator() as sim:
+        penalty = model.penalty(sim)
+        sim.compile("sgd", loss=nengo_wd.regularized_objective(sim, form(model.probes[0])))
+        for targets in ((), (model.targets,)):
+            history = sim.evaluate(model.inputs, *targets, verbose=0)
+            assert history["loss"] == pytest.approx(penalty, rel=1e-9)
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("weights", [(0.0, 0.0), (2.0, 0.5)])
+def test_sample_weights_are_for_examples_and_not_for_penalties(weights):
+    model = DenseLayers()
+    (probe,) = model.probes
+    with model.net:
+        nengo_wd.configure_settings()
+    model.net.config[probe].regularizer = tf.keras.regularizers.l2(0.5)
+    with model.simulator() as sim:
+        (y,) = outputs(sim, model.inputs, [probe])
+        by_example = np.mean((y - model.targets[probe]) ** 2, axis=(1, 2))
+        activity = 0.5 * np.sum(y**2) / (2 * 3)
+        sim.compile("sgd", loss=nengo_wd.regularized_objective(sim, {probe: "mse"}))
+        losses = sim.evaluate(
+            model.inputs, model.targets, sample_weight=np.array(weights), verbose=0
+        )
+        expected = np.mean(np.array(weights) * by_example) + activity + model.penalty(sim)
+        assert losses["loss"] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.generation(3)
+def test_class_weights_are_for_models_of_one_output():
+    model = DenseLayers()
+    with model.simulator() as sim:
+        sim.compile("sgd", loss=nengo_wd.regularized_objective(sim, "mse"))
+        with pytest.raises(ValueError, match="class_weight. is only supported"):
+            sim.fit(model.inputs, model.targets, class_weight={0: 2.0}, verbose=0)
+
+
 @pytest.mark.generation(2)
 def test_function_of_the_outputs_alone():
     model = DenseLayers(n_probes=2)

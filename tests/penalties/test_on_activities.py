@@ -34,6 +34,26 @@ def test_setting_on_a_probe(rng):
     assert by_hand > 0.01
 
 
+@pytest.mark.parametrize("axis", [0, 1, -1, (0, 1), None])
+def test_group_lasso_on_a_probe(axis, rng):
+    """Groups of the activity, of shape (examples and steps, size), which is not known at first."""
+    with nengo.Network(seed=0) as net:
+        use_dtype("float64")
+        nengo_wd.configure_settings()
+        source = nengo.Node(np.zeros(2))
+        probe = nengo.Probe(source)
+        net.config[probe].regularizer = nengo_wd.regularizers.GroupLasso(0.5, axis)
+    inputs, targets = {source: rng.uniform(-1, 1, size=(4, 3, 2))}, {probe: np.zeros((4, 3, 2))}
+    with simulator(net, minibatch_size=4) as sim:
+        objective = nengo_wd.regularized_objective(sim, {probe: "mse"})
+        total = total_loss(sim, inputs, targets, objective)
+    activity = inputs[source].reshape(12, 2)
+    over = {0: 1, 1: 0, -1: 0, (0, 1): (), None: (0, 1)}[axis]
+    norms = np.sqrt(np.sum(activity**2, axis=over, keepdims=True))
+    penalty = 0.5 * np.sqrt(activity.size / norms.size) * norms.sum() / 12
+    assert total == pytest.approx(np.mean(activity**2) + penalty, rel=1e-9)
+
+
 def test_penalty_on_a_probe_that_is_not_a_scalar():
     with nengo.Network(seed=0) as net:
         nengo_wd.configure_settings()

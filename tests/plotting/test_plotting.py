@@ -44,7 +44,8 @@ def vertical_lines(axes):
 
 
 def bar_heights(axes):
-    return [patch.get_height() for patch in axes.patches]
+    (stairs,) = axes.patches
+    return stairs.get_data().values.tolist()
 
 
 def test_norms(recorded):
@@ -213,6 +214,50 @@ def test_style_is_that_of_our_own_figures(recorded):
     for line, own in zip(axes.lines, ours.lines):
         assert line.get_color() == own.get_color()
         assert line.get_linestyle() == own.get_linestyle()
+
+
+LABELS = ["cost $ and $", "$a_{$", "_hidden", "$x^2$", "$"]
+
+
+def drawn_as(text):
+    """Return what Matplotlib draws, and fail where it can't."""
+    text.figure.canvas.draw()
+    shown, is_math = text._preprocess_math(text.get_text())
+    return shown.replace(r"\$", "$"), is_math
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """Return records of connections whose labels mean something to Matplotlib."""
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings(regularizer="l2")
+        a = nengo.Ensemble(5, 1)
+        for label in LABELS:
+            nengo.Connection(a, nengo.Node(size_in=1), label=label)
+    with simulator(net) as sim:
+        norms = nengo_wd.WeightNorms(sim)
+        norms.record()
+    return norms
+
+
+def test_names_are_shown_as_they_are(labelled):
+    names = [f"{label}.weights" for label in LABELS]
+    assert labelled.names == names
+    (axes,) = plotting.norms(labelled).axes
+    texts = axes.get_legend().get_texts()
+    assert sorted(drawn_as(text) for text in texts) == sorted((name, False) for name in names)
+    for figure in (plotting.histograms(labelled), plotting.compare({"run": labelled})):
+        titles = [drawn_as(axes.title) for axes in figure.axes[: len(names)]]
+        assert [(title.replace("\n", " "), math) for title, math in titles] == [
+            (name, False) for name in names
+        ]
+
+
+def test_labels_of_runs_may_be_mathematics(labelled):
+    figure = plotting.compare({label: labelled for label in [*LABELS, 0.5]}, "$.weights")
+    texts = figure.axes[0].get_legend().get_texts()
+    drawn = dict(drawn_as(text) for text in texts)
+    assert drawn == {**dict.fromkeys([*LABELS, "0.5"], False), "$x^2$": True, "cost $ and $": True}
 
 
 def test_no_two_lines_look_alike():

@@ -1,5 +1,9 @@
 """Records as TensorBoard reads them."""
 
+import os
+import shutil
+import warnings
+
 import numpy as np
 import pytest
 from generations import assign, simulator
@@ -47,6 +51,33 @@ def test_two_records_in_one_folder(tmp_path):
     assert len(files) == 2
     for path in files:
         assert EventAccumulator(str(path)).Reload().Tags()["scalars"]
+
+
+@pytest.mark.parametrize("path", [str, os.fsencode])
+def test_path_of_any_kind(path, tmp_path):
+    net, _, _, _ = readout_network()
+    with simulator(net) as sim:
+        nengo_wd.WeightNorms(sim, log_dir=path(tmp_path / "größe [1]")).record()
+    assert len(list((tmp_path / "größe [1]").iterdir())) == 1
+    assert os.listdir(str(tmp_path)) == ["größe [1]"]
+
+
+def test_folder_that_is_deleted_is_made_again(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    net, _, _, _ = readout_network()
+    with simulator(net) as sim:
+        norms = nengo_wd.WeightNorms(sim, log_dir=tmp_path / "log")
+        norms.record(step=0)
+        shutil.rmtree(str(tmp_path / "log"))
+        with pytest.warns(RuntimeWarning, match=r"TensorBoard to .*log before step 1 was deleted"):
+            norms.record(step=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            norms.record(step=2)
+    read = EventAccumulator(str(tmp_path / "log")).Reload()
+    assert [event.step for event in read.Scalars("penalty")] == [1, 2]
+    assert norms.steps.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-import re
-from typing import Any, Callable
+import threading
+from typing import Any, Callable, Iterator
 
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd import names
 from nengo_wd.seam import state
 from nengo_wd.seam.layer_penalties import layer_penalties
 from nengo_wd.seam.nengo_dl2.losses import COLLECTION
 from nengo_wd.seam.stand_ins import stand_in
 
+LOCAL = threading.local
+# Parts of the names of attributes in which TensorFlow tracks others; it makes them anew.
+TRACKED = ("dependenc", "_obj_reference_counts", "_update_uid", "_name_based_restores")
 
-def simulation_dtype() -> str:
-    """Return the dtype of the simulator that is being built (Keras' default elsewhere).
+
+def simulation_dtype() -> str | None:
+    """Return the dtype of the simulator that is being built, if one is.
 
     NengoDL makes the simulation's own variables before it calls a layer's ``pre_build``.
     """
@@ -24,7 +30,30 @@ def simulation_dtype() -> str:
         of_simulator = variable.name.startswith(("trainable_vars/", "local_vars/"))
         if of_simulator and variable.dtype.is_floating:
             return variable.dtype.base_dtype.name
-    return tf.keras.backend.floatx()
+    return None
+
+
+@contextlib.contextmanager
+def scope() -> Iterator[None]:
+    """Leave the scope of a layer's variables to `build_layer`."""
+    yield
+
+
+def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
+    """Return what a copy of ``layer`` has: all but its variables, which are in a graph."""
+    kept = {
+        name: value
+        for name, value in vars(layer).items()
+        if not (isinstance(value, (tf.Variable, LOCAL)) or any(part in name for part in TRACKED))
+    }
+    unbuilt = ("_losses", "_callable_losses", "_trainable_weights", "_non_trainable_weights")
+    kept["_layers"] = [one for one in layer._layers if isinstance(one, tf.keras.layers.Layer)]
+    return {**kept, **{name: [] for name in unbuilt}, "penalized": [], "built": False}
+
+
+def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
+    """Give ``layer``, which is new, what `state_of` returned of another."""
+    vars(layer).update(kept, _thread_local=LOCAL())
 
 
 def apply_layer(
@@ -76,7 +105,7 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
     _keep(layer, graph)
     for part in _parts(layer):
         _unbuild(part)
-    with tf.init_scope(), tf.name_scope(_scope(layer.name) + "/"):
+    with tf.init_scope(), tf.name_scope(names.scope(layer.name) + "/"):
         layer.build(input_shape)
         for part in _parts(layer):
             _collect_penalties(part)
@@ -113,14 +142,9 @@ def _collect_penalties(layer: tf.keras.layers.Layer) -> None:
         kept.layers.add(layer)
         with tf.name_scope(None):
             for penalty in layer_penalties(layer):
-                tensor = tf.identity(penalty.value, _scope(penalty.name))
+                tensor = tf.identity(penalty.value, names.scope(penalty.name))
                 tf.compat.v1.add_to_collection(COLLECTION, tensor)
                 kept.penalties[tensor.op.name] = penalty
-
-
-def _scope(name: str) -> str:
-    """Return ``name`` with "_" for each character that TensorFlow does not take in a name."""
-    return re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
 
 
 def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:

@@ -8,6 +8,8 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd.seam.bound import Bound
+
 
 def check_optimizer(optimizer: Any) -> Any:
     """Return ``optimizer``, if it is one that NengoDL 2 takes."""
@@ -41,7 +43,7 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     return extended
 
 
-class OptimizerWithSteps(tf.compat.v1.train.Optimizer):
+class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
     """An optimizer that takes steps before and after each of another optimizer's."""
 
     def __init__(self, sim: nengo_dl.Simulator, inner: Any) -> None:
@@ -122,7 +124,7 @@ def in_use(sim: nengo_dl.Simulator) -> list[Any]:
     return list({id(optimizer): optimizer for optimizer, _ in sim.tensor_graph.optimizers}.values())
 
 
-class RuleOptimizer(tf.compat.v1.train.Optimizer):
+class RuleOptimizer(Bound, tf.compat.v1.train.Optimizer):
     """An optimizer that adds an increment to the weights and remembers it.
 
     Attributes

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd import names
 from nengo_wd.seam.layer_penalties import layer_penalties
 
 
-def simulation_dtype() -> str:
-    """Return the dtype of the simulator that is being built (Keras' default elsewhere)."""
-    return tf.keras.backend.floatx()
+def simulation_dtype() -> str | None:
+    """Return the dtype of the simulator that is being built, if one is."""
+    return None if _tensor_graph() is None else tf.keras.backend.floatx()
+
+
+@contextlib.contextmanager
+def scope() -> Iterator[None]:
+    """Name what is made in the body by the layers around it, as far as TensorFlow takes names.
+
+    A variable may have any name, but the operations of its penalty, which Keras names by it,
+    may not.
+    """
+    around = tf.get_current_name_scope()
+    valid = names.scope(around) if around else around
+    with contextlib.nullcontext() if valid == around else tf.name_scope(f"{valid}/"):
+        yield
+
+
+def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
+    """Return what a copy of ``layer`` has: all but its penalties, which can't be pickled."""
+    return {**tf.keras.layers.Layer.__getstate__(layer), "_callable_losses": []}
+
+
+def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
+    """Give ``layer``, which is new, what `state_of` returned of another, and its penalties."""
+    tf.keras.layers.Layer.__setstate__(layer, kept)
+    for variable, regularizer in kept["penalized"]:
+        name = variable.name.partition(":")[0]
+        layer._handle_weight_regularization(name, variable, regularizer)
 
 
 def _tensor_nodes(graph: nengo_dl.tensor_graph.TensorGraph) -> list[Any]:

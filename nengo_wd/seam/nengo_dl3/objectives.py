@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any, Sequence
 
@@ -45,13 +46,31 @@ def check_objective(
 def penalized_objective(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
 ) -> Any:
-    """Return ``objective`` by probe: Keras adds the model's losses by itself."""
+    """Return ``objective`` by probe: Keras adds the model's losses by itself.
+
+    Where no probe has a loss, it is empty. Keras would ask for targets otherwise.
+    """
     kept = state.of(sim)
     kept.activities = list(activities)
     if activities and kept.recorder is None:
         kept.recorder = sim.tensor_graph.call = _Recorder(sim, kept)
-    has_losses = any(loss is not None for loss in by_probe.values())
-    return Penalized(sim, by_probe if has_losses else {})
+    if any(loss is not None for loss in by_probe.values()):
+        return Penalized(sim, by_probe)
+    _evaluate_to_list(sim.keras_model)
+    return Penalized(sim, {})
+
+
+def _evaluate_to_list(model: tf.keras.Model) -> None:
+    """Have a model evaluate to a list, also of one number, which ``sim.evaluate`` fails on."""
+    evaluate = model.evaluate
+
+    @functools.wraps(evaluate)
+    def evaluated(*args: Any, **kwargs: Any) -> Any:
+        values = evaluate(*args, **kwargs)
+        return values if isinstance(values, (list, dict)) else [values]
+
+    if "evaluate" not in vars(model):
+        model.evaluate = evaluated
 
 
 class _Recorder:

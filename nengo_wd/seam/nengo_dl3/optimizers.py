@@ -8,6 +8,8 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd.seam.bound import Bound
+
 OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
 
 
@@ -56,7 +58,7 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     return optimizer
 
 
-class OptimizerWithSteps:
+class OptimizerWithSteps(Bound):
     """A mixin for Keras optimizers: steps that are taken before and after the optimizer's own.
 
     Attributes
@@ -148,7 +150,7 @@ def in_use(sim: nengo_dl.Simulator) -> list[Any]:
     return [] if optimizer is None else [optimizer]
 
 
-class RuleOptimizer(tf.keras.optimizers.Optimizer):
+class RuleOptimizer(Bound, tf.keras.optimizers.Optimizer):
     """An optimizer that adds an increment to the weights and remembers it.
 
     Attributes
@@ -178,6 +180,15 @@ class RuleOptimizer(tf.keras.optimizers.Optimizer):
         gradient = tf.convert_to_tensor(gradient)
         last.assign(self.increment(variable, gradient, last, rate, self.iterations))
         variable.assign_add(last)
+
+    @classmethod
+    def from_config(cls, config: Any, *args: Any, **kwargs: Any) -> Any:
+        """Raise an error: a configuration holds no simulator."""
+        raise ValidationError(
+            f"{cls.__name__} can't be made of a configuration, which holds no simulator; make it "
+            f"with {cls.__name__}(sim, ...)",
+            attr="optimizer",
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the optimizer."""

@@ -1,0 +1,228 @@
+"""Optimizers that can't decay, and numbers that are no rates."""
+
+import copy
+import pickle
+
+import numpy as np
+import tensorflow as tf
+from bad_inputs import Row, check, in_function, table
+from generations import GENERATION, sgd
+
+import nengo_wd
+
+v1 = tf.compat.v1.train
+keras = tf.keras.optimizers
+NOT_TAKEN = f"is no optimizer that sim.{'train' if GENERATION == 2 else 'compile'} takes"
+
+# -- what is to be extended ------------------------------------------------------------------
+
+NO_OPTIMIZERS = {
+    "None": (lambda: None, f"None {NOT_TAKEN}"),
+    "number": (lambda: 0.1, f"0.1 {NOT_TAKEN}"),
+    "class": (lambda: type(sgd(0.1)), f"{NOT_TAKEN}; give an instance of it"),
+    "loss": (lambda: tf.keras.losses.MeanSquaredError(), NOT_TAKEN),
+}
+ROWS = [
+    Row(
+        f"decay by {kind}",
+        lambda s, make=make: s.with_setting("weight_decay", 0.1, then=decay_with(make)),
+        pattern,
+    )
+    for kind, (make, pattern) in NO_OPTIMIZERS.items()
+]
+
+
+def decay_with(make, **kwargs):
+    return lambda shared: nengo_wd.decoupled_weight_decay(shared.sim, make(), **kwargs)
+
+
+def with_decay(make):
+    """Return a call that has an optimizer decay weights."""
+    return lambda shared: shared.with_setting(
+        "weight_decay", 0.1, then=lambda s: nengo_wd.decoupled_weight_decay(s.sim, make(s))
+    )
+
+
+ROWS += [
+    Row(
+        "optimizer of TensorFlow 1",
+        with_decay(lambda s: v1.GradientDescentOptimizer(0.1)),
+        f"GradientDescentOptimizer.* {NOT_TAKEN}",
+        generation=3,
+    ),
+    Row(
+        "optimizer of Keras",
+        with_decay(lambda s: keras.SGD(0.1)),
+        f"SGD.* {NOT_TAKEN}",
+        generation=2,
+    ),
+    Row(
+        "unknown name",
+        with_decay(lambda s: "sdg"),
+        "Unknown optimizer: 'sdg'",
+        ValueError,
+        generation=3,
+    ),
+    Row(
+        "Ftrl",
+        with_decay(lambda s: keras.Ftrl()),
+        "Ftrl computes the weights from sums of gradients",
+        generation=3,
+    ),
+    Row(
+        "FtrlOptimizer",
+        with_decay(lambda s: v1.FtrlOptimizer(0.1)),
+        "FtrlOptimizer computes the weights from sums of gradients",
+        generation=2,
+    ),
+    Row(
+        "AdagradDAOptimizer",
+        with_decay(lambda s: v1.AdagradDAOptimizer(0.1, tf.Variable(0))),
+        "AdagradDAOptimizer computes the weights from sums of gradients",
+        generation=2,
+    ),
+    Row(
+        "decay of its own",
+        with_decay(lambda s: keras.Adam(0.1, weight_decay=0.1)),
+        "Adam decays weights already, with weight_decay=0.1",
+        generation=3,
+    ),
+    Row("decay twice", with_decay(lambda s: s.decay()), "WithDecay decays weights already"),
+    Row(
+        "decay by LayerwiseSGD",
+        with_decay(lambda s: nengo_wd.LayerwiseSGD(s.sim)),
+        "LayerwiseSGD decays weights already",
+    ),
+    Row("nothing to decay", lambda s: s.decay(), 'nothing in <Network "here".* has a weight_decay'),
+    Row(
+        "all of the weights at once",
+        lambda s: s.decaying(1.0, scale_by_learning_rate=False),
+        "the weight_decay 1.0 of <Connection conn> is not scaled by the learning rate",
+    ),
+]
+
+# -- LayerwiseSGD ------------------------------------------------------------------------------
+
+NO_RATES = {
+    "text": ("0.1", "'0.1' is no {}"),
+    "None": (None, "None is no {}"),
+    "bool": (True, "True is no {}"),
+    "complex": (1j, "1j is no {}"),
+    "list": ([0.1], r"\[0.1\]\)? is no {}"),
+    "negative": (-0.1, "{}=-0.1 must be a finite number"),
+    "NaN": (np.nan, "{}=nan must be a finite number"),
+    "infinite": (np.inf, "{}=inf must be a finite number"),
+}
+ROWS += [
+    Row(
+        f"LayerwiseSGD, {name}, {kind}",
+        lambda s, given={name: value}: nengo_wd.LayerwiseSGD(s.sim, **given),
+        f"LayerwiseSGD: .*{pattern.format(name)}",
+    )
+    for name in ("learning_rate", "momentum")
+    for kind, (value, pattern) in NO_RATES.items()
+]
+ROWS += [
+    Row(
+        f"LayerwiseSGD, momentum changed to {kind}",
+        lambda s, value=value: setattr(nengo_wd.LayerwiseSGD(s.sim), "momentum", value),
+        f"LayerwiseSGD: .*{pattern.format('momentum')}",
+    )
+    for kind, (value, pattern) in NO_RATES.items()
+]
+ROWS += [
+    Row(
+        "LayerwiseSGD, momentum of 1",
+        lambda s: nengo_wd.LayerwiseSGD(s.sim, momentum=1.0),
+        "LayerwiseSGD: with a momentum of 1.0",
+    ),
+    Row(
+        "LayerwiseSGD, number for a schedule",
+        lambda s: setattr(nengo_wd.LayerwiseSGD(s.sim, momentum=schedule()), "momentum", 0.5),
+        "LayerwiseSGD.momentum: .* can't become 0.5",
+    ),
+    Row(
+        "LayerwiseSGD, schedule for a number",
+        lambda s: setattr(nengo_wd.LayerwiseSGD(s.sim), "momentum", schedule()),
+        "LayerwiseSGD.momentum: a momentum of 0.0 can't become",
+    ),
+    Row(
+        "LayerwiseSGD of a configuration",
+        lambda s: nengo_wd.LayerwiseSGD.from_config(nengo_wd.LayerwiseSGD(s.sim).get_config()),
+        r"make it with LayerwiseSGD\(sim, ...\)",
+        generation=3,
+    ),
+]
+
+
+def schedule():
+    return keras.schedules.ExponentialDecay(0.1, 10, 0.5)
+
+
+# -- changed settings, copies, and calls inside a tf.function ---------------------------------
+
+
+def update_after(setting, value, make, update, **kwargs):
+    """Return a call that changes a setting, and has an optimizer take it on."""
+
+    def call(shared):
+        optimizer = make(shared, **kwargs)
+        shared.with_setting(setting, value, then=lambda s: getattr(optimizer, update)())
+
+    return call
+
+
+def momentum_in_function(optimizer):
+    in_function(lambda: setattr(optimizer, "momentum", 0.5))
+
+
+MAKES = {
+    "decay": (lambda s: s.decaying(), "WithDecay|OptimizerWithSteps"),
+    "LayerwiseSGD": (lambda s: nengo_wd.LayerwiseSGD(s.sim), "LayerwiseSGD"),
+}
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": pickle.dumps,
+}
+ROWS += [
+    Row(
+        "decay that became a schedule",
+        update_after("weight_decay", schedule(), MAKES["decay"][0], "update_weight_decay"),
+        "was not among the settings for weight_decay when the optimizer was made",
+    ),
+    Row(
+        "momentum that is new",
+        update_after("momentum", 0.5, MAKES["LayerwiseSGD"][0], "update_settings"),
+        "conn.weights was not among the settings for momentum when the optimizer was made",
+    ),
+    Row(
+        "decay changed in a tf.function",
+        lambda s: in_function(s.decaying().update_weight_decay),
+        "tf.function: nengo_wd is called inside a tf.function",
+    ),
+    Row(
+        "settings changed in a tf.function",
+        lambda s: in_function(nengo_wd.LayerwiseSGD(s.sim).update_settings),
+        "tf.function: nengo_wd is called inside a tf.function",
+    ),
+    Row(
+        "momentum changed in a tf.function",
+        lambda s: momentum_in_function(nengo_wd.LayerwiseSGD(s.sim)),
+        "tf.function: nengo_wd is called inside a tf.function",
+    ),
+]
+ROWS += [
+    Row(
+        f"{how} of {kind}",
+        lambda s, make=make, copied=copied: copied(make(s)),
+        f"({name}) is bound to its simulator, and can't be copied or pickled",
+    )
+    for kind, (make, name) in MAKES.items()
+    for how, copied in COPIES.items()
+]
+
+
+@table(ROWS)
+def test_optimizers(row, shared):
+    check(row, shared)

@@ -1,0 +1,145 @@
+"""Records that can't be made or read."""
+
+import sys
+
+import nengo
+import numpy as np
+import tensorflow as tf
+from bad_inputs import Row, check, in_function, table
+
+import nengo_wd
+
+EVERY = ("day", 0, -1, 1.5, True, None, b"epoch", [1])
+NO_PATHS = (5, 1.5, True, ["logs"], object, "", "a\0b", b"")
+UNWRITABLE = ("/proc/nengo_wd", __file__)
+
+
+def made(**kwargs):
+    return lambda shared: nengo_wd.WeightNorms(shared.sim, **kwargs)
+
+
+def of(objects):
+    """Return a call that makes a callback for objects, which are picked from what is shared."""
+    return lambda shared: nengo_wd.WeightNorms(shared.sim, objects=objects(shared))
+
+
+NOTHING = 'stands for no parameter of <Network "here"'
+NO_OBJECTS = {
+    "text": (lambda s: "dense", f"'dense' {NOTHING}"),
+    "number": (lambda s: 5, f"5 {NOTHING}"),
+    "name in a list": (lambda s: ["dense.kernel"], f"'dense.kernel' {NOTHING}"),
+    "nothing": (lambda s: [], r"\[\] holds no objects"),
+    "node": (lambda s: s.source, f"source.* {NOTHING}"),
+    "probe": (lambda s: s.probe, f"probe.* {NOTHING}"),
+    "of another network": (
+        lambda s: s.stranger,
+        f"stranger.* {NOTHING}.*it is not in that network",
+    ),
+    "another network": (lambda s: s.elsewhere, f"elsewhere.* {NOTHING}"),
+    "class of nothing": (lambda s: nengo.Probe, f"Probe.* {NOTHING}"),
+    "layer of nobody": (lambda s: tf.keras.layers.Dense(3), f"Dense.* {NOTHING}"),
+    "frozen": (lambda s: s.frozen, f"frozen.* {NOTHING}.*set not to be trainable"),
+    "learned": (lambda s: [s.conn, s.learned], f"learned.* {NOTHING}.*by a learning rule"),
+    "no weights": (lambda s: s.function, f"TensorNode.* {NOTHING}.*no trainable weights"),
+}
+ROWS = [
+    Row(f"every {every!r}", made(every=every), "every: .* does not say when to record")
+    for every in EVERY
+]
+ROWS += [Row(f"objects, {kind}", of(make), pattern) for kind, (make, pattern) in NO_OBJECTS.items()]
+ROWS += [
+    Row(f"log_dir {path!r}", made(log_dir=path), "log_dir: log_dir=.* is no path")
+    for path in NO_PATHS
+]
+ROWS += [
+    Row(f"log_dir {path}", made(log_dir=path), f"log_dir='{path}' can't be written to")
+    for path in UNWRITABLE
+]
+
+# -- records by hand -----------------------------------------------------------------------------
+
+NO_NUMBERS = ("0.5", b"0.5", [1.0, 2.0], np.ones(2), 1j)
+ROWS += [
+    Row(
+        f"{name}={value!r}",
+        lambda s, given={name: value}: s.norms.record(**given),
+        f"WeightNorms.record: {name}=.* is no number",
+    )
+    for name in ("step", "epoch", "loss")
+    for value in NO_NUMBERS
+]
+ROWS += [
+    Row(
+        f"step={step!r}",
+        lambda s, step=step: s.norms.record(step=step),
+        "WeightNorms.record: step=.* must be a whole number",
+    )
+    for step in (1.5, -1, True, np.nan, np.inf, 2**63)
+]
+ROWS += [
+    Row(
+        "loss=None",
+        lambda s: s.norms.record(loss=None),
+        "WeightNorms.record: loss=None is no number",
+    ),
+    Row(
+        "record in a tf.function",
+        lambda s: in_function(s.norms.record),
+        "tf.function: nengo_wd is called inside a tf.function",
+    ),
+    Row(
+        "value in a tf.function",
+        lambda s: in_function(lambda: s.norms.parameters["dense.kernel"].value),
+        "tf.function: nengo_wd is called inside a tf.function",
+    ),
+    Row(
+        "unknown column",
+        lambda s: s.norms.column("norms"),
+        "'norms' is no column; there are .*'norm'",
+    ),
+    Row(
+        "unknown column of the history",
+        lambda s: s.norms.history.column(0),
+        "0 is no column",
+    ),
+    Row(
+        "table in no folder",
+        lambda s: s.norms.to_csv("/nowhere/norms.csv"),
+        "/nowhere/norms.csv",
+        OSError,
+    ),
+    Row(
+        "table without pandas",
+        lambda s: without("pandas", s.norms.to_frame),
+        "to_frame needs pandas: pip install pandas",
+        ImportError,
+    ),
+    Row(
+        "callback of another model",
+        lambda s: trained_with(s.norms, tf.keras.Sequential()),
+        'WeightNorms of a simulator of <Network "here".* another model',
+    ),
+]
+
+
+def without(package, function):
+    """Call a function as if a package were not installed."""
+    before = sys.modules.get(package)
+    sys.modules[package] = None
+    try:
+        function()
+    finally:
+        del sys.modules[package]
+        if before is not None:
+            sys.modules[package] = before
+
+
+def trained_with(norms, model):
+    norms.sim.keras_model = getattr(norms.sim, "keras_model", None)  # NengoDL 2 has none
+    norms.set_model(model)
+    norms.on_train_begin()
+
+
+@table(ROWS)
+def test_recording(row, shared):
+    check(row, shared)

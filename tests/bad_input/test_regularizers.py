@@ -1,0 +1,124 @@
+"""Regularizers that can't be made, and what they return that is no penalty."""
+
+import numpy as np
+import tensorflow as tf
+from bad_inputs import Row, built, check, table
+
+import nengo_wd
+from nengo_wd.regularizers import GroupLasso, TowardsInitial
+
+NO_STRENGTHS = {
+    "text": ("0.1", "'0.1' is no number"),
+    "bytes": (b"0.1", "b'0.1' is no number"),
+    "None": (None, "None is no number"),
+    "bool": (True, "True is no number"),
+    "list": ([1, 2], r"\[1, 2\] is no number"),
+    "complex": (1j, "1j is no number"),
+    "negative": (-1, "-1.0 must be a finite number"),
+    "NaN": (np.nan, "nan must be a finite number"),
+    "infinite": (np.inf, "inf must be a finite number"),
+}
+NO_AXES = (0.5, 1.0, np.nan, "0", 1j, True, {0}, (0, 0.5), [None])
+REGULARIZERS = {
+    "GroupLasso": ("strength", GroupLasso),
+    "TowardsInitial, l1": ("l1", lambda value: TowardsInitial(l1=value)),
+    "TowardsInitial, l2": ("l2", lambda value: TowardsInitial(l2=value)),
+}
+ROWS = [
+    Row(
+        f"{name}, {kind}",
+        lambda s, make=make, value=value: make(value),
+        f"{name.split(',')[0]}: the strength {strength}={pattern}",
+    )
+    for name, (strength, make) in REGULARIZERS.items()
+    for kind, (value, pattern) in NO_STRENGTHS.items()
+]
+ROWS += [
+    Row(
+        f"GroupLasso, axis {axis!r}",
+        lambda s, axis=axis: GroupLasso(0.1, axis),
+        "GroupLasso: axis=.* is no axis",
+    )
+    for axis in NO_AXES
+]
+ROWS += [
+    Row(
+        f"GroupLasso, axis {axis} of a matrix",
+        lambda s, axis=axis: GroupLasso(0.1, axis)(tf.ones((2, 3))),
+        f"GroupLasso along axis {axis} does not fit weights of rank 2",
+    )
+    for axis in (2, -3)
+]
+ROWS += [
+    Row(
+        "GroupLasso, axis of a connection",
+        lambda s: s.with_setting("regularizer", GroupLasso(0.1, axis=2)),
+        "GroupLasso along axis 2 does not fit weights of rank 2",
+    ),
+    Row(
+        "TowardsInitial on a layer",
+        lambda s: built(lambda: dense(TowardsInitial(l2=1.0))),
+        "TowardsInitial is a setting for Nengo objects",
+    ),
+]
+
+
+def dense(regularizer):
+    return nengo_wd.RegularizedDense(3, kernel_regularizer=regularizer, name="dense")
+
+
+def total(weights):
+    return tf.reduce_sum(weights)
+
+
+# -- what regularizers return ----------------------------------------------------------------
+
+NO_PENALTIES = {
+    "None": (lambda w: None, "is None, but must be a scalar"),
+    "text": (lambda w: "much", "is 'much', but must be a scalar"),
+    "bool": (lambda w: True, "is True, but must be a scalar"),
+    "complex": (lambda w: 1j, "is 1j, but must be a scalar"),
+    "list": (lambda w: [1.0], r"is \[1.0\], but must be a scalar"),
+    "array": (lambda w: np.ones(3), r"has shape \(3,\), but must be a scalar"),
+    "vector": (lambda w: tf.reduce_sum(w, axis=0), r"has shape \(.*\), but must be a scalar"),
+    "text tensor": (lambda w: tf.constant("much"), "has dtype string, but must be a real"),
+    "bool tensor": (lambda w: tf.reduce_any(w > 0), "has dtype bool, but must be a real"),
+    "NumPy bool": (lambda w: np.bool_(True), "has dtype bool, but must be a real"),
+    "complex tensor": (lambda w: tf.cast(total(w), tf.complex64), "has dtype complex64, but must"),
+    "NaN": (lambda w: float("nan"), "is nan for the weights as they are"),
+    "infinite": (lambda w: float("inf"), "is inf for the weights as they are"),
+}
+NOT_FINITE = {
+    "NaN tensor": (lambda w: total(w) * np.nan, "is nan for the weights as they are"),
+    "infinite tensor": (lambda w: total(w**2) * np.inf, "is inf for the weights as they are"),
+}
+ROWS += [
+    Row(
+        f"setting that returns {kind}",
+        lambda s, returns=returns: s.with_setting("regularizer", returns),
+        rf"the penalty conn\.weights {pattern}",
+    )
+    for kind, (returns, pattern) in {**NO_PENALTIES, **NOT_FINITE}.items()
+]
+ROWS += [
+    Row(
+        f"layer's regularizer that returns {kind}",
+        lambda s, returns=returns: built(lambda: dense(returns)),
+        rf"the penalty dense\.kernel {pattern}",
+    )
+    for kind, (returns, pattern) in NO_PENALTIES.items()
+]
+ROWS += [
+    Row(
+        f"probe's regularizer that returns {kind}",
+        lambda s, returns=returns: s.with_setting("regularizer", returns, s.probe),
+        rf"the penalty .*probe.*\.activity {pattern}",
+        generation=3,  # when NengoDL 2 trains
+    )
+    for kind, (returns, pattern) in NO_PENALTIES.items()
+]
+
+
+@table(ROWS)
+def test_regularizers(row, shared):
+    check(row, shared)
