@@ -74,9 +74,8 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
     RuntimeWarning
         When weights are recorded that are NaN or infinite, with the name of the parameter and
         the step. In ``sim.fit`` they are also looked at, whatever ``every`` says, after each
-        batch for which Keras reports a loss that is not finite. So it is for a decay, schedule or
-        variable, that is negative or not finite by then, or would turn the signs of weights at the
-        learning rate of then, and for strengths of settings' regularizers that are variables.
+        batch for which Keras reports a loss that is not finite. So it is for a decay or strength,
+        schedule or variable, that became bad, and for a decay that would turn signs of weights.
     UserWarning
         In ``sim.fit``, when there are settings that the training takes no notice of, because
         the loss was not made by `regularized_objective`, or the optimizer is not one that they

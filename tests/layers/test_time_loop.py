@@ -130,7 +130,7 @@ def test_global_policy_leaves_the_dtype_to_the_simulator(make):
             assert np.isfinite(loss).all()
             assert layer.compute_dtype == layer.kernel.dtype == "float32"
     finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
+        tf.keras.mixed_precision.set_global_policy(None)
 
 
 @pytest.mark.generation(3)
