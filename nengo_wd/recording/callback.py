@@ -48,8 +48,7 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
     log_dir : str or path-like
         Where to write scalars and histograms for TensorBoard, if anywhere: ``<name>/norm``,
         ``<name>/penalty``, ``<name>/share`` and the histograms ``<name>/channel_norms`` and
-        ``<name>/values``; besides, ``penalty`` and ``loss`` of the whole simulator. Where it is
-        deleted while training, it is made again, with a warning.
+        ``<name>/values``; besides, ``penalty`` and ``loss`` of the whole simulator.
 
     Attributes
     ----------
