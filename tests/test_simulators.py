@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from by_hand import norm
 from generations import GENERATION, outputs, sgd, simulator, train
-from nengo.exceptions import ValidationError
+from nengo.exceptions import SimulatorClosed, ValidationError
 from networks import readout_network
 
 import nengo_wd
@@ -272,3 +272,21 @@ def test_keras_model_that_a_later_simulator_has_built_again():
             with pytest.raises(ValidationError, match="sequential.*built again by a later"):
                 asked()
         assert nengo_wd.regularization_loss(later) > 0
+
+
+# -- closed simulators ---------------------------------------------------------------------
+
+
+def test_closed_simulator_says_so(tmp_path):
+    net, source, probe = network_with("regularizer", "weight_decay")
+    data = data_of(source, probe)
+    with simulator(net) as sim:
+        objective = nengo_wd.regularized_objective(sim, mse(probe))
+    calls = [lambda: sim.save_params(str(tmp_path / "params"))]
+    if GENERATION == 3:
+        calls += [lambda: sim.compile(sgd(0.1), loss=objective), lambda: sim.fit(*data)]
+    else:
+        calls += [lambda: train(sim, *data, objective, sgd(0.1))]
+    for call in calls:
+        with pytest.raises(SimulatorClosed):
+            call()

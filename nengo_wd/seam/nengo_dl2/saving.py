@@ -14,7 +14,7 @@ from nengo_wd.seam.nengo_dl2.values import state_variable
 def mend() -> None:
     """Have ``save_params`` say what it leaves out."""
     simulator = nengo_dl.Simulator
-    simulator.save_params = warning_of_initial_values(simulator.save_params)
+    simulator.save_params = warning_of_initial_values(vars(simulator)["save_params"])
 
 
 def keep_initial(

@@ -20,7 +20,7 @@ def mend() -> None:
     """Have checkpoints hold all weights, and ``save_params`` say what it leaves out."""
     graph, simulator = nengo_dl.tensor_graph.TensorGraph, nengo_dl.Simulator
     graph.build = _tracking_all(graph.build)
-    simulator.save_params = warning_of_initial_values(simulator.save_params)
+    simulator.save_params = warning_of_initial_values(vars(simulator)["save_params"])
 
 
 def _tracking_all(build: Callable) -> Callable:

@@ -47,7 +47,8 @@ def _making(init: Callable, watcher: Any) -> Callable:
 def _compiling(compile_: Callable, watcher: Any) -> Callable:
     def compile_watched(sim: Any, *args: Any, **kwargs: Any) -> None:
         given = kwargs.get("loss"), args[0] if args else kwargs.get("optimizer")
-        watcher.check(sim, *given)
+        if not sim.closed:  # of which NengoDL tells
+            watcher.check(sim, *given)
         compile_.__get__(sim, type(sim))(*args, **kwargs)
         watcher.compiled(sim, *given)
 
@@ -56,7 +57,8 @@ def _compiling(compile_: Callable, watcher: Any) -> Callable:
 
 def _training(fit: Callable, watcher: Any) -> Callable:
     def fit_watched(sim: Any, *args: Any, **kwargs: Any) -> Any:
-        watcher.trained(sim)
+        if not sim.closed:
+            watcher.trained(sim)
         return fit.__get__(sim, type(sim))(*args, **kwargs)
 
     return fit_watched
