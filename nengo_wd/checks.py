@@ -159,4 +159,5 @@ def is_number(value: Any) -> bool:
 
 def is_live(value: Any) -> bool:
     """Tell whether ``value`` is a variable, or a tensor, that can have another value later."""
-    return isinstance(value, tf.Variable) or (tf.is_tensor(value) and not hasattr(value, "numpy"))
+    is_symbolic = isinstance(value, tf.Tensor) and not hasattr(value, "numpy")
+    return is_symbolic or isinstance(value, tf.Variable)

@@ -143,10 +143,11 @@ class Setting(NamedTuple):
     own: bool  # whether it was set on the object itself, not on its class
 
 
-def look_up(network: nengo.Network, name: str) -> Iterator[Setting]:
+def look_up(network: nengo.Network, name: str, of: Any = object) -> Iterator[Setting]:
     """Yield a setting for each object in ``network`` and its subnetworks that has one.
 
-    A setting of None is one, too: it switches off what would hold otherwise.
+    A setting of None is one, too: it switches off what would hold otherwise. With ``of``, only
+    settings of objects of a class.
 
     Raises
     ------
@@ -155,14 +156,14 @@ def look_up(network: nengo.Network, name: str) -> Iterator[Setting]:
     """
     for inner, _ in _networks(network):
         _check_members(inner, name)
-    yield from made(network, name)
+    yield from made(network, name, of)
 
 
-def made(network: nengo.Network, name: str) -> Iterator[Setting]:
+def made(network: nengo.Network, name: str, of: Any = object) -> Iterator[Setting]:
     """Yield what `look_up` yields, without a check that each object is in its network."""
     for inner, configs in _networks(network) if is_configured(network) else ():
         for obj in _objects(inner):
-            setting = _innermost(configs, obj, name)
+            setting = _innermost(configs, obj, name) if isinstance(obj, of) else None
             if setting is not None:
                 yield setting
 
@@ -175,9 +176,9 @@ def is_configured(network: nengo.Network | None) -> bool:
 
 def said_of_nodes(network: nengo.Network) -> set[nengo_dl.TensorNode]:
     """Return the TensorNodes with a regularizer, None included, or a weight decay."""
-    said = [*made(network, "regularizer")]
-    said += [setting for setting in made(network, "weight_decay") if setting.value is not None]
-    return {setting.obj for setting in said if isinstance(setting.obj, nengo_dl.TensorNode)}
+    node = nengo_dl.TensorNode
+    decays = (one for one in made(network, "weight_decay", node) if one.value is not None)
+    return {setting.obj for setting in (*made(network, "regularizer", node), *decays)}
 
 
 def members(network: nengo.Network) -> Iterator[Any]:

@@ -91,6 +91,8 @@ def _settings(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, setti
     for setting in settings.look_up(sim.model.toplevel, name):
         if isinstance(setting.obj, nengo.Probe):
             continue  # has activity, and no parameters
+        if setting.value is None and not isinstance(setting.obj, nengo_dl.TensorNode):
+            continue  # asks for nothing, of a parameter that no other object shares
         parameters = list(of(sim, setting.obj, MIN_RANK.get(name, 2)))
         if setting.value is None and not parameters:
             continue  # asks for nothing

@@ -37,6 +37,6 @@ def of_settings(sim: nengo_dl.Simulator) -> list[ActivityPenalty]:
         return []
     return [
         ActivityPenalty(setting.obj, setting.value)
-        for setting in settings.look_up(sim.model.toplevel, "regularizer")
-        if isinstance(setting.obj, nengo.Probe) and setting.value is not None
+        for setting in settings.look_up(sim.model.toplevel, "regularizer", nengo.Probe)
+        if setting.value is not None
     ]

@@ -141,9 +141,9 @@ def _value(form: RowForm, distance: np.ndarray) -> float:
     return float(sum(sums))
 
 
-def with_live_strengths(sim: nengo_dl.Simulator) -> list[Penalty]:
-    """Return the penalties of settings that have a variable as a strength."""
-    return [p for p in of_settings(sim) if any(map(is_live, _strengths(p).values()))]
+def with_live_strengths(penalties: list[Penalty]) -> list[Penalty]:
+    """Return those of ``penalties`` that have a variable as a strength."""
+    return [penalty for penalty in penalties if _strengths(penalty)]
 
 
 def bad_strengths(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> Iterator[tuple[str, str]]:
@@ -157,9 +157,9 @@ def bad_strengths(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> Iterator
                 yield owner, f"{what} must be a finite number, zero or above"
 
 
-def check_strengths(sim: nengo_dl.Simulator) -> None:
+def check_strengths(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> None:
     """Raise if a strength that is a variable is negative now, or not finite."""
-    for _, fault in bad_strengths(sim, with_live_strengths(sim)):
+    for _, fault in bad_strengths(sim, with_live_strengths(penalties)):
         raise ValidationError(fault, attr="regularizer")
 
 

@@ -62,7 +62,7 @@ class SettingsAlarm:
 
     def __init__(self, sim: nengo_dl.Simulator) -> None:
         self.sim = sim
-        self._penalties = on_parameters.with_live_strengths(sim)
+        self._penalties = on_parameters.with_live_strengths(on_parameters.of_settings(sim))
         self._bad: set[str] = set()
 
     def check(self, step: int) -> None:

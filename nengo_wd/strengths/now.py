@@ -30,12 +30,14 @@ class Now(NamedTuple):
 
 def now(sim: nengo_dl.Simulator, values: list[Any], step: Any = None) -> list[float | None]:
     """Return the numbers that values are at a step; None for all variables if one has none yet."""
-    live = {id(value): value for value in values if not is_number(value)}
+    different = {id(value): value for value in values}  # few, where settings are those of classes
+    live = {key: value for key, value in different.items() if not is_number(value)}
     for value in live.values():
         _check_graph(sim, value)
     tensors = [seam.values.build(sim, Now(value, step)) for value in live.values()]
-    known = dict(zip(live, _fetch(sim, tensors)))
-    return [known[id(value)] if id(value) in known else float(value) for value in values]
+    known: dict[int, float | None] = dict(zip(live, _fetch(sim, tensors)))
+    known.update((key, float(value)) for key, value in different.items() if key not in live)
+    return [known[id(value)] for value in values]
 
 
 def _fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[float | None]:
