@@ -32,7 +32,7 @@ def now(sim: nengo_dl.Simulator, values: list[Any], step: Any = None) -> list[fl
     """Return the numbers that values are at a step; None for all variables if one has none yet."""
     live = {id(value): value for value in values if not is_number(value)}
     for value in live.values():
-        _check_graph(sim, value)
+        check_graph(sim, value)
     tensors = [seam.values.build(sim, Now(value, step)) for value in live.values()]
     known = dict(zip(live, _fetch(sim, tensors)))
     return [known[id(value)] if id(value) in known else float(value) for value in values]
@@ -45,7 +45,7 @@ def _fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[float | No
         return [None] * len(tensors)
 
 
-def _check_graph(sim: nengo_dl.Simulator, value: Any) -> None:
+def check_graph(sim: nengo_dl.Simulator, value: Any) -> None:
     """Raise if a variable is in another graph than the simulator."""
     if isinstance(value, tf.Variable) and not seam.parameters.in_graph(sim, value):
         raise ValidationError(
