@@ -35,9 +35,9 @@ class Watcher:
     @staticmethod
     def check(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
         """Raise if an objective or optimizer was made for another simulator."""
-        defaults.check_layers(sim)
         made_for = [("objective", objective.sim)] if isinstance(objective, Penalized) else []
         made_for += [("optimizer", other) for other in simulators_of(optimizer)]
+        _check_layers(sim, bool(made_for))
         for what, other in made_for:
             if other is not sim:
                 raise ValidationError(
@@ -62,7 +62,7 @@ class Watcher:
     @staticmethod
     def trained(sim: nengo_dl.Simulator) -> None:
         """Warn of settings that are idle in training, where the user was not warned before."""
-        defaults.check_layers(sim)
+        _check_layers(sim)
         warn_of_training(sim)
 
     @staticmethod
@@ -72,6 +72,12 @@ class Watcher:
         nodes = [node for node in nodes if isinstance(node, nengo_dl.TensorNode)]
         parts = (part for node in nodes for part in parameters.layers(node))
         return settings.is_configured(network) or any(isinstance(p, TimeLoopLayer) for p in parts)
+
+
+def _check_layers(sim: nengo_dl.Simulator, is_ours: bool = False) -> None:
+    """Raise if a later simulator has the weights of a layer, where that concerns this package."""
+    if seam.parameters.lost_layers(sim) and (is_ours or Watcher.concerns(sim.model.toplevel)):
+        defaults.check_layers(sim)
 
 
 def warn_of_training(sim: nengo_dl.Simulator) -> None:

@@ -290,3 +290,42 @@ def test_closed_simulator_says_so(tmp_path):
     for call in calls:
         with pytest.raises(SimulatorClosed):
             call()
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("trained_before", [False, True])
+def test_records_of_keras_layers_that_a_later_simulator_has_built_again(trained_before):
+    """Of a network that has nothing else of this package."""
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node(np.zeros(2))
+        layer = tf.keras.layers.Dense(3, kernel_initializer="ones")
+        probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    data = data_of(source, probe)
+    with simulator(net) as first:
+        norms = nengo_wd.WeightNorms(first, objects=layer)
+        first.compile(sgd(0.3), loss=mse(probe))
+        if trained_before:
+            first.fit(*data, verbose=0)
+        with simulator(net) as later:
+            first.fit(*data, verbose=0, callbacks=[norms])
+            assert np.all(later.keras_model.get_weights()[0] == 1) != trained_before
+        # a third of the square of each output, 2 w + b: gradients of 2 / 3 (2 w + b)
+        kernel, bias = 1.0, 0.0
+        for _ in range(1 + trained_before):
+            step = 0.3 * 2 / 3 * (2 * kernel + bias)
+            kernel, bias = kernel - step, bias - step
+        assert norms.norms[-1] == pytest.approx([np.sqrt(6) * abs(kernel), np.sqrt(3) * abs(bias)])
+
+
+@pytest.mark.generation(3)
+def test_keras_layers_are_asked_for_too_late():
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node(np.zeros(2))
+        probe = nengo.Probe(nengo_dl.tensor_layer(source, tf.keras.layers.Dense(3)))
+    with simulator(net) as first, simulator(net):
+        first.compile(sgd(0.1), loss=mse(probe))  # as NengoDL by itself
+        first.fit(*data_of(source, probe), verbose=0)
+        with pytest.raises(ValidationError, match="dense.*built again by a later"):
+            nengo_wd.WeightNorms(first, objects=net)
+        with pytest.raises(ValidationError, match="dense.*built again by a later"):
+            nengo_wd.regularized_objective(first, mse(probe))

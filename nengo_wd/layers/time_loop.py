@@ -104,6 +104,7 @@ class TimeLoopLayer(OfSimulator):
         self._take_on_dtype()
         self._check_dtype()
         self.penalized.clear()
+        seam.layers.begin_build(self)
         for attr in self._regularized:  # which may have been changed since
             lookup.get(getattr(self, attr), attr, f"layer {self.name!r}")
         with seam.layers.scope():

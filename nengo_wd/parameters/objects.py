@@ -54,8 +54,8 @@ def why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
 def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Any]]:
     """Return each parameter for whose object a setting was made, with the setting's value.
 
-    A regularizer that was given to a layer, None included, wins over those of classes and
-    networks.
+    A regularizer that was given to a layer wins over those of classes and networks. None given
+    to a layer is no regularizer: settings hold.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from nengo_wd.parameters import Parameter
 from nengo_wd.penalties.rows import RowPenalty
 from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
 from nengo_wd.regularizers.lookup import STRENGTHS
-from nengo_wd.strengths.now import now
+from nengo_wd.strengths.now import check_graph, now
 
 
 class Penalty(NamedTuple):
@@ -118,9 +118,12 @@ def _forms_now(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[RowFor
     """Return the forms of penalties, with the values that their strengths have now."""
     forms = [row_form(penalty.regularizer) for penalty in penalties]
     live = {id(strength): strength for form in forms if form for strength in form.live}
-    now = dict(zip(live, map(float, seam.values.fetch(sim, list(live.values())))))
+    for strength in live.values():
+        check_graph(sim, strength)
+    known = dict(zip(live, map(float, seam.values.fetch(sim, list(live.values())))))
     return [
-        form and form._replace(l1=now.get(id(form.l1), form.l1), l2=now.get(id(form.l2), form.l2))
+        form
+        and form._replace(l1=known.get(id(form.l1), form.l1), l2=known.get(id(form.l2), form.l2))
         for form in forms
     ]
 

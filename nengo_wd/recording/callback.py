@@ -134,10 +134,9 @@ class WeightNorms(Recorder, tf.keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Record what training starts from, once other callbacks have restored it."""
-        self._epoch = max(self._epoch, epoch)  # which is above zero where a training is resumed
         if not self._begun:
             self._begun = True
-            self._add_if_new()
+            self._begin(epoch)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Record what training ends with."""

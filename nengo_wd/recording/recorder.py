@@ -10,7 +10,7 @@ import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd.checks import check_simulator
-from nengo_wd.parameters import Parameter, selection
+from nengo_wd.parameters import Parameter, defaults, selection
 from nengo_wd.recording.alarms import FiniteAlarm, SettingsAlarm
 from nengo_wd.recording.event_files import EventFile
 from nengo_wd.recording.history import History, ShowsHistory
@@ -51,7 +51,7 @@ class Recorder(ShowsHistory):
         self._alarm = FiniteAlarm(self.history.parameters)
         self._settings_alarm = SettingsAlarm(sim)
         self._step_count = StepCount(sim)
-        self._epoch = 0
+        self._epoch: float = 0
         self._event_file = None if log_dir is None else EventFile.of(sim, log_dir)
 
     def record(
@@ -78,6 +78,7 @@ class Recorder(ShowsHistory):
             ``tf.function``.
         """
         check_simulator(self.sim)
+        defaults.check_layers(self.sim)
         if step is not None:
             step = _whole_number(step, "step")
         if epoch is not None:
@@ -102,18 +103,25 @@ class Recorder(ShowsHistory):
 
     def _add_if_new(self) -> None:
         """Record, unless step and weights are those of the last record."""
-        before, step = self._step_count.last, self._step_count.now()
-        if step < before:
-            self._rewind(step)
-        measured = self._measure()
+        step, measured = self._step_count.now(), self._measure()
         if not len(self.history) or self.history.last.differs_from(step, measured):
             self._add(measured, step)
 
-    def _rewind(self, step: int) -> None:
-        """Forget what was recorded after a step that a training was restored to."""
-        self.history.rewind(step)
-        if self._event_file is not None:
-            self._event_file.rewind(step + 1)
+    def _begin(self, epoch: int) -> None:
+        """Record what a training starts from, at an epoch above zero where it is resumed."""
+        defaults.check_layers(self.sim)
+        self._rewind()
+        self._epoch = max(self._epoch, epoch)
+        self._add_if_new()
+
+    def _rewind(self) -> None:
+        """Forget what was recorded after the step that a training was restored to, if it was."""
+        before, step = self._step_count.last, self._step_count.now()
+        if step < before:
+            self.history.rewind(step)
+            self._epoch = self.history.last.epoch if len(self.history) else 0
+            if self._event_file is not None:
+                self._event_file.rewind(step + 1)
 
 
 def _number(value: Any, name: str) -> float:

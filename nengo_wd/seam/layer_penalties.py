@@ -68,7 +68,8 @@ def leave_out(left_out: dict[int, Callable], layer: Any, variable: tf.Variable) 
     if function is None:
         return False
     left_out[id(variable)] = function
-    layer._callable_losses = [other for other in layer._callable_losses if other is not function]
+    others = [other for other in layer._callable_losses if other is not function]
+    vars(layer)["_callable_losses"] = others  # or Keras would track them, and copies fail
     return True
 
 

@@ -108,9 +108,16 @@ def of_layer(layer: Any) -> LayerState:
 
 
 def layer_in(graph: Any, layer: Any) -> Any:
-    """Return the stand-in that a graph has for a layer, or the layer where it has none."""
-    kept = vars(graph).get(ATTRIBUTE)
-    return layer if kept is None else kept.stand_ins.get(id(layer), (layer, layer))[1]
+    """Return the stand-in that a graph has for a layer, or the layer where it has none.
+
+    A graph that was asked for its layers has a record, and so keeps them from then on.
+    """
+    return of_graph(graph).stand_ins.get(id(layer), (layer, layer))[1]
+
+
+def has_record(graph: Any) -> bool:
+    """Tell whether something is kept for a graph."""
+    return ATTRIBUTE in vars(graph)
 
 
 def of_graph(graph: Any) -> GraphState:

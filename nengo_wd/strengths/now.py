@@ -33,7 +33,7 @@ def now(sim: nengo_dl.Simulator, values: list[Any], step: Any = None) -> list[fl
     different = {id(value): value for value in values}  # few, where settings are those of classes
     live = {key: value for key, value in different.items() if not is_number(value)}
     for value in live.values():
-        _check_graph(sim, value)
+        check_graph(sim, value)
     tensors = [seam.values.build(sim, Now(value, step)) for value in live.values()]
     known: dict[int, float | None] = dict(zip(live, _fetch(sim, tensors)))
     known.update((key, float(value)) for key, value in different.items() if key not in live)
@@ -47,7 +47,7 @@ def _fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[float | No
         return [None] * len(tensors)
 
 
-def _check_graph(sim: nengo_dl.Simulator, value: Any) -> None:
+def check_graph(sim: nengo_dl.Simulator, value: Any) -> None:
     """Raise if a variable is in another graph than the simulator."""
     if isinstance(value, tf.Variable) and not seam.parameters.in_graph(sim, value):
         raise ValidationError(

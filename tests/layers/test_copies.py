@@ -92,3 +92,18 @@ def test_layer(how):
     copied.kernel.assign(tf.ones((4, 3)))
     assert [float(loss) for loss in copied.losses] == [6.0, pytest.approx(0.03)]
     assert float(layer.losses[0]) != 6.0
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("setting", [False, True])
+def test_network_of_several_simulators(setting):
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings()
+        node = tensor_node(dense(bias_regularizer="l1"), 4, 3)  # with a default penalty
+        if setting:
+            net.config[node].regularizer = "l1"
+    with simulator(net), simulator(net) as sim:
+        expected = nengo_wd.regularization_losses(sim)
+        copied = pickle.loads(pickle.dumps(net))
+    with simulator(copied, seed=5) as sim:
+        assert nengo_wd.regularization_losses(sim) == pytest.approx(expected)

@@ -420,6 +420,14 @@ def test_a_variable_takes_the_place_of_a_number(model):
     assert total - without == pytest.approx(expected)
 
 
+@pytest.mark.generation(2)
+def test_strength_in_a_variable_of_another_simulator(model):
+    with simulator(model.net) as first, simulator(model.net) as sim:
+        model.config[model.conn].regularizer = TowardsInitial(l2=variable(first, 0.5))
+        with pytest.raises(ValidationError, match="not in the graph of the simulator"):
+            nengo_wd.regularization_losses(sim)
+
+
 @pytest.mark.generation(3)
 def test_strength_of_a_layer_in_a_variable():
     strength = tf.Variable(0.0)

@@ -288,6 +288,21 @@ def test_the_first_record_is_of_what_was_restored(tmp_path):
 
 
 @pytest.mark.generation(3)
+def test_epochs_of_a_training_that_goes_back(tmp_path):
+    net, source, _, probe = readout_network()
+    data = data_of(source, probe, 3)
+    saving = tf.keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}"), save_weights_only=True)
+    with simulator(net, minibatch_size=MINIBATCH) as sim:
+        norms = nengo_wd.WeightNorms(sim)
+        sim.compile(sgd(0.1), loss={probe: "mse"})
+        sim.fit(*data, epochs=3, verbose=0, callbacks=[norms, saving])
+        sim.keras_model.load_weights(str(tmp_path / "1"))
+        sim.fit(*data, initial_epoch=1, epochs=3, verbose=0, callbacks=[norms])
+    assert norms.epochs.tolist() == [0, 1, 2, 3]
+    assert norms.steps.tolist() == [0, 3, 6, 9]
+
+
+@pytest.mark.generation(3)
 def test_the_same_callback_given_twice():
     net, source, _, probe = readout_network()
     data = data_of(source, probe, 3)

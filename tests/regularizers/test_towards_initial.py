@@ -1,4 +1,5 @@
 import nengo
+import numpy as np
 import pytest
 import tensorflow as tf
 from generations import assign, simulator, tensor_node, total_loss, values
@@ -6,6 +7,7 @@ from nengo.exceptions import ValidationError
 from networks import Ensembles, parameters_of
 
 import nengo_wd
+from nengo_wd import nengo_dl
 from nengo_wd.regularizers import TowardsInitial
 
 
@@ -46,3 +48,23 @@ def test_towards_initial_is_no_argument_of_a_layer():
         tensor_node(layer, 2, 3)
     with pytest.raises(ValidationError, match="setting for Nengo objects"):
         simulator(net)
+
+
+@pytest.mark.generation(3)
+def test_towards_initial_on_weights_that_are_not_of_the_keras_model():
+    class Weights(tf.Module):
+        def __init__(self):
+            super().__init__(name="plain")
+            self.weights = tf.Variable(np.ones((2, 3), np.float32), name="weights")
+
+        def __call__(self, x):
+            return x @ self.weights
+
+    with nengo.Network(seed=0) as net:
+        node = nengo_dl.TensorNode(Weights(), shape_in=(2,), shape_out=(3,), pass_time=False)
+        nengo_wd.configure_settings()
+        net.config[node].regularizer = TowardsInitial(l2=0.5)
+    with simulator(net) as sim:
+        assert nengo_wd.regularization_losses(sim) == {"plain.weights": 0.0}
+        node.tensor_func.weights.assign_add(tf.ones((2, 3)))
+        assert nengo_wd.regularization_losses(sim) == {"plain.weights": pytest.approx(3.0)}

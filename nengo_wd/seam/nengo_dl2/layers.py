@@ -39,6 +39,10 @@ def scope() -> Iterator[None]:
     yield
 
 
+def begin_build(layer: tf.keras.layers.Layer) -> None:
+    """Leave what a layer has of an earlier build to `build_layer`."""
+
+
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
     """Return what a copy of ``layer`` has: all but its variables, which are in a graph."""
     kept = {

@@ -33,6 +33,16 @@ def scope() -> Iterator[None]:
         yield
 
 
+def begin_build(layer: tf.keras.layers.Layer) -> None:
+    """Have Keras follow the list of penalties no longer, which NengoDL may have made anew.
+
+    Copies have what Keras follows, and penalties can't be pickled.
+    """
+    penalties = [*layer._callable_losses]
+    del layer._callable_losses
+    vars(layer)["_callable_losses"] = penalties
+
+
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
     """Return what a copy of ``layer`` has: all but its penalties, which can't be pickled."""
     return {**tf.keras.layers.Layer.__getstate__(layer), "_callable_losses": []}

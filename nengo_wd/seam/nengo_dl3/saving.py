@@ -54,8 +54,7 @@ class _InitialValues(tf.keras.layers.Layer):
     def keep(self, place: str, values: Any) -> tf.Variable:
         """Return the variable of a place; where there is none yet, ``values`` or one of them."""
         if not hasattr(self, place):
-            is_variable = isinstance(values, tf.Variable)
-            setattr(self, place, values if is_variable else tf.Variable(values, trainable=False))
+            setattr(self, place, _as_variable(values))
         return getattr(self, place)
 
     def save_own_variables(self, store: Any) -> None:
@@ -77,9 +76,17 @@ def keep_initial(
     """Return a variable with the initial values of another one, which checkpoints hold.
 
     Returned with it is what to give as ``values`` for the next simulator: the same variable,
-    since a checkpoint may give it other values.
+    since a checkpoint may give it other values. Checkpoints hold no variables that are not among
+    the model's weights, such as those of a plain function, nor their initial values.
     """
     weights = sim.keras_model.weights
-    place = next(i for i, weight in enumerate(weights) if weight is variable)
-    kept = sim.tensor_graph._nengo_wd_initial.keep(f"weight_{place}", values)
+    place = next((i for i, weight in enumerate(weights) if weight is variable), None)
+    if place is None:
+        kept = _as_variable(values)
+    else:
+        kept = sim.tensor_graph._nengo_wd_initial.keep(f"weight_{place}", values)
     return kept, kept
+
+
+def _as_variable(values: Any) -> tf.Variable:
+    return values if isinstance(values, tf.Variable) else tf.Variable(values, trainable=False)

@@ -67,27 +67,37 @@ def _training(fit: Callable, watcher: Any) -> Callable:
 def _building(build: Callable, watcher: Any) -> Callable:
     def build_watched(graph: Any, *args: Any, **kwargs: Any) -> None:
         for other in _built - {graph}:
-            if watcher.concerns(other.model.toplevel):
-                _keep_layers(other, graph)
+            _keep_layers(other, graph, watcher)
         build.__get__(graph, type(graph))(*args, **kwargs)
         _built.add(graph)
 
     return build_watched
 
 
-def _keep_layers(graph: Any, later: Any) -> None:
-    """Give ``graph`` stand-ins for the layers that a later graph is about to build again."""
+def _keep_layers(graph: Any, later: Any, watcher: Any) -> None:
+    """Give ``graph`` stand-ins for the layers that a later graph is about to build again.
+
+    It gets them if its network concerns this package, or if it was asked for its layers.
+    Otherwise it is noted that it has lost them.
+    """
     rebuilt = {id(part) for op in _tensor_nodes(later) for part in op.func._flatten_layers()}
-    for op in _tensor_nodes(graph):
-        if op.func.built and any(id(part) in rebuilt for part in op.func._flatten_layers()):
-            op.func = _stand_in(graph, op.func)
+    taken = [
+        op
+        for op in _tensor_nodes(graph)
+        if op.func.built and any(id(part) in rebuilt for part in op.func._flatten_layers())
+    ]
+    keeps = taken and (state.has_record(graph) or watcher.concerns(graph.model.toplevel))
+    for op in taken:
+        op.func = _stand_in(graph, op.func, bool(keeps))
 
 
-def _stand_in(graph: Any, layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+def _stand_in(graph: Any, layer: tf.keras.layers.Layer, keeps: bool) -> tf.keras.layers.Layer:
     """Return the stand-in for a layer in a graph, which has it in the layer's place."""
     kept = state.of_graph(graph)
+    if any(layer is lost for lost in kept.lost):
+        return layer
     if id(layer) not in kept.stand_ins:
-        made = stand_in(layer)
+        made = stand_in(layer) if keeps else None
         if made is None:
             kept.lost.append(layer)
             return layer
