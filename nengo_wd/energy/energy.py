@@ -10,12 +10,13 @@ import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import checks
-from nengo_wd.energy import devices, fan_out, flow, spikes
-from nengo_wd.energy.table import Row, Table
+from nengo_wd.energy import fan_out, flow, spikes
+from nengo_wd.energy.costs import Costs
+from nengo_wd.energy.table import Table
 from nengo_wd.parameters import defaults
 
 
-class Energy:
+class Energy(Costs):
     r"""What a network with spikes costs on a device: events and joules for one example, by object.
 
     The network is simulated with spikes, from the simulator's present state and with its present
@@ -86,6 +87,20 @@ class Energy:
     What is linear between neurons acts as one: decoders and encoders, Nodes that only pass values
     on, and layers without an activation. :doc:`/energy` says what that means, and what is left out.
 
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node([1.0], label="source")
+    ...     a = nengo.Ensemble(20, 1, label="a")
+    ...     b = nengo.Ensemble(10, 1, label="b")
+    ...     connections = nengo.Connection(source, a), nengo.Connection(a, b)
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     energy = nengo_wd.Energy(sim, {source: np.ones((4, 100, 1))})
+    >>> energy.to_frame().set_index("name").synapses.to_dict()
+    {'source->a': 20, 'a': 0, 'a->b': 200, 'b': 0}
+    >>> energy.total("loihi") < energy.total("spinnaker2")
+    True
+
     References
     ----------
     .. [1] B. Degnan, B. Marr, J. Hasler, "Assessing trends in performance per watt for signal
@@ -104,12 +119,15 @@ class Energy:
         skip_zeros: bool = False,
         passes: int = 1,
     ) -> None:
-        _check(sim, passes)
+        checks.check_simulator(sim)
+        check_count(passes, "passes")
+        check_count(1 if n_steps is None else n_steps, "n_steps")
+        _check(sim)
         shown = spikes.Shown(sim, data, n_steps)
         self.n_examples, self.n_steps = shown.shape
         found = flow.of_network(sim, skip_zeros)
         _check_spiking(sim, found)
-        self._table = Table(passes, self.n_steps)
+        super().__init__(Table(passes, self.n_steps))
         _fill(self._table, found, shown, spikes.events(sim, found, shown))
         for obj, why in found.uncounted.items():
             warnings.warn(
@@ -119,99 +137,32 @@ class Energy:
                 stacklevel=2,
             )
 
-    @staticmethod
-    def register_device(
-        name: str, energy_per_synop: float, energy_per_neuron: float, spiking: bool
-    ) -> None:
-        """Add a device, or give one other figures, for all that is asked from now on.
 
-        Parameters
-        ----------
-        name : str
-            What the device is called.
-        energy_per_synop, energy_per_neuron : float
-            What a synaptic event and the update of a neuron take, in joules.
-        spiking : bool
-            Whether a synapse works for spikes only, and not at each update.
-
-        Raises
-        ------
-        nengo.exceptions.ValidationError
-            If a figure is no number of joules, zero or above.
-        """
-        devices.register(name, energy_per_synop, energy_per_neuron, spiking)
-
-    def total(self, device: str, inputs: bool = True) -> float:
-        """Return the joules that one example takes on a device.
-
-        Parameters
-        ----------
-        device : str
-            The device, one of those above or of those registered.
-        inputs : bool
-            Whether synapses from Nodes count.
-
-        Raises
-        ------
-        nengo.exceptions.ValidationError
-            If there is no such device, with those that there are.
-        """
-        return float(np.nansum([row.joules[device] for row in self._rows(inputs, device)]))
-
-    def _rows(self, inputs: bool, *names: str) -> list[Row]:
-        return self._table.rows({name: devices.get(name) for name in names}, inputs)
-
-    def by_object(self, device: str, inputs: bool = True) -> dict[str, float]:
-        """Return the joules that one example takes on a device, by the name of the object."""
-        return {row.name: row.joules[device] for row in self._rows(inputs, device)}
-
-    def to_frame(self, inputs: bool = True) -> Any:
-        """Return a table with a row for each object, for one example, as a ``pandas.DataFrame``.
-
-        The columns are name, neurons, updates, synapses, events, the joules on each device, such as
-        joules_loihi, and note: what is special about the object. What is not counted is NaN.
-
-        Parameters
-        ----------
-        inputs : bool
-            Whether synapses from Nodes count.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError("to_frame needs pandas: pip install pandas") from error
-
-        return pandas.DataFrame([row.flat() for row in self._rows(inputs, *devices.devices)])
+def check_count(value: Any, name: str) -> None:
+    """Raise unless ``value`` is a whole number above zero."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValidationError(f"{name}={value!r} must be a whole number above 0", attr=name)
 
 
-def _check(sim: Any, passes: Any) -> None:
-    """Raise unless events of a simulator can be counted."""
-    checks.check_simulator(sim)
-    if isinstance(passes, bool) or not isinstance(passes, (int, np.integer)) or passes < 1:
-        raise ValidationError(f"passes={passes!r} must be a whole number above 0", attr="passes")
-    network = sim.model.toplevel
-    if network is None:
+def _check(sim: nengo_dl.Simulator) -> None:
+    """Raise unless a simulator has a network, and the weights of its layers."""
+    if sim.model.toplevel is None:
         raise ValidationError(
             "the simulator was made of a model without a network, which has no objects to count; "
             "make it of the network",
             attr="sim",
         )
     defaults.check_layers(sim)
-    if nengo_dl.config.get_setting(sim.model, "learning_phase"):
-        raise ValidationError(
-            f"{network} has learning_phase=True, and so runs on rates without spikes; leave the "
-            "setting out",
-            attr="learning_phase",
-        )
 
 
 def _check_spiking(sim: nengo_dl.Simulator, found: flow.Flow) -> None:
     """Raise if no neurons spike, and warn of those that don't."""
+    if nengo_dl.config.get_setting(sim.model, "learning_phase"):
+        raise ValidationError(
+            f"{sim.model.toplevel} has learning_phase=True, and so runs on rates without spikes; "
+            "leave the setting out",
+            attr="learning_phase",
+        )
     all_neurons = [source for source in found.sources if source.neurons is not None]
     silent = {source.obj: _kind(source.neurons) for source in all_neurons if not source.spikes}
     if len(silent) == len(all_neurons):

@@ -7,6 +7,7 @@ from typing import Any, Callable
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
 from nengo_wd.energy.flow import Flow, Source
@@ -39,10 +40,23 @@ def events(sim: nengo_dl.Simulator, flow: Flow, shown: Shown) -> dict[Source, np
     inner = [s for s in flow.sources if s.obj not in shown.values and s.signal in signals]
     measures = [(source.signal, _measure(sim, source)) for source in inner]
     found = dict(zip(inner, seam.activities.means(sim, shown.values, shown.shape, measures)))
+    for source, counted in found.items():
+        _check_finite(source, counted)
     for source in flow.sources:
         if source not in found:
             found[source] = _known(source, shown)
     return found
+
+
+def _check_finite(source: Source, counted: np.ndarray) -> None:
+    """Raise if a source has values that are not finite, of which no events can be counted."""
+    if not np.isfinite(counted).all():
+        raise ValidationError(
+            f"the output of {source.obj} is not finite while the data is shown; look for NaN or "
+            "infinite numbers in the data and the weights",
+            attr="data",
+            obj=source.obj,
+        )
 
 
 def _known(source: Source, shown: Shown) -> np.ndarray:
@@ -59,6 +73,6 @@ def _measure(sim: nengo_dl.Simulator, source: Source) -> Callable[[tf.Tensor], t
     the error of floating-point numbers.
     """
     if not source.spikes:
-        return lambda values: tf.not_equal(values, 0)
+        return lambda values: tf.cast(tf.not_equal(values, 0), values.dtype)
     spike = getattr(source.neurons, "amplitude", 1.0) / sim.dt
     return lambda values: tf.round(tf.abs(values) / tf.cast(spike, values.dtype))

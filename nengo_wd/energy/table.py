@@ -24,6 +24,11 @@ class Row(NamedTuple):
     joules: dict[str, float]
     note: str
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether the object could be counted."""
+        return self.neurons >= 0  # which NaN is not
+
     def flat(self) -> dict[str, Any]:
         """Return the row with a column for each device."""
         joules = {f"joules_{device}": value for device, value in self.joules.items()}

@@ -60,7 +60,8 @@ def energy(
     with grid_of_axes((1, 1), axes, 3.0, {}) as grid:
         panel = grid[0, 0]
         shown = []
-        for name, height, bottom, style in zip(names, heights, _below(heights), styles):
+        drawn = list(zip(names, heights, _below(heights), styles))
+        for name, height, bottom, style in reversed(drawn):  # from the top, as in the legend
             if height.any():
                 bars = panel.bar(range(len(found)), height, WIDTH_OF_BAR, bottom)
                 for bar in bars:
@@ -69,7 +70,7 @@ def energy(
                 shown.append(bars[0])
         panel.set_xticks(range(len(found)), [label_of(label) for label in found])
         panel.set_ylabel(f"energy on {plain(device)}\n(J for one example)")
-        add_legend(panel, axes, shown[::-1])
+        add_legend(panel, axes, shown)
     return panel.figure
 
 

@@ -259,21 +259,24 @@ def test_copies_need_no_simulator():
 # -- neurons -----------------------------------------------------------------------------
 
 
-KINDS = {
-    "several in a step": (nengo.SpikingRectifiedLinear(amplitude=2), 2),
-    "negative": (nengo_dl.neurons.SpikingLeakyReLU(amplitude=0.1), 0.1),
-    "adaptive": (nengo.AdaptiveLIF(amplitude=0.5), 0.5),
-    "without amplitude": (nengo.Izhikevich(), 1),
-    "of rates": (nengo.RegularSpiking(nengo.LIFRate(), amplitude=0.25), 0.25),
-}
+def kinds_of_neurons():
+    """Return types of neurons, with their amplitudes."""
+    return {
+        "several in a step": (nengo.SpikingRectifiedLinear(amplitude=2), 2),
+        "negative": (nengo_dl.neurons.SpikingLeakyReLU(amplitude=0.1), 0.1),
+        "adaptive": (nengo.AdaptiveLIF(amplitude=0.5), 0.5),
+        "without amplitude": (nengo.Izhikevich(), 1),
+        "of rates": (nengo.RegularSpiking(nengo.LIFRate(), amplitude=0.25), 0.25),
+    }
 
 
 @pytest.mark.filterwarnings("ignore:.*native TensorFlow implementation")
 def test_kinds_of_neurons():
+    kinds = kinds_of_neurons()
     with nengo.Network(seed=0) as net:
         use_dtype("float64")
         source = nengo.Node([2.0])
-        for label, (neuron_type, _) in KINDS.items():
+        for label, (neuron_type, _) in kinds.items():
             a = neurons(6, neuron_type, label=label)
             a.gain, a.bias = np.linspace(-1000, 2000, 6), np.linspace(1, 10, 6)
             nengo.Connection(source, a.neurons, transform=np.ones((6, 1)), synapse=None)
@@ -282,7 +285,7 @@ def test_kinds_of_neurons():
     with simulator(net) as sim:
         recorded = sim.predict(n_steps=20, verbose=0)
         frame = frame_of(sim, n_steps=20)
-    for probe, (label, (_, amplitude)) in zip(probes, KINDS.items()):
+    for probe, (label, (_, amplitude)) in zip(probes, kinds.items()):
         by_hand = 5 * spikes(recorded[probe], amplitude).sum()
         assert frame.loc[f"{label}->node"].events == pytest.approx(by_hand, rel=1e-6)
         assert by_hand > 0

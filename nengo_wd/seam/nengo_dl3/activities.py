@@ -41,15 +41,34 @@ def inputs(
             f"data={data!r} can't be counted on; give arrays, by Node, as for sim.predict",
             attr="data",
         )
-    values = sim._generate_inputs(data, n_steps=n_steps)
-    sim._check_data(values, n_steps=n_steps)
     given = sim._standardize_data({} if data is None else data, nodes)
     names = {node: sim.get_name(node) for node in nodes}
+    for node, name in names.items():
+        if name in given:
+            _check_given(node, given[name])
+    values = sim._generate_inputs(data, n_steps=n_steps)
+    sim._check_data(values, n_steps=n_steps)
     return (
         {node: np.asarray(values[name]) for node, name in names.items()},
         {node for node, name in names.items() if name in given},
         (len(values["n_steps"]), int(values["n_steps"][0, 0])),
     )
+
+
+def _check_given(node: nengo.Node, values: Any) -> None:
+    """Raise if data does not fit a Node, or is not finite."""
+    shape = np.shape(values)
+    if len(shape) != 3 or shape[2] != node.size_out:
+        raise ValidationError(
+            f"the data for {node} has shape {shape}, but must have shape (examples, time steps, "
+            f"{node.size_out})",
+            attr="data",
+            obj=node,
+        )
+    if not np.isfinite(values).all():
+        raise ValidationError(
+            f"the data for {node} has NaN or infinite numbers", attr="data", obj=node
+        )
 
 
 def means(
@@ -102,7 +121,8 @@ def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]
             call = type(graph).call  # without the losses on what the probes of the user record
             recorded = call(graph, [*batch, n_steps], training=False, stateful=False)
         measured = [measure(array) for (_, measure), array in zip(measures, recorded)]
-        return [tf.reduce_sum(tf.cast(array, tf.float64), axis=(0, 1)) for array in measured]
+        by_example = [tf.reduce_sum(array, axis=1) for array in measured]
+        return [tf.reduce_sum(tf.cast(array, tf.float64), axis=0) for array in by_example]
 
     return tf.function(simulate, autograph=False)
 
