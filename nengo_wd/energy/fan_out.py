@@ -34,8 +34,7 @@ def _counted(reached: dict[Place, Reached], ends: set[Place]) -> dict[Any, np.nd
     for place in ends.intersection(reached):
         for (obj, weighs), pattern in reached[place].items():
             if weighs or place[0] == NEURONS:  # else values are read as they are
-                count = np.ravel(pattern.astype(np.int64).sum(axis=0))
-                found[obj] = found.get(obj, 0) + count
+                found[obj] = found.get(obj, 0) + pattern.getnnz(axis=0)
     return found
 
 

@@ -43,7 +43,7 @@ def of_slice(size: int, places: Any) -> Pattern:
 def composed(after: Pattern, before: Pattern) -> Pattern:
     """Return the pattern of one thing after another."""
     if after.nnz == after.shape[0] * after.shape[1]:  # what comes in anywhere comes out everywhere
-        arrives = before.astype(int).sum(axis=0) > 0
+        arrives = before.getnnz(axis=0) > 0
         return Pattern(np.broadcast_to(arrives, (after.shape[0], before.shape[1])))
     return Pattern(after @ before)
 

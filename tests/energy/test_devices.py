@@ -20,7 +20,6 @@ def test_known_devices():
         device = devices.get(name)
         assert device[:2] == pytest.approx((per_synop, per_neuron), rel=1e-12)
         assert device.spiking is spiking
-    assert set(devices.devices) == set(FIGURES)
 
 
 def test_devices_of_users(monkeypatch):
