@@ -32,20 +32,20 @@ class Energy(Costs):
 
     These devices are known. A synaptic event and an update of a neuron take
 
-    ========== ================= ================= ======= =======
-    device     :math:`E_{synop}` :math:`E_{neuron}` spiking source
-    ========== ================= ================= ======= =======
-    cpu        8.6 nJ            8.6 nJ            no      [1]_
-    gpu        0.3 nJ            0.3 nJ            no      [1]_
-    arm        0.9 nJ            0.9 nJ            no      [1]_
-    loihi      27.1 pJ           81 pJ             yes     [2]_
-    spinnaker  13.3 nJ           26 nJ             yes     [3]_
-    spinnaker2 450 pJ            2.19 nJ           yes     [3]_
-    ========== ================= ================= ======= =======
+    ========== ================= ================== =======
+    device     :math:`E_{synop}` :math:`E_{neuron}` spiking
+    ========== ================= ================== =======
+    cpu        8.6 nJ            8.6 nJ             no
+    gpu        0.3 nJ            0.3 nJ             no
+    arm        0.9 nJ            0.9 nJ             no
+    loihi      27.1 pJ           81 pJ              yes
+    spinnaker  13.3 nJ           26 nJ              yes
+    spinnaker2 450 pJ            2.19 nJ            yes
+    ========== ================= ================== =======
 
-    A cpu is an Intel i7-4960X, a gpu an Nvidia GTX Titan Black, and an arm a Cortex-A. Each event
-    and each update is one multiply-accumulate on them. On Loihi, an event is a synaptic operation
-    and a spike's way within a tile.
+    A cpu is an Intel i7-4960X, a gpu an Nvidia GTX Titan Black, and an arm a Cortex-A [1]_. Each
+    event and each update is one multiply-accumulate on them. On Loihi, an event is a synaptic
+    operation and a spike's way within a tile [2]_. For SpiNNaker see [3]_.
 
     Parameters
     ----------
