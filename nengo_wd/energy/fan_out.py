@@ -57,6 +57,8 @@ def _add(reached: Reached, more: Reached) -> bool:
     """Add what comes to a place on one way; tell whether anything is new."""
     before = _n_synapses(reached)
     for label, pattern in more.items():
+        if not pattern.nnz:
+            continue  # nothing comes this way
         reached[label] = patterns.merged([pattern, *([reached[label]] if label in reached else [])])
     return _n_synapses(reached) > before
 

@@ -42,10 +42,13 @@ def of_slice(size: int, places: Any) -> Pattern:
 
 def composed(after: Pattern, before: Pattern) -> Pattern:
     """Return the pattern of one thing after another."""
-    if after.nnz == after.shape[0] * after.shape[1]:  # what comes in anywhere comes out everywhere
-        arrives = before.getnnz(axis=0) > 0
-        return Pattern(np.broadcast_to(arrives, (after.shape[0], before.shape[1])))
-    return Pattern(after @ before)
+    n_outputs = after.shape[0]
+    if after.nnz != n_outputs * after.shape[1]:
+        return after @ before
+    columns = np.unique(before.indices)  # what comes in anywhere comes out everywhere
+    ends = len(columns) * np.arange(n_outputs + 1)
+    everywhere = np.ones(ends[-1], bool), np.tile(columns, n_outputs), ends
+    return Pattern(everywhere, shape=(n_outputs, before.shape[1]))
 
 
 def merged(patterns: Sequence[Pattern]) -> Pattern:

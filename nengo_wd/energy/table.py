@@ -119,4 +119,6 @@ def _name(obj: Any) -> str:
 
 def _unlike(name: str, taken: Mapping[str, Any]) -> str:
     """Return a name, told apart from those that are taken."""
+    if name not in taken:
+        return name
     return list(names.unique([*((one, None) for one in taken), (name, None)]))[-1]
