@@ -6,6 +6,7 @@ from nengo_wd.seam import nengo_dl
 # isort: split
 from nengo_wd import config_hints, plotting, regularizers
 from nengo_wd.converter import Converter
+from nengo_wd.energy import Energy
 from nengo_wd.layers import (
     RegularizedConv1D,
     RegularizedConv2D,
@@ -27,6 +28,7 @@ config_hints.install()
 
 __all__ = [
     "Converter",
+    "Energy",
     "LayerwiseSGD",
     "RegularizedConv1D",
     "RegularizedConv2D",

@@ -1,12 +1,18 @@
-"""Decoupled decay against PyTorch and optax, for `pytest --references`, which needs both."""
+"""Decoupled decay against PyTorch and optax, and energy against KerasSpiking.
 
+They are for `pytest --references`, which needs all three.
+"""
+
+import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
 from by_hand import DECAY, MOMENTUM, RATE, STEPS, cuda_convnet
+from generations import simulator
 from networks import ThreeConnections
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 pytestmark = pytest.mark.generation(3)
 BETAS = (0.75, 0.9375)  # exact in float32, in which Keras works out their powers
@@ -83,3 +89,61 @@ def test_momentum_of_torch_is_that_of_layerwise_sgd():
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     by_hand = cuda_convnet(model.start[0], model.gradient[0], RATE, MOMENTUM, DECAY, STEPS)
     np.testing.assert_allclose(ours[0], by_hand, rtol=1e-12)
+
+
+def spiking_layers():
+    """Return a network of three dense layers with spiking neurons in between, and its probes."""
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node(np.zeros(8))
+        x, probes = source, []
+        for units in (12, 6):
+            x = nengo_dl.Layer(nengo_wd.RegularizedDense(units, name=f"dense_{units}"))(x)
+            x = nengo_dl.Layer(nengo.LIF(amplitude=0.02))(x)
+            probes.append(nengo.Probe(x))
+        nengo_dl.Layer(nengo_wd.RegularizedDense(3, name="readout"))(x)
+    for ensemble in net.ensembles:
+        ensemble.gain, ensemble.bias = nengo.dists.Choice([3]), nengo.dists.Uniform(0, 4)
+    return net, source, probes
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu", "arm", "loihi", "spinnaker", "spinnaker2"])
+def test_energy_of_keras_spiking(device):
+    """ModelEnergy is given the rates that our probes recorded, as inputs of Dense layers."""
+    from keras_spiking import ModelEnergy
+
+    net, source, probes = spiking_layers()
+    n_steps = 40
+    data = {source: np.random.RandomState(0).uniform(-1, 1, size=(4, n_steps, 8))}
+    with simulator(net, minibatch_size=2) as sim:
+        ours = nengo_wd.Energy(sim, data).total(device, inputs=False)
+        recorded = sim.predict(data, verbose=0)
+    rates = [np.reshape(recorded[probe] / 0.02, (-1, probe.size_in)) for probe in probes]
+    inputs = [tf.keras.Input(probe.size_in) for probe in probes]
+    layers = [tf.keras.layers.Dense(units) for units in (6, 3)]
+    model = tf.keras.Model(inputs, [layer(x) for layer, x in zip(layers, inputs)])
+    theirs = ModelEnergy(model, rates).total_energy(device, n_steps, dt=0.001)
+    of_neurons = ModelEnergy.devices[device]["energy_per_neuron"] * (12 + 6)  # not in the model
+    is_spiking = ModelEnergy.devices[device]["spiking"]
+    theirs += of_neurons * (n_steps if is_spiking else 1)
+    assert min(rate.sum() for rate in rates) > 0
+    assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+def test_counts_of_keras_spiking():
+    """Connections and neurons of layers are those of ModelEnergy, inputs included."""
+    from keras_spiking import ModelEnergy
+
+    inputs = tf.keras.Input((9, 8, 2))
+    x = tf.keras.layers.Conv2D(3, 3, strides=2, activation="relu", name="conv")(inputs)
+    x = tf.keras.layers.Dense(5, activation="relu", name="hidden")(tf.keras.layers.Flatten()(x))
+    model = tf.keras.Model(inputs, tf.keras.layers.Dense(4, name="readout")(x))
+    swapped = {tf.keras.activations.relu: nengo.SpikingRectifiedLinear()}
+    converter = nengo_wd.Converter(model, swap_activations=swapped)
+    data = {converter.inputs[inputs]: np.ones((1, 2, 9 * 8 * 2))}
+    theirs = ModelEnergy(model)
+    with simulator(converter.net) as sim:
+        energy = nengo_wd.Energy(sim, data)
+    frame = energy.to_frame()
+    assert frame.synapses.sum() == sum(s["connections"] for s in theirs.layer_stats.values())
+    assert frame.neurons.sum() == sum(s["neurons"] for s in theirs.layer_stats.values())
+    assert energy.total("cpu") == pytest.approx(theirs.total_energy("cpu"), rel=1e-6)

@@ -76,3 +76,15 @@ parameter: nengo_wd.parameters.Parameter = history.parameters["readout.kernel"]
 nengo_wd.plotting.norms(norms, "readout.kernel").savefig("norms.png")
 nengo_wd.plotting.norms(history)
 nengo_wd.plotting.norms(losses)  # type: ignore[arg-type]
+
+# -- energy ------------------------------------------------------------------------------
+
+energy = nengo_wd.Energy(sim, {probe: [[[1.0]]]}, n_steps=10, skip_zeros=True)
+nengo_wd.Energy(sim, None, n_steps="ten")  # type: ignore[arg-type]
+joules: float = energy.total("loihi", inputs=False)
+energy.total(3)  # type: ignore[arg-type]
+nengo_wd.Energy.register_device("mine", 1e-12, 1e-12, spiking=True)
+nengo_wd.Energy.register_device("mine", "1e-12", 1e-12, True)  # type: ignore[arg-type]
+nengo_wd.plotting.energy(energy).savefig("energy.png")
+nengo_wd.plotting.energy({"run": energy}, "cpu")
+nengo_wd.plotting.energy([energy])  # type: ignore[arg-type]

@@ -39,6 +39,7 @@ _RUNNING = generation(nengo_dl.__version__)
 # All generations have the same functions: mypy reads those of NengoDL 3.
 if _RUNNING == 3 or TYPE_CHECKING:
     from nengo_wd.seam.nengo_dl3 import (
+        activities,
         converter,
         layers,
         losses,
@@ -51,6 +52,7 @@ if _RUNNING == 3 or TYPE_CHECKING:
     )
 elif _RUNNING == 2:
     from nengo_wd.seam.nengo_dl2 import (
+        activities,
         converter,
         layers,
         losses,
@@ -65,6 +67,7 @@ elif _RUNNING == 2:
 saving.mend()
 
 __all__ = [
+    "activities",
     "converter",
     "layers",
     "losses",

@@ -13,6 +13,7 @@ FUNCTIONS = {
     "regularization_losses": nengo_wd.regularization_losses,
     "regularization_loss": nengo_wd.regularization_loss,
     "WeightNorms": nengo_wd.WeightNorms,
+    "Energy": nengo_wd.Energy,
     "decoupled_weight_decay": lambda sim: nengo_wd.decoupled_weight_decay(sim, sgd(0.1)),
     "LayerwiseSGD": nengo_wd.LayerwiseSGD,
 }
