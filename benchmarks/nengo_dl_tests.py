@@ -23,6 +23,9 @@ from importlib import metadata
 
 import pytest
 
+# NengoDL's tests compare to 1e-8 what oneDNN rounds otherwise where there are other sizes.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = pathlib.Path(__file__).with_name("nengo_dl_results")
 
