@@ -1,18 +1,14 @@
+"""What all tests have. TensorFlow is imported late: pytest-xdist's controller needs none."""
+
 import os
 import zlib
 from types import SimpleNamespace
 
+import numpy as np
+import pytest
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
 pytest.register_assert_rewrite("by_hand")
-
-from generations import GENERATION, seed  # noqa: E402
-
-from nengo_wd import nengo_dl  # noqa: E402
 
 LONGEST = {"test_examples.py", "test_user_scripts.py", "test_bridge.py"}
 
@@ -20,6 +16,9 @@ LONGEST = {"test_examples.py", "test_user_scripts.py", "test_bridge.py"}
 @pytest.fixture(autouse=True)
 def fresh_start():
     """Keep one test's layer names, graphs and random numbers out of the next one."""
+    import tensorflow as tf
+    from generations import seed
+
     tf.keras.backend.clear_session()
     seed(0)
 
@@ -42,6 +41,10 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_report_header():
+    import tensorflow as tf
+
+    from nengo_wd import nengo_dl
+
     return f"nengo-dl {nengo_dl.__version__}, tensorflow {tf.__version__}"
 
 
@@ -57,6 +60,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_for_this_generation(item):
+    from generations import GENERATION
+
     marker = item.get_closest_marker("generation")
     return marker is None or marker.args[0] == GENERATION
 
