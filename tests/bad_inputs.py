@@ -92,6 +92,7 @@ class Shared:
         with nengo.Network(label="elsewhere") as self.elsewhere:
             nengo_wd.configure_settings()
             self.stranger = nengo.Ensemble(5, 1, label="stranger")
+            self.strange_rates = nengo.Probe(self.stranger.neurons, label="strange rates")
             self.strange_probe = nengo.Probe(self.stranger, label="strange")
         with nengo.Network(label="bare") as self.bare:
             self.unset = nengo.Ensemble(5, 1, label="unset")
