@@ -1,4 +1,4 @@
-"""Decoupled decay against PyTorch and optax, for `pytest --references`, which needs both."""
+"""Decay against PyTorch and optax, rates against KerasSpiking, for `pytest --references`."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from by_hand import DECAY, MOMENTUM, RATE, STEPS, cuda_convnet
 from networks import ThreeConnections
 
 import nengo_wd
+from nengo_wd.regularizers import FiringRates
 
 pytestmark = pytest.mark.generation(3)
 BETAS = (0.75, 0.9375)  # exact in float32, in which Keras works out their powers
@@ -83,3 +84,36 @@ def test_momentum_of_torch_is_that_of_layerwise_sgd():
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     by_hand = cuda_convnet(model.start[0], model.gradient[0], RATE, MOMENTUM, DECAY, STEPS)
     np.testing.assert_allclose(ours[0], by_hand, rtol=1e-12)
+
+
+RANGE = (10, 30)
+
+
+def rates_in(rng):
+    """Return rates in Hz, of 6 examples and 4 neurons."""
+    return rng.uniform(0, 60, size=(6, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("target", [RANGE, (0, 20), (20, 20)])
+def test_rates_of_keras_spiking(target, rng):
+    """Theirs is a sum over examples and neurons where ours is a mean."""
+    import keras_spiking
+
+    rates = rates_in(rng)
+    theirs = keras_spiking.regularizers.L1L2(l1=0.1, l2=0.01, target=target)
+    if target[0] == target[1]:  # where theirs has a distance with a sign
+        theirs = keras_spiking.regularizers.L2(0.01, target=target)
+    l1 = 0.0 if target[0] == target[1] else 0.1
+    ours = FiringRates(*target, l1=l1, l2=0.01).of_rates(tf.constant(rates))
+    assert float(ours) == pytest.approx(float(theirs(rates)) / rates.size, rel=1e-5)
+
+
+@pytest.mark.parametrize("percentile", [0, 37.5, 90, 100])
+def test_percentile_of_keras_spiking(percentile, rng):
+    """Which needs TensorFlow Probability, but for the maximum."""
+    import keras_spiking
+
+    rates = rates_in(rng)
+    theirs = keras_spiking.regularizers.Percentile(percentile, target=RANGE, l1=0.1, l2=0.01)
+    ours = FiringRates(*RANGE, l1=0.1, l2=0.01, percentile=percentile).of_rates(tf.constant(rates))
+    assert float(ours) == pytest.approx(float(theirs(rates)) / rates.shape[1], rel=1e-5)

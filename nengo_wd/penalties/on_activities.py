@@ -62,18 +62,20 @@ def of_settings(sim: nengo_dl.Simulator) -> list[ProbePenalty]:
     Raises
     ------
     nengo.exceptions.ValidationError
-        If a probe has `FiringRates` as a setting of its own, and does not record neurons.
+        If a probe has `FiringRates` as a setting of its own, and does not record neurons; or if a
+        probe with `FiringRates` keeps its last time step alone.
     """
-    return [] if sim.model.toplevel is None else list(_of_probes(sim.model.toplevel))
+    return [] if sim.model.toplevel is None else list(_of_probes(sim.model))
 
 
-def _of_probes(network: nengo.Network) -> Iterator[ProbePenalty]:
-    for probe, regularizer, own in settings.look_up(network, "regularizer"):
+def _of_probes(model: Any) -> Iterator[ProbePenalty]:
+    for probe, regularizer, own in settings.look_up(model.toplevel, "regularizer"):
         if not isinstance(probe, nengo.Probe) or regularizer is None:
             continue
         if not isinstance(regularizer, FiringRates):
             yield ActivityPenalty(probe, regularizer)
         elif _has_rates(probe, own):
+            neurons.check_history(model, probe)
             yield RatePenalty(probe, regularizer, neurons.amplitude(probe))
 
 

@@ -125,10 +125,11 @@ def _name(probe: nengo.Probe) -> str:
 
 def _checked(data: Any) -> dict[Any, np.ndarray]:
     """Return data that can be run again at each record, or raise."""
-    if not isinstance(data, Mapping) or not data:
+    is_one = isinstance(data, Mapping)
+    if not is_one or not data:
         raise ValidationError(
             "data must be a dictionary from Nodes to arrays of shape (n_examples, n_steps, size), "
-            f"as sim.predict takes it, and not {'empty' if data == {} else type(data).__name__}",
+            f"as sim.predict takes it, and not {'empty' if is_one else type(data).__name__}",
             attr="data",
         )
     return dict(data)
@@ -147,6 +148,7 @@ def _to_record(sim: nengo_dl.Simulator, probes: Any) -> list[nengo.Probe]:
             why_not = f"is not in {sim.model.toplevel}"
         if why_not is not None:
             raise ValidationError(f"{probe!r} {why_not}", attr="probes", obj=probe)
+        neurons.check_history(sim.model, probe)
     if not found:
         raise ValidationError(
             f"no probe of {sim.model.toplevel} records firing rates; {asked}", attr="probes"

@@ -32,14 +32,16 @@ EXAMPLES = 6
 class Recorded:
     """An ensemble with a penalty on its rates, in a precision."""
 
-    def __init__(self, regularizer, neuron_type, dtype="float32", neurons=slice(None), **kwargs):
+    def __init__(self, regularizer, neuron_type, dtype="float32", neurons=None, **kwargs):
         with nengo.Network(seed=0) as self.net:
             use_dtype(dtype)
             nengo_wd.configure_settings()
             self.source = nengo.Node(np.zeros(2))
             self.ensemble = nengo.Ensemble(5, 2, neuron_type=neuron_type, label="ensemble")
             nengo.Connection(self.source, self.ensemble, synapse=None)
-            self.rates = nengo.Probe(self.ensemble.neurons[neurons], label="rates", **kwargs)
+            every = self.ensemble.neurons
+            some = every if neurons is None else every[neurons]
+            self.rates = nengo.Probe(some, label="rates", **kwargs)
             self.probe = nengo.Probe(self.ensemble, label="decoded")
             self.net.config[self.rates].regularizer = regularizer
 
@@ -175,6 +177,44 @@ def test_converted_model(rng):
     assert total == pytest.approx(rate_penalty(50 * by_keras, **ARGUMENTS["range"]), rel=1e-4)
 
 
+@pytest.mark.parametrize("neurons, n_steps", [(None, 1), ([3, 1], 3)])
+def test_minimum_wakes_silent_neurons(neurons, n_steps, rng):
+    """Neurons far below their threshold for each example, which have no gradient otherwise.
+
+    The first neuron is not silent, so that there are decoders for the other probe.
+    """
+    model = Recorded(FiringRates(10, 30, l1=1e-2), nengo.LIF(amplitude=0.01), neurons=neurons)
+    model.ensemble.gain, model.ensemble.bias = np.full(5, 0.5), np.array([1.2, -1, -1, -1, -1])
+    inputs, targets = model.data(rng, n_steps)
+    long = {model.source: np.tile(inputs[model.source][:, :1], (1, 200, 1))}
+    means = []
+    with simulator(model.net, minibatch_size=EXAMPLES) as sim:
+        means.append(outputs(sim, long, [model.rates])[0].mean(axis=(0, 1)) / 0.01)
+        objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+        train(sim, inputs, targets, objective, sgd(0.3), epochs=80)
+        means.append(outputs(sim, long, [model.rates])[0].mean(axis=(0, 1)) / 0.01)
+    silent = means[0] == 0
+    assert np.sum(silent) == (4 if n_steps == 1 else 2)
+    assert np.all(means[1][silent] > 5)
+
+
+def test_gradients_beside_the_probe_stay():
+    """What else a silent neuron is connected to is trained as without the probe."""
+    biases = []
+    for regularizer in (FiringRates(10, l1=1e-30), None):
+        model = Recorded(regularizer, nengo.LIFRate(), "float64")
+        model.ensemble.gain, model.ensemble.bias = np.ones(5), np.array([-1.0, 2, 3, -1, 2])
+        inputs = {model.source: np.full((EXAMPLES, 1, 2), 0.1)}
+        targets = {model.probe: np.ones((EXAMPLES, 1, 2))}
+        with simulator(model.net, minibatch_size=EXAMPLES) as sim:
+            objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+            train(sim, inputs, targets, objective, sgd(0.1))
+            sim.freeze_params(model.net)
+            biases.append(np.array(model.ensemble.bias))
+    np.testing.assert_allclose(biases[0], biases[1], rtol=1e-12)
+    assert biases[0][1] != 2 and biases[0][0] == -1
+
+
 @pytest.mark.generation(3)
 def test_spikes_after_training_are_near_the_range(rng):
     """The mean distance from 10 to 30 Hz is a third of that before, or less."""
@@ -199,6 +239,17 @@ def test_spikes_after_training_are_near_the_range(rng):
         sim.fit({source: x}, epochs=40, verbose=0)
         add_distance()
     assert distances[1] < distances[0] / 3
+
+
+def test_probe_that_keeps_its_last_step():
+    model = Recorded(FiringRates(10, 30, l1=1), nengo.LIF())
+    with model.net:
+        nengo_dl.configure_settings(keep_history=False)
+    with simulator(model.net) as sim:
+        with pytest.raises(ValidationError, match="rates.* keeps the last time step alone"):
+            nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+        with pytest.raises(ValidationError, match="rates.* keeps the last time step alone"):
+            nengo_wd.NeuronRates(sim, {model.source: np.ones((1, 5, 2))})
 
 
 @pytest.mark.parametrize("own", ["decoded", "filtered", "input"])
