@@ -55,8 +55,11 @@ class FiringRates(tf.keras.regularizers.Regularizer):
 
     Notes
     -----
-    Training works on the rates that NengoDL trains with. Those of neurons that are silent for an
-    example have no gradient there, unless NengoDL's setting ``lif_smoothing`` gives them one.
+    Training works on the rates that NengoDL trains with. Where neurons are silent, these have no
+    gradient. With a ``minimum``, what the probe records gets one there: that of rates that rise
+    with the neuron's input by 1 over the membrane's time constant, or by 1 for neurons without.
+    The value of the penalty, and gradients that do not come through the probe, stay. In NengoDL 2,
+    make the setting before the simulator.
 
     References
     ----------
