@@ -1,5 +1,8 @@
 """Decay against PyTorch and optax, rates against KerasSpiking, for `pytest --references`."""
 
+import importlib
+from unittest import mock
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -89,6 +92,12 @@ def test_momentum_of_torch_is_that_of_layerwise_sgd():
 RANGE = (10, 30)
 
 
+def regularizers_of_keras_spiking():
+    # TensorFlow Probability takes tf_keras for its own only where it finds Keras 3 in TensorFlow
+    with mock.patch.object(tf.keras, "version", lambda: "3.", create=True):
+        return importlib.import_module("keras_spiking.regularizers")
+
+
 def rates_in(rng):
     """Return rates in Hz, of 6 examples and 4 neurons."""
     return rng.uniform(0, 60, size=(6, 4)).astype(np.float32)
@@ -97,12 +106,10 @@ def rates_in(rng):
 @pytest.mark.parametrize("target", [RANGE, (0, 20), (20, 20)])
 def test_rates_of_keras_spiking(target, rng):
     """Theirs is a sum over examples and neurons where ours is a mean."""
-    import keras_spiking
-
-    rates = rates_in(rng)
-    theirs = keras_spiking.regularizers.L1L2(l1=0.1, l2=0.01, target=target)
+    keras_spiking, rates = regularizers_of_keras_spiking(), rates_in(rng)
+    theirs = keras_spiking.L1L2(l1=0.1, l2=0.01, target=target)
     if target[0] == target[1]:  # where theirs has a distance with a sign
-        theirs = keras_spiking.regularizers.L2(0.01, target=target)
+        theirs = keras_spiking.L2(0.01, target=target)
     l1 = 0.0 if target[0] == target[1] else 0.1
     ours = FiringRates(*target, l1=l1, l2=0.01).of_rates(tf.constant(rates))
     assert float(ours) == pytest.approx(float(theirs(rates)) / rates.size, rel=1e-5)
@@ -111,9 +118,7 @@ def test_rates_of_keras_spiking(target, rng):
 @pytest.mark.parametrize("percentile", [0, 37.5, 90, 100])
 def test_percentile_of_keras_spiking(percentile, rng):
     """Which needs TensorFlow Probability, but for the maximum."""
-    import keras_spiking
-
-    rates = rates_in(rng)
-    theirs = keras_spiking.regularizers.Percentile(percentile, target=RANGE, l1=0.1, l2=0.01)
+    keras_spiking, rates = regularizers_of_keras_spiking(), rates_in(rng)
+    theirs = keras_spiking.Percentile(percentile, target=RANGE, l1=0.1, l2=0.01)
     ours = FiringRates(*RANGE, l1=0.1, l2=0.01, percentile=percentile).of_rates(tf.constant(rates))
     assert float(ours) == pytest.approx(float(theirs(rates)) / rates.shape[1], rel=1e-5)

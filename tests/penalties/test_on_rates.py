@@ -198,6 +198,38 @@ def test_minimum_wakes_silent_neurons(neurons, n_steps, rng):
     assert np.all(means[1][silent] > 5)
 
 
+def test_each_probe_wakes_its_own_neurons():
+    """Whatever the ensembles' order, a part of one or all of it, and whatever their neurons."""
+    with nengo.Network(seed=0) as net:
+        use_dtype("float64")
+        nengo_wd.configure_settings()
+        source = nengo.Node(np.zeros(1))
+        types = (nengo.RectifiedLinear(), nengo.LIFRate(amplitude=0.5), nengo.RectifiedLinear())
+        ensembles = [
+            nengo.Ensemble(3, 1, neuron_type=one, gain=np.ones(3), bias=np.full(3, -2.0))
+            for one in types
+        ]
+        for ensemble in ensembles:
+            nengo.Connection(source, ensemble, synapse=None)
+        parts = (slice(None, 2), None, [2])
+        for ensemble, part in zip(ensembles, parts):
+            every = ensemble.neurons
+            probe = nengo.Probe(every if part is None else every[part])
+            net.config[probe].regularizer = FiringRates(1, l1=3.0)
+        decoded = nengo.Probe(source)
+    inputs, targets = {source: np.zeros((2, 3, 1))}, {decoded: np.zeros((2, 3, 1))}
+    with simulator(net, minibatch_size=2) as sim:
+        objective = nengo_wd.regularized_objective(sim, {decoded: "mse"})
+        train(sim, inputs, targets, objective, sgd(0.125))
+        biases = [sim.data[ensemble].bias for ensemble in ensembles]
+    slopes = (1, 1 / 0.02, 1)  # of rates in Hz
+    for bias, part, slope in zip(biases, parts, slopes):
+        expected = np.full(3, -2.0)
+        woken = slice(None) if part is None else part
+        expected[woken] += 0.125 * 3 * slope / len(expected[woken])
+        np.testing.assert_allclose(bias, expected, rtol=1e-9)
+
+
 def test_gradients_beside_the_probe_stay():
     """What else a silent neuron is connected to is trained as without the probe."""
     biases = []
