@@ -93,9 +93,16 @@ RANGE = (10, 30)
 
 
 def regularizers_of_keras_spiking():
-    # TensorFlow Probability takes tf_keras for its own only where it finds Keras 3 in TensorFlow
-    with mock.patch.object(tf.keras, "version", lambda: "3.", create=True):
-        return importlib.import_module("keras_spiking.regularizers")
+    """Return them with TensorFlow Probability, which they did not find when NengoDL took them.
+
+    That takes tf_keras only where it finds Keras 3 in TensorFlow.
+    """
+    from keras_spiking import regularizers
+
+    with mock.patch.object(tf.compat.v2.keras, "version", lambda: "3.", create=True):
+        regularizers.tfp = importlib.import_module("tensorflow_probability")
+    regularizers.HAS_TFP = True
+    return regularizers
 
 
 def rates_in(rng):
