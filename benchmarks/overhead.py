@@ -1,17 +1,18 @@
 """What penalties and the recording of norms cost: training with them against without.
 
     python benchmarks/overhead.py [--layers 1 10 100] [--connections 10 100 1000] [--pairs 30]
-                                  [--variants nengo_wd WeightNorms Regularize]
+                                  [--variants nengo_wd WeightNorms FiringRates Regularize]
 
 Every figure is a ratio to the same network without penalties, or, for a `WeightNorms` that records
-at every batch, to the same network with penalties but without it. For the time of an epoch, the
+at every batch, to the same network with penalties but without it, or, for `FiringRates` on a probe
+of each ensemble's neurons, to the same network with the probes alone. For the time of an epoch, the
 two networks take turns in one process, and the table gives the median over the pairs of
 epochs (and the quartiles, which show how noisy the machine was). Construction of the
 simulator, the first fit and the peak of memory are those of processes of their own, in turn,
 and the table gives the ratio of the medians.
 
-`nengo_dl.losses.Regularize`, on a probe for each connection, is left out where it would
-take many minutes: above 100 connections.
+What has a probe for each connection, `nengo_dl.losses.Regularize` and `FiringRates`, is left out
+where it would take many minutes: above 100 connections.
 """
 
 import argparse
@@ -36,7 +37,15 @@ N_BATCHES = 4
 MOST_PROBES = 100
 NENGO_DL_3 = hasattr(nengo_dl.Simulator, "fit")
 PENALTIES, REGULARIZE, NORMS, NONE = "nengo_wd", "Regularize", "WeightNorms", "none"
-WITHOUT = {PENALTIES: NONE, REGULARIZE: NONE, NORMS: PENALTIES}  # what each is compared with
+RATES, PERCENTILES, PROBES = "FiringRates", "FiringRates(percentile=99)", "probes"
+WITHOUT = {  # what each is compared with
+    PENALTIES: NONE,
+    REGULARIZE: NONE,
+    NORMS: PENALTIES,
+    RATES: PROBES,
+    PERCENTILES: PROBES,
+}
+PROBED = (REGULARIZE, RATES, PERCENTILES)
 
 
 class Layers:
@@ -60,7 +69,8 @@ class Layers:
 class Connections:
     """A network of ensembles side by side, the decoders of which have penalties or not."""
 
-    variants = (PENALTIES, NORMS, REGULARIZE) if NENGO_DL_3 else (PENALTIES,)
+    variants = (PENALTIES, RATES, PERCENTILES)
+    variants += (NORMS, REGULARIZE) if NENGO_DL_3 else ()
 
     def __init__(self, n_connections, variant):
         with nengo.Network(seed=0) as self.net:
@@ -71,6 +81,8 @@ class Connections:
             connections = []
             for i in range(n_connections):
                 ensemble = nengo.Ensemble(20, 1, neuron_type=nengo.RectifiedLinear())
+                if variant in (RATES, PERCENTILES, PROBES):
+                    self.probe_rates(ensemble, variant)
                 nengo.Connection(self.source[i % SIZE], ensemble, synapse=None)
                 connections.append(nengo.Connection(ensemble, total, synapse=None))
             self.probe = nengo.Probe(total)
@@ -79,6 +91,14 @@ class Connections:
                 for connection in connections:
                     weights = nengo.Probe(connection, "weights")
                     self.objective[weights] = nengo_dl.losses.Regularize()
+
+    def probe_rates(self, ensemble, variant):
+        """Probe the rates of an ensemble, with a penalty on them or without."""
+        probe = nengo.Probe(ensemble.neurons)
+        if variant != PROBES:
+            percentile = 99 if variant == PERCENTILES else None
+            rates = nengo_wd.regularizers.FiringRates(10, 30, l2=1e-3, percentile=percentile)
+            self.net.config[probe].regularizer = rates
 
 
 class Training:
@@ -156,7 +176,7 @@ def print_table(kind, sizes, options):
     print("|---|---|---|---|---|---|")
     for n_objects in sizes:
         for variant in filter(options.variants.__contains__, MODELS[kind].variants):
-            if variant == REGULARIZE and n_objects > MOST_PROBES:
+            if variant in PROBED and n_objects > MOST_PROBES:
                 print(f"| {n_objects} | {variant} | left out | | | |")
                 continue
             ratios = epoch_ratios(kind, n_objects, variant, options.pairs)

@@ -20,7 +20,7 @@ from nengo_wd.penalties import (
     regularization_losses,
     regularized_objective,
 )
-from nengo_wd.recording import WeightNorms
+from nengo_wd.recording import NeuronRates, WeightNorms
 from nengo_wd.settings import configure_settings
 from nengo_wd.version import __version__  # noqa: F401
 
@@ -30,6 +30,7 @@ __all__ = [
     "Converter",
     "Energy",
     "LayerwiseSGD",
+    "NeuronRates",
     "RegularizedConv1D",
     "RegularizedConv2D",
     "RegularizedConv3D",

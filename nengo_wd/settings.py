@@ -20,8 +20,10 @@ class RegularizerParam(Parameter):
 
     def coerce(self, instance: Any, value: Any) -> Any:
         """Return the regularizer for ``value``."""
-        owner = str(getattr(instance, "_configures", instance))
-        return super().coerce(instance, lookup.get(value, self.name, owner))
+        owner = getattr(instance, "_configures", instance)
+        of_probe = owner is nengo.Probe or isinstance(owner, nengo.Probe)
+        found = lookup.get(value, self.name, str(owner), of_probe)
+        return super().coerce(instance, found)
 
 
 class RateParam(Parameter):
@@ -63,9 +65,9 @@ def configure_settings(
     `nengo.Connection` (decoders or full weights), `nengo.Ensemble` (encoders, scaled by gain
     and radius, as NengoDL trains them), ``nengo.ensemble.Neurons`` (biases),
     `nengo_dl.TensorNode` (weights of rank 2 or more) and `nengo.Probe` (what the probe
-    records, averaged over examples and time steps; a regularizer only), and for single
-    objects of these classes. So can ``learning_rate`` and ``momentum``, which are for
-    `LayerwiseSGD` alone.
+    records, averaged over examples and time steps, or the rates of its neurons, with
+    `regularizers.FiringRates`; a regularizer only), and for single objects of these classes. So
+    can ``learning_rate`` and ``momentum``, which are for `LayerwiseSGD` alone.
 
     Parameters
     ----------

@@ -86,9 +86,13 @@ class Shared:
             nengo.Connection(self.source, self.node, synapse=None)
             self.function = tensor_node(tanh, 2, 2, label="function")
             self.probe = nengo.Probe(self.node, label="probe")
+            self.decoded = nengo.Probe(self.a, label="decoded")
+            self.voltage = nengo.Probe(self.a.neurons, "voltage", label="voltage")
+            self.filtered = nengo.Probe(self.a.neurons, synapse=0.1, label="filtered")
         with nengo.Network(label="elsewhere") as self.elsewhere:
             nengo_wd.configure_settings()
             self.stranger = nengo.Ensemble(5, 1, label="stranger")
+            self.strange_rates = nengo.Probe(self.stranger.neurons, label="strange rates")
             self.strange_probe = nengo.Probe(self.stranger, label="strange")
         with nengo.Network(label="bare") as self.bare:
             self.unset = nengo.Ensemble(5, 1, label="unset")

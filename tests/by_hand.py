@@ -19,6 +19,15 @@ def penalty(weights, l1, l2):
     return l1 * np.sum(np.abs(weights)) + l2 * np.sum(weights**2)
 
 
+def rate_penalty(rates, minimum=0, maximum=np.inf, l1=0, l2=0, percentile=None):
+    """Return the penalty on rates in Hz, of shape (examples, neurons)."""
+    rates = np.asarray(rates, np.float64)
+    if percentile is not None:
+        rates = np.percentile(rates, percentile, axis=0)
+    distance = np.maximum(minimum - rates, 0) + np.maximum(rates - maximum, 0)
+    return l1 * np.mean(distance) + l2 * np.mean(distance**2)
+
+
 def assert_dense(sim, layer, source, probe, rng, n_steps=5, tolerance=1e-5):
     """Compare the output of a layer with tanh to NumPy's."""
     x = rng.uniform(-1, 1, size=(sim.minibatch_size, n_steps, source.size_out))

@@ -1,7 +1,10 @@
-"""Decoupled decay against PyTorch and optax, and energy against KerasSpiking.
+"""Decay against PyTorch and optax, rates and energy against KerasSpiking.
 
 They are for `pytest --references`, which needs all three.
 """
+
+import importlib
+from unittest import mock
 
 import nengo
 import numpy as np
@@ -13,6 +16,7 @@ from networks import ThreeConnections
 
 import nengo_wd
 from nengo_wd import nengo_dl
+from nengo_wd.regularizers import FiringRates
 
 pytestmark = pytest.mark.generation(3)
 BETAS = (0.75, 0.9375)  # exact in float32, in which Keras works out their powers
@@ -147,3 +151,45 @@ def test_counts_of_keras_spiking():
     assert frame.synapses.sum() == sum(s["connections"] for s in theirs.layer_stats.values())
     assert frame.neurons.sum() == sum(s["neurons"] for s in theirs.layer_stats.values())
     assert energy.total("cpu") == pytest.approx(theirs.total_energy("cpu"), rel=1e-6)
+
+
+RANGE = (10, 30)
+
+
+def regularizers_of_keras_spiking():
+    """Return them with TensorFlow Probability, which they did not find when NengoDL took them.
+
+    That takes tf_keras only where it finds Keras 3 in TensorFlow.
+    """
+    from keras_spiking import regularizers
+
+    with mock.patch.object(tf.compat.v2.keras, "version", lambda: "3.", create=True):
+        regularizers.tfp = importlib.import_module("tensorflow_probability")
+    regularizers.HAS_TFP = True
+    return regularizers
+
+
+def rates_in(rng):
+    """Return rates in Hz, of 6 examples and 4 neurons."""
+    return rng.uniform(0, 60, size=(6, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("target", [RANGE, (0, 20), (20, 20)])
+def test_rates_of_keras_spiking(target, rng):
+    """Theirs is a sum over examples and neurons where ours is a mean."""
+    keras_spiking, rates = regularizers_of_keras_spiking(), rates_in(rng)
+    theirs = keras_spiking.L1L2(l1=0.1, l2=0.01, target=target)
+    if target[0] == target[1]:  # where theirs has a distance with a sign
+        theirs = keras_spiking.L2(0.01, target=target)
+    l1 = 0.0 if target[0] == target[1] else 0.1
+    ours = FiringRates(*target, l1=l1, l2=0.01).of_rates(tf.constant(rates))
+    assert float(ours) == pytest.approx(float(theirs(rates)) / rates.size, rel=1e-5)
+
+
+@pytest.mark.parametrize("percentile", [0, 37.5, 90, 100])
+def test_percentile_of_keras_spiking(percentile, rng):
+    """Which needs TensorFlow Probability, but for the maximum."""
+    keras_spiking, rates = regularizers_of_keras_spiking(), rates_in(rng)
+    theirs = keras_spiking.Percentile(percentile, target=RANGE, l1=0.1, l2=0.01)
+    ours = FiringRates(*RANGE, l1=0.1, l2=0.01, percentile=percentile).of_rates(tf.constant(rates))
+    assert float(ours) == pytest.approx(float(theirs(rates)) / rates.shape[1], rel=1e-5)

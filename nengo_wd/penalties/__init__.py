@@ -1,5 +1,6 @@
 """Penalties on parameters and on activities, and the objectives to which they are added."""
 
+from nengo_wd.penalties import waking  # noqa: F401
 from nengo_wd.penalties.objectives import (
     regularization_loss,
     regularization_losses,

@@ -1,15 +1,17 @@
-"""Penalties on what probes record: settings on probes, for activity regularization."""
+"""Penalties on what probes record: settings on probes, for activities and firing rates."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Iterator, NamedTuple, Union
 
 import nengo
 import nengo_dl
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
-from nengo_wd import settings
+from nengo_wd import neurons, settings
 from nengo_wd.checks import check_penalty
+from nengo_wd.regularizers import FiringRates
 
 
 class ActivityPenalty(NamedTuple):
@@ -31,12 +33,59 @@ class ActivityPenalty(NamedTuple):
         return penalty / tf.cast(tf.shape(by_step)[0], penalty.dtype)
 
 
-def of_settings(sim: nengo_dl.Simulator) -> list[ActivityPenalty]:
-    """Return the penalties that the setting ``regularizer`` on probes asks for."""
-    if sim.model.toplevel is None:
-        return []
-    return [
-        ActivityPenalty(setting.obj, setting.value)
-        for setting in settings.look_up(sim.model.toplevel, "regularizer", nengo.Probe)
-        if setting.value is not None
-    ]
+class RatePenalty(NamedTuple):
+    r"""A regularizer on the firing rates of a probe's neurons.
+
+    .. math:: R(r), \qquad r_{bn} = \frac{1}{n_{steps} A} \sum_t y_{btn}
+
+    with the amplitude :math:`A` of the neurons. Means over examples are the regularizer's own.
+    """
+
+    probe: nengo.Probe
+    regularizer: FiringRates
+    amplitude: float
+
+    def __call__(self, activity: tf.Tensor) -> tf.Tensor:
+        """Return the penalty on ``activity``, of shape (examples, steps, neurons)."""
+        rates = tf.reduce_mean(activity, axis=1) / self.amplitude
+        return self.regularizer.of_rates(rates)
+
+
+ProbePenalty = Union[ActivityPenalty, RatePenalty]
+
+
+def of_settings(sim: nengo_dl.Simulator) -> list[ProbePenalty]:
+    """Return the penalties that the setting ``regularizer`` on probes asks for.
+
+    `FiringRates` of a class of probes are about those that record neurons.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If a probe has `FiringRates` as a setting of its own, and does not record neurons; or if a
+        probe with `FiringRates` keeps its last time step alone.
+    """
+    return [] if sim.model.toplevel is None else list(_of_probes(sim.model))
+
+
+def _of_probes(model: Any) -> Iterator[ProbePenalty]:
+    for probe, regularizer, own in settings.look_up(model.toplevel, "regularizer", nengo.Probe):
+        if regularizer is None:
+            continue
+        if not isinstance(regularizer, FiringRates):
+            yield ActivityPenalty(probe, regularizer)
+        elif _has_rates(probe, own):
+            neurons.check_history(model, probe)
+            yield RatePenalty(probe, regularizer, neurons.amplitude(probe))
+
+
+def _has_rates(probe: nengo.Probe, own: bool) -> bool:
+    """Tell whether a probe records rates, or raise if they are asked for of that very probe."""
+    why_not = neurons.why_no_rates(probe)
+    if why_not is not None and own:
+        raise ValidationError(
+            f"{probe} has FiringRates as its regularizer, but {why_not}",
+            attr="regularizer",
+            obj=probe,
+        )
+    return why_not is None

@@ -14,10 +14,7 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import parameters
-from nengo_wd.recording.columns import COLUMNS
-from nengo_wd.recording.history import History
-from nengo_wd.recording.record import Record
+from nengo_wd.recording.records import Records
 from nengo_wd.seam import state
 
 BINS = 30
@@ -108,9 +105,10 @@ class EventFile:
         self._writer.flush()
         self._begun = True
 
-    def write_record(self, record: Record, history: History) -> None:
-        """Write the last record of a history, and the weights as they are now."""
-        self.write(record.step, _scalars(record, history), _histograms(record, history))
+    def write_last(self, records: Records) -> None:
+        """Write the last record, what is not known left out."""
+        scalars = {tag: one for tag, one in records.scalars(records.last).items() if one == one}
+        self.write(records.last.step, scalars, records.histograms(records.last))
 
 
 def _path(log_dir: Any) -> str:
@@ -122,26 +120,6 @@ def _path(log_dir: Any) -> str:
     if not path or "\0" in path:
         raise ValidationError(f"log_dir={log_dir!r} is no path", attr="log_dir")
     return path
-
-
-def _scalars(record: Record, history: History) -> dict[str, float]:
-    """Return the scalars of a record by tag, what is not known left out."""
-    scalars = {"loss": record.loss, "penalty": record.measured.total_penalty}
-    for column in COLUMNS:
-        if column.in_event_file:
-            values = zip(history.names, column.values(record))
-            scalars.update({f"{name}/{column.name}": value for name, value in values})
-    return {tag: value for tag, value in scalars.items() if not np.isnan(value)}
-
-
-def _histograms(record: Record, history: History) -> dict[str, np.ndarray]:
-    """Return the weights, and the norms of their output channels, by tag."""
-    weights = zip(history.names, parameters.values(history.parameters.values()))
-    channels = history.split_channels(record.measured.channel_norms).items()
-    return {
-        **{f"{name}/values": values for name, values in weights},
-        **{f"{name}/channel_norms": norms for name, norms in channels},
-    }
 
 
 def _histogram(values: np.ndarray) -> tf.compat.v1.HistogramProto:

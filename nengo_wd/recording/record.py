@@ -1,8 +1,8 @@
-"""One record: the step, the loss, and the measured norms and penalties."""
+"""One record: the step, the loss, and what was measured."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,22 @@ class Measured(NamedTuple):
         """Return the channels' sums, combined for each parameter; of shape (n_parameters,)."""
         return combine.reduceat(self.channel_sums[name], self.starts)
 
+    @property
+    def compared(self) -> np.ndarray:
+        """What is equal where nothing has changed."""
+        return self.channel_norms
+
+
+class MeasuredRates(NamedTuple):
+    """What was measured of firing rates at one time: those of neurons in Hz, by probe."""
+
+    rates: dict[str, np.ndarray]
+
+    @property
+    def compared(self) -> np.ndarray:
+        """What is equal where nothing has changed."""
+        return np.concatenate(list(self.rates.values()))
+
 
 class Record(NamedTuple):
     """What was recorded at one time."""
@@ -43,9 +59,9 @@ class Record(NamedTuple):
     step: int
     epoch: float
     loss: float
-    measured: Measured
+    measured: Any
 
-    def differs_from(self, step: int, measured: Measured) -> bool:
+    def differs_from(self, step: int, measured: Any) -> bool:
         """Tell whether this is about another step, or other weights."""
-        here, there = self.measured.channel_norms, measured.channel_norms
+        here, there = self.measured.compared, measured.compared
         return self.step != step or not np.allclose(here, there, 0, 0, equal_nan=True)

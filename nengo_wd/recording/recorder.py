@@ -1,55 +1,46 @@
-"""Records of weights, made by hand."""
+"""Records, made by hand."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Callable
 
 import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd.checks import check_simulator
-from nengo_wd.parameters import Parameter, defaults, selection
-from nengo_wd.recording.alarms import FiniteAlarm, SettingsAlarm
+from nengo_wd.parameters import defaults
 from nengo_wd.recording.event_files import EventFile
-from nengo_wd.recording.history import History, ShowsHistory
-from nengo_wd.recording.measurement import Measurement
-from nengo_wd.recording.record import Measured, Record
+from nengo_wd.recording.record import Record
+from nengo_wd.recording.records import Records, ShowsRecords
 from nengo_wd.recording.step_count import StepCount
 
 
-class Recorder(ShowsHistory):
-    """Measures parameters, and keeps the records in a history and an event file.
+class Recorder(ShowsRecords):
+    """Measures, and keeps the records in a history and an event file.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The simulator, still open.
-    parameters : list of Parameter
-        What to record.
+    history : Records
+        Where the records are to be.
+    measure : callable
+        What returns the ``measured`` of a `Record`, as it is now.
     log_dir : str, path-like or None
         Where to write for TensorBoard, if anywhere.
-
-    Attributes
-    ----------
-    history : History
-        The records.
     """
 
     def __init__(
         self,
         sim: nengo_dl.Simulator,
-        parameters: list[Parameter],
+        history: Records,
+        measure: Callable[[], Any],
         log_dir: str | os.PathLike | None,
     ) -> None:
         super().__init__()
-        self.sim = sim
-        known = selection.names_by_key(sim)
-        self.history = History({known[parameter.key]: parameter for parameter in parameters})
-        self._measure = Measurement(sim, parameters)
-        self._alarm = FiniteAlarm(self.history.parameters)
-        self._settings_alarm = SettingsAlarm(sim)
+        self.sim, self.history, self._measure = sim, history, measure
         self._step_count = StepCount(sim)
         self._epoch: float = 0
         self._event_file = None if log_dir is None else EventFile.of(sim, log_dir)
@@ -57,7 +48,7 @@ class Recorder(ShowsHistory):
     def record(
         self, step: int | None = None, epoch: float | None = None, loss: float = np.nan
     ) -> None:
-        """Record the norms and penalties as they are now.
+        """Record what there is now.
 
         Parameters
         ----------
@@ -80,26 +71,28 @@ class Recorder(ShowsHistory):
         check_simulator(self.sim)
         defaults.check_layers(self.sim)
         if step is not None:
-            step = _whole_number(step, "step")
+            step = _whole_number(step, self._argument("step"))
         if epoch is not None:
-            epoch = _number(epoch, "epoch")
-        self._add(self._measure(), step, epoch, _number(loss, "loss"))
+            epoch = _number(epoch, self._argument("epoch"))
+        loss = _number(loss, self._argument("loss"))
+        self._add(self._measure(), step, epoch, loss)
+
+    def _argument(self, name: str) -> str:
+        """Return what an argument is called in errors."""
+        return f"{type(self).__name__}.record: {name}"
 
     def _add(
         self,
-        measured: Measured,
+        measured: Any,
         step: int | None = None,
         epoch: float | None = None,
         loss: float = np.nan,
     ) -> None:
         step = self._step_count.now() if step is None else step
         epoch = self._epoch if epoch is None else epoch
-        record = Record(step, epoch, loss, measured)
-        self.history.add(record)
+        self.history.add(Record(step, epoch, loss, measured))
         if self._event_file is not None:
-            self._event_file.write_record(record, self.history)
-        self._alarm.check(measured, step)
-        self._settings_alarm.check(step)
+            self._event_file.write_last(self.history)
 
     def _add_if_new(self) -> None:
         """Record, unless step and weights are those of the last record."""
@@ -124,7 +117,7 @@ class Recorder(ShowsHistory):
                 self._event_file.rewind(step + 1)
 
 
-def _number(value: Any, name: str) -> float:
+def _number(value: Any, argument: str) -> float:
     """Return what was given for a record as a number."""
     try:
         if isinstance(value, (str, bytes)):
@@ -132,16 +125,15 @@ def _number(value: Any, name: str) -> float:
         return float(value)
     except (TypeError, ValueError) as error:
         raise ValidationError(
-            f"WeightNorms.record: {name}={value!r} is no number ({error})", attr=name
+            f"{argument}={value!r} is no number ({error})", attr="record"
         ) from error
 
 
-def _whole_number(value: Any, name: str) -> int:
+def _whole_number(value: Any, argument: str) -> int:
     """Return what was given for a record as a whole number that an event file can hold."""
-    number = _number(value, name)
+    number = _number(value, argument)
     if isinstance(value, bool) or not (0 <= number < 2**63 and number.is_integer()):
         raise ValidationError(
-            f"WeightNorms.record: {name}={value!r} must be a whole number, zero or above",
-            attr=name,
+            f"{argument}={value!r} must be a whole number, zero or above", attr="record"
         )
     return int(value)

@@ -8,12 +8,15 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd.checks import check_strength
+from nengo_wd.regularizers.firing_rates import ELSEWHERE, FiringRates
 from nengo_wd.types import Regularizer
 
 STRENGTHS = ("l1", "l2", "factor", "strength")  # what Keras' regularizers and ours call theirs
 
 
-def get(regularizer: Regularizer | None, attr: str, owner: str) -> Callable | None:
+def get(
+    regularizer: Regularizer | None, attr: str, owner: str, of_probe: bool = False
+) -> Callable | None:
     """Return the regularizer that ``regularizer`` stands for.
 
     Parameters
@@ -25,6 +28,8 @@ def get(regularizer: Regularizer | None, attr: str, owner: str) -> Callable | No
         The argument or setting that holds it, for errors.
     owner : str
         The object that it was given to, for errors.
+    of_probe : bool
+        Whether that is a probe, which alone records rates.
 
     Returns
     -------
@@ -34,7 +39,8 @@ def get(regularizer: Regularizer | None, attr: str, owner: str) -> Callable | No
     Raises
     ------
     nengo.exceptions.ValidationError
-        If no regularizer has that name, or a strength is negative, infinite or NaN.
+        If no regularizer has that name, a strength is negative, infinite or NaN, or it is one of
+        firing rates where there are none.
     """
     try:
         if isinstance(regularizer, type):
@@ -48,6 +54,8 @@ def get(regularizer: Regularizer | None, attr: str, owner: str) -> Callable | No
             "'l1_l2', one of tf.keras.regularizers, or a callable from a tensor to a scalar",
             attr=attr,
         ) from error
+    if isinstance(found, FiringRates) and not of_probe:
+        raise ValidationError(f"{owner}: {ELSEWHERE}", attr=attr)
     for strength in STRENGTHS:
         check_strength(getattr(found, strength, None), strength, attr, owner)
     return found

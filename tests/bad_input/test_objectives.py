@@ -73,7 +73,7 @@ ROWS += [
     Row(
         f"{len(losses)} losses",
         lambda s, losses=losses: s.objective(losses),
-        f'{len(losses)} losses for 1 probes in <Network "here"',
+        f'{len(losses)} losses for 4 probes in <Network "here"',
     )
     for losses in ([], ["mse", "mse"])
 ]

@@ -29,12 +29,19 @@ ROWS = [
     for kind, (which, pattern) in NOT_RECORDED.items()
 ]
 
+
 NO_HISTORIES = {
     "None": (lambda s: None, "expected a WeightNorms, got None"),
     "array": (lambda s: np.ones(3), "expected a WeightNorms, got array"),
     "simulator": (lambda s: s.sim, "expected a WeightNorms, got <nengo_dl.simulator"),
     "without records": (lambda s: s.empty, "nothing was recorded"),
 }
+NO_RATES = {kind: make for kind, (make, _) in NO_HISTORIES.items()}
+NO_RATES["norms"] = lambda s: s.norms
+ROWS += [
+    Row(f"rates of {kind}", lambda s, make=make: plotting.rates(make(s)), "expected a NeuronRates")
+    for kind, make in NO_RATES.items()
+]
 ROWS += [
     Row(f"norms of {kind}", lambda s, make=make: plotting.norms(make(s)), pattern)
     for kind, (make, pattern) in NO_HISTORIES.items()

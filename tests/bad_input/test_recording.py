@@ -6,6 +6,7 @@ import nengo
 import numpy as np
 import tensorflow as tf
 from bad_inputs import Row, check, in_function, table
+from nengo.exceptions import SimulatorClosed
 
 import nengo_wd
 
@@ -54,6 +55,60 @@ ROWS += [
 ROWS += [
     Row(f"log_dir {path}", made(log_dir=path), f"log_dir='{path}' can't be written to")
     for path in UNWRITABLE
+]
+
+# -- of firing rates -----------------------------------------------------------------------------
+
+NO_DATA = (None, 5, "data", [], {}, np.ones((1, 2, 2)))
+NO_PROBES = {
+    "empty": (lambda s: [], "no probe of <Network .*here.* records firing rates"),
+    "a node": (lambda s: s.source, "source.* is no probe"),
+    "decoded": (lambda s: [s.decoded], "decoded.* records no neurons"),
+    "voltage": (lambda s: [s.voltage], "voltage.* records the voltage of neurons"),
+    "filtered": (lambda s: s.filtered, "filtered.* records neurons through Lowpass"),
+    "elsewhere": (lambda s: s.strange_rates, "strange rates.* is not in <Network .*here"),
+    "none there are": (lambda s: None, "no probe of <Network .*here.* records firing rates"),
+}
+
+
+def rates(shared, **kwargs):
+    return nengo_wd.NeuronRates(
+        shared.sim, **{"data": {shared.source: np.ones((1, 2, 2))}, **kwargs}
+    )
+
+
+ROWS += [
+    Row(
+        f"NeuronRates, data={data!r}",
+        lambda s, d=data: rates(s, data=d),
+        "data must be a dict.* and not ",
+    )
+    for data in NO_DATA
+]
+ROWS += [
+    Row(
+        f"NeuronRates, every {every!r}",
+        lambda s, every=every: rates(s, every=every),
+        "every: .* does not say when to record",
+    )
+    for every in EVERY
+]
+ROWS += [
+    Row(f"NeuronRates, probes, {kind}", lambda s, of=of: rates(s, probes=of(s)), pattern)
+    for kind, (of, pattern) in NO_PROBES.items()
+]
+ROWS += [
+    Row(
+        "NeuronRates of a closed simulator",
+        lambda s: nengo_wd.NeuronRates(s.closed, {}),
+        "the simulator of .* is closed",
+        SimulatorClosed,
+    ),
+    Row(
+        "NeuronRates of no simulator",
+        lambda s: nengo_wd.NeuronRates(s.net, {}),
+        "expected a nengo_dl.Simulator",
+    ),
 ]
 
 # -- records by hand -----------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 """Regularizers that can't be made, and what they return that is no penalty."""
 
+import nengo
 import numpy as np
 import tensorflow as tf
 from bad_inputs import Row, built, check, table
 
 import nengo_wd
-from nengo_wd.regularizers import GroupLasso, TowardsInitial
+from nengo_wd.regularizers import FiringRates, GroupLasso, TowardsInitial
 
 NO_STRENGTHS = {
     "text": ("0.1", "'0.1' is no number"),
@@ -21,6 +22,8 @@ NO_STRENGTHS = {
 NO_AXES = (0.5, 1.0, np.nan, "0", 1j, True, {0}, (0, 0.5), [None])
 REGULARIZERS = {
     "GroupLasso": ("strength", GroupLasso),
+    "FiringRates, l1": ("l1", lambda value: FiringRates(10, l1=value)),
+    "FiringRates, l2": ("l2", lambda value: FiringRates(10, l2=value)),
     "TowardsInitial, l1": ("l1", lambda value: TowardsInitial(l1=value)),
     "TowardsInitial, l2": ("l2", lambda value: TowardsInitial(l2=value)),
 }
@@ -61,6 +64,81 @@ ROWS += [
         "TowardsInitial is a setting for Nengo objects",
     ),
 ]
+
+# -- firing rates ----------------------------------------------------------------------------
+
+NO_BOUNDS = ("10", b"10", True, [10], 1j, np.ones(2), np.nan, np.inf, -1)
+IDLE = {
+    "no strength": (dict(minimum=10, maximum=30), "FiringRates has nothing to do with l1=0"),
+    "strengths of zero": (dict(minimum=10, l1=0, l2=0.0), "FiringRates has nothing to do with l1"),
+    "no bounds": (dict(l2=1.0), "FiringRates has nothing to do, as all rates are above"),
+    "bounds that cross": (
+        dict(minimum=30, maximum=10, l2=1.0),
+        "FiringRates: no rate is above minimum=30.0 and below maximum=10.0",
+    ),
+}
+ROWS += [
+    Row(
+        f"FiringRates, {name}={value!r}",
+        lambda s, given={name: value}: FiringRates(**{"minimum": 1, "l2": 1.0, **given}),
+        f"FiringRates: {name}=.* must be a number",
+    )
+    for name in ("minimum", "maximum", "percentile")
+    for value in NO_BOUNDS
+]
+ROWS += [
+    Row("FiringRates, minimum=None", lambda s: FiringRates(None, 5, 1), "minimum=None must be"),
+    Row(
+        "FiringRates, percentile=100.5",
+        lambda s: FiringRates(1, l2=1.0, percentile=100.5),
+        "FiringRates: percentile=100.5 must be a number, from 0 to 100",
+    ),
+]
+ROWS += [
+    Row(f"FiringRates, {kind}", lambda s, given=given: FiringRates(**given), pattern)
+    for kind, (given, pattern) in IDLE.items()
+]
+RATES = FiringRates(10, 30, l2=1.0)
+NO_RATES = {
+    "a connection": (lambda s: s.conn, "Connection.*conn.*FiringRates is a setting of a probe"),
+    "encoders": (lambda s: s.a, "Ensemble.*a.*FiringRates is a setting of a probe"),
+    "biases": (lambda s: s.a.neurons, "Neurons.*FiringRates is a setting of a probe"),
+    "a TensorNode": (lambda s: s.node, "TensorNode.*FiringRates is a setting of a probe"),
+    "a probe of a TensorNode": (lambda s: s.probe, "Probe.*probe.* but records no neurons"),
+    "a probe of a decoded value": (lambda s: s.decoded, "decoded.* but records no neurons"),
+    "a probe of voltages": (lambda s: s.voltage, "voltage.* but records the voltage"),
+    "a probe with a synapse": (lambda s: s.filtered, "filtered.* but records neurons through Low"),
+}
+ROWS += [
+    Row(
+        f"FiringRates on {kind}",
+        lambda s, of=of: s.with_setting("regularizer", RATES, of(s)),
+        pattern,
+    )
+    for kind, (of, pattern) in NO_RATES.items()
+]
+ROWS += [
+    Row(
+        "FiringRates on all Connections",
+        lambda s: configured(regularizer=RATES),
+        "Connection.*FiringRates is a setting of a probe",
+    ),
+    Row(
+        "FiringRates on a kernel",
+        lambda s: dense(RATES),
+        "dense.*FiringRates is a setting of a probe",
+    ),
+    Row(
+        "FiringRates on a Keras layer",
+        lambda s: RATES(tf.ones((2, 3))),
+        "FiringRates is a setting of a probe of neurons",
+    ),
+]
+
+
+def configured(**kwargs):
+    with nengo.Network():
+        nengo_wd.configure_settings(**kwargs)
 
 
 def dense(regularizer):

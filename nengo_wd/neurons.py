@@ -1,0 +1,51 @@
+"""Probes of neurons, and the rates that what they record stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nengo
+from nengo.exceptions import ValidationError
+from nengo_dl import config
+
+OUTPUTS = ("output", "spikes", "rates")  # what Nengo's versions call the output of neurons
+
+
+def why_no_rates(probe: Any) -> str | None:
+    """Say why what an object records are no firing rates, or return None if they are."""
+    if not isinstance(probe, nengo.Probe):
+        return "is no probe"
+    if not isinstance(probe.obj, nengo.ensemble.Neurons):
+        return "records no neurons; probe the neurons of an ensemble, ensemble.neurons"
+    if probe.attr not in OUTPUTS:
+        return f"records the {probe.attr} of neurons, not their output; leave out {probe.attr!r}"
+    if probe.synapse is not None:
+        return (
+            f"records neurons through {probe.synapse}, which begins at zero and so lowers the "
+            "mean; add a probe with synapse=None"
+        )
+    return None
+
+
+def check_history(model: Any, probe: nengo.Probe) -> None:
+    """Raise if a probe keeps its last time step alone, over which there is no mean."""
+    if not config.get_setting(model, "keep_history", default=True, obj=probe):
+        raise ValidationError(
+            f"{probe} keeps the last time step alone, and firing rates are means over all of "
+            "them; set net.config[probe].keep_history = True",
+            attr="keep_history",
+            obj=probe,
+        )
+
+
+def amplitude(probe: nengo.Probe) -> float:
+    """Return what the output of a probe's neurons is multiplied by: 1 for plain rates in Hz."""
+    return float(getattr(probe.obj.ensemble.neuron_type, "amplitude", 1.0))
+
+
+def slope(probe: nengo.Probe) -> float:
+    """Return how steeply the output of a probe's neurons rises with their input, if that is large.
+
+    For leaky integrate-and-fire neurons, that is the amplitude over the membrane's time constant.
+    """
+    return amplitude(probe) / getattr(probe.obj.ensemble.neuron_type, "tau_rc", 1.0)

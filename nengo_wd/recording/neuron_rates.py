@@ -1,0 +1,156 @@
+"""How neurons fire: their rates with spikes, recorded while the network is trained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Sequence
+
+import nengo
+import nengo_dl
+import numpy as np
+from nengo.exceptions import ValidationError
+
+from nengo_wd import names, neurons, seam
+from nengo_wd.checks import check_simulator
+from nengo_wd.recording.callback import RecorderCallback
+from nengo_wd.recording.rate_history import RateHistory, ShowsRates
+from nengo_wd.recording.record import MeasuredRates
+
+
+class NeuronRates(ShowsRates, RecorderCallback):
+    r"""Record the firing rates of neurons, in Hz, as they spike on given data.
+
+    .. math:: r_n = \langle y_{btn} \rangle_{bt} / A
+
+    for each neuron :math:`n` of a probe: the mean of what the probe records over all examples
+    :math:`b` and time steps :math:`t`, divided by the amplitude :math:`A` of the neuron type.
+    It is measured as ``sim.predict`` runs the network: with spikes, whose rates can differ from
+    those that it was trained on.
+
+    In NengoDL 3, give it to ``sim.fit(callbacks=[rates])``; it records before training and
+    then as ``every`` says. Call `record` by hand between calls of ``sim.train`` (NengoDL 2) and
+    in training loops of your own.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator to be trained, still open.
+    data : dict of {nengo.Node: np.ndarray}
+        What the network is shown at each record: inputs of shape (n_examples, n_steps,
+        ``node.size_out``), as ``sim.predict`` takes them. Show as many time steps as there are
+        when the network is used: in one step, few neurons spike at all.
+    every : "epoch", "batch" or int
+        When to record: after each epoch, each batch, or each so many batches; besides, before
+        training and after. Each record runs the network on all of the data.
+    probes : list of nengo.Probe, optional
+        The probes of neurons, without a synapse. By default all that there are in the network.
+    log_dir : str or path-like
+        Where to write scalars and histograms for TensorBoard, if anywhere: ``<name>/rate``,
+        ``<name>/silent`` and the histogram ``<name>/rates``; besides, ``loss``.
+
+    Attributes
+    ----------
+    names : list of str
+        The names of the probes: their labels, or those of the ensembles.
+    rates : dict of {str: np.ndarray}
+        The rate of each neuron in Hz: of each probe, by name, of shape (n_records, n_neurons).
+    mean_rates : np.ndarray
+        The means of these over neurons, of shape (n_records, n_probes).
+    silent : np.ndarray
+        The shares of neurons, from 0 to 1, whose rate is below 0.1 Hz: of shape
+        (n_records, n_probes).
+    history : RateHistory
+        The records. The attributes and methods of the history are those of the callback, too.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is no NengoDL simulator, ``data`` no such dictionary, ``every`` none of the
+        above, a probe records no rates or is not in the network, there is none that does, or
+        ``log_dir`` is no folder that could be written to; in ``sim.fit``, if it is given twice.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+
+    See Also
+    --------
+    regularizers.FiringRates : a penalty that keeps the rates within a range.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node([0.5])
+    ...     ensemble = nengo.Ensemble(20, 1, label="ensemble")
+    ...     connection = nengo.Connection(source, ensemble, synapse=None)
+    ...     probe = nengo.Probe(ensemble.neurons)
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     rates = nengo_wd.NeuronRates(sim, {source: np.full((1, 100, 1), 0.5)})
+    ...     rates.record()
+    >>> rates.names, rates.rates["ensemble"].shape, rates.silent.shape
+    (['ensemble'], (1, 20), (1, 1))
+    """
+
+    history: RateHistory
+
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        data: Mapping[nengo.Node, np.ndarray],
+        every: str | int = "epoch",
+        probes: Sequence[nengo.Probe] | None = None,
+        log_dir: str | os.PathLike | None = None,
+    ) -> None:
+        check_simulator(sim)
+        self.every, self.data = every, _checked(data)
+        history = RateHistory(names.unique((_name(p), p) for p in _to_record(sim, probes)))
+        super().__init__(sim, history, self._run, log_dir)
+
+    def _run(self) -> MeasuredRates:
+        """Run the network on the data, and return the rates."""
+        recorded = seam.simulators.recorded(self.sim, self.data, list(self.probes.values()))
+        means = (one.mean(axis=(0, 1), dtype=np.float64) for one in recorded)
+        return MeasuredRates(
+            {name: m / neurons.amplitude(p) for (name, p), m in zip(self.probes.items(), means)}
+        )
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Record what training ends with, unless that was recorded already."""
+        if self.history.last.step != self._step_count.now():
+            super().on_train_end(logs)
+
+
+def _name(probe: nengo.Probe) -> str:
+    return names.of_object(probe.obj if probe.label is None else probe)
+
+
+def _checked(data: Any) -> dict[Any, np.ndarray]:
+    """Return data that can be run again at each record, or raise."""
+    is_one = isinstance(data, Mapping)
+    if not is_one or not data:
+        raise ValidationError(
+            "data must be a dictionary from Nodes to arrays of shape (n_examples, n_steps, size), "
+            f"as sim.predict takes it, and not {'empty' if is_one else type(data).__name__}",
+            attr="data",
+        )
+    return dict(data)
+
+
+def _to_record(sim: nengo_dl.Simulator, probes: Any) -> list[nengo.Probe]:
+    if probes is None:
+        found = [probe for probe in sim.model.probes if neurons.why_no_rates(probe) is None]
+        asked = "probe ensemble.neurons, without a synapse"
+    else:
+        found = list(probes) if isinstance(probes, (list, tuple)) else [probes]
+        asked = "give probes of neurons"
+    for probe in found:
+        why_not = neurons.why_no_rates(probe)
+        if why_not is None and probe not in sim.model.probes:
+            why_not = f"is not in {sim.model.toplevel}"
+        if why_not is not None:
+            raise ValidationError(f"{probe!r} {why_not}", attr="probes", obj=probe)
+        neurons.check_history(sim.model, probe)
+    if not found:
+        raise ValidationError(
+            f"no probe of {sim.model.toplevel} records firing rates; {asked}", attr="probes"
+        )
+    return found

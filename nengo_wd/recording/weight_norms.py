@@ -1,0 +1,167 @@
+"""Whether weight decay works: the norms of weights, recorded while they are trained."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import nengo_dl
+import numpy as np
+from nengo.exceptions import ValidationError
+
+from nengo_wd.checks import check_simulator
+from nengo_wd.parameters import Parameter, defaults, selection
+from nengo_wd.recording.alarms import FiniteAlarm, SettingsAlarm
+from nengo_wd.recording.callback import RecorderCallback, loss_of
+from nengo_wd.recording.history import History, ShowsHistory
+from nengo_wd.recording.measurement import Measurement
+from nengo_wd.simulators import warn_of_training
+
+
+class WeightNorms(ShowsHistory, RecorderCallback):
+    r"""Record the norms of weights, their penalties and what part of the loss these are.
+
+    .. math::
+
+        \|w_c\|_2 = \sqrt{\sum_{i \in c} w_i^2}, \qquad
+        \|w\|_2 = \sqrt{\sum_c \|w_c\|_2^2}
+
+    for every output channel :math:`c` of each parameter :math:`w`, and for the whole of it.
+    An output channel is a row of decoders or weights, of shape ``(size_out, size_in)``; a
+    neuron, for encoders and biases; a unit of a dense layer; and a filter of a convolution.
+
+    In NengoDL 3, give it to ``sim.fit(callbacks=[norms])``; it records before training and
+    then as ``every`` says. Call `record` by hand between calls of ``sim.train`` (NengoDL 2) and
+    in training loops of your own.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator to be trained, still open.
+    every : "epoch", "batch" or int
+        When to record: after each epoch, each batch, or each so many batches; besides, before
+        training and after.
+    objects : Nengo object, class, nengo.Network, tf.keras.layers.Layer, or a list of these
+        What to record: the trainable parameters of objects (connections, ensembles for their
+        encoders, ``ensemble.neurons`` for biases, TensorNodes), of all objects of a class or in a
+        network, or of layers. By default all parameters that have a regularizer or a weight
+        decay, by a setting or by their layer.
+    log_dir : str or path-like
+        Where to write scalars and histograms for TensorBoard, if anywhere: ``<name>/norm``,
+        ``<name>/penalty``, ``<name>/share`` and the histograms ``<name>/channel_norms`` and
+        ``<name>/values``; besides, ``penalty`` and ``loss`` of the whole simulator.
+
+    Attributes
+    ----------
+    parameters : dict of {str: Parameter}
+        The parameters by name, such as ``"readout.weights"``, in the order of all that is
+        recorded. Of each, ``obj`` is the Nengo object, ``value`` the weights as they are
+        now and ``shape`` their shape.
+    history : History
+        The records. The attributes and methods of the history are those of the callback, too.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is no NengoDL simulator, ``every`` is none of the above, something in
+        ``objects`` has nothing to train, there is nothing to record, or ``log_dir`` is no folder
+        that could be written to; in ``sim.fit``, if it is given twice.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+
+    Warns
+    -----
+    RuntimeWarning
+        When weights are recorded that are NaN or infinite, with the name of the parameter and
+        the step. In ``sim.fit`` they are also looked at, whatever ``every`` says, after each
+        batch for which Keras reports a loss that is not finite. So it is for a decay or strength,
+        schedule or variable, that became bad, and for a decay that would turn signs of weights.
+    UserWarning
+        In ``sim.fit``, when there are settings that the training takes no notice of, because
+        the loss was not made by `regularized_objective`, or the optimizer is not one that they
+        are for; unless the simulator itself warned of them when it was compiled.
+
+    Notes
+    -----
+    Penalties are those of the layers and settings when this was made; after other settings, make
+    it anew. Weights of rank 0, single numbers, are not recorded.
+
+    While ``sim.fit`` runs, ``penalty`` stands beside ``loss`` in the progress bar: the sum of all
+    penalties in the simulator as last recorded, or, as Keras shows everything within an epoch,
+    its mean. The history that ``sim.fit`` returns has its value at the end of each epoch. Put
+    this before callbacks that are to see it, such as ``EarlyStopping(monitor="penalty")``.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node([1.0])
+    ...     layer = nengo_wd.RegularizedDense(10, name="readout")
+    ...     probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     norms = nengo_wd.WeightNorms(sim)
+    ...     norms.record()
+    >>> norms.names, norms.norms.shape, norms.channel_norms["readout.kernel"].shape
+    (['readout.kernel'], (1, 1), (1, 10))
+    """
+
+    history: History
+    _measure: Measurement
+
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        every: str | int = "epoch",
+        objects: Any = None,
+        log_dir: str | os.PathLike | None = None,
+    ) -> None:
+        check_simulator(sim)
+        self.every = every
+        parameters, known = _to_record(sim, objects), selection.names_by_key(sim)
+        history = History({known[parameter.key]: parameter for parameter in parameters})
+        super().__init__(sim, history, Measurement(sim, parameters), log_dir)
+        self._alarm = FiniteAlarm(history.parameters)
+        self._settings_alarm = SettingsAlarm(sim)
+
+    def _add(self, measured: Any, step: int | None = None, *args: Any, **kwargs: Any) -> None:
+        """Record, and warn of what is not as it should be."""
+        super()._add(measured, step, *args, **kwargs)
+        self._alarm.check(measured, self.history.last.step)
+        self._settings_alarm.check(self.history.last.step)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Check what is about to be trained."""
+        super().on_train_begin(logs)
+        warn_of_training(self.sim)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Record, if it is time to; look for weights that are not finite if the loss is not."""
+        n_records = len(self.history)
+        super().on_train_batch_end(batch, logs)
+        if n_records == len(self.history) and not np.isfinite(loss_of(logs)):
+            self._alarm.check(self._measure(), self._step_count.now())
+        if self.interval is not None:
+            self._show_penalty(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Record, if it is time to."""
+        super().on_epoch_end(epoch, logs)
+        self._show_penalty(logs)
+
+    def _show_penalty(self, logs: Any) -> None:
+        """Have Keras show the total penalty beside the loss."""
+        if logs is not None and self._measure.penalized:
+            logs["penalty"] = self.history.last.measured.total_penalty
+
+
+def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
+    defaults.settle(sim)
+    if objects is not None:
+        return selection.asked_for(sim, objects)
+    found = selection.regularized_or_decayed(sim)
+    if not found:
+        raise ValidationError(
+            f"no weights in {sim.model.toplevel} have a regularizer or a weight_decay; say which "
+            "objects to record, such as objects=[nengo.Connection, nengo_dl.TensorNode]",
+            attr="objects",
+        )
+    return found
