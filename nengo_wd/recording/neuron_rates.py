@@ -29,7 +29,7 @@ class NeuronRates(ShowsRates, RecorderCallback):
     those that it was trained on.
 
     In NengoDL 3, give it to ``sim.fit(callbacks=[rates])``; it records before training and
-    then as ``every`` says. Call `record` by hand between calls of ``sim.train`` (NengoDL 2) and
+    then as ``every`` says. Call ``record`` by hand between calls of ``sim.train`` (NengoDL 2) and
     in training loops of your own.
 
     Parameters
@@ -51,12 +51,11 @@ class NeuronRates(ShowsRates, RecorderCallback):
 
     Attributes
     ----------
-    names : list of str
-        The names of the probes: their labels, or those of the ensembles.
-    rates : dict of {str: np.ndarray}
-        The rate of each neuron in Hz: of each probe, by name, of shape (n_records, n_neurons).
     mean_rates : np.ndarray
-        The means of these over neurons, of shape (n_records, n_probes).
+        The mean rates over the neurons of each probe in Hz, of shape (n_records, n_probes). The
+        dictionary ``rates`` has the rate of each neuron: of each probe, by name, an array of
+        shape (n_records, n_neurons). The list ``names`` has the names in their order: the labels
+        of the probes, or those of the ensembles.
     silent : np.ndarray
         The shares of neurons, from 0 to 1, whose rate is below 0.1 Hz: of shape
         (n_records, n_probes).

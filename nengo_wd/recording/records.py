@@ -158,7 +158,7 @@ class ShowsRecords:
     losses: np.ndarray = of_history(Records, "losses")
 
     def column(self, name: str) -> np.ndarray:
-        """Return a column of the table as an array, as `nengo_wd.recording.History.column` does."""
+        """Return a column of the table as an array, as ``history.column`` does."""
         return self.history.column(name)
 
     def rows(self) -> Iterator[Any]:
@@ -166,7 +166,7 @@ class ShowsRecords:
         return self.history.rows()
 
     def to_csv(self, path: str | os.PathLike) -> None:
-        """Write the table to a file, as `nengo_wd.recording.History.to_csv` does."""
+        """Write the table to a file, as ``history.to_csv`` does."""
         self.history.to_csv(path)
 
     def to_frame(self) -> Any:
