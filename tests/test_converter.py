@@ -68,19 +68,12 @@ def assert_among(array, arrays):
 @pytest.mark.generation(3)
 @pytest.mark.parametrize("make", [dense_model, conv_model])
 @pytest.mark.parametrize("kind", L1_L2)
-def test_penalties_equal_those_of_keras(make, kind):
+def test_step_of_sgd_equals_that_of_keras(make, kind, rng):
     model = make(L1_L2[kind])
     converter = nengo_wd.Converter(model, allow_fallback=False)
     with simulator(converter.net) as sim:
         losses = nengo_wd.regularization_losses(sim)
     assert sorted(losses.values()) == pytest.approx(sorted(map(float, model.losses)), abs=1e-6)
-
-
-@pytest.mark.generation(3)
-@pytest.mark.parametrize("make", [dense_model, conv_model])
-def test_step_of_sgd_equals_that_of_keras(make, rng):
-    model = make(L1_L2["L1L2"])
-    converter = nengo_wd.Converter(model, allow_fallback=False)
     totals, predictions, trained = step_of_both(model, converter, rng)
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)
     np.testing.assert_allclose(*predictions, atol=1e-5)
