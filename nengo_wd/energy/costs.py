@@ -6,6 +6,7 @@ from typing import Any
 
 from nengo_wd.energy import devices
 from nengo_wd.energy.table import Row, Table
+from nengo_wd.frames import frame
 
 
 class Costs:
@@ -76,9 +77,4 @@ class Costs:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError("to_frame needs pandas: pip install pandas") from error
-
-        return pandas.DataFrame([row.flat() for row in self._rows(inputs, *devices.devices)])
+        return frame([row.flat() for row in self._rows(inputs, *devices.devices)])

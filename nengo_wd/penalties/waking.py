@@ -29,7 +29,7 @@ def wake(model: Any, recorded: list[tf.Tensor], signals: Any) -> list[tf.Tensor]
         The model that is built.
     recorded : list of tf.Tensor
         What each of the model's probes records.
-    signals : seam.probes.Signals
+    signals : Signals
         The values of signals at the time step.
     """
     probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in signals]

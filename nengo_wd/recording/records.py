@@ -10,6 +10,7 @@ from typing import Any, Iterator
 import numpy as np
 from nengo.exceptions import ValidationError
 
+from nengo_wd.frames import frame
 from nengo_wd.recording import table
 from nengo_wd.recording.columns import Column
 from nengo_wd.recording.record import Record
@@ -119,12 +120,7 @@ class Records:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError("to_frame needs pandas: pip install pandas") from error
-
-        return pandas.DataFrame(self.rows(), columns=table.fields(self.columns))
+        return frame(self.rows(), columns=table.fields(self.columns))
 
     def scalars(self, record: Record) -> dict[str, float]:
         """Return what TensorBoard shows of a record as numbers, by tag."""
