@@ -151,7 +151,7 @@ def test_default_is_kept_by_configurations_and_copies(make):
 
 def test_signatures_show_the_default():
     for make in (nengo_wd.RegularizedDense, nengo_wd.RegularizedConv2D):
-        parameter = inspect.signature(make).parameters["kernel_regularizer"]
+        parameter = inspect.signature(make.__init__).parameters["kernel_regularizer"]
         assert parameter.default == "l2" and str(parameter).endswith("= 'l2'")
 
 
