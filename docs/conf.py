@@ -82,6 +82,8 @@ sphinx_gallery_conf = {
 }
 # What each figure shows, for readers who can't see it.
 ALTERNATIVES = {
+    "accuracy_for_energy": "Accuracy with spikes of networks trained in five ways, over synaptic "
+    "events, energy on Loihi and presentation time",
     "cuda_convnet_layers": "Norms of the weights of three layers over training, and the test "
     "accuracy on rates and with spikes, without and with weight decay",
     "decay_strength": "Norms of three kernels over training, and of their channels at the end, "
@@ -101,6 +103,7 @@ ALTERNATIVES = {
 }
 # The panel of a figure that its thumbnail shows: left, upper, right and lower edge, as shares.
 PANELS = {
+    "accuracy_for_energy": (0, 0.1, 0.4, 1),
     "cuda_convnet_layers": (0.268, 0.235, 0.505, 1),
     "decay_strength": (0.575, 0, 0.825, 0.52),
     "keras_to_spiking": (0, 0.07, 0.505, 1),

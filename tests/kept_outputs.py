@@ -33,6 +33,22 @@ def least_and_most(values):
     return [min(values), max(values)]
 
 
+# -- accuracy_for_energy.txt -------------------------------------------------------------
+
+
+def best_on_the_frontier():
+    """Return accuracies with spikes, regularized and plain, and the share of events."""
+    accuracies = row("accuracy_for_energy", "Regularized, the network answers")
+    return accuracies + row("accuracy_for_energy", "without, with")
+
+
+def frontier(way, decay, strength):
+    """Return accuracies with spikes and on rates, and synaptic events."""
+    found = row("accuracy_for_energy", f"{way:12}  {decay:5g}  {strength:7g} ")
+    _, on_rates, with_spikes, _, events, *_ = found
+    return [with_spikes, on_rates, events]
+
+
 # -- spiking_digits.txt ------------------------------------------------------------------
 
 

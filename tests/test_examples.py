@@ -8,6 +8,7 @@ from scripts import run_here, run_in_fresh_python
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHOWN = {  # the arguments of each script, and how its last line begins
+    "accuracy_for_energy.py": (["--short"], "Figure saved"),
     "cuda_convnet_layers.py": (["--short"], "Figure saved"),
     "custom_training_loop.py": ([], "The loop and sim.fit reach the same weights."),
     "decay_strength.py": (["--short"], "Figures saved"),
@@ -20,6 +21,7 @@ SHOWN = {  # the arguments of each script, and how its last line begins
     "spiking_digits.py": (["--short"], "Figure saved"),
 }
 ONLY_NENGO_DL_3 = {
+    "accuracy_for_energy.py",
     "cuda_convnet_layers.py",
     "custom_training_loop.py",
     "decay_strength.py",

@@ -14,6 +14,7 @@ from generations import simulator
 from kept_outputs import (
     ENSEMBLES,
     Grid,
+    best_on_the_frontier,
     changes,
     counts,
     cuda_decayed,
@@ -22,6 +23,7 @@ from kept_outputs import (
     digits_over_strengths,
     digits_summary,
     errors_at,
+    frontier,
     many_best,
     norms_of_ensembles,
     one_best,
@@ -39,6 +41,7 @@ import nengo_wd
 ROOT = Path(__file__).parent.parent
 CHOOSING = "docs/choosing_a_strength.md"
 PENALTY = "docs/penalty_or_decay.md"
+RATES = "docs/firing_rates.md"
 BENCHMARKS = "docs/benchmarks.md"
 README = "README.md"
 PAGES = [README, *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
@@ -47,10 +50,35 @@ NOT_KEPT = ["(`spiking_digits.py`, TensorFlow 2.12)"]
 QUOTES = [
     (
         README,
-        "the norms of this network's layers are {:.0f}% to {:.0f}% of those without, and its "
-        "spiking neurons read {:.1f}% of the test digits, against {:.1f}% without (standard "
-        "error {:.1f}%)",
+        "the norms of its layers are {:.0f}% to {:.0f}% of those without, and its spiking neurons "
+        "read {:.1f}% of the test digits, against {:.1f}% without (standard error {:.1f}%)",
         digits_summary,
+    ),
+    (
+        README,
+        "answers {:.1f}% of MNIST-1D's test signals right with spikes, against {:.1f}% without, "
+        "with {:.0f}% of the synaptic events",
+        best_on_the_frontier,
+    ),
+    *(
+        (
+            RATES,
+            f"| {strength} | {{:.1f}} % | {{:.1f}} % | {{:.0f}} |",
+            lambda strength=strength: frontier(
+                "rate targets" if strength else "plain", 0, strength
+            ),
+        )
+        for strength in (0, 0.0003, 0.001, 0.003, 0.01)
+    ),
+    (
+        RATES,
+        "With a decay of 0.1 beside a strength of 0.003, it is {:.1f} %",
+        lambda: frontier("both", 0.1, 0.003)[:1],
+    ),
+    (
+        RATES,
+        "at the same strength, has the same effect: {:.1f} % with {:.0f} events",
+        lambda: frontier("KerasSpiking", 0, 0.003)[::2],
     ),
     (
         CHOOSING,

@@ -100,19 +100,22 @@ def means(
     """
     n_examples, n_steps = shape
     size = sim.minibatch_size
-    run = _simulation(sim, measures)
+    run = None
     totals: list[Any] = [0.0 for _ in measures]
     for start in range(0, n_examples, size):
         batch = [values[node][start : start + size] for node in sim.tensor_graph.invariant_inputs]
         with _as_built(sim), _unchanged(sim):
             tensors = [tf.cast(array, sim.tensor_graph.dtype) for array in batch]
-            sums = run(tensors, tf.fill((size, 1), tf.cast(n_steps, tf.int32)))
+            arguments = tensors, tf.fill((size, 1), tf.cast(n_steps, tf.int32))
+            # a graph by itself, since TensorFlow warns of functions that are made again and again
+            run = run or _simulation(sim, measures).get_concrete_function(*arguments)
+            sums = run(*arguments)
         totals = [total + one.numpy() for total, one in zip(totals, sums)]
     sim.tensor_graph.signals.reset()  # which hold tensors of this simulation's graph
     return [total / n_examples for total in totals]
 
 
-def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]]) -> Callable:
+def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]]) -> Any:
     """Return the function that simulates a minibatch, and returns sums of the measures."""
     graph = sim.tensor_graph
 
