@@ -109,8 +109,8 @@ def configure_settings(
     to this function sets nothing.)
 
     On a TensorNode, a setting takes the place of the layer's default penalty: a regularizer, None
-    included, a weight decay or a target norm. What the layer was given wins over settings of classes and
-    networks; together with a regularizer of the TensorNode itself, it is an error.
+    included, a weight decay or a target norm. What the layer was given wins over settings of
+    classes and networks; together with a regularizer of the TensorNode itself, it is an error.
 
     Settings that a simulator takes no notice of, because it is compiled without
     `regularized_objective` or the optimizer that they are for, are warned of.

@@ -73,7 +73,7 @@ class AtStep:
     step: int
 
     def __post_init__(self) -> None:
-        _check_count("AtStep", "step", self.step)
+        _check_count("AtStep", "step", self.step, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,12 +91,12 @@ class InflectionPoint:
     Parameters
     ----------
     every : int
-        Steps of the optimizer in an interval, one or more.
+        Steps of the optimizer in an interval, two or more.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If that is no whole number above zero.
+        If that is no whole number above one.
 
     Notes
     -----
@@ -107,7 +107,7 @@ class InflectionPoint:
     every: int = 200
 
     def __post_init__(self) -> None:
-        _check_count("InflectionPoint", "every", self.every)
+        _check_count("InflectionPoint", "every", self.every, 2)  # in one, no average
 
 
 TargetNorm = Union[float, OfInitial, AtStep, InflectionPoint]
@@ -134,9 +134,9 @@ def _is_positive(value: Any) -> bool:
     return is_number(value) and bool(0 < np.float64(value) <= LARGEST)
 
 
-def _check_count(owner: str, name: str, value: Any) -> None:
+def _check_count(owner: str, name: str, value: Any, least: int) -> None:
     is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not (is_whole and value >= 1):
+    if not (is_whole and value >= least):
         raise ValidationError(
-            f"{owner}: {name}={value!r} must be a whole number of steps, one or more", attr=name
+            f"{owner}: {name}={value!r} must be a whole number of steps, {least} or more", attr=name
         )

@@ -65,8 +65,8 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
 
     with a multiplier :math:`\lambda` of its own, which is zero at first. It grows while the norm
     is above the target, and falls while it is below: weights that stay below are never changed.
-    Where :math:`2 \lambda > 1`, which a small parameter far above its target reaches, the step would
-    turn the signs of the weights. They are scaled to the target instead,
+    Where :math:`2 \lambda > 1`, which a small parameter far above its target reaches, the step
+    would turn the signs of the weights. They are scaled to the target instead,
     :math:`w \leftarrow w \tau / \|w\|`.
 
     The norm is the L2 norm of all elements: of a connection's weights or decoders, of encoders, of
@@ -125,8 +125,9 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     optimizer = seam.optimizers.check_optimizer(optimizer)
     check_keeps_changes(optimizer, "the constraint")
     if "target_norm" in settings_of(optimizer):
+        name = getattr(optimizer, "get_name", lambda: type(optimizer).__name__)()
         raise ValidationError(
-            f"{seam.optimizers.chain(optimizer)[-1]!r} constrains norms already; give the optimizer "
+            f"{name} constrains norms already; give the optimizer "
             "without constraints, or a new one",
             attr="optimizer",
             obj=optimizer,

@@ -11,7 +11,6 @@ from nengo.exceptions import ValidationError
 from nengo_wd import seam
 from nengo_wd.optimizers.fractions import Fault
 
-
 # They compute the weights from sums of gradients, and so undo every change of the weights.
 WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
 

@@ -52,7 +52,7 @@ def asked_for(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
 
 
 def held_small(sim: nengo_dl.Simulator) -> list[Parameter]:
-    """Return the parameters with a regularizer, their own or a setting, a decay or a target norm."""
+    """Return the parameters with a regularizer, also of their layer, a decay or a target norm."""
     return _held_small(sim, everything(sim))
 
 

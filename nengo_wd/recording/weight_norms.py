@@ -161,7 +161,8 @@ def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
     if not found:
         raise ValidationError(
             f"no weights in {sim.model.toplevel} have a regularizer, a weight_decay or a "
-            "target_norm; say which objects to record, such as objects=[nengo.Connection, nengo_dl.TensorNode]",
+            "target_norm; say which objects to record, such as "
+            "objects=[nengo.Connection, nengo_dl.TensorNode]",
             attr="objects",
         )
     return found

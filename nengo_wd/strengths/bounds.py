@@ -12,6 +12,7 @@ from nengo_wd import seam
 from nengo_wd.checks import is_number
 from nengo_wd.parameters import Parameter
 from nengo_wd.parameters.sums import norms_of_rows
+from nengo_wd.seam import state
 from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 MEMORY = 0.99  # of the average of the norm
@@ -80,6 +81,7 @@ class Bounds:
     ) -> None:
         self.parameters, self.variable = parameters, parameters[0].variable
         wanted = [targets.get(parameter.key) for parameter in parameters]
+        self._wanted = [target is not None for target in wanted]
         self._numbers = np.array([t if is_number(t) else np.nan for t in wanted], float)
         self._factors = _each(wanted, OfInitial, "factor", 1.0)
         self._initial = np.array([isinstance(target, OfInitial) for target in wanted])
@@ -111,18 +113,27 @@ class Bounds:
         # a row of nobody has the factor after the last one
         by_row = tf.gather(tf.concat([factors, tf.ones(1, factors.dtype)], 0), self._object_of_row)
         by_row = tf.reshape(by_row, [-1] + [1] * (self.variable.shape.rank - 1))
-        with tf.control_dependencies([by_row]):  # for TensorFlow 1, whose reads may see later values
+        with tf.control_dependencies(
+            [by_row]
+        ):  # for TensorFlow 1, whose reads may see later values
             taken = self._take(now)
         by_row = tf.cast(by_row, self.variable.dtype.base_dtype)
         return [taken, seam.values.multiply(self.variable, by_row)]
 
-    def target(self, found: Any) -> Any:
-        """Return the target norms, where others were found; NaN where there are none so far."""
-        return _where(np.isnan(self._numbers), self._factors * found, self._numbers)
+    def recorded(self, progress: np.ndarray) -> dict[tuple[int, int], list]:
+        """Return multipliers and target norms at some progress, by parameter; NaN for none."""
+        now = Progress(*progress)
+        target = self._target(now.found, np.where)
+        multiplier = np.where(self._wanted, now.multiplier, np.nan)
+        return {p.key: values for p, *values in zip(self.parameters, multiplier, target)}
+
+    def _target(self, found: Any, where: Any) -> Any:
+        """Return the target norms; NaN where there are none, or none were found so far."""
+        return where(np.isnan(self._numbers), self._factors * found, self._numbers)
 
     def _constrained(self, now: Progress, norms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the new multipliers, and what weights are multiplied by."""
-        target = self.target(now.found)
+        target = self._target(now.found, _where)
         excess = (tf.square(norms) - tf.square(target)) / self._sizes
         is_bound = tf.math.is_finite(target)
         multiplier = tf.maximum(_where(is_bound, now.multiplier + excess, 0.0), 0.0)
@@ -155,9 +166,7 @@ class Bounds:
         """Return the norm of each object, in one pass over the variable."""
         rows = tf.cast(norms_of_rows(self.variable.read_value()), tf.float64)
         n_objects = len(self.parameters)
-        squares = tf.math.unsorted_segment_sum(
-            tf.square(rows), self._object_of_row, n_objects + 1
-        )
+        squares = tf.math.unsorted_segment_sum(tf.square(rows), self._object_of_row, n_objects + 1)
         return tf.sqrt(squares[:n_objects])
 
     def _now(self) -> Progress:
@@ -165,6 +174,18 @@ class Bounds:
 
     def _take(self, progress: Progress) -> Any:
         return self.progress.assign(tf.stack(progress), read_value=False)
+
+
+def recorded(sim: nengo_dl.Simulator, parameters: list[Parameter]) -> np.ndarray:
+    """Return the multiplier and the target norm of each parameter now, of shape (2, n_parameters).
+
+    They are NaN where there are none, or none yet.
+    """
+    kept = list(state.of(sim).bounds.values())
+    found: dict[tuple[int, int], Any] = {}
+    for bounds, progress in zip(kept, seam.values.fetch(sim, [one.progress for one in kept])):
+        found.update(bounds.recorded(progress))
+    return np.array([found.get(p.key, (np.nan, np.nan)) for p in parameters], float).T
 
 
 def _each(wanted: list, way: type, attr: str, otherwise: float) -> np.ndarray:

@@ -50,8 +50,9 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     taken = [*(inner.nengo_wd_steps if extended else []), step]
     base = inner.nengo_wd_base if extended else type(inner)
     # not on the class, which TensorFlow's caches would keep alive, and the simulator with it;
-    # not by setattr, with which Keras would wrap the list
+    # not by setattr, with which Keras would wrap what it is given
     vars(inner)["nengo_wd_steps"] = taken
+    vars(inner).setdefault("nengo_wd_state", {})
     name = f"{base.__name__}With{'And'.join(one.name for one in taken)}"
     inner.__class__ = type(name, (OptimizerWithSteps, base), {"nengo_wd_base": base})
     saving.keep_state(sim, inner, step)
@@ -70,10 +71,13 @@ class OptimizerWithSteps(Bound):
         The class of the optimizer without steps.
     nengo_wd_steps : list of Step
         The steps, in the order in which they are taken.
+    nengo_wd_state : dict of {str: tf.Variable}
+        What is saved of the steps, by name.
     """
 
     nengo_wd_base: type
     nengo_wd_steps: list
+    nengo_wd_state: dict
 
     def _internal_apply_gradients(self, grads_and_vars: Any) -> Any:
         """Take all steps beside an update of Keras' current optimizers."""
@@ -123,12 +127,12 @@ class OptimizerWithSteps(Bound):
     def save_own_variables(self, store: Any) -> None:
         """Save what Keras' file of weights holds of the optimizer, and the state of steps."""
         super().save_own_variables(store)  # type: ignore[misc]
-        for name, kept in saving.kept_state(self).items():
+        for name, kept in self.nengo_wd_state.items():
             store[name] = kept.numpy()
 
     def load_own_variables(self, store: Any) -> None:
         """Take on what is saved, as far as it is for steps that are there."""
-        kept = saving.kept_state(self)
+        kept = self.nengo_wd_state
         own = {name: store[name] for name in store.keys() if not name.startswith(saving.PREFIX)}
         super().load_own_variables(own)  # type: ignore[misc]
         for name in set(kept) & set(store.keys()):

@@ -102,13 +102,8 @@ def keep_state(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> None:
         if place is not None:
             name = f"{PREFIX}{step.name}_{place}"
             optimizer._track_trackable(kept, name)
-            kept_state(optimizer)[name] = kept
+            optimizer.nengo_wd_state[name] = kept
     vars(optimizer).pop("_coalesced_children", None)  # which Keras has looked up only once
-
-
-def kept_state(optimizer: Any) -> dict[str, tf.Variable]:
-    """Return the state of all steps beside an optimizer's own, by the names it is saved by."""
-    return vars(optimizer).setdefault("nengo_wd_state", {})
 
 
 def _as_variable(values: Any) -> tf.Variable:
