@@ -75,10 +75,8 @@ def compiled(sim, data, loss, optimizer):
     ],
 )
 def test_idle_settings_in_training(settings, objective, optimizer, expected):
-    settings = (
-        *settings,
-        *{"decay": ["weight_decay"], "constrained": ["target_norm"]}.get(optimizer, ()),
-    )
+    of_optimizer = {"decay": ["weight_decay"], "constrained": ["target_norm"]}
+    settings = (*settings, *of_optimizer.get(optimizer, ()))
     net, source, probe = network_with(*settings)
     with simulator(net) as sim:
         loss = nengo_wd.regularized_objective(sim, mse(probe)) if objective else mse(probe)

@@ -113,9 +113,8 @@ class Bounds:
         # a row of nobody has the factor after the last one
         by_row = tf.gather(tf.concat([factors, tf.ones(1, factors.dtype)], 0), self._object_of_row)
         by_row = tf.reshape(by_row, [-1] + [1] * (self.variable.shape.rank - 1))
-        with tf.control_dependencies(
-            [by_row]
-        ):  # for TensorFlow 1, whose reads may see later values
+        # for TensorFlow 1, in which a value that was read may change with its variable
+        with tf.control_dependencies([by_row]):
             taken = self._take(now)
         by_row = tf.cast(by_row, self.variable.dtype.base_dtype)
         return [taken, seam.values.multiply(self.variable, by_row)]
