@@ -110,14 +110,18 @@ class Bounds:
         now = before._replace(steps=before.steps + 1)
         multiplier, factors = self._constrained(now, norms)
         now = self._found(now._replace(multiplier=multiplier), norms)
+        # for TensorFlow 1, in which a value that was read may change with its variable
+        with tf.control_dependencies([factors]):
+            taken = self._take(now)
+        is_above = tf.reduce_any(tf.not_equal(factors, 1.0))
+        return [taken, seam.values.multiply_if(is_above, self.variable, self._over_rows(factors))]
+
+    def _over_rows(self, factors: tf.Tensor) -> tf.Tensor:
+        """Return the factors of objects in a shape that fits the variable's."""
         # a row of nobody has the factor after the last one
         by_row = tf.gather(tf.concat([factors, tf.ones(1, factors.dtype)], 0), self._object_of_row)
         by_row = tf.reshape(by_row, [-1] + [1] * (self.variable.shape.rank - 1))
-        # for TensorFlow 1, in which a value that was read may change with its variable
-        with tf.control_dependencies([by_row]):
-            taken = self._take(now)
-        by_row = tf.cast(by_row, self.variable.dtype.base_dtype)
-        return [taken, seam.values.multiply(self.variable, by_row)]
+        return tf.cast(by_row, self.variable.dtype.base_dtype)
 
     def recorded(self, progress: np.ndarray) -> dict[tuple[int, int], list]:
         """Return multipliers and target norms at some progress, by parameter; NaN for none."""
