@@ -104,6 +104,9 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     `WeightNorms` records multipliers and target norms. Constraints take the place of a weight
     decay in the paper; an object may have both.
 
+    The multiplier is in units of squared weights. The rule is for weights well below one in root
+    mean square: the multiplier of larger ones jumps, and their norm may fall far below the target.
+
     References
     ----------
     Joerg K. H. Franke, Michael Hefenbrock, Gregor Koehler and Frank Hutter, "Improving deep
