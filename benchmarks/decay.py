@@ -1,10 +1,11 @@
-"""What a step of weight decay costs, on weights that are larger than the cache.
+"""What steps beside an optimizer's own cost, on weights that are larger than the cache.
 
     python benchmarks/decay.py [--size 4096] [--rounds 50]
 
 One layer, and gradients that are there already: each optimizer takes a step in turn, and so
 does a plain copy of as many bytes. The table gives the median of the milliseconds that a step
-with decay takes beyond the bare optimizer's, by round, and its ratio to the copy.
+with decay, or with constrained norms, takes beyond the bare optimizer's, by round, and its ratio to
+the copy.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from nengo_wd import nengo_dl
 RATE, DECAY = 1e-3, 1e-2
 
 
-def build(size, n_decayed):
+def build(size, n_decayed, target_norm=None):
     """Return a network of two connections that share a variable, ``n_decayed`` of them decayed."""
     with nengo.Network(seed=0) as net:
         nengo_wd.configure_settings()
@@ -34,6 +35,7 @@ def build(size, n_decayed):
             nengo.Probe(connection.post_obj)
         for connection in connections[:n_decayed]:
             net.config[connection].weight_decay = DECAY
+        net.config[nengo.Connection].target_norm = target_norm
     return net
 
 
@@ -51,8 +53,8 @@ def make_steps(size, optimizer_class):
 
         return step
 
-    def simulator(n_decayed):
-        sim = nengo_dl.Simulator(build(size, n_decayed), progress_bar=False)
+    def simulator(*args):
+        sim = nengo_dl.Simulator(build(size, *args), progress_bar=False)
         simulators.append(sim)
         (variable,) = sim.keras_model.trainable_variables
         return sim, variable
@@ -63,6 +65,10 @@ def make_steps(size, optimizer_class):
         sim, variable = simulator(n_decayed)
         optimizer = nengo_wd.decoupled_weight_decay(sim, optimizer_class(RATE))
         steps[name] = step_of(optimizer, variable)
+    for name, target_norm in (("above", 1.0), ("below", 1e6)):
+        sim, variable = simulator(0, target_norm)
+        optimizer = nengo_wd.constrained_norms(sim, optimizer_class(RATE))
+        steps[f"nengo_wd, norms {name} their targets"] = step_of(optimizer, variable)
     _, variable = simulator(0)
     keras = tf.keras.optimizers.AdamW if optimizer_class is tf.keras.optimizers.Adam else None
     keras = keras or optimizer_class

@@ -4,7 +4,7 @@
 from nengo_wd.seam import nengo_dl
 
 # isort: split
-from nengo_wd import config_hints, plotting, regularizers
+from nengo_wd import config_hints, plotting, regularizers, target_norms
 from nengo_wd.converter import Converter
 from nengo_wd.energy import Energy
 from nengo_wd.layers import (
@@ -14,7 +14,7 @@ from nengo_wd.layers import (
     RegularizedDense,
     TimeLoopLayer,
 )
-from nengo_wd.optimizers import LayerwiseSGD, decoupled_weight_decay
+from nengo_wd.optimizers import LayerwiseSGD, constrained_norms, decoupled_weight_decay
 from nengo_wd.penalties import (
     regularization_loss,
     regularization_losses,
@@ -38,6 +38,7 @@ __all__ = [
     "TimeLoopLayer",
     "WeightNorms",
     "configure_settings",
+    "constrained_norms",
     "decoupled_weight_decay",
     "nengo_dl",
     "plotting",
@@ -45,4 +46,5 @@ __all__ = [
     "regularization_losses",
     "regularized_objective",
     "regularizers",
+    "target_norms",
 ]

@@ -10,6 +10,7 @@ import nengo_dl
 from nengo.exceptions import NetworkContextError, ValidationError
 from nengo.params import Parameter
 
+from nengo_wd import target_norms
 from nengo_wd.checks import check_momentum, check_rate
 from nengo_wd.regularizers import lookup
 from nengo_wd.types import Rate, Regularizer
@@ -44,11 +45,23 @@ class MomentumParam(RateParam):
     check = staticmethod(check_momentum)
 
 
+class TargetNormParam(Parameter):
+    """A target norm: a number, or a way to find one."""
+
+    def coerce(self, instance: Any, value: Any) -> Any:
+        """Return the target norm, checked."""
+        if value is not None:
+            owner = str(getattr(instance, "_configures", instance))
+            value = target_norms.checked(value, self.name, owner)
+        return super().coerce(instance, value)
+
+
 SETTINGS = {
     "regularizer": RegularizerParam,
     "weight_decay": RateParam,
     "learning_rate": RateParam,
     "momentum": MomentumParam,
+    "target_norm": TargetNormParam,
 }
 TRAINABLE = (nengo.Connection, nengo_dl.TensorNode, nengo.Ensemble, nengo.ensemble.Neurons)
 CLASSES = (*TRAINABLE, nengo.Probe)
@@ -67,7 +80,8 @@ def configure_settings(
     `nengo_dl.TensorNode` (weights of rank 2 or more) and `nengo.Probe` (what the probe
     records, averaged over examples and time steps, or the rates of its neurons, with
     `regularizers.FiringRates`; a regularizer only), and for single objects of these classes. So
-    can ``learning_rate`` and ``momentum``, which are for `LayerwiseSGD` alone.
+    can ``learning_rate`` and ``momentum``, which are for `LayerwiseSGD` alone, and ``target_norm``,
+    a number or one of `nengo_wd.target_norms`, which is for `constrained_norms`.
 
     Parameters
     ----------
@@ -95,8 +109,8 @@ def configure_settings(
     to this function sets nothing.)
 
     On a TensorNode, a setting takes the place of the layer's default penalty: a regularizer, None
-    included, or a weight decay. What the layer was given wins over settings of classes and
-    networks; together with a regularizer of the TensorNode itself, it is an error.
+    included, a weight decay or a target norm. What the layer was given wins over settings of
+    classes and networks; together with a regularizer of the TensorNode itself, it is an error.
 
     Settings that a simulator takes no notice of, because it is compiled without
     `regularized_objective` or the optimizer that they are for, are warned of.
@@ -177,10 +191,11 @@ def is_configured(network: nengo.Network | None) -> bool:
 
 
 def said_of_nodes(network: nengo.Network) -> set[nengo_dl.TensorNode]:
-    """Return the TensorNodes with a regularizer, None included, or a weight decay."""
+    """Return the TensorNodes with a regularizer, None included, a weight decay or a target norm."""
     node = nengo_dl.TensorNode
-    decays = (one for one in made(network, "weight_decay", node) if one.value is not None)
-    return {setting.obj for setting in (*made(network, "regularizer", node), *decays)}
+    others = (*made(network, "weight_decay", node), *made(network, "target_norm", node))
+    others = tuple(one for one in others if one.value is not None)
+    return {setting.obj for setting in (*made(network, "regularizer", node), *others)}
 
 
 def members(network: nengo.Network) -> Iterator[Any]:

@@ -21,6 +21,7 @@ RATES = {  # the settings that an optimizer takes notice of, and which one does
     "weight_decay": "decoupled_weight_decay(...)",
     "learning_rate": "LayerwiseSGD(...)",
     "momentum": "LayerwiseSGD(...)",
+    "target_norm": "constrained_norms(...)",
 }
 
 

@@ -87,6 +87,41 @@ def cuda_convnet(weights, gradient, eps, mom, wc, n_steps):
     return weights
 
 
+class Constrained:
+    """The norm of one parameter, kept at a bound: that of the paper, in its four ways.
+
+    It is called with the weights after each step of the optimizer, and returns what is left.
+    """
+
+    def __init__(self, number=None, at_step=None, every=None):
+        self.bound, self.at_step, self.every = number, at_step, every
+        self.multiplier, self.steps, self.averages, self.growths = 0.0, 0, {0: 0.0}, {}
+
+    def __call__(self, weights):
+        self.steps += 1
+        size = np.linalg.norm(weights)
+        if self.bound is not None:
+            excess = (size**2 - self.bound**2) / weights.size
+            self.multiplier = max(0.0, self.multiplier + excess)
+            turns = 2 * self.multiplier > 1
+            return weights * (self.bound / size if turns else 1 - 2 * self.multiplier)
+        if self.at_step == self.steps or (self.every and self._is_slower(size)):
+            self.bound = size
+        return weights
+
+    def _is_slower(self, size):
+        """Tell whether the growth of the averaged norm is slower than in the interval before."""
+        averaged = self.steps >= self.every
+        self.average = 0.99 * self.average + 0.01 * size if averaged else size
+        interval, rest = divmod(self.steps, self.every)
+        if rest or interval < 2:
+            return False
+        self.averages[interval] = self.average
+        last = self.averages.get(interval - 1, 0.0)
+        self.growths[interval] = growth = (self.average - last) / self.average
+        return interval > 3 and self.growths[interval - 1] > growth > 0.01
+
+
 if GENERATION == 2:
     v1 = tf.compat.v1.train
     OPTIMIZERS = {  # the rule, and what makes the optimizer

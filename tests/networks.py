@@ -171,6 +171,38 @@ def product(one, other):
     return tf.reduce_sum(one * other)
 
 
+def collecting(base):
+    """Return a class of optimizers that update at every second batch, by the sum of gradients."""
+
+    class Collecting(base.SGD):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.batches = tf.Variable(0, trainable=False)
+            self.sums = None
+
+        def apply_gradients(self, grads_and_vars, **kwargs):
+            gradients, variables = zip(*grads_and_vars)
+            with tf.init_scope():
+                if self.sums is None:
+                    self.sums = [tf.Variable(tf.zeros_like(v)) for v in variables]
+                    if base is tf.keras.optimizers:
+                        self.build(variables)
+            self.batches.assign_add(1)
+            for total, gradient in zip(self.sums, gradients):
+                total.assign_add(gradient)
+
+            def update():
+                sums = [tf.identity(total) for total in self.sums]
+                super(Collecting, self).apply_gradients(zip(sums, variables), **kwargs)
+                for total in self.sums:
+                    total.assign(tf.zeros_like(total))
+                return True
+
+            return tf.cond(self.batches % 2 == 0, update, lambda: False)
+
+    return Collecting
+
+
 class ThreeConnections:
     """Three connections, merged by NengoDL into one variable in float64."""
 

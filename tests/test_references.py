@@ -1,6 +1,6 @@
-"""Decay against PyTorch and optax, rates and energy against KerasSpiking.
+"""Decay against PyTorch and optax, norms against pytorch-cpr, rates and energy of KerasSpiking.
 
-They are for `pytest --references`, which needs all three.
+They are for `pytest --references`, which needs all of them.
 """
 
 import importlib
@@ -17,6 +17,7 @@ from networks import ThreeConnections
 import nengo_wd
 from nengo_wd import nengo_dl
 from nengo_wd.regularizers import FiringRates
+from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 pytestmark = pytest.mark.generation(3)
 BETAS = (0.75, 0.9375)  # exact in float32, in which Keras works out their powers
@@ -93,6 +94,75 @@ def test_momentum_of_torch_is_that_of_layerwise_sgd():
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     by_hand = cuda_convnet(model.start[0], model.gradient[0], RATE, MOMENTUM, DECAY, STEPS)
     np.testing.assert_allclose(ours[0], by_hand, rtol=1e-12)
+
+
+# -- constrained norms ---------------------------------------------------------------------
+
+CPR_RATE, CPR_STEPS = 2**-8, 120
+WAYS = {  # the target norm of a connection, and pytorch-cpr's method and parameter for its start
+    "number": (lambda start: 0.5, "uniform", lambda start: 0.5**2),
+    "of initial": (lambda start: OfInitial(1.25), "dependent", lambda start: 1.25**2),
+    "at step": (lambda start: AtStep(10), "warm_start", lambda start: 10),
+    "inflection point": (lambda start: InflectionPoint(every=6), "inflection_point", None),
+}
+
+
+class Growing(ThreeConnections):
+    """Weights that grow, so small that rounding errors do not."""
+
+    def __init__(self):
+        super().__init__()
+        self.start /= 8
+        for connection, start in zip(self.connections, self.start):
+            connection.transform = nengo.Dense(start.shape, init=start)
+        self.gradient = -np.abs(self.gradient)
+        self.inputs = {source: np.abs(x) for source, x in self.inputs.items()}
+        self.targets = {probe: -np.abs(t) for probe, t in self.targets.items()}
+
+
+def constrained_by_cpr(model, method, parameter, every=6):
+    """Take the steps in pytorch-cpr; return the weights, multipliers and squared bounds."""
+    import torch
+    from pytorch_cpr import AdamCPR
+
+    weights, states = [], []
+    for start, gradient in zip(model.start, model.gradient):
+        weight = torch.nn.Parameter(torch.tensor(start, dtype=torch.float32))
+        given = {} if parameter is None else {"kappa_init_param": parameter(start)}
+        optimizer = AdamCPR(
+            [{"params": [weight], "regularize": True}],
+            lr=CPR_RATE,
+            betas=BETAS,
+            eps=0,
+            kappa_init_method=method,
+            reg_step_size=every,
+            foreach=True,  # by tensors, it compares the bound with another number than it sets
+            **given,
+        )
+        for _ in range(CPR_STEPS):
+            weight.grad = torch.tensor(gradient, dtype=torch.float32)
+            optimizer.step()
+        weights.append(weight.detach().numpy())
+        states.append(optimizer.state[weight])
+    bounds, multipliers = ([float(s[name]) for s in states] for name in ("kappa", "lagmul"))
+    return np.array(weights), multipliers, bounds
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_adam_cpr(way):
+    target, method, parameter = WAYS[way]
+    model = Growing()
+    model.set("target_norm", *map(target, model.start))
+    with simulator(model.net) as sim:
+        norms = nengo_wd.WeightNorms(sim)
+        adam = tf.keras.optimizers.Adam(CPR_RATE, *BETAS, epsilon=0.0)
+        ours = model.train(sim, nengo_wd.constrained_norms(sim, adam), CPR_STEPS)
+        norms.record()
+    theirs, multipliers, bounds = constrained_by_cpr(model, method, parameter)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    np.testing.assert_allclose(norms.column("target_norm")[0] ** 2, bounds, rtol=1e-5)
+    np.testing.assert_allclose(norms.column("multiplier")[0], multipliers, atol=1e-6)
+    assert all(multipliers)
 
 
 def spiking_layers():

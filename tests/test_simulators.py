@@ -37,7 +37,7 @@ def mse(probe):
 
 # -- settings that are idle --------------------------------------------------------------
 
-SETTINGS = ("regularizer", "weight_decay", "learning_rate", "momentum", "probe")
+SETTINGS = ("regularizer", "weight_decay", "learning_rate", "momentum", "target_norm", "probe")
 
 
 def network_with(*names):
@@ -69,17 +69,22 @@ def compiled(sim, data, loss, optimizer):
         (("weight_decay",), True, "decay", []),
         (("weight_decay",), False, "layerwise", []),
         (("learning_rate", "momentum"), False, "decay", ["learning_rate", "momentum"]),
-        (SETTINGS, True, "layerwise", []),
-        (SETTINGS, False, "sgd", ["regularizer", "learning_rate", "momentum", "weight_decay"]),
+        ((), False, "constrained", []),
+        (SETTINGS, True, "layerwise", ["target_norm"]),
+        (SETTINGS, False, "sgd", sorted(set(SETTINGS) - {"probe"})),
     ],
 )
 def test_idle_settings_in_training(settings, objective, optimizer, expected):
-    if optimizer == "decay":
-        settings = (*settings, "weight_decay")
+    of_optimizer = {"decay": ["weight_decay"], "constrained": ["target_norm"]}
+    settings = (*settings, *of_optimizer.get(optimizer, ()))
     net, source, probe = network_with(*settings)
     with simulator(net) as sim:
         loss = nengo_wd.regularized_objective(sim, mse(probe)) if objective else mse(probe)
-        make = {"decay": nengo_wd.decoupled_weight_decay, "sgd": lambda sim, inner: inner}
+        make = {
+            "decay": nengo_wd.decoupled_weight_decay,
+            "constrained": nengo_wd.constrained_norms,
+            "sgd": lambda sim, inner: inner,
+        }
         with_rule = optimizer == "layerwise"
         optimizer = nengo_wd.LayerwiseSGD(sim) if with_rule else make[optimizer](sim, sgd(0.1))
         found = idle(lambda: compiled(sim, data_of(source, probe), loss, optimizer))

@@ -1,6 +1,7 @@
 """Optimizers that take notice of settings on objects."""
 
+from nengo_wd.optimizers.constrained import constrained_norms
 from nengo_wd.optimizers.decay import decoupled_weight_decay
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
 
-__all__ = ["LayerwiseSGD", "decoupled_weight_decay"]
+__all__ = ["LayerwiseSGD", "constrained_norms", "decoupled_weight_decay"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 import nengo_dl
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
 from nengo_wd.optimizers.fractions import Fault
+
+# They compute the weights from sums of gradients, and so undo every change of the weights.
+WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
 
 
 class Step:
@@ -28,6 +32,9 @@ class Step:
         Whether the step needs the learning rate.
     decays : bool
         Whether the step decays weights, which an optimizer does only once.
+    state : list of (tf.Variable, tf.Variable)
+        What is saved with the optimizer: variables of the step's own, each after the trained
+        variable that it is for.
     """
 
     name: str
@@ -35,6 +42,14 @@ class Step:
     needs_rate: bool = False
     sim: nengo_dl.Simulator | None = None
     decays: bool = False
+    state: Sequence[tuple[Any, tf.Variable]] = ()
+
+    def begin(self, variables: list) -> list[Any]:
+        """Look at variables before any step changes them.
+
+        Parameter and what is returned are those of `before`.
+        """
+        return []
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
         """Change variables before the optimizer does; the gradients are there already.
@@ -72,6 +87,20 @@ def steps_of(optimizer: Any) -> list[Step]:
     with_steps = seam.optimizers.OptimizerWithSteps
     extended = [one for one in seam.optimizers.chain(optimizer) if isinstance(one, with_steps)]
     return [step for one in extended for step in one.nengo_wd_steps]
+
+
+def check_keeps_changes(optimizer: Any, change: str) -> None:
+    """Raise if an optimizer would undo what is done to the weights beside its own step."""
+    for one in seam.optimizers.chain(optimizer):
+        kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]
+        if kept:
+            raise ValidationError(
+                f"{kept[0]} computes the weights from sums of gradients at every step, and so "
+                f"would undo {change}; use another optimizer, such as Adagrad or SGD, or the L2 "
+                "regularization that it has itself",
+                attr="optimizer",
+                obj=one,
+            )
 
 
 def simulators_of(optimizer: Any) -> list[Any]:

@@ -24,7 +24,8 @@ def check_layers(sim: nengo_dl.Simulator) -> None:
 def settle(sim: nengo_dl.Simulator) -> None:
     """Have the default penalty of a layer count where no setting takes its place, and only there.
 
-    A setting does if it is a regularizer, None included, or a weight decay of a TensorNode.
+    A setting of a TensorNode does if it is a regularizer, None included, a weight decay or a target
+    norm.
     """
     check_layers(sim)
     network = sim.model.toplevel

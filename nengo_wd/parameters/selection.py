@@ -51,9 +51,9 @@ def asked_for(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
     return list(found.values())
 
 
-def regularized_or_decayed(sim: nengo_dl.Simulator) -> list[Parameter]:
-    """Return the parameters with a regularizer, their own or a setting, or a weight decay."""
-    return _regularized_or_decayed(sim, everything(sim))
+def held_small(sim: nengo_dl.Simulator) -> list[Parameter]:
+    """Return the parameters with a regularizer, also of their layer, a decay or a target norm."""
+    return _held_small(sim, everything(sim))
 
 
 def names_by_key(sim: nengo_dl.Simulator) -> dict[tuple[int, int], str]:
@@ -63,14 +63,14 @@ def names_by_key(sim: nengo_dl.Simulator) -> dict[tuple[int, int], str]:
     names whatever else is in the network.
     """
     current = everything(sim, skip_later=True)
-    found = {p.key: p for p in [*_regularized_or_decayed(sim, current), *current]}
+    found = {p.key: p for p in [*_held_small(sim, current), *current]}
     named = names.unique((parameter.name, key) for key, parameter in found.items())
     return {key: name for name, key in named.items()}
 
 
-def _regularized_or_decayed(sim: nengo_dl.Simulator, among: list[Parameter]) -> list[Parameter]:
+def _held_small(sim: nengo_dl.Simulator, among: list[Parameter]) -> list[Parameter]:
     found = {p.key: p for p in among if p.layer_penalty is not None}
-    for name in ("regularizer", "weight_decay"):
+    for name in ("regularizer", "weight_decay", "target_norm"):
         found.update((p.key, p) for p, _ in with_setting(sim, name))
     return list(found.values())
 

@@ -8,6 +8,12 @@ import tensorflow as tf
 from nengo_wd.parameters.parameter import Parameter
 
 
+def norms_of_rows(values: tf.Tensor) -> tf.Tensor:
+    """Return the L2 norm of each row along the first axis, in one pass and with no copy."""
+    axes = list(range(1, len(values.shape)))
+    return tf.math.reduce_euclidean_norm(values, axis=axes) if axes else tf.abs(values)
+
+
 def sum_rows(values: tf.Tensor, keep: tuple[int, ...] = ()) -> tf.Tensor:
     """Return the sum over all axes of ``values`` but the first and those in ``keep``."""
     axes = [axis for axis in range(1, len(values.shape)) if axis not in keep]

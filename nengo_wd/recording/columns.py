@@ -64,10 +64,22 @@ def share(record: Record) -> np.ndarray:
         return record.measured.penalties / np.float64(record.loss)
 
 
+def multiplier(record: Record) -> np.ndarray:
+    """Return the multiplier of each parameter's target norm, NaN where there is none."""
+    return record.measured.multipliers
+
+
+def target_norm(record: Record) -> np.ndarray:
+    """Return the target norm of each parameter, NaN where there is none so far."""
+    return record.measured.target_norms
+
+
 COLUMNS = (
     Column("norm", norm),
     Column("channel_mean", channel_mean, in_event_file=False),
     Column("channel_max", channel_max, in_event_file=False),
     Column("penalty", penalty),
     Column("share", share),
+    Column("multiplier", multiplier),
+    Column("target_norm", target_norm),
 )

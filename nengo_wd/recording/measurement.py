@@ -14,13 +14,14 @@ from nengo_wd.parameters.sums import sum_channels
 from nengo_wd.penalties import on_parameters
 from nengo_wd.recording.columns import CHANNEL_SUMS
 from nengo_wd.recording.record import Measured
+from nengo_wd.strengths import bounds
 
 
 class Measurement:
     """The norms and penalties of parameters: one computation for each variable, one fetch."""
 
     def __init__(self, sim: nengo_dl.Simulator, parameters: list[Parameter]) -> None:
-        self.sim = sim
+        self.sim, self._parameters = sim, parameters
         self._starts = np.cumsum([0, *(p.n_channels for p in parameters[:-1])])
         self._by_variable = _by_variable(parameters)
         of_settings = on_parameters.of_settings(sim)
@@ -37,12 +38,15 @@ class Measurement:
         found = self._packed.unpack(self._fetch())
         if not seam.losses.have_settings(self.sim):
             found["settings"], found["totals"][0] = np.zeros_like(found["settings"]), 0.0
+        multipliers, target_norms = bounds.recorded(self.sim, self._parameters)
         penalties = np.concatenate([found["settings"], found["own"], [0.0]])
         return Measured(
             channel_sums={name: found[name][self._channel_order] for name in CHANNEL_SUMS},
             starts=self._starts,
             penalties=penalties[self._penalty_order],
             total_penalty=float(found["totals"].sum()),
+            multipliers=multipliers,
+            target_norms=target_norms,
         )
 
     def packed(self) -> tf.Tensor:

@@ -20,12 +20,20 @@ class Measured(NamedTuple):
         The penalty on each parameter, zero where there is none; of shape (n_parameters,).
     total_penalty : float
         The sum of all penalties in the simulator, whichever parameters are measured.
+    multipliers : np.ndarray
+        The multiplier of each parameter's target norm, NaN where there is none; of shape
+        (n_parameters,).
+    target_norms : np.ndarray
+        The target norm of each parameter, NaN where there is none so far; of shape
+        (n_parameters,).
     """
 
     channel_sums: dict[str, np.ndarray]
     starts: np.ndarray
     penalties: np.ndarray
     total_penalty: float
+    multipliers: np.ndarray
+    target_norms: np.ndarray
 
     @property
     def channel_norms(self) -> np.ndarray:

@@ -44,8 +44,8 @@ class WeightNorms(ShowsHistory, RecorderCallback):
     objects : Nengo object, class, nengo.Network, tf.keras.layers.Layer, or a list of these
         What to record: the trainable parameters of objects (connections, ensembles for their
         encoders, ``ensemble.neurons`` for biases, TensorNodes), of all objects of a class or in a
-        network, or of layers. By default all parameters that have a regularizer or a weight
-        decay, by a setting or by their layer.
+        network, or of layers. By default all parameters that have a regularizer, a weight
+        decay or a target norm, by a setting or by their layer.
     log_dir : str or path-like
         Where to write scalars and histograms for TensorBoard, if anywhere: ``<name>/norm``,
         ``<name>/penalty``, ``<name>/share`` and the histograms ``<name>/channel_norms`` and
@@ -157,11 +157,12 @@ def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
     defaults.settle(sim)
     if objects is not None:
         return selection.asked_for(sim, objects)
-    found = selection.regularized_or_decayed(sim)
+    found = selection.held_small(sim)
     if not found:
         raise ValidationError(
-            f"no weights in {sim.model.toplevel} have a regularizer or a weight_decay; say which "
-            "objects to record, such as objects=[nengo.Connection, nengo_dl.TensorNode]",
+            f"no weights in {sim.model.toplevel} have a regularizer, a weight_decay or a "
+            "target_norm; say which objects to record, such as "
+            "objects=[nengo.Connection, nengo_dl.TensorNode]",
             attr="objects",
         )
     return found

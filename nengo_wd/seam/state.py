@@ -43,6 +43,8 @@ class SimulatorState:
         What the user was warned of since the simulator was compiled.
     initial : dict of {int: tf.Variable}
         The initial values of variables that something is pulled towards, by the variables' ids.
+    bounds : dict of {int: Bounds}
+        The bounds of norms by the ids of their variables, of the optimizers made last for them.
     log_dirs : set of str
         The folders in which the simulator has event files.
     """
@@ -57,6 +59,7 @@ class SimulatorState:
     penalized: bool | None = None
     warned: set = dataclasses.field(default_factory=set)
     initial: dict = dataclasses.field(default_factory=dict)
+    bounds: dict = dataclasses.field(default_factory=dict)
     log_dirs: set = dataclasses.field(default_factory=set)
 
 

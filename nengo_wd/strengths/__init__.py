@@ -1,1 +1,1 @@
-"""Numbers, schedules and variables by row of a variable, for penalties and optimizers alike."""
+"""Numbers, schedules and variables by row of a variable, and bounds of norms by object."""

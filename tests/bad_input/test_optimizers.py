@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from bad_inputs import Row, check, in_function, table
 from generations import GENERATION, sgd
+from nengo.exceptions import SimulatorClosed
 
 import nengo_wd
 
@@ -98,6 +99,83 @@ ROWS += [
         "all of the weights at once",
         lambda s: s.decaying(1.0, scale_by_learning_rate=False),
         "the weight_decay 1.0 of <Connection conn> is not scaled by the learning rate",
+    ),
+]
+
+# -- constrained norms -------------------------------------------------------------------------
+
+
+def constrained(make=lambda s: sgd(0.1), value=7.0, obj=None):
+    """Return a call that has an optimizer constrain the norm of an object."""
+    return lambda shared: shared.with_setting(
+        "target_norm",
+        value,
+        obj and obj(shared),
+        then=lambda s: nengo_wd.constrained_norms(s.sim, make(s)),
+    )
+
+
+ROWS += [
+    Row(f"constraint by {kind}", constrained(lambda s, make=make: make()), pattern)
+    for kind, (make, pattern) in NO_OPTIMIZERS.items()
+]
+ROWS += [
+    Row(
+        f"constraint by {name}",
+        constrained(make),
+        f"{name} computes the weights from sums .* would undo the constraint",
+        generation=generation,
+    )
+    for name, make, generation in [
+        ("Ftrl", lambda s: keras.Ftrl(), 3),
+        ("FtrlOptimizer", lambda s: v1.FtrlOptimizer(0.1), 2),
+    ]
+]
+NOT_CONSTRAINED = {
+    "frozen": "its weights are set not to be trainable",
+    "learned": "its weights are changed by a learning rule",
+    "function": "its function has no trainable weights of rank 2",
+    "stranger": "is not in that network",
+}
+ROWS += [
+    Row(
+        f"constraint of {name}",
+        constrained(obj=lambda shared, name=name: getattr(shared, name)),
+        f"({name}|TensorNode).*{pattern}",
+    )
+    for name, pattern in NOT_CONSTRAINED.items()
+]
+ROWS += [
+    Row(
+        "constraint twice",
+        constrained(lambda s: nengo_wd.constrained_norms(s.sim, sgd(0.1))),
+        "ConstrainedNorms.* constrains norms already",
+    ),
+    Row(
+        "nothing to constrain",
+        lambda s: nengo_wd.constrained_norms(s.sim, sgd(0.1)),
+        'nothing in <Network "here".* has a target_norm',
+    ),
+    Row(
+        "constraint without training",
+        lambda s: nengo_wd.constrained_norms(s.inference_only, sgd(0.1)),
+        "untrained.* is for inference only",
+    ),
+    Row(
+        "constraint for a closed simulator",
+        lambda s: nengo_wd.constrained_norms(s.closed, sgd(0.1)),
+        "the simulator of .*bare.* is closed",
+        SimulatorClosed,
+    ),
+    Row(
+        "constraint for no simulator",
+        lambda s: nengo_wd.constrained_norms(s.net, sgd(0.1)),
+        "expected a nengo_dl.Simulator",
+    ),
+    Row(
+        "constraint in a tf.function",
+        lambda s: in_function(lambda: nengo_wd.constrained_norms(s.sim, sgd(0.1))),
+        "tf.function: nengo_wd is called inside a tf.function",
     ),
 ]
 

@@ -59,7 +59,47 @@ ROWS += [
     for name in ("weight_decay", "learning_rate", "momentum")
     for kind, (value, pattern) in NO_RATES.items()
 ]
+WAYS = nengo_wd.target_norms
+NO_TARGET_NORMS = {
+    "text": (lambda: "7", "'7' is no target_norm; give a number, or one of .*OfInitial"),
+    "bool": (lambda: True, "True is no target_norm"),
+    "list": (lambda: [7.0], r"\[7.0\] is no target_norm"),
+    "array": (lambda: np.ones(3), r"array\(\[1., 1., 1.\]\) is no target_norm"),
+    "complex": (lambda: 1j, "1j is no target_norm"),
+    "class": (lambda: WAYS.AtStep, "AtStep'> is no target_norm"),
+    "variable": (lambda: variable(7.0), "mine.* is no target_norm"),
+    "regularizer": (lambda: tf.keras.regularizers.l2(0.1), "is no target_norm"),
+    "zero": (lambda: 0.0, "target_norm 0.0 must be a finite number above zero"),
+    "negative": (lambda: -7.0, "target_norm -7.0 must be a finite number above zero"),
+    "NaN": (lambda: np.nan, "target_norm nan must be a finite number above zero"),
+    "infinite": (lambda: np.inf, "target_norm inf must be a finite number above zero"),
+    "too large": (lambda: 1e300, r"target_norm 1e\+300 must be a finite number above zero"),
+}
 ROWS += [
+    Row(f"target_norm, {kind}", setting("target_norm", value), f"Connection conn.*{pattern}")
+    for kind, (value, pattern) in NO_TARGET_NORMS.items()
+]
+ROWS += [
+    Row(f"OfInitial, {value!r}", lambda s, v=value: WAYS.OfInitial(v), "OfInitial: the factor")
+    for value in (0, -0.5, np.nan, np.inf, "0.8", True, None)
+]
+ROWS += [
+    Row(
+        f"{way.__name__}, {value!r}",
+        lambda s, way=way, value=value: way(value),
+        f"{way.__name__}: .*={value!r} must be a whole number of steps, [12] or more",
+    )
+    for way in (WAYS.AtStep, WAYS.InflectionPoint)
+    for value in (0, -1, 2.5, "200", True, None)
+]
+ROWS += [
+    Row("InflectionPoint, 1", lambda s: WAYS.InflectionPoint(1), "every=1 must be .*2 or more"),
+    Row(
+        "target_norm of a probe",
+        setting("target_norm", lambda: 7.0, lambda shared: shared.probe),
+        "a Probe has no target_norm, because what it records is not trained",
+        AttributeError,
+    ),
     Row("momentum of 1", setting("momentum", lambda: 1.0), "Connection conn.*momentum of 1.0"),
     Row(
         "regularizer of a class",
@@ -124,7 +164,7 @@ ROWS += [
         f"'Ensemble'.*{MAKES.format(name)}",
         AttributeError,
     )
-    for name in ("regularizer", "weight_decay", "learning_rate", "momentum")
+    for name in ("regularizer", "weight_decay", "learning_rate", "momentum", "target_norm")
 ]
 ROWS += [
     Row(

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from by_hand import DECAY, MOMENTUM, RATE, gradient_descent
 from generations import GENERATION, sgd, simulator, values
-from networks import ThreeConnections, product
+from networks import ThreeConnections, collecting, product
 
 import nengo_wd
 from nengo_wd import seam
@@ -254,35 +254,8 @@ def test_an_optimizer_may_have_steps_of_its_own(model):
 def test_steps_beside_an_optimizer_that_collects_gradients(kind, model):
     """It updates at every second batch, with the sum of two gradients."""
     base = tf.keras.optimizers if kind == "optimizers" else tf.keras.optimizers.legacy
-
-    class Collecting(base.SGD):
-        def __init__(self, *args):
-            super().__init__(*args)
-            self.batches = tf.Variable(0, trainable=False)
-            self.sums = None
-
-        def apply_gradients(self, grads_and_vars, **kwargs):
-            gradients, variables = zip(*grads_and_vars)
-            with tf.init_scope():
-                if self.sums is None:
-                    self.sums = [tf.Variable(tf.zeros_like(v)) for v in variables]
-                    if kind == "optimizers":
-                        self.build(variables)
-            self.batches.assign_add(1)
-            for total, gradient in zip(self.sums, gradients):
-                total.assign_add(gradient)
-
-            def update():
-                sums = [tf.identity(total) for total in self.sums]
-                super(Collecting, self).apply_gradients(zip(sums, variables), **kwargs)
-                for total in self.sums:
-                    total.assign(tf.zeros_like(total))
-                return True
-
-            return tf.cond(self.batches % 2 == 0, update, lambda: False)
-
     model.set("weight_decay", DECAY)
-    trained = model.trained_with_decay(Collecting(RATE))
+    trained = model.trained_with_decay(collecting(base)(RATE))
     weights, factors = model.start, np.array([1 - RATE * DECAY, 1, 1])[:, None, None]
     for _ in range(5):  # updates in ten epochs of a batch
         weights = factors * weights - RATE * 2 * model.gradient

@@ -29,7 +29,7 @@ def minimized(sim):
     return sim.tensor_graph.graph.get_collection("regularization_losses")
 
 
-def network_with(layer, node=None, by_class=None, decay=None):
+def network_with(layer, node=None, by_class=None, decay=None, target=None):
     """Return a network of one layer, with settings as lists of one value where they are made."""
     with nengo.Network(seed=0) as net:
         nengo_wd.configure_settings()
@@ -39,6 +39,7 @@ def network_with(layer, node=None, by_class=None, decay=None):
             if value is not None:
                 net.config[configured].regularizer = value[0]
         net.config[obj].weight_decay = decay
+        net.config[obj].target_norm = target
     return net, source, probe
 
 
@@ -59,7 +60,7 @@ def penalties(layer, **settings):
     return losses
 
 
-@pytest.mark.filterwarnings("ignore:.*trained without its settings for weight_decay")
+@pytest.mark.filterwarnings("ignore:.*trained without its settings for (weight_decay|target_norm)")
 @pytest.mark.parametrize(
     "layer, settings, expected",
     [
@@ -70,9 +71,11 @@ def penalties(layer, **settings):
         ({}, {"node": [None]}, None),
         ({}, {"node": [None], "by_class": [l1(5.0)]}, None),
         ({}, {"decay": 0.1}, None),
+        ({}, {"target": 0.1}, None),
         ({"kernel_regularizer": l2(2.0)}, {"by_class": [l1(5.0)]}, GIVEN),
         ({"kernel_regularizer": l2(2.0)}, {"by_class": [None]}, GIVEN),
         ({"kernel_regularizer": l2(2.0)}, {"decay": 0.1}, GIVEN),
+        ({"kernel_regularizer": l2(2.0)}, {"target": 0.1}, GIVEN),
         ({"kernel_regularizer": "l2"}, {"by_class": [l1(5.0)]}, DEFAULT),
         ({"kernel_regularizer": None}, {}, None),
         ({"kernel_regularizer": None}, {"by_class": [l1(5.0)]}, 30),

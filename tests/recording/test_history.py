@@ -43,7 +43,10 @@ def test_table(tmp_path):
             "channel_max": np.sqrt(2),
             "penalty": 3,
             "share": 0.75,
-        }
+            "multiplier": np.nan,
+            "target_norm": np.nan,
+        },
+        nan_ok=True,
     )
 
 

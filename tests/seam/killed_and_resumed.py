@@ -27,6 +27,7 @@ from nengo.dists import Choice
 import nengo_wd
 from nengo_wd import nengo_dl
 from nengo_wd.regularizers import TowardsInitial
+from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 EPOCHS, BATCHES, MINIBATCH = 4, 3, 4
 KILLED_AT = (2, 1)  # epoch and batch
@@ -59,16 +60,21 @@ def network(seed):
         net.config[hidden].regularizer = TowardsInitial(l1=0.1)
         net.config[nengo.Connection].weight_decay = 0.01
         net.config[a].learning_rate = 0.002
+        net.config[nengo.Connection].target_norm = OfInitial(0.9)
+        net.config[readout].target_norm = 0.01
+        net.config[nengo_dl.TensorNode].target_norm = AtStep(5)
+        net.config[convolved].target_norm = InflectionPoint(every=2)
     return net
 
 
 def adam(sim):
     schedule = tf.keras.optimizers.schedules.CosineDecay(0.01, EPOCHS * BATCHES)
-    return nengo_wd.decoupled_weight_decay(sim, tf.optimizers.Adam(schedule))
+    decaying = nengo_wd.decoupled_weight_decay(sim, tf.optimizers.Adam(schedule))
+    return nengo_wd.constrained_norms(sim, decaying)
 
 
 def layerwise(sim):
-    return nengo_wd.LayerwiseSGD(sim, 0.001, momentum=0.9)
+    return nengo_wd.constrained_norms(sim, nengo_wd.LayerwiseSGD(sim, 0.001, momentum=0.9))
 
 
 def scaled_and_averaged(sim):
@@ -77,11 +83,12 @@ def scaled_and_averaged(sim):
         initial_scale=4.0,
         dynamic_growth_steps=2,
     )
-    return nengo_wd.decoupled_weight_decay(sim, optimizer)
+    return nengo_wd.decoupled_weight_decay(sim, nengo_wd.constrained_norms(sim, optimizer))
 
 
 def legacy(sim):
-    return nengo_wd.decoupled_weight_decay(sim, tf.keras.optimizers.legacy.Adam(0.01))
+    optimizer = nengo_wd.constrained_norms(sim, tf.keras.optimizers.legacy.Adam(0.01))
+    return nengo_wd.decoupled_weight_decay(sim, optimizer)
 
 
 OPTIMIZERS = {
@@ -147,7 +154,12 @@ def train(way, optimizer, folder, result=None, seed=0):
         data = {"x": INPUTS, "y": TARGETS, "shuffle": False, "verbose": 0}
         sim.fit(**data, epochs=EPOCHS, initial_epoch=epoch, callbacks=callbacks)
         weights = {f"w{i}": w for i, w in enumerate(sim.keras_model.get_weights())}
-        np.savez(str(result), penalty=nengo_wd.regularization_loss(sim), **weights)
+        norms = nengo_wd.WeightNorms(sim)
+        norms.record()
+        multipliers = np.nan_to_num(norms.column("multiplier"))
+        assert multipliers.any()
+        penalty = nengo_wd.regularization_loss(sim)
+        np.savez(str(result), penalty=penalty, multipliers=multipliers, **weights)
 
 
 def forked(function, *args, **kwargs):

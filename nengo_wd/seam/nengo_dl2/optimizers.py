@@ -70,8 +70,11 @@ class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
             rate = learning_rate(self.inner) if scaled else None
             # read before the inner optimizer counts its own step
             moment = (variables, rate, tf.identity(self.sim.tensor_graph.training_step))
+        done = done + [moment[-1]]
+        with tf.control_dependencies(done):
+            done = done + [op for step in self.nengo_wd_steps for op in step.begin(variables)]
         for step in self.nengo_wd_steps:
-            with tf.control_dependencies(done + [moment[-1]]):
+            with tf.control_dependencies(done):
                 done = step.before(*moment) or done
         with tf.control_dependencies(done):
             applied = self.inner.apply_gradients(grads_and_vars, *args, **kwargs)
@@ -89,8 +92,9 @@ class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
         return self.inner.get_slot_names()
 
     def variables(self) -> list[tf.Variable]:
-        """Return the variables of the inner optimizer."""
-        return self.inner.variables()
+        """Return the variables of the inner optimizer, and those of the steps."""
+        of_steps = [kept for step in self.nengo_wd_steps for _, kept in step.state]
+        return [*self.inner.variables(), *of_steps]
 
 
 def learning_rate(optimizer: Any) -> Any:

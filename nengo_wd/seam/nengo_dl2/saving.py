@@ -17,6 +17,10 @@ def mend() -> None:
     simulator.save_params = warning_of_initial_values(vars(simulator)["save_params"])
 
 
+def keep_state(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> None:
+    """Do nothing: what an optimizer of TensorFlow 1 returns as its variables has it all."""
+
+
 def keep_initial(
     sim: nengo_dl.Simulator, variable: tf.Variable, values: Any
 ) -> tuple[tf.Variable, Any]:

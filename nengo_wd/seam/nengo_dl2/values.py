@@ -57,3 +57,8 @@ def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -
 def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
     """Return the operation that multiplies ``variable`` by ``factors``."""
     return tf.compat.v1.assign(variable, variable * factors).op
+
+
+def multiply_if(condition: tf.Tensor, variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
+    """Return the operation that multiplies ``variable`` by ``factors`` if a condition holds."""
+    return tf.cond(condition, lambda: multiply(variable, factors), tf.no_op).op

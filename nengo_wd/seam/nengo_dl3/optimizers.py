@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable
 
 import nengo_dl
@@ -9,6 +10,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd.seam.bound import Bound
+from nengo_wd.seam.nengo_dl3 import saving
 
 OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
 
@@ -48,10 +50,12 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     taken = [*(inner.nengo_wd_steps if extended else []), step]
     base = inner.nengo_wd_base if extended else type(inner)
     # not on the class, which TensorFlow's caches would keep alive, and the simulator with it;
-    # not by setattr, with which Keras would wrap the list
+    # not by setattr, with which Keras would wrap what it is given
     vars(inner)["nengo_wd_steps"] = taken
+    vars(inner).setdefault("nengo_wd_state", {})
     name = f"{base.__name__}With{'And'.join(one.name for one in taken)}"
     inner.__class__ = type(name, (OptimizerWithSteps, base), {"nengo_wd_base": base})
+    saving.keep_state(sim, inner, step)
     if inner is not optimizer:  # in whose configuration it must have a name that Keras knows
         for attr in ("__name__", "__qualname__", "__module__"):
             setattr(inner.__class__, attr, getattr(base, attr))
@@ -67,10 +71,13 @@ class OptimizerWithSteps(Bound):
         The class of the optimizer without steps.
     nengo_wd_steps : list of Step
         The steps, in the order in which they are taken.
+    nengo_wd_state : dict of {str: tf.Variable}
+        What is saved of the steps, by name.
     """
 
     nengo_wd_base: type
     nengo_wd_steps: list
+    nengo_wd_state: dict
 
     def _internal_apply_gradients(self, grads_and_vars: Any) -> Any:
         """Take all steps beside an update of Keras' current optimizers."""
@@ -98,11 +105,38 @@ class OptimizerWithSteps(Bound):
         scaled = any(step.needs_rate for step in self.nengo_wd_steps)
         moment = (variables, learning_rate(self) if scaled else None, iteration)
         for step in self.nengo_wd_steps:
-            step.before(*moment)
-        applied = apply(grads_and_vars)
+            step.begin(variables)
         for step in self.nengo_wd_steps:
-            step.after(*moment)
+            step.before(*moment)
+        # not by setattr, with which Keras would track it
+        vars(self)["nengo_wd_after"] = [partial(one.after, *moment) for one in self.nengo_wd_steps]
+        applied = apply(grads_and_vars)
+        self._take_steps_after()
         return applied
+
+    def _take_steps_after(self) -> None:
+        """Take the steps after the optimizer's own, unless they were taken."""
+        for take in vars(self).pop("nengo_wd_after", ()):
+            take()
+
+    def _update_model_variables_moving_average(self, var_list: list) -> None:
+        """Average the weights as all steps leave them, which Keras does within its own step."""
+        self._take_steps_after()
+        super()._update_model_variables_moving_average(var_list)  # type: ignore[misc]
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save what Keras' file of weights holds of the optimizer, and the state of steps."""
+        super().save_own_variables(store)  # type: ignore[misc]
+        for name, kept in self.nengo_wd_state.items():
+            store[name] = kept.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take on what is saved, as far as it is for steps that are there."""
+        kept = self.nengo_wd_state
+        own = {name: store[name] for name in store.keys() if not name.startswith(saving.PREFIX)}
+        super().load_own_variables(own)  # type: ignore[misc]
+        for name in set(kept) & set(store.keys()):
+            kept[name].assign(store[name])
 
     @classmethod
     def from_config(cls, config: Any, *args: Any, **kwargs: Any) -> Any:

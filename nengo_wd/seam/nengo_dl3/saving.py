@@ -15,6 +15,8 @@ from nengo_dl.compat import sub_layers, trackable
 
 from nengo_wd.seam.left_out import warning_of_initial_values
 
+PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
+
 
 def mend() -> None:
     """Have checkpoints hold all weights, and ``save_params`` say what it leaves out."""
@@ -86,6 +88,22 @@ def keep_initial(
     else:
         kept = sim.tensor_graph._nengo_wd_initial.keep(f"weight_{place}", values)
     return kept, kept
+
+
+def keep_state(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> None:
+    """Have checkpoints of an optimizer hold the state of a step beside its own.
+
+    It is saved by the place of each trained variable among the weights of the model. Other settings
+    may hold where it is loaded, so that some of it is not there, or not asked for.
+    """
+    weights = sim.keras_model.weights
+    for variable, kept in step.state:
+        place = next((i for i, weight in enumerate(weights) if weight is variable), None)
+        if place is not None:
+            name = f"{PREFIX}{step.name}_{place}"
+            optimizer._track_trackable(kept, name)
+            optimizer.nengo_wd_state[name] = kept
+    vars(optimizer).pop("_coalesced_children", None)  # which Keras has looked up only once
 
 
 def _as_variable(values: Any) -> tf.Variable:

@@ -48,6 +48,11 @@ def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
     return (_multiply_fused if large else _multiply)(variable, factors)
 
 
+def multiply_if(condition: tf.Tensor, variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
+    """Multiply ``variable`` by ``factors`` if a condition holds; leave its memory alone if not."""
+    return tf.cond(condition, lambda: multiply(variable, factors), lambda: None)
+
+
 def _multiply(variable: tf.Variable, factors: tf.Tensor) -> None:
     variable.assign(variable * factors, read_value=False)
 
