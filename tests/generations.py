@@ -29,6 +29,12 @@ def use_dtype(dtype):
     nengo_dl.configure_settings(dtype=dtype if GENERATION == 3 else getattr(tf, dtype))
 
 
+def one_step():
+    """Build the network for data of one time step, without the loop that costs most of a trace."""
+    if GENERATION == 3:
+        nengo_dl.configure_settings(use_loop=False)
+
+
 def tensor_node(layer, size_in, size_out=None, **kwargs):
     if GENERATION == 2:
         return nengo_dl.TensorNode(layer, size_in=size_in, size_out=size_out)
