@@ -12,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 pytest.register_assert_rewrite("by_hand")
 
 LONGEST = {"test_examples.py", "test_user_scripts.py", "test_bridge.py"}
-AS_USERS_RUN_IT = {"test_docs.py", "test_examples.py", "test_user_scripts.py"}
+AS_USERS_RUN_IT = {"test_docs.py", "test_user_scripts.py"}
 
 
 @pytest.fixture(autouse=True)
