@@ -55,7 +55,7 @@ LAYERS = {  # filters, their width in positions, and the activation
     "bottleneck": (32, 1, "tanh"),
     "decoder": (N_CHANNELS, 8, None),
 }
-SIZES = {"train": 96, "held out": 32} if SHORT else {"train": 640, "held out": 160}
+SIZES = {"train": 64, "held out": 32} if SHORT else {"train": 640, "held out": 160}
 EPOCHS = 5 if SHORT else 120
 MINIBATCH_SIZE = 32
 LEARNING_RATE = 0.001

@@ -6,7 +6,16 @@ import numpy as np
 import scipy.sparse
 import tensorflow as tf
 from by_hand import STEPS
-from generations import outputs, simulator, tensor_node, total_loss, train, use_dtype, values
+from generations import (
+    one_step,
+    outputs,
+    simulator,
+    tensor_node,
+    total_loss,
+    train,
+    use_dtype,
+    values,
+)
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -211,6 +220,7 @@ class ThreeConnections:
         self.start = rng.uniform(0.5, 1, size=(3, 3, 2))
         with nengo.Network(seed=0) as self.net:
             use_dtype("float64")
+            one_step()
             nengo_wd.configure_settings()
             source = nengo.Node(np.zeros(2))
             ends = [nengo.Node(size_in=3) for _ in range(3)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from generations import outputs, sgd, simulator, total_loss, train
+from generations import one_step, outputs, sgd, simulator, total_loss, train
 
 import nengo_wd
 
@@ -38,6 +38,8 @@ def step_of_both(model, converter, rng, loss="mse"):
     y = rng.uniform(-1, 1, size=(4, *model.output_shape[1:])).astype(np.float32)
     source, probe = converter.inputs[model.input], converter.outputs[model.output]
     inputs, targets = {source: x.reshape((4, 1, -1))}, {probe: y[:, None]}
+    with converter.net:
+        one_step()
     with simulator(converter.net, minibatch_size=4) as sim:
         objective = nengo_wd.regularized_objective(sim, {probe: loss})
         total = total_loss(sim, inputs, targets, objective)

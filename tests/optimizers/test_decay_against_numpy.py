@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from by_hand import ADAM, DECAY, KERAS_ADAM, MOMENTUM, RATE
-from generations import GENERATION, simulator, tensor_node, train, use_dtype, values
+from generations import GENERATION, one_step, simulator, tensor_node, train, use_dtype, values
 from networks import product
 
 import nengo_wd
@@ -37,6 +37,7 @@ class Model:
         start = rng.uniform(0.5, 1, size=(2, 3, 2))
         with nengo.Network(seed=0) as self.net:
             use_dtype("float64")
+            one_step()
             nengo_wd.configure_settings()
             source = nengo.Node(np.zeros(2))
             ends = [nengo.Node(size_in=3) for _ in range(2)]

@@ -269,7 +269,7 @@ def number_of_ops(n_objects):
 
 
 def test_number_of_operations_does_not_grow_with_the_objects():
-    assert number_of_ops(4) == number_of_ops(400) < 20
+    assert number_of_ops(4) == number_of_ops(100) < 20
 
 
 # -- strengths that are changed --------------------------------------------------------------

@@ -10,6 +10,7 @@ Processes are forked, so that TensorFlow is imported once. It is first used in t
 to be.
 """
 
+import gc
 import itertools
 import os
 import pathlib
@@ -29,19 +30,19 @@ from nengo_wd import nengo_dl
 from nengo_wd.regularizers import TowardsInitial
 from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
-EPOCHS, BATCHES, MINIBATCH = 4, 3, 4
+EPOCHS, BATCHES, MINIBATCH, N_STEPS = 4, 3, 4, 2
 KILLED_AT = (2, 1)  # epoch and batch
 
 rng = np.random.RandomState(0)
-INPUTS = rng.uniform(-1, 1, size=(BATCHES * MINIBATCH, 2, 16))
-TARGETS = rng.uniform(-1, 1, size=(BATCHES * MINIBATCH, 2, 3))
+INPUTS = rng.uniform(-1, 1, size=(BATCHES * MINIBATCH, N_STEPS, 16))
+TARGETS = rng.uniform(-1, 1, size=(BATCHES * MINIBATCH, N_STEPS, 3))
 
 
 def network(seed):
     """Return a network with dense, convolutional, Keras' and native parameters."""
     with nengo.Network(seed=seed) as net:
         net.config[nengo.Connection].synapse = None
-        nengo_dl.configure_settings(trainable=None)
+        nengo_dl.configure_settings(trainable=None, use_loop=False)  # whose gradient takes seconds
         nengo_wd.configure_settings()
         pixels = nengo.Node(np.zeros(16))
         images = nengo_wd.RegularizedConv2D(2, 2, input_shape=(4, 4, 1))
@@ -145,7 +146,8 @@ def train(way, optimizer, folder, result=None, seed=0):
     All initial values depend on the seed.
     """
     tf.keras.utils.set_random_seed(seed)  # Keras' initializers have it from here, not from NengoDL
-    with nengo_dl.Simulator(network(seed), minibatch_size=MINIBATCH, progress_bar=False) as sim:
+    steps = {"minibatch_size": MINIBATCH, "unroll_simulation": N_STEPS}
+    with nengo_dl.Simulator(network(seed), **steps, progress_bar=False) as sim:
         objective = nengo_wd.regularized_objective(sim, "mse")
         sim.compile(OPTIMIZERS[optimizer](sim), loss=objective)
         callbacks, epoch = WAYS[way](sim, folder)
@@ -192,6 +194,8 @@ def distance(way, optimizer, folder):
 if __name__ == "__main__":
     folder, *named = sys.argv[1:]
     pairs = list(zip(named[::2], named[1::2])) or itertools.product(WAYS, OPTIMIZERS)
+    gc.collect()
+    gc.freeze()  # what was imported, which would be copied where it is looked through in a fork
     for way, optimizer in pairs:
         found = distance(way, optimizer, pathlib.Path(folder) / f"{way}_{optimizer}")
         print(way, optimizer, found, flush=True)
