@@ -29,7 +29,8 @@ class Watcher:
 
     @staticmethod
     def made(sim: nengo_dl.Simulator) -> None:
-        """Leave out the default penalties of layers where settings take their place."""
+        """Bind the penalties of layers, and leave out defaults where settings take their place."""
+        seam.losses.bind(sim)
         defaults.settle(sim)
 
     @staticmethod

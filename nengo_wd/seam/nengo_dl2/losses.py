@@ -24,6 +24,10 @@ def of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
         return [known.get(loss.op.name) or _of_user(loss) for loss in losses]
 
 
+def bind(sim: nengo_dl.Simulator) -> None:
+    """Leave the penalties of layers as they are: a graph has the training step."""
+
+
 def _of_user(loss: tf.Tensor) -> LayerPenalty:
     return LayerPenalty(loss.op.name, check_penalty(loss.op.name, loss))
 

@@ -10,6 +10,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd import clock
 from nengo_wd.seam.nengo_dl2.losses import COLLECTION
 from nengo_wd.seam.penalized import Penalized
 
@@ -138,7 +139,8 @@ class _Objective:
         loss = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(loss)])
         penalties = list(self.penalties)
         if self.activity is not None:
-            penalties.append(self.activity(outputs))
+            with clock.at(tf.compat.v1.train.get_global_step()):
+                penalties.append(self.activity(outputs))
         return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in penalties])
 
 
