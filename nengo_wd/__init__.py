@@ -14,7 +14,7 @@ from nengo_wd.layers import (
     RegularizedDense,
     TimeLoopLayer,
 )
-from nengo_wd.optimizers import LayerwiseSGD, decoupled_weight_decay
+from nengo_wd.optimizers import LayerwiseSGD, decoupled_weight_decay, proximal_regularization
 from nengo_wd.penalties import (
     regularization_loss,
     regularization_losses,
@@ -41,6 +41,7 @@ __all__ = [
     "decoupled_weight_decay",
     "nengo_dl",
     "plotting",
+    "proximal_regularization",
     "regularization_loss",
     "regularization_losses",
     "regularized_objective",

@@ -12,7 +12,7 @@ from nengo_wd import seam
 from nengo_wd.checks import check_simulator
 from nengo_wd.optimizers import fractions
 from nengo_wd.optimizers.fractions import Fault
-from nengo_wd.optimizers.steps import Step, steps_of
+from nengo_wd.optimizers.steps import Step, check_keeps_weights, steps_of
 from nengo_wd.strengths.rates import Rates, each
 from nengo_wd.strengths.rows import RowValues
 
@@ -123,7 +123,7 @@ def decoupled_weight_decay(
     """
     check_simulator(sim)
     optimizer = seam.optimizers.check_optimizer(optimizer)
-    _check_can_decay(optimizer)
+    check_keeps_weights(optimizer, "decay")
     _check_no_decay(optimizer)
     step = DecayStep(sim, optimizer, scale_by_learning_rate)
     if not step.rates.by_variable:
@@ -135,24 +135,6 @@ def decoupled_weight_decay(
     decaying = seam.optimizers.with_step(sim, optimizer, step)
     decaying.update_weight_decay = step.update
     return decaying
-
-
-# They compute the weights from sums of gradients, and so undo every change of the weights.
-WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
-
-
-def _check_can_decay(optimizer: Any) -> None:
-    """Raise if an optimizer would undo a decay."""
-    for one in seam.optimizers.chain(optimizer):
-        kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]
-        if kept:
-            raise ValidationError(
-                f"{kept[0]} computes the weights from sums of gradients at every step, and so "
-                "would undo the decay; use another optimizer, such as Adagrad or SGD, or the L2 "
-                "regularization that it has itself",
-                attr="optimizer",
-                obj=one,
-            )
 
 
 def _check_no_decay(optimizer: Any) -> None:

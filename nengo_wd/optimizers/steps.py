@@ -6,6 +6,7 @@ from typing import Any, Iterator
 
 import nengo_dl
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
 from nengo_wd.optimizers.fractions import Fault
@@ -97,3 +98,21 @@ def faults_of(optimizer: Any) -> Iterator[Fault]:
     by_rule: list[Any] = [inner] if isinstance(inner, seam.optimizers.RuleOptimizer) else []
     for one in [*by_rule, *steps_of(optimizer)]:
         yield from one.faults()
+
+
+# They compute the weights from sums of gradients, and so undo every change of the weights.
+WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
+
+
+def check_keeps_weights(optimizer: Any, step: str) -> None:
+    """Raise if an optimizer would undo a step, which is called ``step`` in the error."""
+    for one in seam.optimizers.chain(optimizer):
+        kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]
+        if kept:
+            raise ValidationError(
+                f"{kept[0]} computes the weights from sums of gradients at every step, and so "
+                f"would undo the {step}; use another optimizer, such as Adagrad or SGD, or the "
+                "regularization that it has itself",
+                attr="optimizer",
+                obj=one,
+            )

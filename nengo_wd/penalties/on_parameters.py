@@ -14,6 +14,7 @@ from nengo_wd.checks import check_penalty
 from nengo_wd.parameters import Parameter
 from nengo_wd.penalties.rows import RowPenalty
 from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
+from nengo_wd.seam import state
 from nengo_wd.strengths.norms import by_variable
 from nengo_wd.strengths.now import now
 
@@ -46,17 +47,21 @@ class Penalty(NamedTuple):
 def of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     """Return the penalties that the setting ``regularizer`` asks for, object by object.
 
+    There are none where regularizers are steps of an optimizer.
+
     Raises
     ------
     nengo.exceptions.ValidationError
         If a layer was given a regularizer, and its TensorNode has one of its own as well.
     """
+    if state.is_proximal(sim):
+        return []
     return [Penalty(*found) for found in parameters.with_setting(sim, "regularizer")]
 
 
 def of_layer(parameter: Parameter) -> Penalty | None:
     """Return the penalty that a parameter's own layer has on it, if any."""
-    function = parameter.layer_penalty
+    function = None if state.is_proximal(parameter.sim) else parameter.layer_penalty
     return None if function is None else Penalty(parameter, lambda weights: function())
 
 

@@ -58,9 +58,9 @@ class RowPenalty(RowStrengths):
     def _by_row(self, dtype: Any) -> tf.Tensor:
         """Return what each row adds, of shape (n_rows,), in a precision."""
         weights = tf.cast(tf.convert_to_tensor(self.variable), dtype)
-        if self.pulled is not None:
-            by_row = tf.reshape(self.pulled.tensor(), [-1] + [1] * (self.variable.shape.rank - 1))
-            weights -= tf.cast(by_row * self.initial, dtype)
+        if self.centre is not None:
+            initial, pulled = self.centre
+            weights -= tf.cast(pulled * initial, dtype)
         terms = []
         for norm, values in self.strengths.items():
             sums = sum_rows(NORMS[norm].of_tensor(weights))

@@ -14,6 +14,7 @@ from nengo_wd.optimizers.steps import faults_of
 from nengo_wd.parameters import Parameter
 from nengo_wd.penalties import on_parameters
 from nengo_wd.recording.record import Measured
+from nengo_wd.seam import state
 from nengo_wd.strengths import live
 
 MOST_NAMED = 10  # parameters in one warning
@@ -69,7 +70,8 @@ class SettingsAlarm:
     def check(self, step: int) -> None:
         """Warn of what is bad, and was good so far."""
         found = {fault.parameter.name: fault.reason for fault in self._faults()}
-        bad = live.faults(self.sim, self._penalties)
+        penalties = [] if state.is_proximal(self.sim) else self._penalties
+        bad = live.faults(self.sim, penalties)
         found.update({f"the regularizer of {one.name}": reason for one, reason in bad})
         new = [reason for name, reason in found.items() if name not in self._bad]
         self._bad = set(found)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from nengo_wd.checks import is_live, is_number
 from nengo_wd.clock import times
+from nengo_wd.regularizers.group_lasso import GroupLasso
 from nengo_wd.regularizers.scheduled import Scheduled
 from nengo_wd.regularizers.towards_initial import TowardsInitial
 
@@ -63,6 +64,21 @@ def row_form(regularizer: Any) -> RowForm | None:
     strengths = (getattr(regularizer, norm, 0) for norm in NORMS)
     l1, l2 = (s if is_live(s) else float(s) for s in strengths)  # Keras' are NumPy's
     return RowForm(l1, l2, towards_initial=type(regularizer) is TowardsInitial)
+
+
+class GroupForm(NamedTuple):
+    """A group lasso, and its strength, which may be a variable or a schedule."""
+
+    lasso: GroupLasso
+    strength: Any
+
+
+def group_form(regularizer: Any) -> GroupForm | None:
+    """Return the group lasso that a regularizer is, with its strength; None for others."""
+    if type(regularizer) is Scheduled:
+        form = group_form(regularizer.regularizer)
+        return form and form._replace(strength=times(form.strength, regularizer.strength))
+    return GroupForm(regularizer, regularizer.strength) if type(regularizer) is GroupLasso else None
 
 
 _KERAS_L1_L2 = {

@@ -43,6 +43,8 @@ class SimulatorState:
         What the user was warned of since the simulator was compiled.
     initial : dict of {int: tf.Variable}
         The initial values of variables that something is pulled towards, by the variables' ids.
+    proximal : bool
+        Whether the regularizers of parameters are steps of an optimizer, and no losses.
     log_dirs : set of str
         The folders in which the simulator has event files.
     """
@@ -57,6 +59,7 @@ class SimulatorState:
     penalized: bool | None = None
     warned: set = dataclasses.field(default_factory=set)
     initial: dict = dataclasses.field(default_factory=dict)
+    proximal: bool = False
     log_dirs: set = dataclasses.field(default_factory=set)
 
 
@@ -85,6 +88,10 @@ class GraphState:
         The layers whose penalties are among the graph's losses.
     penalties : dict of {str: LayerPenalty}
         These penalties, by the name of their operation.
+    held : set of str
+        The names of all penalties of settings that were ever among its losses.
+    left_out : set of str
+        The names of the penalties that no objective has any longer, whenever it was made.
     stand_ins : dict of {int: tuple of tf.keras.layers.Layer}
         The layers that a later graph has built again, by their ids, each with its stand-in.
     lost : list of tf.keras.layers.Layer
@@ -93,6 +100,8 @@ class GraphState:
 
     layers: weakref.WeakSet = dataclasses.field(default_factory=weakref.WeakSet)
     penalties: dict = dataclasses.field(default_factory=dict)
+    held: set = dataclasses.field(default_factory=set)
+    left_out: set = dataclasses.field(default_factory=set)
     stand_ins: dict = dataclasses.field(default_factory=dict)
     lost: list = dataclasses.field(default_factory=list)
 
@@ -100,6 +109,11 @@ class GraphState:
 def of(sim: Any) -> SimulatorState:
     """Return what is kept for a simulator."""
     return vars(sim).setdefault(ATTRIBUTE, SimulatorState())
+
+
+def is_proximal(sim: Any) -> bool:
+    """Tell whether the regularizers of parameters are steps of an optimizer, and no losses."""
+    return getattr(vars(sim).get(ATTRIBUTE), "proximal", False)
 
 
 def of_layer(layer: Any) -> LayerState:

@@ -6,6 +6,7 @@ from typing import Any, List, Sequence, Tuple
 
 import nengo_dl
 import numpy as np
+import tensorflow as tf
 
 from nengo_wd.parameters import Parameter
 from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
@@ -78,6 +79,14 @@ class RowStrengths:
             values.take(_strengths(formed, norm))
         if self.pulled is not None:
             self.pulled.assign(self._pulled(formed))
+
+    @property
+    def centre(self) -> tuple[tf.Tensor, tf.Tensor] | None:
+        """The initial values, and ones for the rows that are pulled there; None for zero alone."""
+        if self.pulled is None:
+            return None
+        by_row = tf.reshape(self.pulled.tensor(), [-1] + [1] * (self.variable.shape.rank - 1))
+        return tf.convert_to_tensor(self.initial), by_row
 
     def _pulled(self, formed: Formed) -> np.ndarray:
         pulled = np.zeros(self.variable.shape[0], self.variable.dtype.base_dtype.as_numpy_dtype)

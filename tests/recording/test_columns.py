@@ -36,6 +36,8 @@ EXPECTED = {
     "channel_max": lambda weights: [by_hand.norm(w, axis=1).max() for w in weights],
     "penalty": lambda weights: [lasso(weights), 0, 0],
     "share": lambda weights: [lasso(weights) / 8, 0, 0],
+    "zeros": lambda weights: [np.mean(w == 0) for w in weights],
+    "zero_channels": lambda weights: [np.mean(np.all(w == 0, axis=1)) for w in weights],
 }
 
 

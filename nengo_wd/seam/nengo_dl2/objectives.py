@@ -11,7 +11,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import clock
-from nengo_wd.seam.nengo_dl2.losses import COLLECTION
+from nengo_wd.seam.nengo_dl2.losses import COLLECTION, _counting
 from nengo_wd.seam.penalized import Penalized
 
 OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
@@ -123,7 +123,12 @@ class _Objective:
     def __init__(
         self, inner: Any, penalties: Sequence[tf.Tensor] = (), activity: Any = None
     ) -> None:
-        self.inner, self.penalties, self.activity = inner, tuple(penalties), activity
+        self.inner, self._penalties, self.activity = inner, tuple(penalties), activity
+
+    @property
+    def penalties(self) -> tuple[tf.Tensor, ...]:
+        """The penalties that are added, unless they became steps of an optimizer."""
+        return tuple(_counting(self._penalties))
 
     def __eq__(self, other: Any) -> bool:
         return isinstance(other, _Objective) and self._key() == other._key()

@@ -66,3 +66,13 @@ def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -
 def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
     """Return the operation that multiplies ``variable`` by ``factors``."""
     return tf.compat.v1.assign(variable, variable * factors).op
+
+
+def updater(variable: tf.Variable, function: Callable) -> Callable:
+    """Return what gives ``variable`` the value of a function of it and other arguments."""
+
+    def update(*args: Any) -> tf.Operation:
+        # what the variable is known as in the graph may be its value from before the step
+        return tf.compat.v1.assign(variable, function(variable.read_value(), *args)).op
+
+    return update

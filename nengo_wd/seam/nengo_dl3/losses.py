@@ -11,7 +11,13 @@ import tensorflow as tf
 
 from nengo_wd import clock
 from nengo_wd.seam import state
-from nengo_wd.seam.layer_penalties import LayerPenalty, layer_penalties, leave_out, take_back
+from nengo_wd.seam.layer_penalties import (
+    LayerPenalty,
+    is_on_variable,
+    layer_penalties,
+    leave_out,
+    take_back,
+)
 from nengo_wd.seam.nengo_dl3.values import step_counter, training_step
 
 
@@ -30,13 +36,18 @@ def bind(sim: nengo_dl.Simulator) -> None:
     """Have the penalties of layers know the training step of their simulator."""
     reference = weakref.ref(sim)  # or the user's layers would keep the simulator alive
     for layer in sim.keras_model._flatten_layers():
-        functions = [functools.partial(_bound, one, reference) for one in layer._callable_losses]
+        functions = [
+            functools.partial(_bound, function, reference, is_on_variable(function))
+            for function in layer._callable_losses
+        ]
         vars(layer)["_callable_losses"] = functions  # or Keras would track them
 
 
-def _bound(function: Callable, reference: weakref.ref) -> tf.Tensor | None:
-    """Return the penalty that ``function`` returns, in a simulator."""
+def _bound(function: Callable, reference: weakref.ref, on_variable: bool) -> tf.Tensor | None:
+    """Return the penalty that ``function`` returns, in a simulator; None where it is a step."""
     sim = reference()
+    if sim is not None and on_variable and state.is_proximal(sim):
+        return None
     with clock.at(None if sim is None else step_counter(sim)):
         return function()
 
@@ -55,7 +66,13 @@ def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
 
 def have_settings(sim: nengo_dl.Simulator) -> bool:
     """Tell whether the penalties of settings count: unless they were left out in compiling."""
-    return state.of(sim).penalized is not False
+    return state.of(sim).penalized is not False and not state.is_proximal(sim)
+
+
+def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
+    """Have no penalty on a parameter be among the losses any longer, whatever was held before."""
+    kept = state.of(sim)
+    kept.proximal, kept.held, kept.expressions = True, [], []
 
 
 def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:

@@ -99,10 +99,21 @@ class OptimizerWithSteps(Bound):
         moment = (variables, learning_rate(self) if scaled else None, iteration)
         for step in self.nengo_wd_steps:
             step.before(*moment)
+        vars(self)["nengo_wd_moment"] = moment
         applied = apply(grads_and_vars)
-        for step in self.nengo_wd_steps:
-            step.after(*moment)
+        self._take_steps_after()
         return applied
+
+    def _take_steps_after(self) -> None:
+        """Take the steps after the optimizer's own, if they were not taken yet."""
+        moment = vars(self).pop("nengo_wd_moment", None)
+        for step in self.nengo_wd_steps if moment else ():
+            step.after(*moment)
+
+    def _update_model_variables_moving_average(self, variables: Any) -> None:
+        """Average the weights as they are after all steps."""
+        self._take_steps_after()
+        super()._update_model_variables_moving_average(variables)  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: Any, *args: Any, **kwargs: Any) -> Any:
@@ -132,7 +143,7 @@ def rate(optimizer: Any) -> Any:
         return float(tf.keras.backend.get_value(learning_rate(optimizer)))
     except (AttributeError, KeyError) as error:
         raise ValidationError(
-            f"{type(optimizer).__name__} has no learning rate to scale the decay by; give "
+            f"{type(optimizer).__name__} has no learning rate to scale a step by; give "
             "scale_by_learning_rate=False",
             attr="optimizer",
             obj=optimizer,

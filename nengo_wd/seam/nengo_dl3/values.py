@@ -69,3 +69,16 @@ def _multiply(variable: tf.Variable, factors: tf.Tensor) -> None:
 
 
 _multiply_fused = tf.function(_multiply, jit_compile=True)
+
+
+def updater(variable: tf.Variable, function: Callable) -> Callable:
+    """Return what gives ``variable`` the value of a function of it and other arguments.
+
+    That is one pass over its memory, where it is large and the function goes by element.
+    """
+
+    def update(*args: Any) -> None:
+        variable.assign(function(tf.convert_to_tensor(variable), *args), read_value=False)
+
+    large = variable.shape.num_elements() >= LARGE
+    return tf.function(update, jit_compile=True, autograph=False) if large else update
