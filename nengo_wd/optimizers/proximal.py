@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Iterator, List, Tuple
 
 import nengo_dl
+import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
@@ -14,6 +15,7 @@ from nengo_wd.optimizers.fractions import Fault
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
 from nengo_wd.optimizers.steps import Step, check_keeps_weights, steps_of
 from nengo_wd.parameters import Parameter, defaults
+from nengo_wd.parameters.parameter import in_rows, is_block
 from nengo_wd.regularizers.forms import GroupForm, group_form, row_form
 from nengo_wd.seam.layer_penalties import regularizer_of
 from nengo_wd.strengths import live
@@ -110,15 +112,31 @@ class VariableStep:
         """Return the weights after the steps."""
         if sizes:
             weights = _shrunk(weights, sizes.get("l1"), sizes.get("l2"), centre)
+        return _replaced(weights, self._shrunk_groups(weights, lengths))
+
+    def _shrunk_groups(self, weights: tf.Tensor, lengths: list) -> list[tuple[Any, tf.Tensor]]:
+        """Return rows with what is in them after the steps of group lasso."""
+        found = []
         for (parameter, form), length in zip(self.grouped, lengths):
-            rows = tf.reshape(tf.gather(weights, parameter.rows), parameter.shape)
-            if len(parameter.rows) == weights.shape[0]:  # in this order, for they are of one object
-                return tf.reshape(form.lasso.shrunk(rows, length), weights.shape)
+            rows = tf.reshape(in_rows(weights, parameter.rows), parameter.shape)
             shape = (len(parameter.rows), *weights.shape[1:])
-            shrunk = tf.reshape(form.lasso.shrunk(rows, length), shape)
-            places = parameter.rows[:, None]
-            weights = tf.tensor_scatter_nd_update(weights, places, shrunk)
+            found.append((parameter.rows, tf.reshape(form.lasso.shrunk(rows, length), shape)))
+        return found
+
+
+def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> tf.Tensor:
+    """Return weights with other values in some rows: in one pass where these are blocks."""
+    if not found:
         return weights
+    if not all(is_block(rows) for rows, _ in found):
+        places = np.concatenate([rows for rows, _ in found])[:, None]
+        values = tf.concat([values for _, values in found], 0)
+        return tf.tensor_scatter_nd_update(weights, places, values)
+    pieces, end = [], 0
+    for rows, values in sorted(found, key=lambda one: one[0][0]):
+        pieces += [weights[end : rows[0]], values]
+        end = rows[-1] + 1
+    return tf.concat([*pieces, weights[end:]], 0)
 
 
 def _shrunk(weights: tf.Tensor, l1: Any, l2: Any, centre: Any) -> tf.Tensor:

@@ -24,6 +24,7 @@ from nengo.exceptions import ValidationError
 from networks import ThreeConnections, connected, network_of, product, regression, solve
 
 import nengo_wd
+from nengo_wd.optimizers.proximal import _replaced
 from nengo_wd.recording.alarms import SettingsAlarm
 from nengo_wd.regularizers import GroupLasso, Scheduled, TowardsInitial
 
@@ -183,6 +184,18 @@ def test_large_variables_step_as_small_ones_do():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(trained[1], start)
     assert np.mean(trained[0] == 0) == pytest.approx(np.mean(np.abs(start) <= RATE * 0.5), abs=1e-3)
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("places", [[[3, 4], [1]], [[5, 3], [1]], [[0, 1, 2, 3, 4, 5]], []])
+def test_rows_that_are_replaced(places):
+    """In blocks and one by one, whatever their order."""
+    weights = np.arange(12.0).reshape(6, 2)
+    found = [(np.array(rows), -weights[rows]) for rows in places]
+    expected = weights.copy()
+    for rows, values_of_rows in found:
+        expected[rows] = values_of_rows
+    np.testing.assert_array_equal(_replaced(tf.constant(weights), found), expected)
 
 
 # -- what they end in ------------------------------------------------------------------------
