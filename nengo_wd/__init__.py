@@ -14,7 +14,12 @@ from nengo_wd.layers import (
     RegularizedDense,
     TimeLoopLayer,
 )
-from nengo_wd.optimizers import LayerwiseSGD, constrained_norms, decoupled_weight_decay
+from nengo_wd.optimizers import (
+    LayerwiseSGD,
+    constrained_norms,
+    decoupled_weight_decay,
+    proximal_regularization,
+)
 from nengo_wd.penalties import (
     regularization_loss,
     regularization_losses,
@@ -42,6 +47,7 @@ __all__ = [
     "decoupled_weight_decay",
     "nengo_dl",
     "plotting",
+    "proximal_regularization",
     "regularization_loss",
     "regularization_losses",
     "regularized_objective",

@@ -30,7 +30,8 @@ class Watcher:
 
     @staticmethod
     def made(sim: nengo_dl.Simulator) -> None:
-        """Leave out the default penalties of layers where settings take their place."""
+        """Bind the penalties of layers, and leave out defaults where settings take their place."""
+        seam.losses.bind(sim)
         defaults.settle(sim)
 
     @staticmethod
@@ -50,7 +51,7 @@ class Watcher:
     @staticmethod
     def compiled(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
         """Remember what counts now, and warn of settings that do not."""
-        if settings.is_configured(sim.model.toplevel):
+        if settings.is_configured(sim.model.toplevel) or state.is_proximal(sim):
             defaults.settle(sim)
             kept = state.of(sim)
             kept.penalized = isinstance(objective, Penalized)
@@ -83,7 +84,7 @@ def _check_layers(sim: nengo_dl.Simulator, is_ours: bool = False) -> None:
 
 def warn_of_training(sim: nengo_dl.Simulator) -> None:
     """Warn of settings that the training of a compiled simulator takes no notice of."""
-    if settings.is_configured(sim.model.toplevel):
+    if settings.is_configured(sim.model.toplevel) or state.is_proximal(sim):
         if not _is_penalized(state.of(sim)):
             warn_of_idle(sim, idle_penalties(sim))
         warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, None)))
@@ -106,16 +107,19 @@ def idle_penalties(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
 def idle_rates(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, str]]:
     """Yield the settings that an optimizer takes no notice of, and the one that does."""
     if not sim.tensor_graph.inference_only:
-        for name in sorted(set(RATES) - settings_of(optimizer)):
+        known = settings_of(optimizer)
+        for name in sorted(set(RATES) - known):
             if parameters.with_setting(sim, name):
                 yield name, f"nengo_wd.{RATES[name]}"
+        if state.is_proximal(sim) and "regularizer" not in known:
+            yield "regularizer", "nengo_wd.proximal_regularization(...)"
 
 
 def warn_of_idle(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) -> None:
     """Warn of each setting that is idle, once since the simulator was compiled."""
     for name, remedy in idle:
-        if name not in state.of(sim).warned:
-            state.of(sim).warned.add(name)
+        if f"{name}: {remedy}" not in state.of(sim).warned:
+            state.of(sim).warned.add(f"{name}: {remedy}")
             warnings.warn(
                 f"{sim.model.toplevel} is trained without its settings for {name}: compile with "
                 f"{remedy}",

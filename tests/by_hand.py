@@ -79,6 +79,29 @@ def trained(start, updates, factors):
     return weights
 
 
+def shrunk(weights, l1=0, l2=0, centre=0):
+    """Return weights after a proximal step of L1, and then one of L2."""
+    distance = weights - centre
+    distance = np.sign(distance) * np.maximum(np.abs(distance) - l1, 0)
+    return distance / (1 + 2 * l2) + centre
+
+
+def shrunk_groups(weights, strength, axis):
+    """Return weights after a proximal step of a group lasso; with None, all are a group."""
+    within = tuple(i for i in range(weights.ndim) if i != axis)
+    size = np.prod([weights.shape[i] for i in within])
+    norms = np.sqrt(np.sum(weights**2, axis=within, keepdims=True))
+    return weights * np.maximum(0, 1 - strength * np.sqrt(size) / norms)
+
+
+def with_proximal_steps(start, updates, step, n_steps=STEPS):
+    """Return the weights after steps that subtract an update, and then are proximal."""
+    weights = start
+    for update, _ in zip(updates, range(n_steps)):
+        weights = step(weights - update)
+    return weights
+
+
 def cuda_convnet(weights, gradient, eps, mom, wc, n_steps):
     increment = np.zeros_like(weights)
     for _ in range(n_steps):

@@ -9,6 +9,7 @@ from by_hand import STEPS
 from generations import (
     one_step,
     outputs,
+    sgd,
     simulator,
     tensor_node,
     total_loss,
@@ -252,3 +253,43 @@ class ThreeConnections:
 
     def trained_with_decay(self, optimizer, **kwargs):
         return self.trained(lambda sim: nengo_wd.decoupled_weight_decay(sim, optimizer, **kwargs))
+
+
+# -- linear regression ---------------------------------------------------------------------
+
+
+def regression(rng, n_examples=32, n_features=8):
+    """Return examples and noisy targets, of three problems with few features that count."""
+    inputs = rng.normal(size=(n_examples, n_features))
+    weights = rng.normal(size=(n_features, 3)) * (np.arange(n_features) < 4)[:, None]
+    return inputs, inputs @ weights + 0.1 * rng.normal(size=(n_examples, 3))
+
+
+def solve(inputs, targets, kinds, n_steps):
+    """Take proximal steps with full batches, and return the weights of each of the objects.
+
+    They are connections in one variable, in float64.
+    """
+    n_examples, n_features = inputs.shape
+    with nengo.Network(seed=0) as net:
+        use_dtype("float64")
+        nengo_wd.configure_settings()
+        source = nengo.Node(np.zeros(n_features))
+        connections = [
+            nengo.Connection(
+                source, nengo.Node(size_in=1), transform=np.ones((1, n_features)) / 2, synapse=None
+            )
+            for _ in kinds
+        ]
+        probes = [nengo.Probe(connection.post) for connection in connections]
+        for connection, kind in zip(connections, kinds):
+            net.config[connection].regularizer = kind
+    with simulator(net, minibatch_size=n_examples) as sim:
+        optimizer = nengo_wd.proximal_regularization(sim, sgd(0.125))
+        data = {source: np.tile(inputs[:, None], (n_steps, 1, 1))}
+        wanted = {
+            probe: np.tile(targets[:, None, i : i + 1], (n_steps, 1, 1))
+            for i, probe in enumerate(probes)
+        }
+        train(sim, data, wanted, {probe: "mse" for probe in probes}, optimizer)
+        return [np.array(sim.data[connection].weights)[0] for connection in connections]

@@ -1,6 +1,7 @@
-"""Decay against PyTorch and optax, norms against pytorch-cpr, rates and energy of KerasSpiking.
+"""Decay, constrained norms, proximal steps, rates and energy against other libraries.
 
-They are for `pytest --references`, which needs all of them.
+These are PyTorch, optax, pytorch-cpr, scikit-learn and KerasSpiking. They are for
+`pytest --references`, which needs all of them.
 """
 
 import importlib
@@ -12,7 +13,7 @@ import pytest
 import tensorflow as tf
 from by_hand import DECAY, MOMENTUM, RATE, STEPS, cuda_convnet
 from generations import simulator
-from networks import ThreeConnections
+from networks import ThreeConnections, regression, solve
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -62,6 +63,25 @@ def trained_by_optax(optimizer):
 
 def keras_adam(epsilon):
     return tf.keras.optimizers.Adam(RATE, beta_1=BETAS[0], beta_2=BETAS[1], epsilon=epsilon)
+
+
+def test_lasso_and_elastic_net_of_scikit_learn():
+    """1,500 steps of SGD with full batches, of three objects in one variable, in float64."""
+    linear_model = importlib.import_module("sklearn.linear_model")
+    inputs, targets = regression(np.random.RandomState(1), n_examples=64, n_features=20)
+    l1, both = tf.keras.regularizers.l1(2 * 0.2), tf.keras.regularizers.l1_l2(0.2 * 0.5 * 2, 0.1)
+    trained = solve(inputs, targets, [l1, both, None], n_steps=1500)
+    exactly = {"fit_intercept": False, "tol": 1e-14, "max_iter": 100000}
+    solutions = [
+        linear_model.Lasso(alpha=0.2, **exactly),
+        linear_model.ElasticNet(alpha=0.2, l1_ratio=0.5, **exactly),
+        linear_model.LinearRegression(fit_intercept=False),
+    ]
+    for weights, model, target in zip(trained, solutions, targets.T):
+        solution = model.fit(inputs, target).coef_
+        np.testing.assert_allclose(weights, solution, atol=1e-5)
+        np.testing.assert_array_equal(weights == 0, solution == 0)
+    assert np.sum(trained[0] == 0) >= 5
 
 
 def test_adamw_of_torch():

@@ -3,5 +3,11 @@
 from nengo_wd.optimizers.constrained import constrained_norms
 from nengo_wd.optimizers.decay import decoupled_weight_decay
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
+from nengo_wd.optimizers.proximal import proximal_regularization
 
-__all__ = ["LayerwiseSGD", "constrained_norms", "decoupled_weight_decay"]
+__all__ = [
+    "LayerwiseSGD",
+    "constrained_norms",
+    "decoupled_weight_decay",
+    "proximal_regularization",
+]

@@ -126,7 +126,7 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     """
     check_simulator(sim)
     optimizer = seam.optimizers.check_optimizer(optimizer)
-    check_keeps_changes(optimizer, "the constraint")
+    check_keeps_changes(optimizer, "constraint")
     if "target_norm" in settings_of(optimizer):
         name = getattr(optimizer, "get_name", lambda: type(optimizer).__name__)()
         raise ValidationError(

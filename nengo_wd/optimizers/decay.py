@@ -123,7 +123,7 @@ def decoupled_weight_decay(
     """
     check_simulator(sim)
     optimizer = seam.optimizers.check_optimizer(optimizer)
-    check_keeps_changes(optimizer, "the decay")
+    check_keeps_changes(optimizer, "decay")
     _check_no_decay(optimizer)
     step = DecayStep(sim, optimizer, scale_by_learning_rate)
     if not step.rates.by_variable:

@@ -151,6 +151,14 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         )
         return momentum * last - rate * (gradient + decay * weights)
 
+    def rate_of(self, variable: tf.Variable, rate: Any, step: tf.Tensor) -> tf.Tensor:
+        """Return the learning rates of a variable's rows, of shape (n_rows,), or of all of them.
+
+        The optimizer's own is ``rate`` at the step.
+        """
+        rows = self._settings["learning_rate"].by_variable.get(id(variable))
+        return tf.convert_to_tensor(rate) if rows is None else rows.tensor(step, rate)
+
     def _values(self, name: str, variable: tf.Variable, default: Any, step: tf.Tensor) -> Any:
         rows = self._settings[name].by_variable.get(id(variable))
         if rows is None:

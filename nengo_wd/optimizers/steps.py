@@ -96,7 +96,7 @@ def check_keeps_changes(optimizer: Any, change: str) -> None:
         if kept:
             raise ValidationError(
                 f"{kept[0]} computes the weights from sums of gradients at every step, and so "
-                f"would undo {change}; use another optimizer, such as Adagrad or SGD, or the L2 "
+                f"would undo the {change}; use another optimizer, such as Adagrad or SGD, or the "
                 "regularization that it has itself",
                 attr="optimizer",
                 obj=one,

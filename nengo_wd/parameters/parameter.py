@@ -96,12 +96,17 @@ class Parameter:
 
     def gather(self) -> tf.Tensor:
         """Return a tensor of shape ``shape`` with the value."""
-        first, last = self.rows[0], self.rows[-1]
-        if np.array_equal(self.rows, np.arange(first, last + 1)):
-            rows = self.variable[first : last + 1]
-        else:
-            rows = tf.gather(self.variable, self.rows)
-        return tf.reshape(rows, self.shape)
+        return tf.reshape(in_rows(self.variable, self.rows), self.shape)
+
+
+def is_block(rows: np.ndarray) -> bool:
+    """Tell whether rows follow one another."""
+    return bool(np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))))
+
+
+def in_rows(values: Any, rows: np.ndarray) -> tf.Tensor:
+    """Return some rows of a variable or tensor."""
+    return values[rows[0] : rows[-1] + 1] if is_block(rows) else tf.gather(values, rows)
 
 
 def values(parameters: Iterable[Parameter], held_in: str = "variable") -> list[np.ndarray]:

@@ -16,6 +16,7 @@ from nengo_wd.penalties.on_parameters import Penalty
 from nengo_wd.regularizers.forms import row_form
 from nengo_wd.seam import state
 from nengo_wd.seam.layer_penalties import LayerPenalty
+from nengo_wd.strengths import live
 from nengo_wd.types import Loss, Objective
 
 
@@ -87,7 +88,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     by_probe = _losses_by_probe(sim, objective)
     defaults.settle(sim)
     penalties, activities = on_parameters.of_settings(sim), on_activities.of_settings(sim)
-    on_parameters.check_strengths(sim, penalties)
+    live.check(sim, penalties)
     seam.objectives.check_objective(sim, objective, by_probe, activities)
     _check_finite(sim, seam.losses.of_layers(sim), penalties)
     _hold(sim, penalties)

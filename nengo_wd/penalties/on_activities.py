@@ -11,7 +11,8 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import neurons, settings
 from nengo_wd.checks import check_penalty
-from nengo_wd.regularizers import FiringRates
+from nengo_wd.regularizers import FiringRates, Scheduled
+from nengo_wd.regularizers.scheduled import unscheduled
 
 
 class ActivityPenalty(NamedTuple):
@@ -42,7 +43,7 @@ class RatePenalty(NamedTuple):
     """
 
     probe: nengo.Probe
-    regularizer: FiringRates
+    regularizer: FiringRates | Scheduled
     amplitude: float
 
     def __call__(self, activity: tf.Tensor) -> tf.Tensor:
@@ -72,7 +73,7 @@ def _of_probes(model: Any) -> Iterator[ProbePenalty]:
     for probe, regularizer, own in settings.look_up(model.toplevel, "regularizer", nengo.Probe):
         if regularizer is None:
             continue
-        if not isinstance(regularizer, FiringRates):
+        if not isinstance(unscheduled(regularizer), FiringRates):
             yield ActivityPenalty(probe, regularizer)
         elif _has_rates(probe, own):
             neurons.check_history(model, probe)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, NamedTuple
+from itertools import starmap
+from typing import Any, NamedTuple
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
-from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters, seam
-from nengo_wd.checks import check_penalty, is_live
+from nengo_wd.checks import check_penalty
 from nengo_wd.parameters import Parameter
 from nengo_wd.penalties.rows import RowPenalty
 from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
-from nengo_wd.regularizers.lookup import STRENGTHS
-from nengo_wd.strengths.now import check_graph, now
+from nengo_wd.seam import state
+from nengo_wd.strengths.norms import by_variable
+from nengo_wd.strengths.now import now
 
 
 class Penalty(NamedTuple):
@@ -46,17 +47,21 @@ class Penalty(NamedTuple):
 def of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     """Return the penalties that the setting ``regularizer`` asks for, object by object.
 
+    There are none where regularizers are steps of an optimizer.
+
     Raises
     ------
     nengo.exceptions.ValidationError
         If a layer was given a regularizer, and its TensorNode has one of its own as well.
     """
+    if state.is_proximal(sim):
+        return []
     return [Penalty(*found) for found in parameters.with_setting(sim, "regularizer")]
 
 
 def of_layer(parameter: Parameter) -> Penalty | None:
     """Return the penalty that a parameter's own layer has on it, if any."""
-    function = parameter.layer_penalty
+    function = None if state.is_proximal(parameter.sim) else parameter.layer_penalty
     return None if function is None else Penalty(parameter, lambda weights: function())
 
 
@@ -67,8 +72,8 @@ def expressions(
 
     With ``live``, strengths can be changed later, by `change`.
     """
-    rows, others = _by_variable(penalties)
-    return [*(RowPenalty(sim, penalized, live) for penalized in rows.values()), *others]
+    rows, others = by_variable(penalties)
+    return [*(RowPenalty(sim, formed, live) for formed in rows.values()), *starmap(Penalty, others)]
 
 
 def change(expressions: list[Penalty | RowPenalty], penalties: list[Penalty]) -> bool:
@@ -76,29 +81,16 @@ def change(expressions: list[Penalty | RowPenalty], penalties: list[Penalty]) ->
 
     They can if nothing has to be built for it. Otherwise they stay as they are, all of them.
     """
-    rows, others = _by_variable(penalties)
+    rows, others = by_variable(penalties)
     built = {id(e.variable): e for e in expressions if isinstance(e, RowPenalty)}
-    same = [e.key for e in expressions if isinstance(e, Penalty)] == [o.key for o in others]
+    same = [e.key for e in expressions if isinstance(e, Penalty)] == [
+        Penalty(*o).key for o in others
+    ]
     if not same or not all(k in built and built[k].can_take(p) for k, p in rows.items()):
         return False
     for key, expression in built.items():
         expression.take(rows.get(key, []))
     return True
-
-
-def _by_variable(
-    penalties: list[Penalty],
-) -> tuple[dict[int, list[tuple[Parameter, RowForm]]], list[Penalty]]:
-    """Return the penalties that are sums over elements, by variable, and the others."""
-    rows: dict[int, list[tuple[Parameter, RowForm]]] = {}
-    others = []
-    for penalty in penalties:
-        form, variable = row_form(penalty.regularizer), penalty.parameter.variable
-        if form is None:
-            others.append(penalty)
-        else:
-            rows.setdefault(id(variable), []).append((penalty.parameter, form))
-    return rows, others
 
 
 def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
@@ -118,9 +110,7 @@ def _forms_now(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[RowFor
     """Return the forms of penalties, with the values that their strengths have now."""
     forms = [row_form(penalty.regularizer) for penalty in penalties]
     live = {id(strength): strength for form in forms if form for strength in form.live}
-    for strength in live.values():
-        check_graph(sim, strength)
-    known = dict(zip(live, map(float, seam.values.fetch(sim, list(live.values())))))
+    known = dict(zip(live, now(sim, list(live.values()))))
     return [
         form
         and form._replace(l1=known.get(id(form.l1), form.l1), l2=known.get(id(form.l2), form.l2))
@@ -142,31 +132,3 @@ def _value(form: RowForm, distance: np.ndarray) -> float:
     """Return in float64 what one object adds to the sum of a `RowPenalty`."""
     sums = (getattr(form, norm) * of.of_array(distance).sum() for norm, of in NORMS.items())
     return float(sum(sums))
-
-
-def with_live_strengths(penalties: list[Penalty]) -> list[Penalty]:
-    """Return those of ``penalties`` that have a variable as a strength."""
-    return [penalty for penalty in penalties if _strengths(penalty)]
-
-
-def bad_strengths(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> Iterator[tuple[str, str]]:
-    """Yield name and fault of penalties with strengths that are negative now, or not finite."""
-    for penalty in penalties:
-        strengths = _strengths(penalty)
-        for name, value in zip(strengths, now(sim, list(strengths.values()))):
-            if value is not None and not (np.isfinite(value) and value >= 0):
-                owner = penalty.parameter.name
-                what = f"the strength {name}={value} of the regularizer of {owner}"
-                yield owner, f"{what} must be a finite number, zero or above"
-
-
-def check_strengths(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> None:
-    """Raise if a strength that is a variable is negative now, or not finite."""
-    for _, fault in bad_strengths(sim, with_live_strengths(penalties)):
-        raise ValidationError(fault, attr="regularizer")
-
-
-def _strengths(penalty: Penalty) -> dict[str, Any]:
-    """Return the strengths of a penalty's regularizer that are variables, by name."""
-    found = {name: getattr(penalty.regularizer, name, None) for name in STRENGTHS}
-    return {name: strength for name, strength in found.items() if is_live(strength)}

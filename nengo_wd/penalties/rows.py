@@ -8,30 +8,20 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd.checks import is_live
-from nengo_wd.parameters import Parameter
+from nengo_wd import clock
 from nengo_wd.parameters.sums import sum_rows
-from nengo_wd.regularizers.forms import NORMS, RowForm
-from nengo_wd.strengths.rows import LiveArray, RowValues
+from nengo_wd.regularizers.forms import NORMS
+from nengo_wd.strengths.norms import Formed, RowStrengths
 
 
-class RowPenalty:
+class RowPenalty(RowStrengths):
     r"""The L1 and L2 penalties on all rows of one variable, as one expression.
 
     .. math:: \sum_i a_i \|w_i - c_i\|_1 + b_i \|w_i - c_i\|_2^2
 
     with the rows :math:`w_i` of the variable, and strengths and centre by row. So the
     number of operations does not depend on the number of objects, and strengths can be changed
-    without building anything anew.
-
-    Parameters
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator.
-    penalized : list of (Parameter, RowForm)
-        The parameters that are penalized, all of them in one variable, and how.
-    live : bool
-        Whether the strengths can be changed.
+    without building anything anew. Parameters and attributes are those of `RowStrengths`.
 
     Attributes
     ----------
@@ -39,42 +29,14 @@ class RowPenalty:
         The parameters that are penalized.
     """
 
-    def __init__(
-        self, sim: nengo_dl.Simulator, penalized: list[tuple[Parameter, RowForm]], live: bool
-    ) -> None:
-        self.variable = penalized[0][0].variable
-        self.parameters = [parameter for parameter, _ in penalized]
-        self.strengths = {
-            norm: RowValues(sim, self.variable, _strengths(penalized, norm), live=live)
-            for norm in NORMS
-            if _has(penalized, norm)
-        }
-        self._live = _live(penalized)
-        self.initial = self.pulled = None
-        if _has(penalized, "towards_initial"):
-            self.initial = penalized[0][0].initial_variable
-            self.pulled = LiveArray(sim, self._pulled(penalized), live)
+    def __init__(self, sim: nengo_dl.Simulator, formed: Formed, live: bool) -> None:
+        super().__init__(sim, formed, live)
+        self.parameters = [parameter for parameter, _ in formed]
 
-    def can_take(self, penalized: list[tuple[Parameter, RowForm]]) -> bool:
-        """Tell whether the expression has the norms, variables and initial values asked for."""
-        norms = {norm for norm in NORMS if _has(penalized, norm)}
-        has_initial = self.pulled is not None or not _has(penalized, "towards_initial")
-        return norms <= set(self.strengths) and has_initial and _live(penalized) == self._live
-
-    def take(self, penalized: list[tuple[Parameter, RowForm]]) -> None:
+    def take(self, formed: Formed) -> None:
         """Take on what is penalized, and how, in the place of what was."""
-        self.parameters = [parameter for parameter, _ in penalized]
-        for norm, values in self.strengths.items():
-            values.take(_strengths(penalized, norm))
-        if self.pulled is not None:
-            self.pulled.assign(self._pulled(penalized))
-
-    def _pulled(self, penalized: list[tuple[Parameter, RowForm]]) -> np.ndarray:
-        """Return one for each row that is pulled towards its initial values, zero elsewhere."""
-        pulled = np.zeros(self.variable.shape[0], self.variable.dtype.base_dtype.as_numpy_dtype)
-        for parameter, form in penalized:
-            pulled[parameter.rows] = form.towards_initial
-        return pulled
+        super().take(formed)
+        self.parameters = [parameter for parameter, _ in formed]
 
     @property
     def key(self) -> RowPenalty:
@@ -96,33 +58,13 @@ class RowPenalty:
     def _by_row(self, dtype: Any) -> tf.Tensor:
         """Return what each row adds, of shape (n_rows,), in a precision."""
         weights = tf.cast(tf.convert_to_tensor(self.variable), dtype)
-        if self.pulled is not None:
-            by_row = tf.reshape(self.pulled.tensor(), [-1] + [1] * (self.variable.shape.rank - 1))
-            weights -= tf.cast(by_row * self.initial, dtype)
+        if self.centre is not None:
+            initial, pulled = self.centre
+            weights -= tf.cast(pulled * initial, dtype)
         terms = []
         for norm, values in self.strengths.items():
             sums = sum_rows(NORMS[norm].of_tensor(weights))
+            strengths = values.tensor(clock.step() if values.has_schedules else None)
             # a sum that is infinite counts for nothing where the strength is zero
-            terms.append(tf.math.multiply_no_nan(sums, tf.cast(values.tensor(), dtype)))
+            terms.append(tf.math.multiply_no_nan(sums, tf.cast(strengths, dtype)))
         return tf.add_n(terms) if terms else tf.zeros(weights.shape[:1], dtype)
-
-
-def _has(penalized: list[tuple[Parameter, RowForm]], part: str) -> bool:
-    """Tell whether a norm has a strength, or something is pulled towards its initial value."""
-    return any(form.has(part) for _, form in penalized)
-
-
-def _live(penalized: list[tuple[Parameter, RowForm]]) -> list[tuple]:
-    """Return what is built into the expression: strengths that are variables, by parameter."""
-    return [
-        (parameter.key, *(id(value) if is_live(value) else None for value in form[:2]))
-        for parameter, form in penalized
-        if form.live
-    ]
-
-
-def _strengths(
-    penalized: list[tuple[Parameter, RowForm]], norm: str
-) -> list[tuple[np.ndarray, Any]]:
-    """Return the strengths of a norm with the rows that they are for."""
-    return [(parameter.rows, getattr(form, norm)) for parameter, form in penalized]

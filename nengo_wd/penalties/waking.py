@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from nengo_wd import neurons, seam, settings
 from nengo_wd.regularizers import FiringRates
+from nengo_wd.regularizers.scheduled import unscheduled
 
 AXIS = seam.probes.AXIS
 
@@ -54,7 +55,8 @@ def _rows(probes: list[nengo.Probe]) -> np.ndarray:
 
 def _with_minimum(model: Any) -> Iterator[nengo.Probe]:
     """Yield the probes of neurons that should not be silent."""
-    for probe, regularizer, _ in settings.made(model.toplevel, "regularizer"):
+    for probe, setting, _ in settings.made(model.toplevel, "regularizer"):
+        regularizer = unscheduled(setting)
         if isinstance(regularizer, FiringRates) and regularizer.minimum > 0:
             if neurons.why_no_rates(probe) is None and probe in model.probes:
                 yield probe

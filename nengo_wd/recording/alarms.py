@@ -14,6 +14,8 @@ from nengo_wd.optimizers.steps import faults_of
 from nengo_wd.parameters import Parameter
 from nengo_wd.penalties import on_parameters
 from nengo_wd.recording.record import Measured
+from nengo_wd.seam import state
+from nengo_wd.strengths import live
 
 MOST_NAMED = 10  # parameters in one warning
 
@@ -62,14 +64,15 @@ class SettingsAlarm:
 
     def __init__(self, sim: nengo_dl.Simulator) -> None:
         self.sim = sim
-        self._penalties = on_parameters.with_live_strengths(on_parameters.of_settings(sim))
+        self._penalties = live.with_any(on_parameters.of_settings(sim))
         self._bad: set[str] = set()
 
     def check(self, step: int) -> None:
         """Warn of what is bad, and was good so far."""
         found = {fault.parameter.name: fault.reason for fault in self._faults()}
-        bad = on_parameters.bad_strengths(self.sim, self._penalties)
-        found.update({f"the regularizer of {name}": reason for name, reason in bad})
+        penalties = [] if state.is_proximal(self.sim) else self._penalties
+        bad = live.faults(self.sim, penalties)
+        found.update({f"the regularizer of {one.name}": reason for one, reason in bad})
         new = [reason for name, reason in found.items() if name not in self._bad]
         self._bad = set(found)
         if new:

@@ -15,7 +15,10 @@ import tensorflow as tf
 from nengo_wd.recording.record import Record
 
 # Functions of the elements of weights that are summed over each output channel, in float64.
-CHANNEL_SUMS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"squares": tf.square}
+CHANNEL_SUMS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "squares": tf.square,
+    "nonzeros": lambda weights: tf.cast(tf.not_equal(weights, 0), weights.dtype),
+}
 
 
 class Column(NamedTuple):
@@ -43,9 +46,7 @@ def norm(record: Record) -> np.ndarray:
 
 def channel_mean(record: Record) -> np.ndarray:
     """Return the mean of the L2 norms of a parameter's output channels."""
-    measured = record.measured
-    total = np.add.reduceat(measured.channel_norms, measured.starts)
-    return total / np.diff([*measured.starts, len(measured.channel_norms)])
+    return record.measured.mean_over_channels(record.measured.channel_norms)
 
 
 def channel_max(record: Record) -> np.ndarray:
@@ -74,6 +75,16 @@ def target_norm(record: Record) -> np.ndarray:
     return record.measured.target_norms
 
 
+def zeros(record: Record) -> np.ndarray:
+    """Return what part of each parameter's weights is exactly zero."""
+    return 1 - record.measured.over_channels("nonzeros", np.add) / record.measured.sizes
+
+
+def zero_channels(record: Record) -> np.ndarray:
+    """Return what part of a parameter's output channels has no weight that is not zero."""
+    return record.measured.mean_over_channels(record.measured.channel_sums["nonzeros"] == 0)
+
+
 COLUMNS = (
     Column("norm", norm),
     Column("channel_mean", channel_mean, in_event_file=False),
@@ -82,4 +93,6 @@ COLUMNS = (
     Column("share", share),
     Column("multiplier", multiplier),
     Column("target_norm", target_norm),
+    Column("zeros", zeros),
+    Column("zero_channels", zero_channels),
 )

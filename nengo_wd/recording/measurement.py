@@ -14,6 +14,7 @@ from nengo_wd.parameters.sums import sum_channels
 from nengo_wd.penalties import on_parameters
 from nengo_wd.recording.columns import CHANNEL_SUMS
 from nengo_wd.recording.record import Measured
+from nengo_wd.seam import state
 from nengo_wd.strengths import bounds
 
 
@@ -23,18 +24,27 @@ class Measurement:
     def __init__(self, sim: nengo_dl.Simulator, parameters: list[Parameter]) -> None:
         self.sim, self._parameters = sim, parameters
         self._starts = np.cumsum([0, *(p.n_channels for p in parameters[:-1])])
+        self._sizes = np.array([np.prod(p.shape) for p in parameters])
         self._by_variable = _by_variable(parameters)
+        self._channel_order = self._order_of_channels(parameters)
+        self._build()
+
+    def _build(self) -> None:
+        """Build what is measured, of the penalties that there are."""
+        sim = self.sim
+        self._proximal = state.is_proximal(sim)
         of_settings = on_parameters.of_settings(sim)
         self._settings = on_parameters.expressions(sim, of_settings)
-        self._own = [own for own in map(on_parameters.of_layer, parameters) if own]
-        self._channel_order = self._order_of_channels(parameters)
-        self._penalty_order = self._order_of_penalties(parameters)
+        self._own = [own for own in map(on_parameters.of_layer, self._parameters) if own]
+        self._penalty_order = self._order_of_penalties(self._parameters)
         self._of_layers = bool(seam.losses.of_layers(sim))
         self._packed = Packed()
         self._fetch = seam.values.compiled(sim, self.packed)
 
     def __call__(self) -> Measured:
         """Measure the parameters as they are now."""
+        if self._proximal != state.is_proximal(self.sim):  # the penalties became steps
+            self._build()
         found = self._packed.unpack(self._fetch())
         if not seam.losses.have_settings(self.sim):
             found["settings"], found["totals"][0] = np.zeros_like(found["settings"]), 0.0
@@ -43,6 +53,7 @@ class Measurement:
         return Measured(
             channel_sums={name: found[name][self._channel_order] for name in CHANNEL_SUMS},
             starts=self._starts,
+            sizes=self._sizes,
             penalties=penalties[self._penalty_order],
             total_penalty=float(found["totals"].sum()),
             multipliers=multipliers,

@@ -16,6 +16,8 @@ class Measured(NamedTuple):
         The `CHANNEL_SUMS`, by name: of shape (n_channels,), parameter after parameter.
     starts : np.ndarray of int
         The place of each parameter's first channel; of shape (n_parameters,).
+    sizes : np.ndarray of int
+        The number of weights of each parameter; of shape (n_parameters,).
     penalties : np.ndarray
         The penalty on each parameter, zero where there is none; of shape (n_parameters,).
     total_penalty : float
@@ -30,6 +32,7 @@ class Measured(NamedTuple):
 
     channel_sums: dict[str, np.ndarray]
     starts: np.ndarray
+    sizes: np.ndarray
     penalties: np.ndarray
     total_penalty: float
     multipliers: np.ndarray
@@ -43,6 +46,11 @@ class Measured(NamedTuple):
     def over_channels(self, name: str, combine: np.ufunc) -> np.ndarray:
         """Return the channels' sums, combined for each parameter; of shape (n_parameters,)."""
         return combine.reduceat(self.channel_sums[name], self.starts)
+
+    def mean_over_channels(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean over each parameter's channels; of shape (n_parameters,)."""
+        totals = np.add.reduceat(values, self.starts)
+        return totals / np.diff([*self.starts, len(values)])
 
     @property
     def compared(self) -> np.ndarray:

@@ -48,8 +48,9 @@ class WeightNorms(ShowsHistory, RecorderCallback):
         decay or a target norm, by a setting or by their layer.
     log_dir : str or path-like
         Where to write scalars and histograms for TensorBoard, if anywhere: ``<name>/norm``,
-        ``<name>/penalty``, ``<name>/share`` and the histograms ``<name>/channel_norms`` and
-        ``<name>/values``; besides, ``penalty`` and ``loss`` of the whole simulator.
+        ``<name>/penalty``, ``<name>/share``, ``<name>/zeros``, ``<name>/zero_channels`` and the
+        histograms ``<name>/channel_norms`` and ``<name>/values``; besides, ``penalty`` and
+        ``loss`` of the whole simulator.
 
     Attributes
     ----------

@@ -7,7 +7,10 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd.checks import is_live
+from nengo_wd.checks import is_live, is_number
+from nengo_wd.clock import times
+from nengo_wd.regularizers.group_lasso import GroupLasso
+from nengo_wd.regularizers.scheduled import Scheduled
 from nengo_wd.regularizers.towards_initial import TowardsInitial
 
 
@@ -25,7 +28,8 @@ NORMS = {"l1": Norm(tf.abs, np.abs), "l2": Norm(tf.square, np.square)}
 class RowForm(NamedTuple):
     """A regularizer that is a sum over the elements of the weights, by its strengths.
 
-    A strength is a number, or a variable, which counts with the value that it has at each step.
+    A strength is a number, or a variable or schedule, which counts with the value that it has at
+    each step.
     """
 
     l1: Any
@@ -39,8 +43,12 @@ class RowForm(NamedTuple):
 
     @property
     def live(self) -> list[Any]:
-        """The strengths that are variables."""
-        return [strength for strength in (self.l1, self.l2) if is_live(strength)]
+        """The strengths that are variables or schedules."""
+        return [strength for strength in (self.l1, self.l2) if not is_number(strength)]
+
+    def times(self, factor: Any) -> RowForm:
+        """Return the form with its strengths multiplied by a number, schedule or variable."""
+        return self._replace(l1=times(self.l1, factor), l2=times(self.l2, factor))
 
 
 def row_form(regularizer: Any) -> RowForm | None:
@@ -48,11 +56,29 @@ def row_form(regularizer: Any) -> RowForm | None:
 
     Keras' subclasses are left out: they may compute anything.
     """
+    if type(regularizer) is Scheduled:
+        form = row_form(regularizer.regularizer)
+        return form and form.times(regularizer.strength)
     if type(regularizer) is not TowardsInitial and type(regularizer) not in _KERAS_L1_L2:
         return None
     strengths = (getattr(regularizer, norm, 0) for norm in NORMS)
-    l1, l2 = (s if is_live(s) else float(s) for s in strengths)
+    l1, l2 = (s if is_live(s) else float(s) for s in strengths)  # Keras' are NumPy's
     return RowForm(l1, l2, towards_initial=type(regularizer) is TowardsInitial)
+
+
+class GroupForm(NamedTuple):
+    """A group lasso, and its strength, which may be a variable or a schedule."""
+
+    lasso: GroupLasso
+    strength: Any
+
+
+def group_form(regularizer: Any) -> GroupForm | None:
+    """Return the group lasso that a regularizer is, with its strength; None for others."""
+    if type(regularizer) is Scheduled:
+        form = group_form(regularizer.regularizer)
+        return form and form._replace(strength=times(form.strength, regularizer.strength))
+    return GroupForm(regularizer, regularizer.strength) if type(regularizer) is GroupLasso else None
 
 
 _KERAS_L1_L2 = {
@@ -68,11 +94,15 @@ def of_transformed(regularizer: Any, transform: Callable) -> Any:
     """
     if row_form(regularizer) is not None:
         return regularizer
+    if type(regularizer) is Scheduled:
+        return Scheduled(of_transformed(regularizer.regularizer, transform), regularizer.strength)
     return lambda weights: regularizer(transform(weights))
 
 
 def of_scaled(regularizer: Any, scale: float) -> Any:
     """Return the regularizer that applies ``regularizer`` to the weights over ``scale``."""
+    if type(regularizer) is Scheduled:
+        return Scheduled(of_scaled(regularizer.regularizer, scale), regularizer.strength)
     form = row_form(regularizer)
     if form is None or form.live:
         return lambda weights: regularizer(weights / scale)

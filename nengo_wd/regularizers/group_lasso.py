@@ -60,7 +60,7 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     def __call__(self, weights: Any) -> tf.Tensor:
         """Return the penalty on ``weights``, a scalar."""
         weights = tf.convert_to_tensor(weights)
-        within = self._within(len(weights.shape))
+        within = self.within(len(weights.shape))
         size = _size(weights, within)
         squares = tf.reduce_sum(tf.square(weights), axis=within)
         # the square root has no finite gradient at zero
@@ -69,7 +69,22 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         strength = tf.cast(self.strength, norms.dtype)
         return strength * tf.sqrt(size) * tf.reduce_sum(norms)
 
-    def _within(self, rank: int) -> list[int]:
+    def shrunk(self, weights: tf.Tensor, by: Any) -> tf.Tensor:
+        r"""Return weights whose groups are shorter by a length times :math:`\sqrt{n_g}`.
+
+        .. math:: w_g \max(0, 1 - b \sqrt{n_g} / \|w_g\|_2)
+
+        That is the proximal step of the regularizer with strength one, and exactly zero for each
+        group that is no longer than that. The strength is not looked at.
+        """
+        within = self.within(len(weights.shape))
+        norms = tf.sqrt(tf.reduce_sum(tf.square(weights), axis=within, keepdims=True))
+        length = by * tf.sqrt(_size(weights, within))
+        nothing = tf.cast(length <= 0, weights.dtype)  # to be taken, also of a norm of zero
+        factors = tf.where(norms > length, 1 - length / norms, nothing * tf.ones_like(norms))
+        return weights * factors
+
+    def within(self, rank: int) -> list[int]:
         """Return the axes over which a group extends, in weights of ``rank``."""
         along = self._along()
         if any(not -rank <= axis < rank for axis in along):

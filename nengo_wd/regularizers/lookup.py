@@ -8,7 +8,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd.checks import check_strength
-from nengo_wd.regularizers.firing_rates import ELSEWHERE, FiringRates
+from nengo_wd.regularizers.firing_rates import ELSEWHERE
 from nengo_wd.types import Regularizer
 
 STRENGTHS = ("l1", "l2", "factor", "strength")  # what Keras' regularizers and ours call theirs
@@ -54,7 +54,7 @@ def get(
             "'l1_l2', one of tf.keras.regularizers, or a callable from a tensor to a scalar",
             attr=attr,
         ) from error
-    if isinstance(found, FiringRates) and not of_probe:
+    if hasattr(found, "of_rates") and not of_probe:
         raise ValidationError(f"{owner}: {ELSEWHERE}", attr=attr)
     for strength in STRENGTHS:
         check_strength(getattr(found, strength, None), strength, attr, owner)

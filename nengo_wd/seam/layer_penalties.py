@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any, Callable, Iterator, NamedTuple
 
 import tensorflow as tf
@@ -42,7 +43,9 @@ def layer_penalties(layer: tf.keras.layers.Layer, skip: Any = None) -> Iterator[
     for function in layer._callable_losses:
         bound = _bound(function)
         if _is_variable(bound):
-            yield _named(layer, names.of_variable(bound), function(), bound)
+            loss = function()
+            if loss is not None:  # it is a step of the optimizer instead
+                yield _named(layer, names.of_variable(bound), loss, bound)
         elif bound is not skip or skip is None:
             loss = function()
             if loss is not None:  # Keras allows that
@@ -53,6 +56,22 @@ def variable_penalties(layer: Any) -> dict[int, Callable]:
     """Return what computes the penalties of ``layer`` on its variables, by their ids."""
     functions = getattr(layer, "_callable_losses", ())
     return {id(_bound(f)): f for f in functions if _is_variable(_bound(f))}
+
+
+def is_on_variable(function: Callable) -> bool:
+    """Tell whether what computes a penalty of a layer computes it of a variable alone."""
+    return _is_variable(_bound(function))
+
+
+def regularizer_of(function: Callable) -> Any:
+    """Return the regularizer in what computes the penalty of a layer on a variable.
+
+    None is returned where Keras does not keep it where its current versions do.
+    """
+    while isinstance(function, functools.partial):
+        function = function.args[0] if callable(function.args[0]) else function.func
+    found = inspect.getclosurevars(function).nonlocals.get("regularizer")
+    return getattr(found, "regularizer", found) if hasattr(found, "name") else found
 
 
 def n_added_losses(layer: Any) -> int:

@@ -45,6 +45,8 @@ class SimulatorState:
         The initial values of variables that something is pulled towards, by the variables' ids.
     bounds : dict of {int: Bounds}
         The bounds of norms by the ids of their variables, of the optimizers made last for them.
+    proximal : bool
+        Whether the regularizers of parameters are steps of an optimizer, and no losses.
     log_dirs : set of str
         The folders in which the simulator has event files.
     """
@@ -60,6 +62,7 @@ class SimulatorState:
     warned: set = dataclasses.field(default_factory=set)
     initial: dict = dataclasses.field(default_factory=dict)
     bounds: dict = dataclasses.field(default_factory=dict)
+    proximal: bool = False
     log_dirs: set = dataclasses.field(default_factory=set)
 
 
@@ -88,6 +91,10 @@ class GraphState:
         The layers whose penalties are among the graph's losses.
     penalties : dict of {str: LayerPenalty}
         These penalties, by the name of their operation.
+    held : set of str
+        The names of all penalties of settings that were ever among its losses.
+    left_out : set of str
+        The names of the penalties that no objective has any longer, whenever it was made.
     stand_ins : dict of {int: tuple of tf.keras.layers.Layer}
         The layers that a later graph has built again, by their ids, each with its stand-in.
     lost : list of tf.keras.layers.Layer
@@ -96,6 +103,8 @@ class GraphState:
 
     layers: weakref.WeakSet = dataclasses.field(default_factory=weakref.WeakSet)
     penalties: dict = dataclasses.field(default_factory=dict)
+    held: set = dataclasses.field(default_factory=set)
+    left_out: set = dataclasses.field(default_factory=set)
     stand_ins: dict = dataclasses.field(default_factory=dict)
     lost: list = dataclasses.field(default_factory=list)
 
@@ -103,6 +112,11 @@ class GraphState:
 def of(sim: Any) -> SimulatorState:
     """Return what is kept for a simulator."""
     return vars(sim).setdefault(ATTRIBUTE, SimulatorState())
+
+
+def is_proximal(sim: Any) -> bool:
+    """Tell whether the regularizers of parameters are steps of an optimizer, and no losses."""
+    return getattr(vars(sim).get(ATTRIBUTE), "proximal", False)
 
 
 def of_layer(layer: Any) -> LayerState:

@@ -8,7 +8,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import seam
+from nengo_wd import clock, seam
 from nengo_wd.checks import is_number
 
 
@@ -25,15 +25,19 @@ class Now(NamedTuple):
 
     def __call__(self) -> tf.Tensor:
         """Return a scalar tensor."""
-        return tf.convert_to_tensor(self.value(self.step) if callable(self.value) else self.value)
+        return tf.convert_to_tensor(clock.value_at(self.value, self.step))
 
 
 def now(sim: nengo_dl.Simulator, values: list[Any], step: Any = None) -> list[float | None]:
-    """Return the numbers that values are at a step; None for all variables if one has none yet."""
+    """Return the numbers that values are at a step; None for all that move if one has none yet.
+
+    Without ``step``, it is that of the simulator.
+    """
     different = {id(value): value for value in values}  # few, where settings are those of classes
     live = {key: value for key, value in different.items() if not is_number(value)}
     for value in live.values():
         check_graph(sim, value)
+    step = seam.values.training_step(sim) if step is None else step
     tensors = [seam.values.build(sim, Now(value, step)) for value in live.values()]
     known: dict[int, float | None] = dict(zip(live, _fetch(sim, tensors)))
     known.update((key, float(value)) for key, value in different.items() if key not in live)
@@ -49,9 +53,10 @@ def _fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[float | No
 
 def check_graph(sim: nengo_dl.Simulator, value: Any) -> None:
     """Raise if a variable is in another graph than the simulator."""
-    if isinstance(value, tf.Variable) and not seam.parameters.in_graph(sim, value):
-        raise ValidationError(
-            f"{value.name} is not in the graph of the simulator of {sim.model.toplevel}; make the "
-            "variable within sim.tensor_graph.graph.as_default()",
-            attr="variable",
-        )
+    for part in clock.split(value)[1]:
+        if isinstance(part, tf.Variable) and not seam.parameters.in_graph(sim, part):
+            raise ValidationError(
+                f"{part.name} is not in the graph of the simulator of {sim.model.toplevel}; make "
+                "the variable within sim.tensor_graph.graph.as_default()",
+                attr="variable",
+            )

@@ -7,10 +7,8 @@ from typing import Any, Iterable
 import nengo_dl
 import numpy as np
 import tensorflow as tf
-from nengo.exceptions import ValidationError
 
-from nengo_wd import seam
-from nengo_wd.checks import check_scalar, is_number
+from nengo_wd import clock, seam
 
 
 class LiveArray:
@@ -45,7 +43,8 @@ class RowValues:
     """A strength or a rate of all objects in a variable, as a value for each row of the variable.
 
     Numbers are kept in a TensorFlow variable, so that they can be changed without building
-    anything anew. Schedules and the user's own variables are evaluated at every step.
+    anything anew. Schedules and the user's own variables, by which they are multiplied, are
+    evaluated at every step.
 
     Parameters
     ----------
@@ -81,17 +80,23 @@ class RowValues:
 
     def _split(
         self, values: Iterable[tuple[np.ndarray, Any]]
-    ) -> tuple[np.ndarray, list[tuple[Any, np.ndarray]]]:
-        """Return numbers by row, and what is evaluated at every step with a mask of its rows."""
+    ) -> tuple[np.ndarray, list[tuple[tuple, np.ndarray]]]:
+        """Return numbers by row, and the factors that move, each with a mask of its rows."""
         n_rows = int(self.variable.shape[0])
-        numbers, symbolic = np.full(n_rows, self.unset, self.dtype.as_numpy_dtype), []
+        numbers = np.full(n_rows, self.unset, self.dtype.as_numpy_dtype)
+        masks: dict[tuple, tuple[tuple, np.ndarray]] = {}
         for rows, value in values:
-            if is_number(value):
-                numbers[rows] = value
-            else:
-                numbers[rows] = 0
-                symbolic.append((value, np.isin(np.arange(n_rows), rows)))
-        return numbers, symbolic
+            numbers[rows], factors = clock.split(value)
+            if factors:
+                # one for all objects of a class
+                _, mask = masks.setdefault(ids(value), (factors, np.zeros(n_rows, bool)))
+                mask[rows] = True
+        return numbers, list(masks.values())
+
+    @property
+    def has_schedules(self) -> bool:
+        """Whether a value is asked for at each training step."""
+        return any(callable(factor) for factors, _ in self.symbolic for factor in factors)
 
     def tensor(self, step: tf.Tensor | None = None, default: Any = None) -> tf.Tensor:
         """Return the values at a training step, of shape (n_rows,).
@@ -101,8 +106,10 @@ class RowValues:
         values = self.numbers.tensor()
         if default is not None:
             values = _where(tf.math.is_nan(values), tf.cast(default, self.dtype), values)
-        for value, mask in self.symbolic:
-            values = _where(mask, tf.cast(_now(value, step), self.dtype), values)
+        for factors, mask in self.symbolic:
+            for factor in factors:
+                now = tf.cast(clock.value_at(factor, step), self.dtype)
+                values *= _where(mask, now, tf.ones((), self.dtype))
         return values
 
     def over_rows(self, values: tf.Tensor) -> tf.Tensor:
@@ -110,19 +117,9 @@ class RowValues:
         return tf.reshape(values, [-1] + [1] * (self.variable.shape.rank - 1))
 
 
-def _now(value: Any, step: tf.Tensor | None) -> Any:
-    """Return a schedule or variable as it is at a training step: a single number."""
-    if not callable(value):
-        return value
-    name = type(value).__name__
-    try:
-        now = tf.convert_to_tensor(value(step))
-    except (TypeError, ValueError) as error:
-        raise ValidationError(
-            f"the schedule {name} has no value at a training step: {error}", attr="schedule"
-        ) from error
-    check_scalar(now, "value of a schedule", f"the schedule {name}")
-    return now
+def ids(value: Any) -> tuple[int, ...]:
+    """Return the ids of the schedules and variables in a value; none for a number."""
+    return tuple(id(factor) for factor in clock.split(value)[1])
 
 
 _where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15

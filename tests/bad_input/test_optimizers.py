@@ -1,15 +1,18 @@
-"""Optimizers that can't decay, and numbers that are no rates."""
+"""Optimizers that can't decay or take proximal steps, and numbers that are no rates."""
 
 import copy
 import pickle
 
+import nengo
 import numpy as np
 import tensorflow as tf
 from bad_inputs import Row, check, in_function, table
-from generations import GENERATION, sgd
+from generations import GENERATION, sgd, simulator
 from nengo.exceptions import SimulatorClosed
 
 import nengo_wd
+from nengo_wd import nengo_dl
+from nengo_wd.regularizers import GroupLasso, Scheduled
 
 v1 = tf.compat.v1.train
 keras = tf.keras.optimizers
@@ -297,6 +300,135 @@ ROWS += [
         f"({name}) is bound to its simulator, and can't be copied or pickled",
     )
     for kind, (make, name) in MAKES.items()
+    for how, copied in COPIES.items()
+]
+
+
+# -- proximal steps --------------------------------------------------------------------------
+
+
+def proximal_with(make, **kwargs):
+    return lambda shared: nengo_wd.proximal_regularization(shared.sim, make(shared), **kwargs)
+
+
+def proximal(regularizer, make=lambda s: sgd(0.1), obj=None, **kwargs):
+    """Return a call that has an optimizer step for a setting."""
+    then = proximal_with(make, **kwargs)
+    return lambda s: s.with_setting("regularizer", regularizer, obj and obj(s), then=then)
+
+
+def cubes(weights):
+    return tf.reduce_sum(tf.abs(weights) ** 3)
+
+
+class Halved(tf.keras.regularizers.L1L2):
+    """A subclass, which may compute anything."""
+
+
+def twice(s):
+    optimizer = stepped(sgd(0.1))
+    return nengo_wd.proximal_regularization(s.sim, optimizer)
+
+
+def stepped(optimizer):
+    """Return an optimizer with proximal steps, for a simulator of its own."""
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings(regularizer="l1")
+        nengo.Connection(nengo.Ensemble(5, 1), nengo.Node(size_in=1))
+    with simulator(net) as sim:
+        return nengo_wd.proximal_regularization(sim, optimizer)
+
+
+def unregularized(**kwargs):
+    """Have an optimizer step in a network without regularizers."""
+    with nengo.Network(label="free") as net:
+        nengo_dl.configure_settings(**kwargs)
+        nengo.Connection(nengo.Ensemble(5, 1), nengo.Node(size_in=1))
+    with simulator(net) as sim:
+        nengo_wd.proximal_regularization(sim, sgd(0.1))
+
+
+L1 = tf.keras.regularizers.l1(0.5)
+NO_STEPS = {
+    "a function": (cubes, "conn.weights has the regularizer .*cubes"),
+    "a subclass of Keras'": (Halved(0.5), "conn.weights has the regularizer .*Halved"),
+    "a scheduled function": (Scheduled(cubes, 0.5), "conn.weights has the regularizer .*Scheduled"),
+}
+ROWS += [
+    Row(f"proximal step by {kind}", proximal(L1, lambda s, make=make: make()), pattern)
+    for kind, (make, pattern) in NO_OPTIMIZERS.items()
+]
+ROWS += [
+    Row(
+        f"proximal step of {kind}",
+        proximal(regularizer),
+        f"{pattern}.* has no proximal step; .*Use the penalty: loss=nengo_wd.regularized_obj",
+    )
+    for kind, (regularizer, pattern) in NO_STEPS.items()
+]
+ROWS += [
+    Row(
+        "proximal step of an axis that there is not",
+        proximal(GroupLasso(0.5, axis=2)),
+        "GroupLasso along axis 2 does not fit weights of rank 2",
+    ),
+    Row(
+        "proximal step of what is not trained",
+        proximal(L1, obj=lambda s: s.frozen),
+        "frozen.* has a regularizer, but its weights are set not to be trainable",
+    ),
+    Row(
+        "proximal step of what is learned",
+        proximal(L1, obj=lambda s: s.learned),
+        "learned.* has a regularizer, but its weights are changed by a learning rule",
+    ),
+    Row("proximal steps twice", twice, "the optimizer takes proximal steps already"),
+    Row(
+        "proximal steps of nothing",
+        lambda s: unregularized(),
+        "nothing in <Network .*free.* has a regularizer",
+    ),
+    Row(
+        "proximal steps without training",
+        lambda s: unregularized(inference_only=True),
+        "free.* is for inference only",
+    ),
+    Row(
+        "proximal steps in a closed simulator",
+        lambda s: nengo_wd.proximal_regularization(s.closed, sgd(0.1)),
+        "is closed",
+        error=SimulatorClosed,
+    ),
+    Row(
+        "proximal steps of no simulator",
+        lambda s: nengo_wd.proximal_regularization(s.net, sgd(0.1)),
+        "expected a nengo_dl.Simulator, got <Network",
+    ),
+    Row(
+        "proximal steps in a tf.function",
+        lambda s: in_function(lambda: nengo_wd.proximal_regularization(s.sim, sgd(0.1))),
+        "tf.function: nengo_wd is called inside a tf.function",
+    ),
+]
+ROWS += [
+    Row(
+        f"proximal steps of {name.strip()}",
+        proximal(L1, lambda s, make=make: make()),
+        f"{name.strip()} computes the weights from sums .* would undo the proximal steps",
+        generation=generation,
+    )
+    for name, make, generation in (
+        ("FtrlOptimizer", lambda: v1.FtrlOptimizer(0.1), 2),
+        ("Ftrl", lambda: keras.Ftrl(0.1), 3),
+        ("Ftrl ", lambda: keras.legacy.Ftrl(0.1), 3),
+    )
+]
+ROWS += [
+    Row(
+        f"{how} of an optimizer with proximal steps",
+        lambda s, copied=copied: copied(stepped(sgd(0.1))),
+        "is bound to its simulator, and can't be copied or pickled",
+    )
     for how, copied in COPIES.items()
 ]
 

@@ -4,9 +4,10 @@ import nengo
 import numpy as np
 import tensorflow as tf
 from bad_inputs import Row, built, check, table
+from generations import variable
 
 import nengo_wd
-from nengo_wd.regularizers import FiringRates, GroupLasso, TowardsInitial
+from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled, TowardsInitial
 
 NO_STRENGTHS = {
     "text": ("0.1", "'0.1' is no number"),
@@ -134,6 +135,92 @@ ROWS += [
         "FiringRates is a setting of a probe of neurons",
     ),
 ]
+
+
+# -- strengths that move -----------------------------------------------------------------------
+
+L2 = tf.keras.regularizers.l2(0.5)
+NO_MOVING = {
+    "text": (lambda s: "0.1", "Scheduled: '0.1' is no strength; give a number, a tf.keras.opt"),
+    "None": (lambda s: None, "Scheduled: None is no strength"),
+    "bool": (lambda s: True, "Scheduled: True is no strength"),
+    "list": (lambda s: [1, 2], r"Scheduled: \[1, 2\] is no strength"),
+    "function": (lambda s: abs, "Scheduled: .*abs.* is no strength"),
+    "negative": (lambda s: -1, "Scheduled: the strength strength=-1.0 must be a finite number"),
+    "NaN": (lambda s: np.nan, "Scheduled: the strength strength=nan must be a finite number"),
+    "infinite": (lambda s: np.inf, "Scheduled: the strength strength=inf must be a finite"),
+    "vector": (lambda s: variable(s.sim, [1.0]), r"Scheduled: the variable .* has shape \(1,\)"),
+}
+NO_SCHEDULED = {
+    "None": (lambda: None, "Scheduled: None can't be multiplied by a strength"),
+    "number": (lambda: 0.5, "Scheduled: 0.5 is no regularizer that Keras knows"),
+    "name": (lambda: "l3", "Scheduled: 'l3' is no regularizer that Keras knows"),
+    "class": (lambda: GroupLasso, "Scheduled: .*GroupLasso.* is no regularizer"),
+    "scheduled": (lambda: Scheduled(L2, 0.5), "Scheduled: .* is not scheduled itself"),
+}
+ROWS += [
+    Row(f"Scheduled, strength {kind}", lambda s, of=of: Scheduled(L2, of(s)), pattern)
+    for kind, (of, pattern) in NO_MOVING.items()
+]
+ROWS += [
+    Row(f"Scheduled, regularizer {kind}", lambda s, of=of: Scheduled(of(), 0.5), pattern)
+    for kind, (of, pattern) in NO_SCHEDULED.items()
+]
+ROWS += [
+    Row(
+        f"Scheduled, {kind} that is {value} now",
+        lambda s, of=of, value=value: s.with_setting("regularizer", Scheduled(L2, of(s, value))),
+        f"the strength strength={value} of the regularizer of conn.weights must be a finite",
+    )
+    for kind, of in {
+        "schedule": lambda s, value: at(value),
+        "variable": lambda s, value: variable(s.sim, value),
+    }.items()
+    for value in (-1.0, np.nan)
+]
+ROWS += [
+    Row(
+        "Scheduled, inner strength that is negative now",
+        lambda s: s.with_setting(
+            "regularizer", Scheduled(TowardsInitial(l2=variable(s.sim, -1.0)), 0.5)
+        ),
+        "the strength l2=-1.0 of the regularizer of conn.weights",
+    ),
+    Row(
+        "Scheduled, FiringRates on a connection",
+        lambda s: s.with_setting("regularizer", Scheduled(RATES, 0.5)),
+        "Connection.*conn.*FiringRates is a setting of a probe",
+    ),
+    Row(
+        "Scheduled, FiringRates on a probe of a TensorNode",
+        lambda s: s.with_setting("regularizer", Scheduled(RATES, 0.5), s.probe),
+        "Probe.*probe.* but records no neurons",
+    ),
+    Row(
+        "Scheduled, TowardsInitial on a layer",
+        lambda s: built(lambda: dense(Scheduled(TowardsInitial(l2=1.0), 0.5))),
+        "TowardsInitial is a setting for Nengo objects",
+    ),
+    Row(
+        "Scheduled, outside of a simulator",
+        lambda s: Scheduled(L2, at(1.0))(tf.ones((2, 3))),
+        "there is no training step to look a schedule up at",
+    ),
+    Row(
+        "Scheduled, schedule of two values",
+        lambda s: s.with_setting("regularizer", Scheduled(L2, TwoValues())),
+        r"schedule TwoValues has shape \(2,\)",
+    ),
+]
+
+
+def at(value):
+    return tf.keras.optimizers.schedules.PiecewiseConstantDecay([100], [value, value])
+
+
+class TwoValues(tf.keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return tf.ones(2)
 
 
 def configured(**kwargs):

@@ -378,6 +378,31 @@ def test_what_was_trained_counts():
     assert before.events[2] != after.events["ab"]
 
 
+def test_synapses_that_proximal_steps_leave():
+    """Those of a layer and of a connection, of which some weights are zero afterwards."""
+    model = Small()
+    with model.net:
+        nengo_wd.configure_settings(regularizer=tf.keras.regularizers.l1(1.0))
+    targets = {model.probes[1]: np.zeros((2, 20, 5))}
+    with simulator(model.net, minibatch_size=2) as sim:
+        norms = nengo_wd.WeightNorms(sim)
+        for name, size in (("hidden.kernel", (4, 6)), ("ab.weights", (5, 6))):
+            weights = np.linspace(0.001, 1, np.prod(size)).reshape(size)
+            norms.parameters[name].variable.assign(weights)
+        optimizer = nengo_wd.proximal_regularization(sim, tf.keras.optimizers.SGD(0.01))
+        sim.compile(optimizer, loss={model.probes[1]: "mse"})
+        sim.fit(model.data, targets, epochs=5, verbose=0)
+        frame = frame_of(sim, model.data, skip_zeros=True)
+        norms.record()
+        weights = model.hidden.kernel.numpy(), np.asarray(sim.data[model.conn].weights)
+    kernel, native = (np.count_nonzero(one) for one in weights)
+    assert 0 < kernel < 24 and 0 < native < 30
+    assert frame.loc["hidden"].synapses == kernel and frame.loc["ab"].synapses == native
+    zeros = dict(zip(norms.names, norms.column("zeros")[-1]))
+    assert zeros["hidden.kernel"] == pytest.approx(1 - kernel / 24)
+    assert zeros["ab.weights"] == pytest.approx(1 - native / 30)
+
+
 # -- the simulator stays as it is --------------------------------------------------------
 
 

@@ -38,6 +38,8 @@ EXPECTED = {
     "share": lambda weights: [lasso(weights) / 8, 0, 0],
     "multiplier": lambda weights: [np.nan] * 3,  # there are target norms in tests of these
     "target_norm": lambda weights: [np.nan] * 3,
+    "zeros": lambda weights: [np.mean(w == 0) for w in weights],
+    "zero_channels": lambda weights: [np.mean(np.all(w == 0, axis=1)) for w in weights],
 }
 
 

@@ -26,7 +26,8 @@ def test_tensorboard_reads_scalars_and_histograms(tmp_path):
     scalars = {
         tag: [(e.step, e.value) for e in read.Scalars(tag)] for tag in read.Tags()["scalars"]
     }
-    assert set(scalars) == {"loss", "penalty", "readout.kernel/norm", "readout.kernel/penalty"}
+    columns = ("norm", "penalty", "zeros", "zero_channels")  # a share of no loss is left out
+    assert set(scalars) == {"loss", "penalty", *(f"readout.kernel/{name}" for name in columns)}
     assert scalars["loss"] == [(5, 4.0)]
     assert scalars["penalty"] == scalars["readout.kernel/penalty"] == [(0, 3.0)]
     assert scalars["readout.kernel/norm"] == [(0, pytest.approx(np.sqrt(6)))]

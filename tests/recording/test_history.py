@@ -43,6 +43,8 @@ def test_table(tmp_path):
             "channel_max": np.sqrt(2),
             "penalty": 3,
             "share": 0.75,
+            "zeros": 0,
+            "zero_channels": 0,
             "multiplier": np.nan,
             "target_norm": np.nan,
         },

@@ -84,7 +84,8 @@ def scaled_and_averaged(sim):
         initial_scale=4.0,
         dynamic_growth_steps=2,
     )
-    return nengo_wd.decoupled_weight_decay(sim, nengo_wd.constrained_norms(sim, optimizer))
+    decaying = nengo_wd.decoupled_weight_decay(sim, nengo_wd.constrained_norms(sim, optimizer))
+    return nengo_wd.proximal_regularization(sim, decaying)
 
 
 def legacy(sim):

@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterator
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import names
+from nengo_wd import clock, names
 from nengo_wd.seam import state
 from nengo_wd.seam.layer_penalties import layer_penalties
 from nengo_wd.seam.nengo_dl2.losses import COLLECTION
@@ -144,11 +144,17 @@ def _collect_penalties(layer: tf.keras.layers.Layer) -> None:
     kept = state.of_graph(tf.compat.v1.get_default_graph())
     if layer not in kept.layers:
         kept.layers.add(layer)
-        with tf.name_scope(None):
+        with tf.name_scope(None), clock.at(_training_step()):
             for penalty in layer_penalties(layer):
                 tensor = tf.identity(penalty.value, names.scope(penalty.name))
                 tf.compat.v1.add_to_collection(COLLECTION, tensor)
                 kept.penalties[tensor.op.name] = penalty
+
+
+def _training_step() -> Any:
+    """Return the training step of the graph; 0 where nothing is trained."""
+    counter = tf.compat.v1.train.get_global_step()
+    return 0 if counter is None else counter
 
 
 def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:

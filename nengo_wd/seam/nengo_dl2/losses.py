@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 import nengo_dl
 import tensorflow as tf
@@ -24,6 +24,10 @@ def of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
         return [known.get(loss.op.name) or _of_user(loss) for loss in losses]
 
 
+def bind(sim: nengo_dl.Simulator) -> None:
+    """Leave the penalties of layers as they are: a graph has the training step."""
+
+
 def _of_user(loss: tf.Tensor) -> LayerPenalty:
     return LayerPenalty(loss.op.name, check_penalty(loss.op.name, loss))
 
@@ -34,12 +38,31 @@ def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
     collection = sim.tensor_graph.graph.get_collection_ref(COLLECTION)
     of_layers = [loss for loss in collection if loss not in kept.held]
     kept.held = [build(sim, loss) for loss in losses]
+    state.of_graph(sim.tensor_graph.graph).held.update(loss.op.name for loss in kept.held)
     collection[:] = of_layers + kept.held
 
 
 def have_settings(sim: nengo_dl.Simulator) -> bool:
-    """Tell that the penalties of settings count: each call of ``sim.train`` has its objective."""
-    return True
+    """Tell whether the penalties of settings count: each call of ``sim.train`` has its objective.
+
+    They do unless they are steps of an optimizer.
+    """
+    return not state.is_proximal(sim)
+
+
+def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
+    """Have no penalty on a parameter be among the losses any longer, whatever was held before."""
+    kept, of_graph = state.of(sim), state.of_graph(sim.tensor_graph.graph)
+    kept.proximal, kept.held, kept.expressions = True, [], []
+    on_variables = {name for name, one in of_graph.penalties.items() if one.variable is not None}
+    of_graph.left_out.update(of_graph.held, on_variables)
+    collection = sim.tensor_graph.graph.get_collection_ref(COLLECTION)
+    collection[:] = _counting(collection)
+
+
+def _counting(losses: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Return those losses that are not left out now."""
+    return [loss for loss in losses if loss.op.name not in state.of_graph(loss.graph).left_out]
 
 
 def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
@@ -50,4 +73,5 @@ def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bo
     collection, known = graph.get_collection_ref(COLLECTION), state.of_graph(graph).penalties
     (name,) = (name for name, penalty in known.items() if penalty.variable is variable)
     others = [loss for loss in collection if loss.op.name != name]
-    collection[:] = [*others, graph.get_tensor_by_name(f"{name}:0")] if counts else others
+    loss = graph.get_tensor_by_name(f"{name}:0")
+    collection[:] = _counting([*others, loss]) if counts else others

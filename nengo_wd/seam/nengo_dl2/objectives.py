@@ -10,7 +10,8 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.seam.nengo_dl2.losses import COLLECTION
+from nengo_wd import clock
+from nengo_wd.seam.nengo_dl2.losses import COLLECTION, _counting
 from nengo_wd.seam.penalized import Penalized
 
 OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
@@ -122,7 +123,12 @@ class _Objective:
     def __init__(
         self, inner: Any, penalties: Sequence[tf.Tensor] = (), activity: Any = None
     ) -> None:
-        self.inner, self.penalties, self.activity = inner, tuple(penalties), activity
+        self.inner, self._penalties, self.activity = inner, tuple(penalties), activity
+
+    @property
+    def penalties(self) -> tuple[tf.Tensor, ...]:
+        """The penalties that are added, unless they became steps of an optimizer."""
+        return tuple(_counting(self._penalties))
 
     def __eq__(self, other: Any) -> bool:
         return isinstance(other, _Objective) and self._key() == other._key()
@@ -138,7 +144,8 @@ class _Objective:
         loss = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(loss)])
         penalties = list(self.penalties)
         if self.activity is not None:
-            penalties.append(self.activity(outputs))
+            with clock.at(tf.compat.v1.train.get_global_step()):
+                penalties.append(self.activity(outputs))
         return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in penalties])
 
 

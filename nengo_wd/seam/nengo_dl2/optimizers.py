@@ -67,7 +67,7 @@ class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
         done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         with tf.control_dependencies(done):
             scaled = any(step.needs_rate for step in self.nengo_wd_steps)
-            rate = learning_rate(self.inner) if scaled else None
+            rate = self._rate() if scaled else None
             # read before the inner optimizer counts its own step
             moment = (variables, rate, tf.identity(self.sim.tensor_graph.training_step))
         done = done + [moment[-1]]
@@ -82,6 +82,11 @@ class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
             with tf.control_dependencies([applied]):
                 applied = tf.group(applied, *step.after(*moment))
         return applied
+
+    def _rate(self) -> Any:
+        """Return the inner optimizer's learning rate at this step."""
+        found = rate(self.inner)
+        return found(self.sim.tensor_graph.training_step) if callable(found) else found
 
     def get_slot(self, *args: Any) -> Any:
         """Return a slot of the inner optimizer."""
@@ -104,7 +109,7 @@ def learning_rate(optimizer: Any) -> Any:
         if rate is not None:
             return rate() if callable(rate) else rate
     raise ValidationError(
-        f"{type(optimizer).__name__} has no learning rate to scale the decay by; give "
+        f"{type(optimizer).__name__} has no learning rate to scale a step by; give "
         "scale_by_learning_rate=False",
         attr="optimizer",
         obj=optimizer,

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import SimulatorClosed
 
+from nengo_wd import clock
 from nengo_wd.seam import state
 
 
@@ -16,7 +17,8 @@ def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
     """Return the tensor that ``function`` makes; functions of equal ``key`` make only one."""
     tensors = state.of(sim).tensors
     if function.key not in tensors:
-        with sim.tensor_graph.graph.as_default(), tf.name_scope(None):
+        graph = sim.tensor_graph.graph
+        with graph.as_default(), tf.name_scope(None), clock.at(training_step(sim)):
             tensors[function.key] = function()
     return tensors[function.key]
 
@@ -30,7 +32,8 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
 
 def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
     """Return a function that fetches the current value of what ``function`` makes."""
-    with sim.tensor_graph.graph.as_default(), tf.name_scope(None):
+    graph = sim.tensor_graph.graph
+    with graph.as_default(), tf.name_scope(None), clock.at(training_step(sim)):
         tensor = function()
     return lambda: sim.sess.run(tensor)
 
@@ -38,6 +41,12 @@ def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.nda
 def step_counter(sim: nengo_dl.Simulator) -> tf.Variable | None:
     """Return the variable that counts the batches a simulator was trained on, if any."""
     return sim.tensor_graph.training_step
+
+
+def training_step(sim: nengo_dl.Simulator) -> Any:
+    """Return the training step that is next: 0 where nothing is trained."""
+    counter = step_counter(sim)
+    return 0 if counter is None else counter
 
 
 def state_variable(sim: nengo_dl.Simulator, values: np.ndarray) -> tf.Variable:
@@ -62,3 +71,13 @@ def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
 def multiply_if(condition: tf.Tensor, variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
     """Return the operation that multiplies ``variable`` by ``factors`` if a condition holds."""
     return tf.cond(condition, lambda: multiply(variable, factors), tf.no_op).op
+
+
+def updater(variable: tf.Variable, function: Callable) -> Callable:
+    """Return what gives ``variable`` the value of a function of it and other arguments."""
+
+    def update(*args: Any) -> tf.Operation:
+        # what the variable is known as in the graph may be its value from before the step
+        return tf.compat.v1.assign(variable, function(variable.read_value(), *args)).op
+
+    return update

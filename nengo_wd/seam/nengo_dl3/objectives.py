@@ -10,7 +10,9 @@ import nengo
 import nengo_dl
 import tensorflow as tf
 
+from nengo_wd import clock
 from nengo_wd.seam import state
+from nengo_wd.seam.nengo_dl3.values import step_counter, training_step
 from nengo_wd.seam.penalized import Penalized
 
 OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
@@ -40,7 +42,8 @@ def check_objective(
     """Raise now, and not while Keras trains, if an activity has no scalar penalty."""
     for activity in activities:
         shape = (sim.minibatch_size, 1, activity.probe.size_in)
-        activity(tf.zeros(shape, sim.tensor_graph.dtype))
+        with clock.at(training_step(sim)):
+            activity(tf.zeros(shape, sim.tensor_graph.dtype))
 
 
 def penalized_objective(
@@ -77,7 +80,8 @@ class _Recorder:
     """The call of a simulator's TensorGraph, which adds losses on what probes record."""
 
     def __init__(self, sim: nengo_dl.Simulator, kept: state.SimulatorState) -> None:
-        self.probes, self.tensor_graph, self.kept = sim.model.probes, sim.tensor_graph, kept
+        self.sim, self.kept = sim, kept
+        self.probes, self.tensor_graph = sim.model.probes, sim.tensor_graph
         self.without = sim.tensor_graph.call
 
     def __call__(
@@ -87,5 +91,7 @@ class _Recorder:
         outputs = self.without(inputs, training=training, progress=progress, stateful=stateful)
         for activity in self.kept.activities if self.kept.penalized is not False else ():
             recorded = outputs[self.probes.index(activity.probe)]
-            self.tensor_graph.add_loss(activity(recorded))
+            # a loop of the user's own trains without a step that could be known
+            with clock.at(step_counter(self.sim) if training else training_step(self.sim)):
+                self.tensor_graph.add_loss(activity(recorded))
         return outputs

@@ -166,7 +166,7 @@ def rate(optimizer: Any) -> Any:
         return float(tf.keras.backend.get_value(learning_rate(optimizer)))
     except (AttributeError, KeyError) as error:
         raise ValidationError(
-            f"{type(optimizer).__name__} has no learning rate to scale the decay by; give "
+            f"{type(optimizer).__name__} has no learning rate to scale a step by; give "
             "scale_by_learning_rate=False",
             attr="optimizer",
             obj=optimizer,

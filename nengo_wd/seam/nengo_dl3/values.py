@@ -8,12 +8,15 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
+from nengo_wd import clock
+
 LARGE = 2**18  # elements, about the size of a cache
 
 
 def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
     """Return the tensor that ``function`` makes, which has its value now."""
-    return function()
+    with clock.at(training_step(sim)):
+        return function()
 
 
 def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:
@@ -23,13 +26,26 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
 
 def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
     """Return a function that fetches the current value of what ``function`` makes."""
-    traced = tf.function(function, autograph=False).get_concrete_function()
-    return lambda: traced().numpy()
+
+    def at_step(step: tf.Tensor) -> tf.Tensor:
+        with clock.at(step):
+            return function()
+
+    of_step = tf.TensorSpec((), tf.int64)
+    traced = tf.function(at_step, autograph=False).get_concrete_function(of_step)
+    # the optimizer that counts the steps may be another one each time
+    return lambda: traced(tf.cast(training_step(sim), tf.int64)).numpy()
 
 
 def step_counter(sim: nengo_dl.Simulator) -> tf.Variable | None:
     """Return the variable that counts the batches an optimizer was trained on, if any."""
     return getattr(getattr(sim.keras_model, "optimizer", None), "iterations", None)
+
+
+def training_step(sim: nengo_dl.Simulator) -> Any:
+    """Return the training step that is next: 0 before there is an optimizer."""
+    counter = step_counter(sim)
+    return 0 if counter is None else counter
 
 
 def state_variable(sim: nengo_dl.Simulator, values: np.ndarray) -> tf.Variable:
@@ -58,3 +74,16 @@ def _multiply(variable: tf.Variable, factors: tf.Tensor) -> None:
 
 
 _multiply_fused = tf.function(_multiply, jit_compile=True)
+
+
+def updater(variable: tf.Variable, function: Callable) -> Callable:
+    """Return what gives ``variable`` the value of a function of it and other arguments.
+
+    That is one pass over its memory, where it is large and the function goes by element.
+    """
+
+    def update(*args: Any) -> None:
+        variable.assign(function(tf.convert_to_tensor(variable), *args), read_value=False)
+
+    large = variable.shape.num_elements() >= LARGE
+    return tf.function(update, jit_compile=True, autograph=False) if large else update

@@ -1,0 +1,294 @@
+"""Regularizers as steps of the optimizer, which reach exact zeros."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, List, Tuple
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd import clock, parameters, seam
+from nengo_wd.checks import check_simulator, check_trains
+from nengo_wd.optimizers.fractions import Fault
+from nengo_wd.optimizers.layerwise import LayerwiseSGD
+from nengo_wd.optimizers.steps import Step, check_keeps_changes, steps_of
+from nengo_wd.parameters import Parameter, defaults
+from nengo_wd.parameters.parameter import in_rows, is_block
+from nengo_wd.regularizers.forms import GroupForm, group_form, row_form
+from nengo_wd.seam.layer_penalties import regularizer_of
+from nengo_wd.strengths import live
+from nengo_wd.strengths.norms import Formed, RowStrengths, by_variable
+
+Grouped = List[Tuple[Parameter, GroupForm]]
+
+
+class ProximalStep(Step):
+    """Take a proximal step for each regularizer of parameters, after the gradient step."""
+
+    name, setting = "Proximal", "regularizer"
+
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        optimizer: Any,
+        regularized: list[tuple[Parameter, Any]],
+        scale_by_learning_rate: bool,
+    ) -> None:
+        self.sim, self.optimizer = sim, seam.optimizers.chain(optimizer)[-1]
+        self.needs_rate = scale_by_learning_rate
+        self._with_live_strengths = live.with_any(regularized)
+        rows, others = by_variable(regularized)
+        groups: dict[int, Grouped] = {}
+        for parameter, regularizer in others:
+            form = group_form(regularizer)
+            assert form is not None  # `_check_has_step` has been called
+            groups.setdefault(id(parameter.variable), []).append((parameter, form))
+        self.by_variable = {
+            key: VariableStep(sim, rows.get(key, []), groups.get(key, []))
+            for key in {**rows, **groups}
+        }
+
+    def after(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
+        """Take the steps of those of ``variables`` that are regularized."""
+        steps = [self.by_variable[id(v)] for v in variables if id(v) in self.by_variable]
+        return [
+            one(self._scale(one.variable, learning_rate, iteration), iteration) for one in steps
+        ]
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong now with strengths that are variables or schedules."""
+        for parameter, fault in live.faults(self.sim, self._with_live_strengths):
+            yield Fault(parameter, fault, for_sure=False)
+
+    def _scale(self, variable: tf.Variable, learning_rate: Any, iteration: tf.Tensor) -> tf.Tensor:
+        """Return what strengths are multiplied by: a scalar, or one for each row."""
+        if not self.needs_rate:
+            scale = tf.ones(())
+        elif isinstance(self.optimizer, LayerwiseSGD):
+            scale = self.optimizer.rate_of(variable, learning_rate, iteration)
+        else:
+            scale = learning_rate
+        return tf.cast(scale, variable.dtype.base_dtype)
+
+
+class VariableStep:
+    """The proximal steps of all that is regularized in one variable.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator.
+    formed : list of (Parameter, RowForm)
+        Parameters with L1 and L2, of the weights or of their distance from the initial ones.
+    grouped : list of (Parameter, GroupForm)
+        Parameters with a group lasso.
+    """
+
+    def __init__(self, sim: nengo_dl.Simulator, formed: Formed, grouped: Grouped) -> None:
+        self.variable = [*formed, *grouped][0][0].variable
+        self.grouped = grouped
+        self.rows = RowStrengths(sim, formed, live=False) if formed else None
+        self._update = seam.values.updater(self.variable, self._moved)
+
+    def __call__(self, scale: tf.Tensor, iteration: tf.Tensor) -> Any:
+        """Take the steps, with strengths times ``scale``, and return what to wait for."""
+        sizes, centre = {}, None
+        if self.rows is not None:
+            sizes = {
+                norm: values.over_rows(scale * values.tensor(iteration))
+                for norm, values in self.rows.strengths.items()
+            }
+            centre = self.rows.centre
+        lengths = [
+            (scale if scale.shape.rank == 0 else scale[int(parameter.rows[0])])
+            * tf.cast(clock.value_at(form.strength, iteration), scale.dtype)
+            for parameter, form in self.grouped
+        ]
+        return self._update(sizes, centre, lengths)
+
+    def _moved(self, weights: tf.Tensor, sizes: dict, centre: Any, lengths: list) -> tf.Tensor:
+        """Return the weights after the steps."""
+        if sizes:
+            weights = _shrunk(weights, sizes.get("l1"), sizes.get("l2"), centre)
+        return _replaced(weights, self._shrunk_groups(weights, lengths))
+
+    def _shrunk_groups(self, weights: tf.Tensor, lengths: list) -> list[tuple[Any, tf.Tensor]]:
+        """Return rows with what is in them after the steps of group lasso."""
+        found = []
+        for (parameter, form), length in zip(self.grouped, lengths):
+            rows = tf.reshape(in_rows(weights, parameter.rows), parameter.shape)
+            shape = (len(parameter.rows), *weights.shape[1:])
+            found.append((parameter.rows, tf.reshape(form.lasso.shrunk(rows, length), shape)))
+        return found
+
+
+def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> tf.Tensor:
+    """Return weights with other values in some rows: in one pass where these are blocks."""
+    if not found:
+        return weights
+    if not all(is_block(rows) for rows, _ in found):
+        places = np.concatenate([rows for rows, _ in found])[:, None]
+        values = tf.concat([values for _, values in found], 0)
+        return tf.tensor_scatter_nd_update(weights, places, values)
+    pieces, end = [], 0
+    for rows, values in sorted(found, key=lambda one: one[0][0]):
+        pieces += [weights[end : rows[0]], values]
+        end = rows[-1] + 1
+    return tf.concat([*pieces, weights[end:]], 0)
+
+
+def _shrunk(weights: tf.Tensor, l1: Any, l2: Any, centre: Any) -> tf.Tensor:
+    """Return weights after steps of L1 and then L2, which shrink their distance from a centre.
+
+    The centre is an array and which rows are pulled towards it, or None for zero. Where nothing
+    is to be done, the weights stay as they are, to the last bit.
+    """
+    if centre is None:
+        return _nearer(weights, l1, l2)
+    initial, pulled = centre
+    moves = sum(size for size in (l1, l2) if size is not None) > 0
+    distant = _nearer(weights - pulled * initial, l1, l2) + pulled * initial
+    return tf.compat.v2.where(moves, distant, weights)
+
+
+def _nearer(distance: tf.Tensor, l1: Any, l2: Any) -> tf.Tensor:
+    if l1 is not None:
+        distance = tf.sign(distance) * tf.nn.relu(tf.abs(distance) - l1)
+    return distance if l2 is None else distance / (1 + 2 * l2)
+
+
+def proximal_regularization(
+    sim: nengo_dl.Simulator, optimizer: Any, scale_by_learning_rate: bool = True
+) -> Any:
+    r"""Return an optimizer that takes the regularizers of parameters as steps beside the gradient.
+
+    At every step, after the update of the optimizer, with the learning rate as :math:`s`,
+
+    ================ ==============================================================================
+    regularizer      step
+    ================ ==============================================================================
+    ``L1(a)``        :math:`w \leftarrow \mathrm{sign}(w) \max(|w| - s a, 0)`
+    ``L2(a)``        :math:`w \leftarrow w / (1 + 2 s a)`
+    L1 and L2        one after the other
+    `GroupLasso`     :math:`w_g \leftarrow w_g \max(0, 1 - s a \sqrt{n_g} / \|w_g\|_2)`
+    `TowardsInitial` the same as L1 and L2, of :math:`w - w^0`
+    `Scheduled`      that of what it multiplies, with the strength of the step
+    ================ ==============================================================================
+
+    L1 and group lasso reach exact zeros, L2 never overshoots, and `TowardsInitial` with ``l1`` ends
+    at the initial value exactly. The regularizers are those of settings and those that layers have,
+    as they are now. They are no longer part of the loss, in no objective of the simulator;
+    penalties on activities stay there. Weights of other objects, also in the same TensorFlow
+    variable, are left as they are.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator to be trained, still open.
+    optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
+        What the simulator takes; in NengoDL 3 also an optimizer's name. With `LayerwiseSGD`, the
+        learning rate is that of the object.
+    scale_by_learning_rate : bool
+        With False, :math:`s = 1`, whatever the learning rate.
+
+    Returns
+    -------
+    optimizer
+        For ``sim.compile(optimizer)`` (NengoDL 3: the same object, extended) or
+        ``sim.train(data, optimizer)`` (NengoDL 2). `decoupled_weight_decay` can extend it further,
+        or come first.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``optimizer`` is a class, is no optimizer, or takes such steps already; if it would undo
+        a step, as Ftrl does; if nothing is regularized; for a regularizer without such a step; for
+        a strength that is negative or not finite now; and if an object with a setting is not
+        trained.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+
+    Notes
+    -----
+    Momentum and adaptive rates change the gradient of the loss, and not these steps: with Adam,
+    all weights of an object shrink at the same pace. After a change of settings, make the optimizer
+    anew; a `Scheduled` strength moves without that.
+
+    References
+    ----------
+    Neal Parikh and Stephen Boyd, "Proximal algorithms", Foundations and Trends in Optimization 1,
+    2014; for L1 also Ingrid Daubechies, Michel Defrise and Christine De Mol, "An iterative
+    thresholding algorithm for linear inverse problems with a sparsity constraint", Communications
+    on Pure and Applied Mathematics 57, 2004.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     nengo_wd.configure_settings(regularizer=tf.keras.regularizers.l1(1e-3))
+    ...     source = nengo.Node([1.0])
+    ...     layer = nengo_wd.RegularizedDense(10, name="readout")
+    ...     probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     optimizer = tf.keras.optimizers.Adam(1e-3)
+    ...     sim.compile(nengo_wd.proximal_regularization(sim, optimizer), loss={probe: "mse"})
+    """
+    check_simulator(sim)
+    optimizer = seam.optimizers.check_optimizer(optimizer)
+    check_keeps_changes(optimizer, "proximal steps")
+    _check_no_steps(optimizer)
+    check_trains(sim)
+    regularized = _regularized(sim)
+    if scale_by_learning_rate:
+        seam.optimizers.rate(seam.optimizers.chain(optimizer)[-1])  # which raises where it has none
+    step = ProximalStep(sim, optimizer, regularized, scale_by_learning_rate)
+    stepping = seam.optimizers.with_step(sim, optimizer, step)
+    seam.losses.leave_out_parameters(sim)
+    return stepping
+
+
+def _regularized(sim: nengo_dl.Simulator) -> list[tuple[Parameter, Any]]:
+    """Return all parameters with a regularizer, of a setting or of their layer, checked."""
+    defaults.settle(sim)
+    found = parameters.with_setting(sim, "regularizer")
+    for parameter in parameters.everything(sim):
+        function = parameter.layer_penalty
+        if function is not None:
+            found.append((parameter, regularizer_of(function)))
+    if not found:
+        raise ValidationError(
+            f"nothing in {sim.model.toplevel} has a regularizer; set one with "
+            "nengo_wd.configure_settings, in the network's config, or on a layer",
+            attr="regularizer",
+        )
+    for parameter, regularizer in found:
+        _check_has_step(parameter, regularizer)
+    live.check(sim, found)
+    return found
+
+
+def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
+    """Raise if there is no proximal step for a regularizer."""
+    form = group_form(regularizer)
+    if form is not None:
+        form.lasso.within(len(parameter.shape))  # which raises where the axes don't fit
+    elif row_form(regularizer) is None:
+        raise ValidationError(
+            f"{parameter.name} has the regularizer {regularizer}, which has no proximal step; L1, "
+            "L2, both, GroupLasso, TowardsInitial and these Scheduled have one. Use the penalty: "
+            "loss=nengo_wd.regularized_objective(...), and an optimizer without proximal steps",
+            attr="regularizer",
+            obj=parameter.obj,
+        )
+
+
+def _check_no_steps(optimizer: Any) -> None:
+    """Raise if an optimizer takes proximal steps already."""
+    if any(isinstance(step, ProximalStep) for step in steps_of(optimizer)):
+        raise ValidationError(
+            "the optimizer takes proximal steps already; make another one, of an optimizer "
+            "without them",
+            attr="optimizer",
+            obj=optimizer,
+        )
