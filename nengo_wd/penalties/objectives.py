@@ -171,7 +171,7 @@ def regularization_loss(sim: nengo_dl.Simulator) -> float:
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
     """
-    return sum(regularization_losses(sim).values())
+    return sum(regularization_losses(sim).values(), 0.0)
 
 
 def _losses_by_probe(sim: nengo_dl.Simulator, objective: Objective) -> dict[Any, Loss]:

@@ -250,6 +250,7 @@ def test_regularizers_are_no_longer_part_of_the_loss(before, model):
         if not before:
             objective = nengo_wd.regularized_objective(sim, model.objective)
         assert nengo_wd.regularization_losses(sim) == {}
+        assert repr(nengo_wd.regularization_loss(sim)) == "0.0"
         norms.record()
         assert norms.total_penalties[-1] == 0 and not norms.penalties[-1].any()
         weights = model.weights(sim)
