@@ -14,6 +14,7 @@ from nengo_wd.layers import (
     RegularizedDense,
     TimeLoopLayer,
 )
+from nengo_wd.learning_rules import Decay
 from nengo_wd.optimizers import LayerwiseSGD, decoupled_weight_decay
 from nengo_wd.penalties import (
     regularization_loss,
@@ -28,6 +29,7 @@ config_hints.install()
 
 __all__ = [
     "Converter",
+    "Decay",
     "Energy",
     "LayerwiseSGD",
     "NeuronRates",

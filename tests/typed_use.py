@@ -48,6 +48,8 @@ nengo_wd.LayerwiseSGD(sim, learning_rate=halved, momentum=0.9)
 nengo_wd.LayerwiseSGD(sim, learning_rate="fast")  # type: ignore[arg-type]
 nengo_wd.LayerwiseSGD(sim, momentum=halved)
 nengo_wd.decoupled_weight_decay(sim, "sgd", scale_by_learning_rate=False)
+nengo_wd.Decay(0.1, towards="initial", modifies="encoders").rate.hex()
+nengo_wd.Decay("fast")  # type: ignore[arg-type]
 
 # -- objectives --------------------------------------------------------------------------
 
