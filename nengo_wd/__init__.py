@@ -14,6 +14,7 @@ from nengo_wd.layers import (
     RegularizedDense,
     TimeLoopLayer,
 )
+from nengo_wd.learning_rules import Decay
 from nengo_wd.optimizers import (
     LayerwiseSGD,
     constrained_norms,
@@ -33,6 +34,7 @@ config_hints.install()
 
 __all__ = [
     "Converter",
+    "Decay",
     "Energy",
     "LayerwiseSGD",
     "NeuronRates",

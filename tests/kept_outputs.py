@@ -143,6 +143,21 @@ def size_of_grid():
     return [WORDS[len(values)] for values in (RATES, Grid("penalty").decays, WAYS)]
 
 
+# -- online_decay.txt --------------------------------------------------------------------
+
+
+def balance_online(rate):
+    """Return a rate, and times 1000 the norms of the decoders and of the regression; the error."""
+    _, norm, ridge, error = row("online_decay", f"{rate} ", below="rate   time constant")
+    return [float(rate), norm, ridge, error]
+
+
+def norms_and_errors_online(phase):
+    """Return norm, times 1000, and error of each variant in turn."""
+    errors, norms = (row("online_decay", phase, below) for below in ("error ", "norm * 1000"))
+    return [value for pair in zip(norms, errors) for value in pair]
+
+
 # -- the other examples ------------------------------------------------------------------
 
 ENSEMBLES = "regularized_ensembles"

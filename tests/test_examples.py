@@ -14,6 +14,7 @@ SHOWN = {  # the arguments of each script, and how its last line begins
     "decay_strength.py": (["--short"], "Figures saved"),
     "forum_weight_decay.py": ([], "The norm fell at every step"),
     "keras_to_spiking.py": (["--short"], "Figure saved"),
+    "online_decay.py": (["--short"], "Figure saved"),
     "penalty_or_decay.py": (["--short"], "Figure saved"),
     "regularization_losses.py": ([], "The simulator's regularization losses equal"),
     "regularized_ensembles.py": (["--short"], "Figure saved"),

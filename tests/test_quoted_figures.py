@@ -14,6 +14,7 @@ from generations import simulator
 from kept_outputs import (
     ENSEMBLES,
     Grid,
+    balance_online,
     best_on_the_frontier,
     changes,
     counts,
@@ -25,6 +26,7 @@ from kept_outputs import (
     errors_at,
     frontier,
     many_best,
+    norms_and_errors_online,
     norms_of_ensembles,
     one_best,
     penalties_of_ensembles,
@@ -42,6 +44,7 @@ ROOT = Path(__file__).parent.parent
 CHOOSING = "docs/choosing_a_strength.md"
 PENALTY = "docs/penalty_or_decay.md"
 RATES = "docs/firing_rates.md"
+ONLINE = "docs/online_decay.md"
 BENCHMARKS = "docs/benchmarks.md"
 README = "README.md"
 PAGES = [README, *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
@@ -203,6 +206,26 @@ QUOTES = [
         "| decay times learning rate | {:.2f} | {:.1f} points | "
         "| decay, not scaled | {:.2f} | {:.1f} points |",
         ties,
+    ),
+    *[
+        (
+            ONLINE,
+            "| {:g} | {:.2f}e-3 | {:.2f}e-3 | {:.3f} |",
+            lambda rate=rate: balance_online(rate),
+        )
+        for rate in ("0.01", "0.03", "0.1", "0.3", "1")
+    ],
+    (
+        ONLINE,
+        "| no decay | {:.1f}e-3, and growing | {:.1f} | | decay to zero | {:.2f}e-3 | {:.2f} | "
+        "| decay to the initial values | {:.2f}e-3 | {:.2f} |",
+        lambda: norms_and_errors_online("at last"),
+    ),
+    (
+        ONLINE,
+        "the error is {:.2f} without decay, {:.2f} with decay to zero and {:.2f} with decay to the "
+        "initial values",
+        lambda: row("online_decay", "held again"),
     ),
     (
         BENCHMARKS,

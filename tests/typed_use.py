@@ -53,6 +53,8 @@ nengo_wd.target_norms.OfInitial(0.8)
 nengo_wd.target_norms.OfInitial("0.8")  # type: ignore[arg-type]
 nengo_wd.target_norms.AtStep(step=0.5)  # type: ignore[arg-type]
 nengo_wd.target_norms.InflectionPoint(every=100)
+nengo_wd.Decay(0.1, towards="initial", modifies="encoders").rate.hex()
+nengo_wd.Decay("fast")  # type: ignore[arg-type]
 
 # -- objectives --------------------------------------------------------------------------
 

@@ -35,7 +35,10 @@ def why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
     if signal is None or signal not in sim.tensor_graph.signals:
         return f"it has no {kind} that could be trained"
     if signal.minibatched:
-        return f"its {kind} are changed by a learning rule, not by training"
+        return (
+            f"its {kind} are changed by a learning rule, not by training; nengo_wd.Decay is a "
+            "learning rule that has them decay"
+        )
     if not signal.trainable and not sim.tensor_graph.inference_only:
         return f"its {kind} are set not to be trainable"
     return None

@@ -196,7 +196,10 @@ NOTHING_TO_TRAIN = {
     "no encoders": (lambda s: s.direct, "direct.* has a {}, but it has no encoders"),
     "no weights": (lambda s: s.function, "TensorNode.* has a {}, but its function has no train"),
     "frozen": (lambda s: s.frozen, "frozen.* has a {}, but its weights are set not to be train"),
-    "learned": (lambda s: s.learned, "learned.* has a {}, but its weights are changed by a learn"),
+    "learned": (
+        lambda s: s.learned,
+        "learned.* has a {}, but its weights are changed by a learning rule.* nengo_wd.Decay is",
+    ),
     "elsewhere": (lambda s: s.stranger, "stranger.* has a {} in the config .* not in that network"),
 }
 USES = {

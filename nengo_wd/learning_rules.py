@@ -1,0 +1,208 @@
+"""Decay in simulation time, where no optimizer is: a learning rule beside PES and others."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import nengo_dl
+import numpy as np
+from nengo.builder import Builder, Model, Operator, Signal
+from nengo.builder.operator import Reset
+from nengo.connection import LearningRule
+from nengo.exceptions import ValidationError
+from nengo.learning_rules import LearningRuleType
+from nengo.params import EnumParam
+
+from nengo_wd import seam
+from nengo_wd.checks import check_strength, is_number
+
+
+class Decay(LearningRuleType):
+    """Decay of weights in simulation time, beside other learning rules or alone.
+
+    At each time step, the weights change by::
+
+        (exp(-rate * dt) - 1) * (w - w0)
+
+    with ``w0 = 0``, or the weights as Nengo's builder made them. Alone, ``w - w0`` is thus
+    ``exp(-rate * t)`` of what it was: what other rules have added is forgotten with a time
+    constant of ``1 / rate`` seconds. As with each of Nengo's learning rules, the change is computed
+    at the end of a time step and made in the next one.
+
+    It runs in `nengo.Simulator` and in NengoDL, where each example of a minibatch has weights of
+    its own. What rounding leaves out of a change is made up for in the next one, so that slow
+    decay also counts in float32.
+
+    Parameters
+    ----------
+    rate : float
+        The rate of the decay in 1/s, finite, zero or above.
+    towards : {"zero", "initial"}, optional
+        What the weights decay towards.
+    modifies : {"decoders", "weights", "encoders"}, optional
+        What decays: the decoders, or full weights, of the connection (``"decoders"`` takes both,
+        ``"weights"`` full weights only), or the encoders of the ensemble that it leads to, scaled
+        by gain and radius as Nengo scales them.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        For a rate that is no number, negative or not finite, and for another ``towards`` or
+        ``modifies``.
+
+    Notes
+    -----
+    A connection to the rule changes its rate over time, as with `nengo.Voja`: the rate is
+    ``rate * max(1 + signal, 0)`` for a signal of one dimension, so that a signal of -1 stops the
+    decay.
+
+    The rule has a signal for probes, ``"delta"``: the change that is made in the next time step.
+
+    Nengo has no learning on sparse transforms and convolutions, and refuses them. NengoDL does
+    not train weights that have a learning rule; a ``weight_decay`` in their settings is for those
+    that it trains.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     ens = nengo.Ensemble(50, 1)
+    ...     readout = nengo.Node(size_in=1)
+    ...     rules = [nengo.PES(1e-4), nengo_wd.Decay(rate=0.1)]
+    ...     conn = nengo.Connection(ens, readout, learning_rule_type=rules)
+    ...     weights = nengo.Probe(conn, "weights", sample_every=0.5)
+    >>> with nengo.Simulator(net, progress_bar=False) as sim:
+    ...     sim.run(5.0)
+    >>> first, *_, last = np.linalg.norm(sim.data[weights], axis=(1, 2))
+    >>> print(f"{last / first:.4f}, {np.exp(-0.1 * 4.5):.4f}")
+    0.6376, 0.6376
+    """
+
+    probeable = ("delta",)
+
+    towards = EnumParam("towards", default="zero", values=("zero", "initial"), readonly=True)
+    modifies = EnumParam(
+        "modifies", default="decoders", values=("decoders", "weights", "encoders"), readonly=True
+    )
+
+    def __init__(self, rate: float, towards: str = "zero", modifies: str = "decoders") -> None:
+        _check_rate(rate)
+        super().__init__(learning_rate=float(rate), size_in=1)
+        self.towards = towards
+        self.modifies = modifies
+
+    @property
+    def rate(self) -> float:
+        """The rate of the decay in 1/s: what Nengo's other rules call a learning rate."""
+        return self.learning_rate
+
+    def __repr__(self) -> str:
+        return f"Decay(rate={self.rate}, towards={self.towards!r}, modifies={self.modifies!r})"
+
+
+def _check_rate(rate: Any) -> None:
+    if not is_number(rate):
+        raise ValidationError(
+            f"{rate!r} is no rate; give a number in 1/s, and for a rate that changes, connect a "
+            "node to the rule",
+            attr="rate",
+            obj=Decay,
+        )
+    check_strength(float(rate), "rate", "rate", "Decay")
+
+
+class SimDecay(Operator):
+    """Computes the change of weights that decay.
+
+    Parameters
+    ----------
+    weights : Signal
+        What decays.
+    scale : Signal
+        What the rate is multiplied by, of shape (1,).
+    delta : Signal
+        The change, of the shape of the weights.
+    remainder : Signal
+        What rounding has left out of the changes so far.
+    rate : float
+        The rate in 1/s.
+    initial : np.ndarray, optional
+        What the weights decay towards; zero, if it is not given.
+
+    Notes
+    -----
+    The change is among the updates, and is made by Nengo's own `Copy` in the next time step.
+    """
+
+    def __init__(
+        self,
+        weights: Signal,
+        scale: Signal,
+        delta: Signal,
+        remainder: Signal,
+        rate: float,
+        initial: np.ndarray | None = None,
+    ) -> None:
+        super().__init__()
+        self.rate = rate
+        self.initial = initial
+        self.sets: list[Signal] = []
+        self.incs: list[Signal] = []
+        self.reads = [weights, scale]
+        self.updates = [delta, remainder]
+
+    @property
+    def weights(self) -> Signal:
+        """What decays."""
+        return self.reads[0]
+
+    @property
+    def scale(self) -> Signal:
+        """What the rate is multiplied by."""
+        return self.reads[1]
+
+    @property
+    def delta(self) -> Signal:
+        """The change."""
+        return self.updates[0]
+
+    @property
+    def remainder(self) -> Signal:
+        """What rounding has left out."""
+        return self.updates[1]
+
+    @staticmethod
+    def change(weights: Any, factor: Any, initial: Any, remainder: Any) -> tuple[Any, Any]:
+        """Return the change that the weights can make, and what is left of it for the next one."""
+        distance = weights if initial is None else weights - initial
+        wanted = factor * distance + remainder
+        made = (weights + wanted) - weights
+        return made, wanted - made
+
+    def make_step(self, signals: Any, dt: float, rng: Any) -> Callable[[], None]:
+        """Return the function that computes the change in `nengo.Simulator`."""
+        weights, scale = signals[self.weights], signals[self.scale]
+        delta, remainder = signals[self.delta], signals[self.remainder]
+
+        def step_simdecay() -> None:
+            factor = np.expm1(-self.rate * dt * np.maximum(scale, 0))
+            delta[...], remainder[...] = self.change(weights, factor, self.initial, remainder)
+
+        return step_simdecay
+
+
+@Builder.register(Decay)
+def build_decay(model: Model, decay: Decay, rule: LearningRule) -> None:
+    """Build the rule into a model, which has its weights and its change already."""
+    copy = model.operators[-1]  # Nengo's, which adds the change to the weights
+    scale = Signal(np.ones(1), name="Decay:scale")
+    model.add_op(Reset(scale, value=1.0))
+    model.sig[rule]["in"] = scale  # to which connections add
+    remainder = Signal(np.zeros(copy.src.shape), name="Decay:remainder")
+    initial = copy.dst.initial_value if decay.towards == "initial" else None
+    model.add_op(SimDecay(copy.dst, scale, copy.src, remainder, decay.rate, initial))
+    # NengoDL merges copies that read equally many signals. Merged with the copies of another rule,
+    # this one would add to the same weights twice, by a scatter, which takes long.
+    copy.reads.append(remainder)
+
+
+nengo_dl.builder.Builder.register(SimDecay)(seam.learning_rules.DecayBuilder)
