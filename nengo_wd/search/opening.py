@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import sqlite3
+import time
 import warnings
 from typing import Any, Iterator
 from urllib.parse import urlsplit
@@ -20,6 +22,7 @@ from nengo_wd.search.sampling import SeededSampler
 
 RANGES = "ranges"  # the attribute of a study
 HEARTBEAT, SILENCE = 10, 60  # seconds between heartbeats, and without any of them
+TRIES = 10  # at creating what other machines create, too
 BUSY = 60  # seconds to wait while another process writes to a file
 
 
@@ -75,21 +78,29 @@ def _quiet() -> Iterator[None]:
 
 
 def _open(asked: Asked) -> tuple[BaseStorage, optuna.Study]:
-    shown = _shown(asked)
-    sampler = asked.sampler
-    if asked.seed is not None:
-        sampler = SeededSampler(asked.seed)
-    with _told_of_trouble(asked.name, shown):
-        storage = _storage(asked)
-        study = optuna.create_study(
-            storage=storage,
-            sampler=sampler,
-            pruner=asked.pruner,
-            study_name=asked.name,
-            direction="minimize",
-            load_if_exists=True,
-        )
-        study.set_user_attr("n_trials", asked.n_trials)  # which shows whether it can be written to
+    sampler = asked.sampler if asked.seed is None else SeededSampler(asked.seed)
+    with _told_of_trouble(asked.name, _shown(asked)):
+        for _ in range(TRIES - 1):
+            try:
+                return _create(asked, sampler)
+            except Exception as error:  # another machine may create the same at the same time
+                if "already exists" not in f"{error} {error.__cause__}":
+                    raise
+                time.sleep(random.random())
+        return _create(asked, sampler)
+
+
+def _create(asked: Asked, sampler: Any) -> tuple[BaseStorage, optuna.Study]:
+    storage = _storage(asked)
+    study = optuna.create_study(
+        storage=storage,
+        sampler=sampler,
+        pruner=asked.pruner,
+        study_name=asked.name,
+        direction="minimize",
+        load_if_exists=True,
+    )
+    study.set_user_attr("n_trials", asked.n_trials)  # which shows whether it can be written to
     return storage, study
 
 

@@ -10,8 +10,10 @@ import searched
 import tensorflow as tf
 from bad_inputs import Row, check, table
 from generations import simulator
+from matplotlib.figure import Figure
 
 import nengo_wd
+from nengo_wd import plotting
 
 
 def search(**kwargs):
@@ -94,6 +96,17 @@ def over_others():
     search(storage=storage, ranges={"kernels": (1e-3, 1), "biases": (1e-3, 1)})
 
 
+def figure(**kwargs):
+    """Plot a search of one trial."""
+    plotting.search(search(storage=in_memory()), **kwargs)
+
+
+def figure_of_nothing():
+    import optuna
+
+    plotting.search(optuna.create_study(study_name="empty", storage=in_memory()))
+
+
 def not_written_to():
     search(storage="sqlite:///read_only.db")
     search(storage="sqlite:///file:read_only.db?mode=ro&uri=true")
@@ -152,6 +165,11 @@ WITH_OPTUNA = [
         ),
         ("not writable", not_written_to, "'mine' can't be kept in .*read_only.db.*readonly"),
     )
+]
+WITH_OPTUNA += [
+    Row("figure of no study", lambda s: plotting.search(3), "expected an optuna.Study, got 3"),
+    Row("figure of nothing", lambda s: figure_of_nothing(), "no trial of the search 'empty' came"),
+    Row("axes", lambda s: figure(axes=Figure().subplots(2)), r"axes has shape \(2,\), but must"),
 ]
 WITH_OPTUNA += [
     row(f"storage={storage!r}", pattern, storage=storage)
