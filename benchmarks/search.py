@@ -6,17 +6,17 @@ The network and the data are those of ``examples/search_strengths.py``. Bare epo
 epochs take within one long training: the median, times the number of epochs. A trial that uses a
 simulator again puts it back to its start, assigns strengths and trains. A trial that builds anew
 makes the network, the simulators and the objective, compiles, trains and closes. They take turns;
-the table has medians over the rounds after the first, and the growth of this process by trial.
+the table has medians over the rounds after the first, also of how the peak of memory grows.
 """
 
 import argparse
 import functools
+import resource
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
@@ -46,11 +46,15 @@ def anew():
 
 
 def measured(run):
-    """Return the seconds that a call takes, and by how many megabytes this process grows."""
-    memory = psutil.Process().memory_info().rss
-    begun = time.perf_counter()
+    """Return the seconds that a call takes, and by how many MB the peak of memory grows."""
+    memory, begun = peak(), time.perf_counter()
     run()
-    return time.perf_counter() - begun, (psutil.Process().memory_info().rss - memory) / 1e6
+    return time.perf_counter() - begun, peak() - memory
+
+
+def peak():
+    """Return the peak of this process's memory (MB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def bare_epochs(classifier):

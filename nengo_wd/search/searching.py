@@ -59,7 +59,8 @@ def strengths(
         another, in this process.
     trials_per_process : int, optional
         After how many trials a process is replaced by a fresh one; by default 1, so that nothing of
-        a trial can reach the next. A ``train`` that uses its simulator again, with `Start`, wants
+        a trial can reach the next. A ``train`` that uses its simulator again, with
+        `nengo_wd.search.Start`, wants
         many. Where it is given, there are processes also with ``n_jobs=1``.
     sampler : optuna.samplers.BaseSampler, optional
         What suggests strengths. By default Optuna's ``TPESampler``.

@@ -37,7 +37,7 @@ class Start:
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, is not compiled or for inference only, or if something
-        in ``callbacks`` is no callback; in `restore`, if the simulator was compiled anew.
+        in ``callbacks`` is no callback; in ``restore``, if the simulator was compiled anew.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
     NotImplementedError
