@@ -100,6 +100,8 @@ ALTERNATIVES = {
     "decoders, without and with penalties",
     "ridge_regression": "Losses over training without and with decay, and the norm of the "
     "weights in three ways that agree",
+    "search_strengths": "Validation error over the trials of a search, with the best so far, and "
+    "over the strengths of kernels, biases and rates",
     "spiking_digits": "Weights of the first layer, norms of all layers' weights, and the accuracy "
     "with spikes, without and with weight decay",
 }
@@ -113,6 +115,7 @@ PANELS = {
     "penalty_or_decay": (0.62, 0, 1, 0.498),
     "regularized_ensembles": (0, 0.12, 0.33, 1),
     "ridge_regression": (0.66, 0, 1, 1),
+    "search_strengths": (0, 0, 0.36, 1),
     "spiking_digits": (0.335, 0.1, 0.67, 1),
 }
 RESULTS = """

@@ -4,7 +4,7 @@
 from nengo_wd.seam import nengo_dl
 
 # isort: split
-from nengo_wd import config_hints, plotting, regularizers, target_norms
+from nengo_wd import config_hints, plotting, regularizers, search, target_norms
 from nengo_wd.converter import Converter
 from nengo_wd.energy import Energy
 from nengo_wd.layers import (
@@ -54,5 +54,6 @@ __all__ = [
     "regularization_losses",
     "regularized_objective",
     "regularizers",
+    "search",
     "target_norms",
 ]

@@ -21,8 +21,13 @@ def run_in_fresh_python(script, *arguments, folder):
         capture_output=True,
         text=True,
         cwd=str(folder),
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)},
+        env=environment(),
     )
+
+
+def environment():
+    """Return the environment variables of a Python of its own, with this package."""
+    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
 
 
 def run_here(script, *arguments, folder, monkeypatch):

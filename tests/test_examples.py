@@ -19,6 +19,7 @@ SHOWN = {  # the arguments of each script, and how its last line begins
     "regularization_losses.py": ([], "The simulator's regularization losses equal"),
     "regularized_ensembles.py": (["--short"], "Figure saved"),
     "ridge_regression.py": (["--short"], "Figure saved"),
+    "search_strengths.py": (["--short"], "Figure saved"),
     "spiking_digits.py": (["--short"], "Figure saved"),
 }
 ONLY_NENGO_DL_3 = {
@@ -28,6 +29,7 @@ ONLY_NENGO_DL_3 = {
     "decay_strength.py",
     "keras_to_spiking.py",
     "penalty_or_decay.py",
+    "search_strengths.py",
     "spiking_digits.py",
 }
 IN_FRESH_PYTHON = {"regularization_losses.py"}  # on either generation

@@ -95,3 +95,18 @@ nengo_wd.Energy.register_device("mine", "1e-12", 1e-12, True)  # type: ignore[ar
 nengo_wd.plotting.energy(energy).savefig("energy.png")
 nengo_wd.plotting.energy({"run": energy}, "cpu")
 nengo_wd.plotting.energy([energy])  # type: ignore[arg-type]
+
+# -- search ------------------------------------------------------------------------------
+
+
+def train(strengths: Dict[str, float], trial: object) -> float:
+    """Return an error."""
+    start.restore()
+    return strengths["kernels"]
+
+
+start = nengo_wd.search.Start(sim, [norms])
+nengo_wd.search.Start(sim, 3)  # type: ignore[arg-type]
+study = nengo_wd.search.strengths(train, {"kernels": (1e-6, 1e-1)}, 40, n_jobs=2, seed=0)
+nengo_wd.search.strengths(train, {"kernels": 1e-6})  # type: ignore[dict-item]
+nengo_wd.plotting.search(study).savefig("search.png")

@@ -107,6 +107,13 @@ class Recorder(ShowsRecords):
         self._epoch = max(self._epoch, epoch)
         self._add_if_new()
 
+    def _restart(self) -> None:
+        """Forget all records, for a training that begins anew."""
+        self.history.rewind(-1)
+        self._step_count, self._epoch = StepCount(self.sim), 0
+        if self._event_file is not None:
+            self._event_file.rewind(0)
+
     def _rewind(self) -> None:
         """Forget what was recorded after the step that a training was restored to, if it was."""
         before, step = self._step_count.last, self._step_count.now()
