@@ -257,6 +257,13 @@ def mean_and_error(values):
     return np.mean(values), deviation / np.sqrt(len(values))
 
 
+def check(errors):
+    """Raise where the test does not bear out what the search found."""
+    for way in ("one for all", "by group"):
+        gain, error = mean_and_error(errors["none"] - errors[way])
+        assert SHORT or gain > 2 * error, f"{way} is no better than none"
+
+
 def main():
     groups = search(train, GROUPS, "by_group")
     one = search(train_with_one, ["all groups"], "one_for_all")
@@ -267,6 +274,7 @@ def main():
             "by group": groups.best_params,
         }
     )
+    check(errors)
     print()
     for way, found in errors.items():
         print("{:11} {:5.1f} +- {:3.1f}".format(way, *mean_and_error(found)))
