@@ -173,8 +173,8 @@ QUOTES = [
     (
         CHOOSING,
         "in {} trials. It prunes {} of them. The best strengths are {} for kernels, {:f} for "
-        "biases and {} for rates (per Hz). From other initial weights, these have a test error of {:.1f} "
-        "+- {:.1f} %, against {:.1f} +- {:.1f} % without",
+        "biases and {} for rates (per Hz). From other initial weights, these have a test error of "
+        "{:.1f} +- {:.1f} %, against {:.1f} +- {:.1f} % without",
         searched_by_group,
     ),
     (
