@@ -138,7 +138,7 @@ class Classifier:
 
     def __init__(self):
         self.splits = load_splits()
-        tf.keras.utils.set_random_seed(0)
+        tf.keras.utils.set_random_seed(0)  # also for the order of signals, in each training
         self.net = build(nengo.RectifiedLinear, synapse=None)
         self.sim = self._simulator(self.net, MINIBATCH_SIZE)
         objective = nengo_wd.regularized_objective(self.sim, {self.net.output: crossentropy()})
@@ -153,8 +153,8 @@ class Classifier:
     def train(self, strengths, callbacks=(), seed=None):
         """Train from the start, or from other initial weights, with strengths by group."""
         self.start.restore()
-        tf.keras.utils.set_random_seed(seed or 0)
         if seed is not None:
+            tf.keras.utils.set_random_seed(seed)
             for layer in self.net.layers:
                 kernel, bias = layer.get_weights()
                 draw = type(layer.kernel_initializer)(seed)
