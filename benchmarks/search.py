@@ -5,7 +5,8 @@
 The network and the data are those of ``examples/search_strengths.py``. Bare epochs are what the
 epochs take within one long training: the median, times the number of epochs. A trial that uses a
 simulator again puts it back to its start, assigns strengths and trains. A trial that builds anew
-makes the network, the simulators and the objective, compiles, trains and closes. They take turns;
+makes the network, the simulators and the objective, compiles, trains and closes. They take turns.
+Seconds are those of the CPU, which other work on the machine disturbs less than the time of day;
 the table has medians over the rounds after the first, also of how the peak of memory grows.
 """
 
@@ -34,7 +35,7 @@ class Clock(tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Note the time."""
-        self.times.append(time.perf_counter())
+        self.times.append(time.process_time())
 
 
 def anew():
@@ -47,9 +48,9 @@ def anew():
 
 def measured(run):
     """Return the seconds that a call takes, and by how many MB the peak of memory grows."""
-    memory, begun = peak(), time.perf_counter()
+    memory, begun = peak(), time.process_time()
     run()
-    return time.perf_counter() - begun, peak() - memory
+    return time.process_time() - begun, peak() - memory
 
 
 def peak():

@@ -14,9 +14,14 @@ def numbers(text):
     return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", text)]
 
 
+def kept(example):
+    """Return what an example printed."""
+    return (ROOT / "docs" / "figures" / f"{example}.txt").read_text()
+
+
 def row(example, start, below=""):
     """Return the numbers of the first line that begins with ``start``, from ``below`` on."""
-    printed = (ROOT / "docs" / "figures" / f"{example}.txt").read_text()
+    printed = kept(example)
     assert below in printed, f"{example}.txt has no {below!r}"
     for line in printed[printed.index(below) :].splitlines():
         if line.strip().startswith(start):
@@ -207,3 +212,25 @@ def counts(nengo):
     results = list(json.loads(path.read_text())["tests"].values())
     starts = ("passed", "failed", "skipped")
     return [sum(result.startswith(start) for result in results) for start in starts]
+
+
+# -- search_strengths.txt ----------------------------------------------------------------
+
+SEARCH = "search_strengths"
+
+
+def searched_by_group():
+    """Return the numbers of trials and of those pruned, the best strengths, and test errors."""
+    by_group = [int(number) for number in row(SEARCH, "by group:")[:2]]
+    best = re.search(r"best: kernels (\S+), biases (\S+), rates (\S+);", kept(SEARCH)).groups()
+    return [*by_group, *map(float, best), *errors_of("by group"), *errors_of("none")]
+
+
+def errors_of(way):
+    """Return the mean test error of a way, and its standard error."""
+    return row(SEARCH, f"{way} ", below="none        ")
+
+
+def gain_by_group():
+    """Return the test error of one strength for all, and by how much those by group are better."""
+    return errors_of("one for all") + row(SEARCH, "Strengths by group make")

@@ -45,9 +45,10 @@ class Start:
 
     Notes
     -----
-    Your own variables, strengths among them, are left alone. So are random numbers: seed them
-    before each ``sim.fit`` for the same order of examples. Those of layers, such as ``Dropout``, go
-    on, because TensorFlow seeds them when a training is traced.
+    Your own variables, strengths among them, are left alone. So are random numbers. Call
+    ``tf.keras.utils.set_random_seed`` once, and each ``sim.fit`` has the same order of examples;
+    called before each, it makes TensorFlow prepare its compiled functions anew, which takes up to a
+    second. Random numbers of layers, such as ``Dropout``, go on from one training to the next.
 
     Examples
     --------
@@ -80,7 +81,7 @@ class Start:
         for callback in self.callbacks:
             _check_callback(callback)
         self._optimizers = seam.optimizers.in_use(sim)
-        self._variables = seam.saving.variables_of_training(sim)
+        self._variables = seam.optimizers.variables_of_training(sim)
         self._values = seam.values.fetch(sim, self._variables)
         self._attributes = [_plain_attributes(callback) for callback in self.callbacks]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
@@ -46,7 +48,7 @@ def try_again(study: optuna.Study, number: int, most: int | None = None) -> None
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         return
     if number not in _tried_again(trials):
-        again(most)(study, trial)
+        again(most)(study, copy.deepcopy(trial))  # it changes the trial that it is given
     if not trial.state.is_finished():
         study.tell(number, state=TrialState.FAIL)
 

@@ -23,6 +23,10 @@ class DeadProcessError(Exception):
     """The process of a trial died."""
 
 
+class FailedTrialError(Exception):
+    """A trial failed in another process: what is told of it, and its traceback."""
+
+
 class Worker:
     """Runs trials of a study, here or in a process.
 
@@ -49,13 +53,8 @@ class Worker:
         asking: Any,
         show: Callable = lambda: None,
     ) -> None:
-        self.study, self.asked, self.train, self.asking, self.show = (
-            study,
-            asked,
-            train,
-            asking,
-            show,
-        )
+        self.study, self.asked, self.train = study, asked, train
+        self.asking, self.show = asking, show
         self.stopped = False
         self.error: BaseException | None = None
         self._number: int | None = None  # of the trial that runs
@@ -143,10 +142,6 @@ class Worker:
             f"{told}",
             stacklevel=2,
         )
-
-
-class FailedTrialError(Exception):
-    """A trial failed in another process: what is told of it, and its traceback."""
 
 
 def finite(error: Any) -> float:

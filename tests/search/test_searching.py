@@ -19,6 +19,7 @@ from scripts import run_in_fresh_python
 
 import nengo_wd
 from nengo_wd.search import opening
+from nengo_wd.search.worker import DeadProcessError
 
 RANGES, N_TRIALS = searched.RANGES, searched.N_TRIALS
 
@@ -127,6 +128,17 @@ def test_a_search_that_is_killed_goes_on(working_folder):
     uninterrupted = in_memory()
     assert tried(study) == tried(uninterrupted)
     assert study.best_params == uninterrupted.best_params
+
+
+def test_a_trial_that_kills_its_process_is_given_up():
+    def train(strengths, trial):
+        raise DeadProcessError()
+
+    with pytest.warns(UserWarning, match="all 2 trials"):
+        study = in_memory(train, n_trials=2)
+    assert states(study) == 2 * 4 * ["FAIL"]  # each is tried four times
+    assert [trial.params for trial in study.trials[1:4]] == 3 * [study.trials[0].params]
+    assert study.trials[4].params != study.trials[0].params
 
 
 @pytest.mark.parametrize("error", [ValueError("it diverged"), np.nan, np.inf, None, "text"])

@@ -39,6 +39,7 @@ class Trained:
 
     def __init__(self, optimizer="Adagrad"):
         self.strength, self.decay = (tf.Variable(0.0, trainable=False) for _ in range(2))
+        tf.keras.utils.set_random_seed(0)  # once: examples have the same order in each training
         self.net = network(self.strength, self.decay)
         self.sim = simulator(self.net, minibatch_size=4)
         decaying = nengo_wd.decoupled_weight_decay(self.sim, OPTIMIZERS[optimizer]())
@@ -61,7 +62,6 @@ class Trained:
         self.decay.assign(decay)
         rng = np.random.RandomState(0)
         x, y = rng.uniform(-1, 1, (12, 2, 3)), rng.uniform(-1, 1, (12, 2, 1))
-        tf.keras.utils.set_random_seed(0)
         history = self.sim.fit(
             {self.net.source: x},
             {self.net.probe: y},

@@ -30,8 +30,3 @@ def keep_initial(
     a variable is of one simulator's graph.
     """
     return state_variable(sim, values), values
-
-
-def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
-    """Raise, because a training of NengoDL 2 compiles anew."""
-    raise NotImplementedError("nengo_wd.search.Start needs NengoDL 3")

@@ -228,3 +228,26 @@ class RuleOptimizer(Bound, tf.keras.optimizers.Optimizer):
         """Return the arguments of the optimizer."""
         rate = self._serialize_hyperparameter(self._learning_rate)
         return {**super().get_config(), "learning_rate": rate}
+
+
+def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
+    """Return all variables that a training changes: weights, states and those of the optimizer.
+
+    The optimizer makes those for each of the weights now, as it would in its first step.
+    """
+    model = sim.keras_model
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        raise ValidationError(
+            f"the simulator of {sim.model.toplevel} is not compiled; call sim.compile first",
+            attr="sim",
+        )
+    for one in chain(optimizer):
+        build = getattr(one, "build", None) or one._create_all_weights
+        build(model.trainable_variables)
+    variables = optimizer.variables  # a method of Keras' legacy optimizers
+    variables = variables() if callable(variables) else variables
+    states = sim.tensor_graph.saved_state.values()
+    tracked = tf.train.TrackableView(model).descendants()
+    found = [*model.weights, *states, *variables, *tracked]
+    return list({id(one): one for one in found if isinstance(one, tf.Variable)}.values())

@@ -11,11 +11,9 @@ from typing import Any, Callable
 
 import nengo_dl
 import tensorflow as tf
-from nengo.exceptions import ValidationError
 from nengo_dl.compat import sub_layers, trackable
 
 from nengo_wd.seam.left_out import warning_of_initial_values
-from nengo_wd.seam.nengo_dl3.optimizers import chain
 
 PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 
@@ -110,26 +108,3 @@ def keep_state(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> None:
 
 def _as_variable(values: Any) -> tf.Variable:
     return values if isinstance(values, tf.Variable) else tf.Variable(values, trainable=False)
-
-
-def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
-    """Return all variables that a training changes: weights, states and those of the optimizer.
-
-    The optimizer makes those for each of the weights now, as it would in its first step.
-    """
-    model = sim.keras_model
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is None:
-        raise ValidationError(
-            f"the simulator of {sim.model.toplevel} is not compiled; call sim.compile first",
-            attr="sim",
-        )
-    for one in chain(optimizer):
-        build = getattr(one, "build", None) or one._create_all_weights
-        build(model.trainable_variables)
-    variables = optimizer.variables  # a method of Keras' legacy optimizers
-    variables = variables() if callable(variables) else variables
-    states = sim.tensor_graph.saved_state.values()
-    tracked = tf.train.TrackableView(model).descendants()
-    found = [*model.weights, *states, *variables, *tracked]
-    return list({id(one): one for one in found if isinstance(one, tf.Variable)}.values())
