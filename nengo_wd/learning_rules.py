@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-import nengo_dl
 import numpy as np
 from nengo.builder import Builder, Model, Operator, Signal
 from nengo.builder.operator import Reset
@@ -12,6 +11,7 @@ from nengo.connection import LearningRule
 from nengo.exceptions import ValidationError
 from nengo.learning_rules import LearningRuleType
 from nengo.params import EnumParam
+from nengo_dl.builder import Builder as NengoDLBuilder  # by this name also after a failed import
 
 from nengo_wd import seam
 from nengo_wd.checks import check_strength, is_number
@@ -205,4 +205,4 @@ def build_decay(model: Model, decay: Decay, rule: LearningRule) -> None:
     copy.reads.append(remainder)
 
 
-nengo_dl.builder.Builder.register(SimDecay)(seam.learning_rules.DecayBuilder)
+NengoDLBuilder.register(SimDecay)(seam.learning_rules.DecayBuilder)
