@@ -71,7 +71,7 @@ class Trained:
             callbacks=[*self.callbacks, *more],
         ).history
         records = [self.norms.steps, self.norms.epochs, self.norms.norms]
-        records += [self.norms.column("penalty"), self.best.found]
+        records += [self.norms.column("penalty"), [*self.best.found]]
         weights = [weight.copy() for weight in self.sim.keras_model.get_weights()]
         return [history["loss"], history["lr"], *weights, *records]
 
