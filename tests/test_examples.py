@@ -20,6 +20,7 @@ SHOWN = {  # the arguments of each script, and how its last line begins
     "regularized_ensembles.py": (["--short"], "Figure saved"),
     "ridge_regression.py": (["--short"], "Figure saved"),
     "spiking_digits.py": (["--short"], "Figure saved"),
+    "zeros_and_norms.py": (["--short"], "Figure saved"),
 }
 ONLY_NENGO_DL_3 = {
     "accuracy_for_energy.py",
@@ -29,6 +30,7 @@ ONLY_NENGO_DL_3 = {
     "keras_to_spiking.py",
     "penalty_or_decay.py",
     "spiking_digits.py",
+    "zeros_and_norms.py",
 }
 IN_FRESH_PYTHON = {"regularization_losses.py"}  # on either generation
 if GENERATION == 2:
