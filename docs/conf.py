@@ -104,6 +104,8 @@ ALTERNATIVES = {
     "over the strengths of kernels, biases and rates",
     "spiking_digits": "Weights of the first layer, norms of all layers' weights, and the accuracy "
     "with spikes, without and with weight decay",
+    "zeros_and_norms": "Accuracy with spikes over the share of exact zeros, synaptic events and "
+    "the norm of all kernels, with decay, L1 as a penalty and as steps, and target norms",
 }
 # The panel of a figure that its thumbnail shows: left, upper, right and lower edge, as shares.
 PANELS = {
@@ -117,6 +119,7 @@ PANELS = {
     "ridge_regression": (0.66, 0, 1, 1),
     "search_strengths": (0, 0, 0.36, 1),
     "spiking_digits": (0.335, 0.1, 0.67, 1),
+    "zeros_and_norms": (0, 0.1, 0.37, 1),
 }
 RESULTS = """
 What it prints

@@ -163,6 +163,16 @@ def norms_and_errors_online(phase):
     return [value for pair in zip(norms, errors) for value in pair]
 
 
+# -- zeros_and_norms.txt -----------------------------------------------------------------
+
+
+def small_weights(way, strength):
+    """Return accuracy with spikes, exact zeros, norm, synaptic events and microjoules."""
+    found = row("zeros_and_norms", f"{way:12} {strength:>8} ")
+    _, accuracy, _, zeros, _, norm, events, microjoules = found
+    return [accuracy, zeros, norm, events, microjoules]
+
+
 # -- the other examples ------------------------------------------------------------------
 
 ENSEMBLES = "regularized_ensembles"

@@ -34,6 +34,7 @@ from kept_outputs import (
     row,
     searched_by_group,
     size_of_grid,
+    small_weights,
     standard_error,
     ties,
     with_too_much_decay,
@@ -46,6 +47,7 @@ ROOT = Path(__file__).parent.parent
 CHOOSING = "docs/choosing_a_strength.md"
 PENALTY = "docs/penalty_or_decay.md"
 RATES = "docs/firing_rates.md"
+WHICH = "docs/which_way.md"
 ONLINE = "docs/online_decay.md"
 BENCHMARKS = "docs/benchmarks.md"
 README = "README.md"
@@ -242,6 +244,20 @@ QUOTES = [
         "initial values",
         lambda: row("online_decay", "held again"),
     ),
+    *[
+        (
+            WHICH,
+            f"| {shown} | {{:.1f}} % | {{:.1f}} % | {{:.1f}} | {{:.0f}} | {{:.2f}} |",
+            lambda way=way, strength=strength: small_weights(way, strength),
+        )
+        for shown, way, strength in (
+            ("none", "plain", 0),
+            ("decay, 0.03", "decay", 0.03),
+            ("L1 penalty, 0.001", "L1 penalty", 0.001),
+            ("L1 steps, 0.01", "L1 steps", 0.01),
+            ("target norms", "target norms", "found"),
+        )
+    ],
     (
         BENCHMARKS,
         "| TensorFlow 2.12.1, Nengo 3.2.0, without the bridge | {} | {} | {} |",
