@@ -77,7 +77,7 @@ RELEASE = [
 # take another.
 REFERENCES = [
     ".venv/bin/pip install -q --no-build-isolation -e '.[references]'",
-    ".venv/bin/pytest -q --references tests/test_references.py",
+    ".venv/bin/pytest -q --references tests/test_references.py tests/test_workers.py",
 ]
 STACKS = [
     *(

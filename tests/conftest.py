@@ -11,7 +11,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 pytest.register_assert_rewrite("by_hand")
 
-LONGEST = {"test_examples.py", "test_user_scripts.py", "test_bridge.py"}
+LONGEST = {"test_distributed.py", "test_examples.py", "test_user_scripts.py", "test_bridge.py"}
+WITH_REFERENCES = {"test_references.py", "test_workers.py"}
 AS_USERS_RUN_IT = {"test_docs.py", "test_user_scripts.py"}
 
 
@@ -44,12 +45,14 @@ def rng(request):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--references", action="store_true", help="also compare with other libraries")
+    parser.addoption(
+        "--references", action="store_true", help="also compare with other libraries and processes"
+    )
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave out what needs other libraries, unless it is asked for."""
-    if collection_path.name == "test_references.py" and not config.getoption("references", False):
+    """Leave out what needs other libraries, or a minute, unless it is asked for."""
+    if collection_path.name in WITH_REFERENCES and not config.getoption("references", False):
         return True
     return None
 
