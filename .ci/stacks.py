@@ -77,7 +77,8 @@ RELEASE = [
 # take another.
 REFERENCES = [
     ".venv/bin/pip install -q --no-build-isolation -e '.[references]'",
-    ".venv/bin/pytest -q --references tests/test_references.py tests/search/test_postgresql.py",
+    ".venv/bin/pytest -q --references tests/test_references.py tests/search/test_postgresql.py"
+    " tests/test_workers.py",
 ]
 STACKS = [
     *(

@@ -6,6 +6,7 @@ from nengo_wd.seam import nengo_dl
 # isort: split
 from nengo_wd import config_hints, plotting, regularizers, search, target_norms
 from nengo_wd.converter import Converter
+from nengo_wd.distributed import DistributedSimulator
 from nengo_wd.energy import Energy
 from nengo_wd.layers import (
     RegularizedConv1D,
@@ -35,6 +36,7 @@ config_hints.install()
 __all__ = [
     "Converter",
     "Decay",
+    "DistributedSimulator",
     "Energy",
     "LayerwiseSGD",
     "NeuronRates",

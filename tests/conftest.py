@@ -11,9 +11,15 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 pytest.register_assert_rewrite("by_hand")
 
-LONGEST = {"test_examples.py", "test_user_scripts.py", "test_bridge.py", "test_processes.py"}
+LONGEST = {
+    "test_distributed.py",
+    "test_examples.py",
+    "test_user_scripts.py",
+    "test_bridge.py",
+    "test_processes.py",
+}
+WITH_REFERENCES = {"test_references.py", "test_postgresql.py", "test_workers.py"}
 AS_USERS_RUN_IT = {"test_docs.py", "test_user_scripts.py"}
-REFERENCES = {"test_references.py", "test_postgresql.py"}
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +55,8 @@ def pytest_addoption(parser):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave out what needs packages of the extra `references`, unless it is asked for."""
-    if collection_path.name in REFERENCES and not config.getoption("references", False):
+    """Leave out what needs packages of the extra `references`, or a minute, unless asked for."""
+    if collection_path.name in WITH_REFERENCES and not config.getoption("references", False):
         return True
     return None
 

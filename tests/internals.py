@@ -9,6 +9,7 @@ from nengo_wd.penalties import on_parameters
 
 GENERATION_OF_MODULE = {  # of the code in the docstrings of a module or a folder; the others: both
     "nengo_wd.converter": 3,
+    "nengo_wd.distributed": 3,
     "nengo_wd.energy": 3,
     "nengo_wd.optimizers": 3,
     "nengo_wd.search": 3,

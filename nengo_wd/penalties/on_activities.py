@@ -12,6 +12,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import neurons, settings
 from nengo_wd.checks import check_penalty
 from nengo_wd.regularizers import FiringRates, Scheduled
+from nengo_wd.regularizers.forms import row_form
 from nengo_wd.regularizers.scheduled import unscheduled
 
 
@@ -26,6 +27,11 @@ class ActivityPenalty(NamedTuple):
 
     probe: nengo.Probe
     regularizer: Any
+
+    @property
+    def of_minibatch(self) -> bool:
+        """Whether it is of the minibatch as a whole, and not a mean over examples."""
+        return row_form(self.regularizer) is None
 
     def __call__(self, activity: tf.Tensor) -> tf.Tensor:
         """Return the penalty on ``activity``, of shape (examples, steps, size)."""
@@ -45,6 +51,11 @@ class RatePenalty(NamedTuple):
     probe: nengo.Probe
     regularizer: FiringRates | Scheduled
     amplitude: float
+
+    @property
+    def of_minibatch(self) -> bool:
+        """Whether it is of the minibatch as a whole, and not a mean over examples."""
+        return unscheduled(self.regularizer).percentile is not None
 
     def __call__(self, activity: tf.Tensor) -> tf.Tensor:
         """Return the penalty on ``activity``, of shape (examples, steps, neurons)."""

@@ -9,6 +9,7 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
+from nengo_wd import seam
 from nengo_wd.checks import check_simulator
 from nengo_wd.parameters import defaults
 from nengo_wd.recording.event_files import EventFile
@@ -43,7 +44,9 @@ class Recorder(ShowsRecords):
         self.sim, self.history, self._measure = sim, history, measure
         self._step_count = StepCount(sim)
         self._epoch: float = 0
-        self._event_file = None if log_dir is None else EventFile.of(sim, log_dir)
+        self._event_file = None
+        if log_dir is not None and seam.distributed.writes(sim):
+            self._event_file = EventFile.of(sim, log_dir)
 
     def record(
         self, step: int | None = None, epoch: float | None = None, loss: float = np.nan

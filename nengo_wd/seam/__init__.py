@@ -41,6 +41,7 @@ if _RUNNING == 3 or TYPE_CHECKING:
     from nengo_wd.seam.nengo_dl3 import (
         activities,
         converter,
+        distributed,
         layers,
         learning_rules,
         losses,
@@ -56,6 +57,7 @@ elif _RUNNING == 2:
     from nengo_wd.seam.nengo_dl2 import (
         activities,
         converter,
+        distributed,
         layers,
         learning_rules,
         losses,
@@ -73,6 +75,7 @@ saving.mend()
 __all__ = [
     "activities",
     "converter",
+    "distributed",
     "layers",
     "learning_rules",
     "losses",

@@ -99,7 +99,7 @@ def means(
         In float64, of the shapes of the signals.
     """
     n_examples, n_steps = shape
-    size = sim.minibatch_size
+    size = sim.tensor_graph.minibatch_size  # that of one replica, where there are several
     run = None
     totals: list[Any] = [0.0 for _ in measures]
     for start in range(0, n_examples, size):

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from nengo_wd import clock
 from nengo_wd.seam import state
+from nengo_wd.seam.nengo_dl3 import distributed
 from nengo_wd.seam.nengo_dl3.values import step_counter, training_step
 from nengo_wd.seam.penalized import Penalized
 
@@ -91,6 +92,8 @@ class _Recorder:
         outputs = self.without(inputs, training=training, progress=progress, stateful=stateful)
         for activity in self.kept.activities if self.kept.penalized is not False else ():
             recorded = outputs[self.probes.index(activity.probe)]
+            if activity.of_minibatch:
+                recorded = distributed.over_replicas(recorded)
             # a loop of the user's own trains without a step that could be known
             with clock.at(step_counter(self.sim) if training else training_step(self.sim)):
                 self.tensor_graph.add_loss(activity(recorded))

@@ -10,7 +10,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd.seam.bound import Bound
-from nengo_wd.seam.nengo_dl3 import saving
+from nengo_wd.seam.nengo_dl3 import distributed, saving
 
 OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
 
@@ -79,10 +79,16 @@ class OptimizerWithSteps(Bound):
     nengo_wd_steps: list
     nengo_wd_state: dict
 
-    def _internal_apply_gradients(self, grads_and_vars: Any) -> Any:
-        """Take all steps beside an update of Keras' current optimizers."""
-        apply = super()._internal_apply_gradients  # type: ignore[misc]
-        return self._with_steps(grads_and_vars, apply)
+    def _distributed_apply_gradients_fn(
+        self, distribution: Any, grads_and_vars: Any, **kwargs: Any
+    ) -> Any:
+        """Take all steps beside an update of Keras' current optimizers.
+
+        Keras calls this once for all replicas of a strategy, as it does the next for its legacy
+        optimizers: each step is taken once, and none comes between those of another replica.
+        """
+        apply = super()._distributed_apply_gradients_fn  # type: ignore[misc]
+        return self._with_steps(grads_and_vars, lambda found: apply(distribution, found, **kwargs))
 
     def _distributed_apply(
         self, distribution: Any, grads_and_vars: Any, *args: Any, **kwargs: Any
@@ -212,7 +218,8 @@ class RuleOptimizer(Bound, tf.keras.optimizers.Optimizer):
         last = self._last[self._index_dict[self._var_key(variable)]]
         rate = tf.cast(learning_rate(self), variable.dtype)
         gradient = tf.convert_to_tensor(gradient)
-        last.assign(self.increment(variable, gradient, last, rate, self.iterations))
+        whole = distributed.of_all_replicas(variable)  # which settings are known by
+        last.assign(self.increment(whole, gradient, last, rate, self.iterations))
         variable.assign_add(last)
 
     @classmethod

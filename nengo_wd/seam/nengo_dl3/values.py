@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd import clock
+from nengo_wd.seam.nengo_dl3 import distributed
 
 LARGE = 2**18  # elements, about the size of a cache
 
@@ -50,7 +51,8 @@ def training_step(sim: nengo_dl.Simulator) -> Any:
 
 def state_variable(sim: nengo_dl.Simulator, values: np.ndarray) -> tf.Variable:
     """Return a variable that training does not change."""
-    return tf.Variable(values, trainable=False)
+    with distributed.scope(sim):
+        return tf.Variable(values, trainable=False)
 
 
 def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -> None:
