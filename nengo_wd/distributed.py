@@ -53,8 +53,8 @@ class DistributedSimulator(seam.distributed.ReplicatedSimulator):
     ``with strategy.scope():``.
 
     Penalties on activities that are no mean over examples are computed on the whole minibatch,
-    which the replicas exchange for that: percentiles of `FiringRates`, and regularizers other than
-    L1 and L2.
+    which the replicas exchange for that: percentiles of `regularizers.FiringRates`, and
+    regularizers other than L1 and L2.
 
     Examples
     --------

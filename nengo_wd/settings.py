@@ -81,7 +81,7 @@ def configure_settings(
     records, averaged over examples and time steps, or the rates of its neurons, with
     `regularizers.FiringRates`; a regularizer only), and for single objects of these classes. So
     can ``learning_rate`` and ``momentum``, which are for `LayerwiseSGD` alone, and ``target_norm``,
-    a number or one of `nengo_wd.target_norms`, which is for `constrained_norms`.
+    a number or one of ``nengo_wd.target_norms``, which is for `constrained_norms`.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     sim : nengo_dl.Simulator
         The simulator to be trained, still open. The setting ``target_norm`` in the config of its
         network, for classes or objects, is a number above zero, or one of
-        `nengo_wd.target_norms`: ``OfInitial``, ``AtStep`` or ``InflectionPoint``.
+        ``nengo_wd.target_norms``: ``OfInitial``, ``AtStep`` or ``InflectionPoint``.
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
         What the simulator takes; in NengoDL 3 also an optimizer's name. It may decay weights, or be
         a `LayerwiseSGD`; the decay then comes before its step, and the constraint after it.

@@ -166,19 +166,19 @@ def proximal_regularization(
 
     At every step, after the update of the optimizer, with the learning rate as :math:`s`,
 
-    ================ ==============================================================================
-    regularizer      step
-    ================ ==============================================================================
-    ``L1(a)``        :math:`w \leftarrow \mathrm{sign}(w) \max(|w| - s a, 0)`
-    ``L2(a)``        :math:`w \leftarrow w / (1 + 2 s a)`
-    L1 and L2        one after the other
-    `GroupLasso`     :math:`w_g \leftarrow w_g \max(0, 1 - s a \sqrt{n_g} / \|w_g\|_2)`
-    `TowardsInitial` the same as L1 and L2, of :math:`w - w^0`
-    `Scheduled`      that of what it multiplies, with the strength of the step
-    ================ ==============================================================================
+    ================== ============================================================================
+    regularizer        step
+    ================== ============================================================================
+    ``L1(a)``          :math:`w \leftarrow \mathrm{sign}(w) \max(|w| - s a, 0)`
+    ``L2(a)``          :math:`w \leftarrow w / (1 + 2 s a)`
+    L1 and L2          one after the other
+    ``GroupLasso``     :math:`w_g \leftarrow w_g \max(0, 1 - s a \sqrt{n_g} / \|w_g\|_2)`
+    ``TowardsInitial`` the same as L1 and L2, of :math:`w - w^0`
+    ``Scheduled``      that of what it multiplies, with the strength of the step
+    ================== ============================================================================
 
-    L1 and group lasso reach exact zeros, L2 never overshoots, and `TowardsInitial` with ``l1`` ends
-    at the initial value exactly. The regularizers are those of settings and those that layers have,
+    L1 and group lasso reach exact zeros, L2 never overshoots, and `regularizers.TowardsInitial`
+    with ``l1`` ends at the initial value exactly. The regularizers are those of settings and those that layers have,
     as they are now. They are no longer part of the loss, in no objective of the simulator;
     penalties on activities stay there. Weights of other objects, also in the same TensorFlow
     variable, are left as they are.
@@ -214,7 +214,7 @@ def proximal_regularization(
     -----
     Momentum and adaptive rates change the gradient of the loss, and not these steps: with Adam,
     all weights of an object shrink at the same pace. After a change of settings, make the optimizer
-    anew; a `Scheduled` strength moves without that.
+    anew; a `regularizers.Scheduled` strength moves without that.
 
     References
     ----------

@@ -41,7 +41,8 @@ class Scheduled(tf.keras.regularizers.Regularizer):
     nengo.exceptions.ValidationError
         If ``regularizer`` is none, or is scheduled itself; if ``strength`` is no number, schedule
         or variable, or a number that is negative or not finite. A schedule or variable that is
-        negative or not finite raises when an objective is made; later on `WeightNorms` warns.
+        negative or not finite raises when an objective is made; later on, `nengo_wd.WeightNorms`
+        warns.
 
     Notes
     -----
