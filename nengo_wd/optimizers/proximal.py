@@ -178,10 +178,10 @@ def proximal_regularization(
     ================== ============================================================================
 
     L1 and group lasso reach exact zeros, L2 never overshoots, and `regularizers.TowardsInitial`
-    with ``l1`` ends at the initial value exactly. The regularizers are those of settings and those that layers have,
-    as they are now. They are no longer part of the loss, in no objective of the simulator;
-    penalties on activities stay there. Weights of other objects, also in the same TensorFlow
-    variable, are left as they are.
+    with ``l1`` ends at the initial value exactly. The regularizers are those of settings and those
+    that layers have, as they are now. They are no longer part of the loss, in no objective of the
+    simulator; penalties on activities stay there. Weights of other objects, also in the same
+    TensorFlow variable, are left as they are.
 
     Parameters
     ----------
