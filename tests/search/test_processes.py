@@ -1,6 +1,7 @@
 import _thread
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -52,6 +53,15 @@ def test_trials_in_processes():
     assert not multiprocessing.active_children()
 
 
+@pytest.fixture
+def ctrl_c():
+    """Have Ctrl-C interrupt, also where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_processes_and_puts_trials_back(monkeypatch):
     monkeypatch.setattr(processes, "_serve", searched.serve_for_ever)
     threading.Thread(target=_press_ctrl_c, daemon=True).start()
