@@ -86,3 +86,8 @@ def split(value: Any) -> tuple[Any, tuple]:
     if not isinstance(value, Product):
         return 1.0, (value,)
     return (value.number, (value.factor,)) if is_number(value.number) else (1.0, tuple(value))
+
+
+def ids(value: Any) -> tuple[int, ...]:
+    """Return the ids of the schedules and variables in a value; none for a number."""
+    return tuple(id(factor) for factor in split(value)[1])

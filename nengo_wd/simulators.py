@@ -13,7 +13,7 @@ from nengo_wd import parameters, seam, settings
 from nengo_wd.layers import TimeLoopLayer
 from nengo_wd.optimizers.steps import settings_of, simulators_of
 from nengo_wd.parameters import defaults
-from nengo_wd.penalties import on_activities, on_parameters
+from nengo_wd.penalties import counting, on_activities, on_parameters
 from nengo_wd.seam import state
 from nengo_wd.seam.penalized import Penalized
 
@@ -51,12 +51,10 @@ class Watcher:
     @staticmethod
     def compiled(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
         """Remember what counts now, and warn of settings that do not."""
-        if settings.is_configured(sim.model.toplevel) or state.is_proximal(sim):
-            defaults.settle(sim)
-            kept = state.of(sim)
-            kept.penalized = isinstance(objective, Penalized)
-            kept.warned.clear()
-            if not kept.penalized and (objective is not None or optimizer is not None):
+        if state.has_record(sim) or settings.is_configured(sim.model.toplevel):
+            counting.install(sim, objective)
+            state.of(sim).warned.clear()
+            if objective is not None or optimizer is not None:
                 warn_of_idle(sim, idle_penalties(sim))
             if optimizer is not None:
                 warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, optimizer)))
@@ -84,24 +82,25 @@ def _check_layers(sim: nengo_dl.Simulator, is_ours: bool = False) -> None:
 
 def warn_of_training(sim: nengo_dl.Simulator) -> None:
     """Warn of settings that the training of a compiled simulator takes no notice of."""
-    if settings.is_configured(sim.model.toplevel) or state.is_proximal(sim):
-        if not _is_penalized(state.of(sim)):
-            warn_of_idle(sim, idle_penalties(sim))
+    if state.has_record(sim) or settings.is_configured(sim.model.toplevel):
+        warn_of_idle(sim, idle_penalties(sim))
         warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, None)))
 
 
-def _is_penalized(kept: state.SimulatorState) -> bool:
-    """Tell whether penalties of settings are among the losses of a compiled simulator."""
-    if kept.penalized is None:  # compiled by Keras alone
-        return bool(kept.held or kept.activities)
-    return kept.penalized
-
-
 def idle_penalties(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
-    """Yield the regularizers of settings, if there are any, and what they need."""
-    if not sim.tensor_graph.inference_only:
-        if on_parameters.of_settings(sim) or on_activities.of_settings(sim):
+    """Yield the regularizers of settings if the loss does not have them as they are, and why."""
+    if sim.tensor_graph.inference_only:
+        return
+    penalties, activities = on_parameters.of_settings(sim), on_activities.by_name(sim)
+    carried = state.of(sim).installed
+    if carried is None:
+        if penalties or activities:
             yield "regularizer", "loss=nengo_wd.regularized_objective(...)"
+    elif not carried.is_of(penalties, activities):
+        yield "regularizer", (
+            "loss=nengo_wd.regularized_objective(...), made anew, since they were changed after "
+            "the objective was made"
+        )
 
 
 def idle_rates(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, str]]:
@@ -111,7 +110,7 @@ def idle_rates(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, s
         for name in sorted(set(RATES) - known):
             if parameters.with_setting(sim, name):
                 yield name, f"nengo_wd.{RATES[name]}"
-        if state.is_proximal(sim) and "regularizer" not in known:
+        if state.is_to_be_proximal(sim) and "regularizer" not in known:
             yield "regularizer", "nengo_wd.proximal_regularization(...)"
 
 

@@ -38,4 +38,5 @@ def n_operations_of_penalties(sim):
 
 def n_operations_of_record(sim, norms):
     """Return how many operations a record has."""
+    norms._measure()
     return n_operations(sim, norms._measure.packed)

@@ -250,12 +250,12 @@ def proximal_regularization(
 
 def _regularized(sim: nengo_dl.Simulator) -> list[tuple[Parameter, Any]]:
     """Return all parameters with a regularizer, of a setting or of their layer, checked."""
-    defaults.settle(sim)
     found = parameters.with_setting(sim, "regularizer")
-    for parameter in parameters.everything(sim):
-        function = parameter.layer_penalty
-        if function is not None:
-            found.append((parameter, regularizer_of(function)))
+    with defaults.as_set(sim):
+        for parameter in parameters.everything(sim):
+            function = parameter.layer_penalty
+            if function is not None:
+                found.append((parameter, regularizer_of(function)))
     if not found:
         raise ValidationError(
             f"nothing in {sim.model.toplevel} has a regularizer; set one with "

@@ -9,7 +9,7 @@ import nengo_dl
 from nengo.exceptions import ValidationError
 
 from nengo_wd import settings
-from nengo_wd.parameters import native, tensor_nodes
+from nengo_wd.parameters import defaults, native, tensor_nodes
 from nengo_wd.parameters.parameter import Parameter
 
 MIN_RANK = {"learning_rate": 1, "momentum": 1}  # of a TensorNode's variables with the setting
@@ -66,7 +66,8 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
     """
     found = _settings(sim, name)
     if name == "regularizer":
-        found = [(one, setting) for one, setting in found if _holds_beside_layer(one, setting)]
+        with defaults.as_set(sim):
+            found = [(one, setting) for one, setting in found if _holds_beside_layer(one, setting)]
     return [(one, setting.value) for one, setting in found if setting.value is not None]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Iterator
 
 import nengo_dl
 import numpy as np
@@ -92,7 +92,18 @@ class Parameter:
     @property
     def layer_penalty(self) -> Callable | None:
         """What computes the penalty that the layer itself has on the parameter, if any."""
-        return variable_penalties(self.layer).get(id(self.variable))
+        for layer in () if self.layer is None else (self.layer, *self._stand_ins()):
+            found = variable_penalties(layer).get(id(self.variable))
+            if found is not None:
+                return found
+        return None
+
+    def _stand_ins(self) -> Iterator[Any]:
+        """Yield what has the layer's place in the simulator, where a later one was made with it."""
+        func = seam.parameters.function_of(self.obj)
+        stand_in = seam.parameters.layer_in(self.sim, func)
+        if stand_in is not func:
+            yield from (stand_in, *stand_in.submodules)
 
     def gather(self) -> tf.Tensor:
         """Return a tensor of shape ``shape`` with the value."""

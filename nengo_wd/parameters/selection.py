@@ -11,6 +11,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import names, settings
+from nengo_wd.parameters import defaults
 from nengo_wd.parameters.objects import everything, why_none, with_setting
 from nengo_wd.parameters.parameter import Parameter
 from nengo_wd.parameters.tensor_nodes import layers
@@ -69,7 +70,8 @@ def names_by_key(sim: nengo_dl.Simulator) -> dict[tuple[int, int], str]:
 
 
 def _held_small(sim: nengo_dl.Simulator, among: list[Parameter]) -> list[Parameter]:
-    found = {p.key: p for p in among if p.layer_penalty is not None}
+    with defaults.as_set(sim):
+        found = {p.key: p for p in among if p.layer_penalty is not None}
     for name in ("regularizer", "weight_decay", "target_norm"):
         found.update((p.key, p) for p, _ in with_setting(sim, name))
     return list(found.values())

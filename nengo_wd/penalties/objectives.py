@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 import nengo
 import nengo_dl
+import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import names, seam
+from nengo_wd import names, parameters, seam
 from nengo_wd.checks import check_finite, check_simulator
 from nengo_wd.parameters import defaults, selection
-from nengo_wd.penalties import on_activities, on_parameters
+from nengo_wd.penalties import counting, on_activities, on_parameters
+from nengo_wd.penalties.on_activities import ProbePenalty
 from nengo_wd.penalties.on_parameters import Penalty
-from nengo_wd.regularizers.forms import row_form
-from nengo_wd.seam import state
-from nengo_wd.seam.layer_penalties import LayerPenalty
+from nengo_wd.regularizers import lookup
+from nengo_wd.seam.layer_penalties import LayerPenalty, regularizer_of
+from nengo_wd.seam.penalized import Penalized
 from nengo_wd.strengths import live
 from nengo_wd.types import Loss, Objective
 
@@ -86,50 +88,65 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     """
     check_simulator(sim)
     by_probe = _losses_by_probe(sim, objective)
-    defaults.settle(sim)
-    penalties, activities = on_parameters.of_settings(sim), on_activities.of_settings(sim)
-    live.check(sim, penalties)
-    seam.objectives.check_objective(sim, objective, by_probe, activities)
-    _check_finite(sim, seam.losses.of_layers(sim), penalties)
-    _hold(sim, penalties)
-    return seam.objectives.penalized_objective(sim, objective, by_probe, activities)
+    penalties, activities = on_parameters.of_settings(sim), on_activities.by_name(sim)
+    on_probes = list(activities.values())
+    seam.objectives.check_objective(sim, objective, by_probe, on_probes)
+    with defaults.as_set(sim):
+        _check_strengths(sim, penalties, on_probes)
+        _check_finite(sim, seam.losses.of_layers(sim), penalties)
+    carried = counting.carry(sim, penalties, activities)
+    losses = seam.objectives.penalized_losses(sim, objective, by_probe, on_probes)
+    return Penalized(sim, losses, carried)
 
 
-def _hold(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> None:
-    """Make penalties the simulator's own; what it has is used again where that can be changed."""
-    kept = state.of(sim)
-    if not on_parameters.change(kept.expressions, penalties):
-        expressions = on_parameters.expressions(sim, penalties, live=True)
-        seam.losses.hold(sim, expressions)
-        kept.expressions = expressions
+def _check_strengths(
+    sim: nengo_dl.Simulator, penalties: list[Penalty], on_probes: list[ProbePenalty]
+) -> None:
+    """Raise if a strength is negative or not finite now, also one that was changed since."""
+    live.check(sim, [(penalty.parameter, penalty.regularizer) for penalty in penalties])
+    for penalty in penalties:
+        lookup.check_strengths(penalty.regularizer, "regularizer", penalty.parameter.name)
+    for on_probe in on_probes:
+        lookup.check_strengths(on_probe.regularizer, "regularizer", str(on_probe.probe))
+    for parameter in parameters.everything(sim, skip_later=True):
+        if parameter.layer_penalty is not None:
+            regularizer = regularizer_of(parameter.layer_penalty)
+            lookup.check_strengths(regularizer, "regularizer", parameter.name)
 
 
 def _check_finite(
     sim: nengo_dl.Simulator, of_layers: list[LayerPenalty], of_settings: list[Penalty]
 ) -> None:
     """Raise if a penalty that anybody may have written is NaN or infinite from the start."""
-    others = [penalty for penalty in of_settings if row_form(penalty.regularizer) is None]
+    others = [penalty for penalty in of_settings if penalty.form is None]
     tensors = {p.name: p.value for p in of_layers if p.variable is not None}
     tensors.update((p.parameter.name, seam.values.build(sim, p)) for p in others)
     for name, value in zip(tensors, seam.values.fetch(sim, list(tensors.values()))):
         check_finite(name, value)
 
 
-def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
+def regularization_losses(
+    sim: nengo_dl.Simulator, data: Mapping[nengo.Node, np.ndarray] | None = None
+) -> dict[str, float]:
     """Return the current value of every regularization loss in a simulator.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         A simulator, still open.
+    data : dict of {nengo.Node: np.ndarray}, optional
+        Inputs of shape (n_examples, n_steps, ``node.size_out``), as ``sim.predict`` takes them.
+        With them, penalties on what probes record are among the losses: as ``sim.evaluate`` has
+        them on these data, with spikes. Without data they are left out.
 
     Returns
     -------
     losses : dict of {str: float}
         The penalties by the name of layer and weight, such as ``"readout.kernel"``, in the
-        units of the training loss. Those of settings are left out after ``sim.compile`` with a
-        loss that does not have them. A second layer of the same name is told apart by a
-        number: ``"readout.kernel_1"``. `WeightNorms` has the same names.
+        units of the training loss. A second layer of the same name is told apart by a
+        number: ``"readout.kernel_1"``. `WeightNorms` has the same names. With ``data``, also
+        those on what probes record, such as ``"rates.activity"``, by the label of the probe or
+        that of its object.
 
     Raises
     ------
@@ -137,18 +154,35 @@ def regularization_losses(sim: nengo_dl.Simulator) -> dict[str, float]:
         If ``sim`` is no NengoDL simulator, or a penalty is not a scalar.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
+
+    Notes
+    -----
+    The penalties are those that count: in NengoDL 3, those of layers and those that the loss has
+    which the simulator was compiled with last. Before it was compiled, and in NengoDL 2, they are
+    those of the objective that was made last, or else those that settings ask for.
     """
     check_simulator(sim)
-    defaults.settle(sim)
-    of_layers = seam.losses.of_layers(sim)
-    of_settings = on_parameters.of_settings(sim) if seam.losses.have_settings(sim) else []
+    defaults.check_layers(sim)
+    counted, of_layers = counting.now(sim), seam.losses.of_layers(sim)
     fetched = seam.values.fetch(sim, [penalty.value for penalty in of_layers])
     named = [(p.key, p.name, float(value)) for p, value in zip(of_layers, fetched)]
-    values = on_parameters.values(sim, of_settings)
-    named += [(p.parameter.key, p.parameter.name, value) for p, value in zip(of_settings, values)]
+    values = on_parameters.values(sim, counted.penalties)
+    of_settings = zip((p.parameter for p in counted.penalties), values)
+    named += [(parameter.key, parameter.name, value) for parameter, value in of_settings]
     known = selection.names_by_key(sim)
     named.sort(key=lambda penalty: penalty[0] not in known)  # which have their names for sure
-    return names.unique((known.get(key, name), value) for key, name, value in named)
+    losses = names.unique((known.get(key, name), value) for key, name, value in named)
+    return losses if data is None else {**losses, **_on_data(sim, counted.activities, data)}
+
+
+def _on_data(
+    sim: nengo_dl.Simulator, activities: dict[str, ProbePenalty], data: Any
+) -> dict[str, float]:
+    """Return the penalties on what probes record on data, by name."""
+    probes = [penalty.probe for penalty in activities.values()]
+    recorded = seam.simulators.recorded(sim, data, probes)
+    found = zip(activities.items(), recorded)
+    return {name: seam.objectives.activity(sim, one, array) for (name, one), array in found}
 
 
 def regularization_loss(sim: nengo_dl.Simulator) -> float:
@@ -162,7 +196,8 @@ def regularization_loss(sim: nengo_dl.Simulator) -> float:
     Returns
     -------
     loss : float
-        The sum of the `regularization_losses`, in the units of the training loss.
+        The sum of the `regularization_losses`, in the units of the training loss. Penalties on
+        what probes record depend on data, and are left out.
 
     Raises
     ------

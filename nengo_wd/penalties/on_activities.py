@@ -9,11 +9,14 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import neurons, settings
+from nengo_wd import names, neurons, settings
 from nengo_wd.checks import check_penalty
 from nengo_wd.regularizers import FiringRates, Scheduled
 from nengo_wd.regularizers.forms import row_form
 from nengo_wd.regularizers.scheduled import unscheduled
+
+
+ENDING = ".activity"  # of the names of what probes record
 
 
 class ActivityPenalty(NamedTuple):
@@ -22,11 +25,17 @@ class ActivityPenalty(NamedTuple):
     .. math:: R(y) / (n_{examples} \, n_{steps})
 
     which is what a Keras layer's ``activity_regularizer`` adds to the loss, for each
-    time step of the simulation.
+    time step of the simulation. What a probe of a connection's weights records at a time step
+    has the shape of the weights, and so is one term.
     """
 
     probe: nengo.Probe
     regularizer: Any
+
+    @property
+    def content(self) -> tuple:
+        """What is equal for equal penalties on the same probe."""
+        return _content(self)
 
     @property
     def of_minibatch(self) -> bool:
@@ -34,8 +43,8 @@ class ActivityPenalty(NamedTuple):
         return row_form(self.regularizer) is None
 
     def __call__(self, activity: tf.Tensor) -> tf.Tensor:
-        """Return the penalty on ``activity``, of shape (examples, steps, size)."""
-        by_step = tf.reshape(activity, (-1, activity.shape[-1]))
+        """Return the penalty on ``activity``, of shape (examples, steps, *size)."""
+        by_step = tf.reshape(activity, (-1, *activity.shape[2:]))
         penalty = check_penalty(f"{self.probe}.activity", self.regularizer(by_step))
         return penalty / tf.cast(tf.shape(by_step)[0], penalty.dtype)
 
@@ -53,6 +62,11 @@ class RatePenalty(NamedTuple):
     amplitude: float
 
     @property
+    def content(self) -> tuple:
+        """What is equal for equal penalties on the same probe."""
+        return _content(self)
+
+    @property
     def of_minibatch(self) -> bool:
         """Whether it is of the minibatch as a whole, and not a mean over examples."""
         return unscheduled(self.regularizer).percentile is not None
@@ -64,6 +78,22 @@ class RatePenalty(NamedTuple):
 
 
 ProbePenalty = Union[ActivityPenalty, RatePenalty]
+
+
+def _content(penalty: ProbePenalty) -> tuple:
+    form = row_form(penalty.regularizer)
+    return penalty.probe, id(penalty.regularizer) if form is None else form.content
+
+
+def by_name(sim: nengo_dl.Simulator) -> dict[str, ProbePenalty]:
+    """Return the penalties that settings on probes ask for, by the names of what they are on."""
+    return names.unique((_name(penalty.probe), penalty) for penalty in of_settings(sim))
+
+
+def _name(probe: nengo.Probe) -> str:
+    """Return the name of what a probe records: its label, or that of its object."""
+    name = names.of_object(probe.obj if probe.label is None else probe)
+    return name if name.endswith(ENDING) else name + ENDING  # as `Converter` calls its probes
 
 
 def of_settings(sim: nengo_dl.Simulator) -> list[ProbePenalty]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import starmap
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 import nengo_dl
 import numpy as np
@@ -15,20 +15,31 @@ from nengo_wd.parameters import Parameter
 from nengo_wd.penalties.rows import RowPenalty
 from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
 from nengo_wd.seam import state
-from nengo_wd.strengths.norms import by_variable
+from nengo_wd.strengths.norms import Formed, by_variable
 from nengo_wd.strengths.now import now
 
 
 class Penalty(NamedTuple):
-    """A regularizer on one parameter."""
+    """A regularizer on one parameter.
+
+    Of a sum over elements, ``form`` has the strengths as they were when this was made: what is
+    done to the regularizer later does not count.
+    """
 
     parameter: Parameter
     regularizer: Any
+    form: RowForm | None = None
 
     @property
     def key(self) -> tuple:
         """What tells the penalty from every other one in its simulator."""
         return (*self.parameter.key, self.regularizer)
+
+    @property
+    def content(self) -> tuple:
+        """What is equal for penalties of equal strength on the same parameter."""
+        what = id(self.regularizer) if self.form is None else self.form.content
+        return (*self.parameter.key, what)
 
     @property
     def parameters(self) -> list[Parameter]:
@@ -54,9 +65,10 @@ def of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     nengo.exceptions.ValidationError
         If a layer was given a regularizer, and its TensorNode has one of its own as well.
     """
-    if state.is_proximal(sim):
+    if state.is_to_be_proximal(sim):
         return []
-    return [Penalty(*found) for found in parameters.with_setting(sim, "regularizer")]
+    found = parameters.with_setting(sim, "regularizer")
+    return [Penalty(parameter, one, row_form(one)) for parameter, one in found]
 
 
 def of_layer(parameter: Parameter) -> Penalty | None:
@@ -72,25 +84,67 @@ def expressions(
 
     With ``live``, strengths can be changed later, by `change`.
     """
-    rows, others = by_variable(penalties)
-    return [*(RowPenalty(sim, formed, live) for formed in rows.values()), *starmap(Penalty, others)]
+    rows, others = _split(penalties)
+    return [*(RowPenalty(sim, formed, live) for formed in rows.values()), *others]
 
 
-def change(expressions: list[Penalty | RowPenalty], penalties: list[Penalty]) -> bool:
-    """Have expressions take on the strengths of ``penalties``, and return whether they could.
+def _split(penalties: list[Penalty]) -> tuple[dict[int, Formed], list[Penalty]]:
+    """Return the penalties that are sums over elements, by variable, and the others."""
+    rows, others = by_variable([(p.parameter, p.form or p.regularizer) for p in penalties])
+    return rows, list(starmap(Penalty, others))
 
-    They can if nothing has to be built for it. Otherwise they stay as they are, all of them.
+
+class Terms:
+    """The penalties on parameters that an objective carries, and what computes them.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator.
+    penalties : list of Penalty
+        The penalties.
+    built : sequence of Terms
+        Others, whose expressions are used again if nothing has to be built for it.
+
+    Attributes
+    ----------
+    expressions : list of callable
+        What to add to the loss. Objectives whose penalties differ in their strengths alone share
+        them: `install` gives them the strengths.
     """
-    rows, others = by_variable(penalties)
-    built = {id(e.variable): e for e in expressions if isinstance(e, RowPenalty)}
-    same = [e.key for e in expressions if isinstance(e, Penalty)] == [
-        Penalty(*o).key for o in others
-    ]
-    if not same or not all(k in built and built[k].can_take(p) for k, p in rows.items()):
-        return False
-    for key, expression in built.items():
-        expression.take(rows.get(key, []))
-    return True
+
+    def __init__(
+        self, sim: nengo_dl.Simulator, penalties: list[Penalty], built: Sequence[Terms] = ()
+    ) -> None:
+        self.penalties = penalties
+        self._rows, self._others = _split(penalties)
+        like = next((terms for terms in built if self._fit(terms.expressions)), None)
+        self.expressions: list[Penalty | RowPenalty] = (
+            expressions(sim, penalties, live=True) if like is None else like.expressions
+        )
+
+    def _fit(self, built: list[Penalty | RowPenalty]) -> bool:
+        """Tell whether expressions can take on all strengths, with nothing to be built."""
+        of_rows = {id(e.variable): e for e in built if isinstance(e, RowPenalty)}
+        others = [e.key for e in built if isinstance(e, Penalty)]
+        return others == [one.key for one in self._others] and all(
+            key in of_rows and of_rows[key].can_take(formed) for key, formed in self._rows.items()
+        )
+
+    @property
+    def layout(self) -> list[tuple]:
+        """What is equal for terms that differ in their strengths alone."""
+        owners = {key: [p.key for p, _ in formed] for key, formed in self._rows.items()}
+        return [
+            (id(e), owners.get(id(e.variable)) if isinstance(e, RowPenalty) else None)
+            for e in self.expressions
+        ]
+
+    def install(self) -> None:
+        """Give the expressions the strengths that these penalties have."""
+        for expression in self.expressions:
+            if isinstance(expression, RowPenalty):
+                expression.take(self._rows.get(id(expression.variable), []))
 
 
 def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
@@ -108,7 +162,7 @@ def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
 
 def _forms_now(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[RowForm | None]:
     """Return the forms of penalties, with the values that their strengths have now."""
-    forms = [row_form(penalty.regularizer) for penalty in penalties]
+    forms = [penalty.form for penalty in penalties]
     live = {id(strength): strength for form in forms if form for strength in form.live}
     known = dict(zip(live, now(sim, list(live.values()))))
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Iterator
+from typing import Any, Iterator
 
 import nengo_dl
 import numpy as np
@@ -12,9 +12,9 @@ from nengo_wd import seam
 from nengo_wd.optimizers.fractions import Fault
 from nengo_wd.optimizers.steps import faults_of
 from nengo_wd.parameters import Parameter
-from nengo_wd.penalties import on_parameters
+from nengo_wd.penalties import counting
+from nengo_wd.penalties.counting import Counting
 from nengo_wd.recording.record import Measured
-from nengo_wd.seam import state
 from nengo_wd.strengths import live
 
 MOST_NAMED = 10  # parameters in one warning
@@ -64,14 +64,14 @@ class SettingsAlarm:
 
     def __init__(self, sim: nengo_dl.Simulator) -> None:
         self.sim = sim
-        self._penalties = live.with_any(on_parameters.of_settings(sim))
+        self._counted: Counting | None = None
+        self._penalties: list[tuple[Parameter, Any]] = []
         self._bad: set[str] = set()
 
     def check(self, step: int) -> None:
         """Warn of what is bad, and was good so far."""
         found = {fault.parameter.name: fault.reason for fault in self._faults()}
-        penalties = [] if state.is_proximal(self.sim) else self._penalties
-        bad = live.faults(self.sim, penalties)
+        bad = live.faults(self.sim, self._with_live_strengths())
         found.update({f"the regularizer of {one.name}": reason for one, reason in bad})
         new = [reason for name, reason in found.items() if name not in self._bad]
         self._bad = set(found)
@@ -82,6 +82,14 @@ class SettingsAlarm:
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+    def _with_live_strengths(self) -> list[tuple[Parameter, Any]]:
+        """Return the parameters that are penalized by schedules and variables, as it counts now."""
+        before, counted = self._counted, counting.now(self.sim)
+        if before is None or counted.terms is None or counted.terms is not before.terms:
+            found = [(penalty.parameter, penalty.regularizer) for penalty in counted.penalties]
+            self._counted, self._penalties = counted, live.with_any(found)
+        return self._penalties
 
     def _faults(self) -> Iterator[Fault]:
         for optimizer in seam.optimizers.in_use(self.sim):

@@ -11,10 +11,10 @@ import tensorflow as tf
 from nengo_wd import seam
 from nengo_wd.parameters import Parameter
 from nengo_wd.parameters.sums import sum_channels
-from nengo_wd.penalties import on_parameters
+from nengo_wd.penalties import counting, on_parameters
+from nengo_wd.penalties.counting import Counting
 from nengo_wd.recording.columns import CHANNEL_SUMS
 from nengo_wd.recording.record import Measured
-from nengo_wd.seam import state
 from nengo_wd.strengths import bounds
 
 
@@ -27,27 +27,29 @@ class Measurement:
         self._sizes = np.array([np.prod(p.shape) for p in parameters])
         self._by_variable = _by_variable(parameters)
         self._channel_order = self._order_of_channels(parameters)
-        self._build()
+        self._counted: Counting | None = None
 
     def _build(self) -> None:
-        """Build what is measured, of the penalties that there are."""
-        sim = self.sim
-        self._proximal = state.is_proximal(sim)
-        of_settings = on_parameters.of_settings(sim)
-        self._settings = on_parameters.expressions(sim, of_settings)
+        """Build what is measured, of the penalties that count, unless that was built before."""
+        before, counted = self._counted, counting.now(self.sim)
+        self._counted = counted
+        if before is not None and counted.builds_as(before):
+            return
+        self._of_layers = bool(seam.losses.of_layers(self.sim))
+        self._settings = (
+            on_parameters.expressions(self.sim, counted.penalties)
+            if counted.terms is None
+            else counted.terms.expressions
+        )
         self._own = [own for own in map(on_parameters.of_layer, self._parameters) if own]
         self._penalty_order = self._order_of_penalties(self._parameters)
-        self._of_layers = bool(seam.losses.of_layers(sim))
         self._packed = Packed()
-        self._fetch = seam.values.compiled(sim, self.packed)
+        self._fetch = seam.values.compiled(self.sim, self.packed)
 
     def __call__(self) -> Measured:
         """Measure the parameters as they are now."""
-        if self._proximal != state.is_proximal(self.sim):  # the penalties became steps
-            self._build()
+        self._build()
         found = self._packed.unpack(self._fetch())
-        if not seam.losses.have_settings(self.sim):
-            found["settings"], found["totals"][0] = np.zeros_like(found["settings"]), 0.0
         multipliers, target_norms = bounds.recorded(self.sim, self._parameters)
         penalties = np.concatenate([found["settings"], found["own"], [0.0]])
         return Measured(
@@ -73,9 +75,8 @@ class Measurement:
 
     @property
     def penalized(self) -> bool:
-        """Whether there are penalties that count."""
-        has_settings = self._settings and seam.losses.have_settings(self.sim)
-        return bool(has_settings or self._of_layers)
+        """Whether there are penalties that count, as last measured."""
+        return bool(self._settings or self._of_layers)
 
     def _channel_sums(self) -> dict[str, list[tf.Tensor]]:
         """Return the sums over output channels by name, a tensor for each variable."""

@@ -155,7 +155,7 @@ class WeightNorms(ShowsHistory, RecorderCallback):
 
 
 def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
-    defaults.settle(sim)
+    defaults.check_layers(sim)
     if objects is not None:
         return selection.asked_for(sim, objects)
     found = selection.held_small(sim)

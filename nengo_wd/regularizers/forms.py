@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd.checks import is_live, is_number
-from nengo_wd.clock import times
+from nengo_wd.clock import ids, times
 from nengo_wd.regularizers.group_lasso import GroupLasso
 from nengo_wd.regularizers.scheduled import Scheduled
 from nengo_wd.regularizers.towards_initial import TowardsInitial
@@ -46,6 +46,12 @@ class RowForm(NamedTuple):
         """The strengths that are variables or schedules."""
         return [strength for strength in (self.l1, self.l2) if not is_number(strength)]
 
+    @property
+    def content(self) -> tuple:
+        """What is equal for equal numbers, and the same schedules and variables."""
+        strengths = (s if is_number(s) else ids(s) for s in (self.l1, self.l2))
+        return (*strengths, self.towards_initial)
+
     def times(self, factor: Any) -> RowForm:
         """Return the form with its strengths multiplied by a number, schedule or variable."""
         return self._replace(l1=times(self.l1, factor), l2=times(self.l2, factor))
@@ -54,8 +60,10 @@ class RowForm(NamedTuple):
 def row_form(regularizer: Any) -> RowForm | None:
     """Return the strengths of a regularizer that is a sum over elements; None for others.
 
-    Keras' subclasses are left out: they may compute anything.
+    Keras' subclasses are left out: they may compute anything. A form stands for itself.
     """
+    if isinstance(regularizer, RowForm):
+        return regularizer
     if type(regularizer) is Scheduled:
         form = row_form(regularizer.regularizer)
         return form and form.times(regularizer.strength)

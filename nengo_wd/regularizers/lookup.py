@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 import tensorflow as tf
 from nengo.exceptions import ValidationError
@@ -56,6 +56,14 @@ def get(
         ) from error
     if hasattr(found, "of_rates") and not of_probe:
         raise ValidationError(f"{owner}: {ELSEWHERE}", attr=attr)
-    for strength in STRENGTHS:
-        check_strength(getattr(found, strength, None), strength, attr, owner)
+    check_strengths(found, attr, owner)
     return found
+
+
+def check_strengths(regularizer: Any, attr: str, owner: str) -> None:
+    """Raise if a strength of a regularizer, or of one in it, is negative or not finite."""
+    for strength in STRENGTHS:
+        check_strength(getattr(regularizer, strength, None), strength, attr, owner)
+    inner = getattr(regularizer, "regularizer", None)
+    if inner is not None:
+        check_strengths(inner, attr, owner)

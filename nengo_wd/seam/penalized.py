@@ -6,8 +6,8 @@ from typing import Any
 
 
 class Penalized(dict):
-    """An objective with penalties: the losses by probe, and the simulator that it is for."""
+    """An objective with penalties: the losses by probe, the simulator, and what it carries."""
 
-    def __init__(self, sim: Any, losses: dict) -> None:
+    def __init__(self, sim: Any, losses: dict, carried: Any) -> None:
         super().__init__(losses)
-        self.sim = sim
+        self.sim, self.carried = sim, carried

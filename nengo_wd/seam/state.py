@@ -20,19 +20,20 @@ class SimulatorState:
 
     Attributes
     ----------
-    held : list
-        The penalties of settings among the simulator's losses: tensors in NengoDL 2, callables
-        in NengoDL 3.
+    built : Terms or None
+        The penalties on parameters that the objective made last carries.
+    installed : Carried or None
+        What the objective that counts carries.
+    held : list of tf.Tensor
+        The penalties of settings among the simulator's losses, in NengoDL 2.
     holder : callable or None
-        What stands for ``held`` among the losses of the simulator's model, in NengoDL 3.
+        What stands for the penalties of settings among the losses of the model, in NengoDL 3.
     tensors : dict of {hashable: tf.Tensor}
         What was built in the simulator's graph, in NengoDL 2.
-    activities : list of ActivityPenalty
-        The penalties on what probes record among the simulator's losses, in NengoDL 3.
     recorder : callable or None
-        What adds ``activities`` to the losses of the simulator's model, in NengoDL 3.
-    expressions : list of callable
-        The penalties of settings, as they were made for ``held``.
+        What adds penalties on what probes record to the losses of the model, in NengoDL 3.
+    replaced : frozenset of nengo_dl.TensorNode
+        The TensorNodes whose settings take the place of default penalties, for what counts.
     left_out : dict of {int: tuple}
         The default penalties of layers that settings have taken the place of, by the ids of
         their variables.
@@ -46,23 +47,27 @@ class SimulatorState:
     bounds : dict of {int: Bounds}
         The bounds of norms by the ids of their variables, of the optimizers made last for them.
     proximal : bool
-        Whether the regularizers of parameters are steps of an optimizer, and no losses.
+        Whether an optimizer was made that takes the regularizers of parameters as steps.
+    left_out_parameters : bool
+        Whether penalties on parameters are left out of the losses, since they are such steps.
     log_dirs : set of str
         The folders in which the simulator has event files.
     """
 
+    built: Any = None
+    installed: Any = None
     held: list = dataclasses.field(default_factory=list)
     holder: Any = None
     tensors: dict = dataclasses.field(default_factory=dict)
-    activities: list = dataclasses.field(default_factory=list)
     recorder: Any = None
-    expressions: list = dataclasses.field(default_factory=list)
+    replaced: frozenset = frozenset()
     left_out: dict = dataclasses.field(default_factory=dict)
     penalized: bool | None = None
     warned: set = dataclasses.field(default_factory=set)
     initial: dict = dataclasses.field(default_factory=dict)
     bounds: dict = dataclasses.field(default_factory=dict)
     proximal: bool = False
+    left_out_parameters: bool = False
     log_dirs: set = dataclasses.field(default_factory=set)
 
 
@@ -115,7 +120,12 @@ def of(sim: Any) -> SimulatorState:
 
 
 def is_proximal(sim: Any) -> bool:
-    """Tell whether the regularizers of parameters are steps of an optimizer, and no losses."""
+    """Tell whether the regularizers of parameters are steps of an optimizer, and not losses."""
+    return getattr(vars(sim).get(ATTRIBUTE), "left_out_parameters", False)
+
+
+def is_to_be_proximal(sim: Any) -> bool:
+    """Tell whether they are, or will be once the optimizer that was made last is compiled."""
     return getattr(vars(sim).get(ATTRIBUTE), "proximal", False)
 
 
@@ -132,9 +142,9 @@ def layer_in(graph: Any, layer: Any) -> Any:
     return of_graph(graph).stand_ins.get(id(layer), (layer, layer))[1]
 
 
-def has_record(graph: Any) -> bool:
-    """Tell whether something is kept for a graph."""
-    return ATTRIBUTE in vars(graph)
+def has_record(owner: Any) -> bool:
+    """Tell whether something is kept for a simulator or graph."""
+    return ATTRIBUTE in vars(owner)
 
 
 def of_graph(graph: Any) -> GraphState:

@@ -8,9 +8,10 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
+from nengo_wd.clock import ids
 from nengo_wd.parameters import Parameter
 from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
-from nengo_wd.strengths.rows import LiveArray, RowValues, ids
+from nengo_wd.strengths.rows import LiveArray, RowValues
 
 Formed = List[Tuple[Parameter, RowForm]]  # parameters of one variable, and how each is regularized
 

@@ -89,7 +89,7 @@ class RowValues:
             numbers[rows], factors = clock.split(value)
             if factors:
                 # one for all objects of a class
-                _, mask = masks.setdefault(ids(value), (factors, np.zeros(n_rows, bool)))
+                _, mask = masks.setdefault(clock.ids(value), (factors, np.zeros(n_rows, bool)))
                 mask[rows] = True
         return numbers, list(masks.values())
 
@@ -115,11 +115,6 @@ class RowValues:
     def over_rows(self, values: tf.Tensor) -> tf.Tensor:
         """Return values by row in a shape that fits the variable's."""
         return tf.reshape(values, [-1] + [1] * (self.variable.shape.rank - 1))
-
-
-def ids(value: Any) -> tuple[int, ...]:
-    """Return the ids of the schedules and variables in a value; none for a number."""
-    return tuple(id(factor) for factor in clock.split(value)[1])
 
 
 _where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15

@@ -42,18 +42,20 @@ def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
     collection[:] = of_layers + kept.held
 
 
-def have_settings(sim: nengo_dl.Simulator) -> bool:
-    """Tell whether the penalties of settings count: each call of ``sim.train`` has its objective.
+def is_compiled(sim: nengo_dl.Simulator) -> bool:
+    """Tell that nothing is compiled: each call of ``sim.train`` has its objective."""
+    return False
 
-    They do unless they are steps of an optimizer.
-    """
-    return not state.is_proximal(sim)
+
+def have_settings(sim: nengo_dl.Simulator) -> bool:
+    """Tell that the penalties of settings count: those of the objective that was made last."""
+    return True
 
 
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
     """Have no penalty on a parameter be among the losses any longer, whatever was held before."""
     kept, of_graph = state.of(sim), state.of_graph(sim.tensor_graph.graph)
-    kept.proximal, kept.held, kept.expressions = True, [], []
+    kept.proximal, kept.left_out_parameters, kept.held = True, True, []
     on_variables = {name for name, one in of_graph.penalties.items() if one.variable is not None}
     of_graph.left_out.update(of_graph.held, on_variables)
     collection = sim.tensor_graph.graph.get_collection_ref(COLLECTION)

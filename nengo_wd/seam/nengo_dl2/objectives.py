@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import nengo
 import nengo_dl
+import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import clock
+from nengo_wd.seam import state
 from nengo_wd.seam.nengo_dl2.losses import COLLECTION, _counting
-from nengo_wd.seam.penalized import Penalized
+from nengo_wd.seam.nengo_dl2.values import training_step
 
 OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
 
@@ -59,9 +61,9 @@ def check_objective(
         )
 
 
-def penalized_objective(
+def penalized_losses(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
-) -> Any:
+) -> dict:
     """Return the objective in which one probe's loss carries every penalty of the graph."""
     if objective is None:
         by_probe = {probe: nengo_dl.objectives.mse for probe in sim.model.probes}
@@ -70,7 +72,30 @@ def penalized_objective(
         losses[activity.probe] = _penalized(losses.get(activity.probe, _no_loss), [], activity)
     carrier, loss = next(iter(losses.items()))
     losses[carrier] = _penalized(loss, sim.tensor_graph.graph.get_collection(COLLECTION))
-    return Penalized(sim, losses)
+    return losses
+
+
+def count(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
+    """Do nothing: each objective has its penalties on what probes record."""
+
+
+def activity(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
+    """Return the penalty on what a probe recorded, the mean over minibatches."""
+    size = sim.minibatch_size
+    fed = tf.compat.v1.placeholder
+    batches = [recorded[start : start + size] for start in range(0, len(recorded), size)]
+    built = state.of(sim).tensors
+    values = []
+    for batch in batches:
+        key = (*penalty.content, batch.shape)
+        if key not in built:
+            with sim.tensor_graph.graph.as_default(), tf.name_scope(None):
+                placeholder = fed(batch.dtype, batch.shape)
+                with clock.at(training_step(sim)):
+                    built[key] = placeholder, penalty(placeholder)
+        placeholder, tensor = built[key]
+        values.append(sim.sess.run(tensor, {placeholder: batch}))
+    return float(np.mean(values, dtype=np.float64))
 
 
 def _penalized(loss: Any, penalties: Sequence[tf.Tensor], activity: Any = None) -> Any:

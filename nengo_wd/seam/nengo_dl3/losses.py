@@ -53,26 +53,34 @@ def _bound(function: Callable, reference: weakref.ref, on_variable: bool) -> tf.
 
 
 def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
-    """Make these part of ``sim.keras_model.losses``, besides those of layers."""
+    """Have a place for these in ``sim.keras_model.losses``, besides those of layers."""
     with clock.at(training_step(sim)):
         for loss in losses:
             loss()  # to be told now, not by Keras later, what is wrong with it
     kept = state.of(sim)
-    kept.held = losses
     if losses and kept.holder is None:
         kept.holder = _Holder(sim, kept)
         sim.tensor_graph.add_loss(kept.holder)
 
 
+def is_compiled(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether what counts was compiled, so that objectives made later don't change it."""
+    return state.of(sim).penalized is not None
+
+
 def have_settings(sim: nengo_dl.Simulator) -> bool:
     """Tell whether the penalties of settings count: unless they were left out in compiling."""
-    return state.of(sim).penalized is not False and not state.is_proximal(sim)
+    return state.of(sim).penalized is not False
 
 
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
-    """Have no penalty on a parameter be among the losses any longer, whatever was held before."""
+    """Have no penalty on a parameter be among the losses from the next compiling on.
+
+    In a simulator that was not compiled yet, that is at once.
+    """
     kept = state.of(sim)
-    kept.proximal, kept.held, kept.expressions = True, [], []
+    kept.proximal = True
+    kept.left_out_parameters = kept.left_out_parameters or not is_compiled(sim)
 
 
 def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
@@ -81,14 +89,15 @@ def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bo
 
 
 class _Holder:
-    """The sum of the losses that are held when it is called, if they were compiled."""
+    """The sum of the penalties on parameters that count when it is called."""
 
     def __init__(self, sim: nengo_dl.Simulator, kept: state.SimulatorState) -> None:
         self.sim, self.kept = sim, kept
 
     def __call__(self) -> tf.Tensor | None:
         """Return the sum, a scalar tensor; None where there are no losses."""
-        if not self.kept.held or self.kept.penalized is False:
+        installed = self.kept.installed
+        if installed is None or self.kept.left_out_parameters or not installed.terms.expressions:
             return None
         with clock.at(step_counter(self.sim)):
-            return tf.add_n([loss() for loss in self.kept.held])
+            return tf.add_n([loss() for loss in installed.terms.expressions])

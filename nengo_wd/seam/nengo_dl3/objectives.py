@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any, Sequence
+import threading
+from typing import Any, Mapping, Sequence
 
 import nengo
 import nengo_dl
+import numpy as np
 import tensorflow as tf
 
 from nengo_wd import clock
 from nengo_wd.seam import state
 from nengo_wd.seam.nengo_dl3 import distributed
 from nengo_wd.seam.nengo_dl3.values import step_counter, training_step
-from nengo_wd.seam.penalized import Penalized
 
 OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
 
@@ -42,26 +43,23 @@ def check_objective(
 ) -> None:
     """Raise now, and not while Keras trains, if an activity has no scalar penalty."""
     for activity in activities:
-        shape = (sim.minibatch_size, 1, activity.probe.size_in)
+        outputs = sim.keras_model.outputs[sim.model.probes.index(activity.probe)]
+        shape = (sim.minibatch_size, 1, *outputs.shape[2:])
         with clock.at(training_step(sim)):
             activity(tf.zeros(shape, sim.tensor_graph.dtype))
 
 
-def penalized_objective(
+def penalized_losses(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
-) -> Any:
+) -> dict:
     """Return ``objective`` by probe: Keras adds the model's losses by itself.
 
     Where no probe has a loss, it is empty. Keras would ask for targets otherwise.
     """
-    kept = state.of(sim)
-    kept.activities = list(activities)
-    if activities and kept.recorder is None:
-        kept.recorder = sim.tensor_graph.call = _Recorder(sim, kept)
     if any(loss is not None for loss in by_probe.values()):
-        return Penalized(sim, by_probe)
+        return by_probe
     _evaluate_to_list(sim.keras_model)
-    return Penalized(sim, {})
+    return {}
 
 
 def _evaluate_to_list(model: tf.keras.Model) -> None:
@@ -77,24 +75,68 @@ def _evaluate_to_list(model: tf.keras.Model) -> None:
         model.evaluate = evaluated
 
 
-class _Recorder:
-    """The call of a simulator's TensorGraph, which adds losses on what probes record."""
+def count(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
+    """Have penalties on what probes record be losses and, by their names, metrics of the model."""
+    kept = state.of(sim)
+    if activities and kept.recorder is None:
+        kept.recorder = _Recorder(sim)
+    if kept.recorder is not None:
+        with distributed.scope(sim):
+            kept.recorder.take(activities)
 
-    def __init__(self, sim: nengo_dl.Simulator, kept: state.SimulatorState) -> None:
-        self.sim, self.kept = sim, kept
-        self.probes, self.tensor_graph = sim.model.probes, sim.tensor_graph
-        self.without = sim.tensor_graph.call
+
+def activity(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
+    """Return the penalty on what a probe recorded, the mean over minibatches."""
+    size = sim.minibatch_size
+    batches = (recorded[start : start + size] for start in range(0, len(recorded), size))
+    with clock.at(training_step(sim)):
+        values = [penalty(tf.convert_to_tensor(batch)).numpy() for batch in batches]
+    return float(np.mean(values, dtype=np.float64))
+
+
+class _Recorder:
+    """Adds losses on what probes record to calls of a simulator's TensorGraph.
+
+    Keras' model then shows each of them as a metric, which is a mean over minibatches as its loss
+    is.
+    """
+
+    def __init__(self, sim: nengo_dl.Simulator) -> None:
+        self.sim, self.tensor_graph, self.model = sim, sim.tensor_graph, sim.keras_model
+        self.probes, self.activities = sim.model.probes, {}
+        self.metrics: dict[str, tf.keras.metrics.Metric] = {}
+        self._here = threading.local()  # a strategy traces its replicas in threads of their own
+        self._call, self._compute_metrics = self.tensor_graph.call, self.model.compute_metrics
+        self.tensor_graph.call, self.model.compute_metrics = self, self.compute_metrics
+
+    def take(self, activities: Mapping[str, Any]) -> None:
+        """Take on penalties by name, in the place of those before."""
+        before = {id(metric) for metric in self.metrics.values()}
+        held = self.tensor_graph._metrics
+        held[:] = [metric for metric in held if id(metric) not in before]
+        self.activities = activities
+        self.metrics = {name: tf.keras.metrics.Mean(name=name) for name in activities}
+        held.extend(self.metrics.values())
 
     def __call__(
         self, inputs: Any, training: Any = None, progress: Any = None, stateful: bool = False
     ) -> Any:
         """Simulate, and add the losses where Keras collects those of this call."""
-        outputs = self.without(inputs, training=training, progress=progress, stateful=stateful)
-        for activity in self.kept.activities if self.kept.penalized is not False else ():
-            recorded = outputs[self.probes.index(activity.probe)]
-            if activity.of_minibatch:
+        outputs = self._call(inputs, training=training, progress=progress, stateful=stateful)
+        self._here.values = {}
+        for name, penalty in self.activities.items():
+            recorded = outputs[self.probes.index(penalty.probe)]
+            if penalty.of_minibatch:
                 recorded = distributed.over_replicas(recorded)
             # a loop of the user's own trains without a step that could be known
             with clock.at(step_counter(self.sim) if training else training_step(self.sim)):
-                self.tensor_graph.add_loss(activity(recorded))
+                self._here.values[name] = penalty(recorded)
+            self.tensor_graph.add_loss(self._here.values[name])
         return outputs
+
+    def compute_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Take on the losses of the last call, and return all metrics, as Keras' model does."""
+        for name, value in self._here.values.items():
+            self.metrics[name].update_state(value)
+        self._here.values = {}  # which are tensors of a graph
+        return self._compute_metrics(*args, **kwargs)

@@ -1,0 +1,140 @@
+"""Which penalties count: those of the objective that a simulator was compiled with last."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, NamedTuple
+
+import nengo_dl
+
+from nengo_wd import seam
+from nengo_wd.parameters import defaults
+from nengo_wd.penalties import on_activities, on_parameters
+from nengo_wd.penalties.on_activities import ProbePenalty
+from nengo_wd.penalties.on_parameters import Penalty, Terms
+from nengo_wd.seam import state
+from nengo_wd.seam.penalized import Penalized
+
+
+class Carried(NamedTuple):
+    """What an objective adds to the losses of probes, besides the penalties of layers.
+
+    Attributes
+    ----------
+    terms : Terms
+        The penalties on parameters.
+    activities : dict of {str: ProbePenalty}
+        The penalties on what probes record, by name.
+    replaced : frozenset of nengo_dl.TensorNode
+        The TensorNodes whose settings take the place of default penalties.
+    """
+
+    terms: Terms
+    activities: dict[str, ProbePenalty]
+    replaced: defaults.Nodes
+
+    def is_of(self, penalties: list[Penalty], activities: dict[str, ProbePenalty]) -> bool:
+        """Tell whether an objective that is made of these penalties would carry the same."""
+        these, own = ([p.content for p in one] for one in (penalties, self.terms.penalties))
+        on_probes = (
+            {name: p.content for name, p in one.items()} for one in (activities, self.activities)
+        )
+        return these == own and operator.eq(*on_probes)
+
+
+class Counting(NamedTuple):
+    """The penalties that count.
+
+    Attributes
+    ----------
+    penalties : list of Penalty
+        Those of settings on parameters.
+    terms : Terms or None
+        What an objective has of them; None where there is no objective.
+    activities : dict of {str: ProbePenalty}
+        Those on what probes record, by name.
+    of_layers : tuple
+        What is equal while the same penalties of layers count.
+    """
+
+    penalties: list[Penalty]
+    terms: Terms | None
+    activities: dict[str, ProbePenalty]
+    of_layers: tuple
+
+    def builds_as(self, other: Counting) -> bool:
+        """Tell whether what was built of the penalties that counted before can be used again."""
+        if self.of_layers != other.of_layers or (self.terms is None) != (other.terms is None):
+            return False
+        if self.terms is None or other.terms is None:
+            one, another = ([p.content for p in each.penalties] for each in (self, other))
+            return one == another
+        return self.terms is other.terms or self.terms.layout == other.terms.layout
+
+
+def now(sim: nengo_dl.Simulator) -> Counting:
+    """Return the penalties of settings that count now.
+
+    They are those of the objective that the simulator was compiled with last. Before that, they
+    are those of the objective that was made last, or else those that settings ask for now.
+    """
+    kept = state.of(sim)
+    carried = kept.installed
+    if not seam.losses.have_settings(sim):
+        penalties, terms, activities = [], None, {}
+    elif carried is None:
+        penalties, terms = on_parameters.of_settings(sim), None
+        activities = on_activities.by_name(sim)
+    elif state.is_proximal(sim):
+        penalties, terms, activities = [], None, carried.activities
+    else:
+        terms, activities = carried.terms, carried.activities
+        penalties = terms.penalties
+    return Counting(penalties, terms, activities, (kept.replaced, kept.left_out_parameters))
+
+
+def carry(
+    sim: nengo_dl.Simulator, penalties: list[Penalty], activities: dict[str, ProbePenalty]
+) -> Carried:
+    """Return what an objective is to carry.
+
+    It counts at once in a simulator that was not compiled yet. Strengths of L1 and L2 count at
+    once where the simulator was compiled with the same penalties of other strengths.
+    """
+    kept = state.of(sim)
+    installed = kept.installed.terms if kept.installed else None
+    built = [terms for terms in (installed, kept.built) if terms is not None]
+    terms = kept.built = Terms(sim, penalties, built)
+    carried = Carried(terms, activities, defaults.replaced(sim))
+    seam.losses.hold(sim, terms.expressions)
+    if not seam.losses.is_compiled(sim):
+        _count(sim, carried)
+    elif installed and terms.expressions is installed.expressions and _stays(kept):
+        kept.installed = kept.installed._replace(terms=terms)
+        terms.install()
+    return carried
+
+
+def _stays(kept: state.SimulatorState) -> bool:
+    """Tell whether compiling would leave what is a penalty and what is a step as it is."""
+    return kept.proximal == kept.left_out_parameters
+
+
+def install(sim: nengo_dl.Simulator, objective: Any) -> None:
+    """Have what an objective carries count from now on; of another objective, no setting does."""
+    kept = state.of(sim)
+    kept.penalized = isinstance(objective, Penalized)
+    if seam.losses.is_compiled(sim):
+        kept.left_out_parameters = kept.proximal
+        _count(sim, objective.carried if kept.penalized else None)
+    elif kept.installed is None:
+        defaults.settle(sim)
+
+
+def _count(sim: nengo_dl.Simulator, carried: Carried | None) -> None:
+    kept = state.of(sim)
+    kept.installed = carried
+    defaults.settle(sim, None if carried is None else carried.replaced)
+    seam.objectives.count(sim, {} if carried is None else carried.activities)
+    if carried is not None:
+        carried.terms.install()
