@@ -10,6 +10,7 @@ from typing import Any
 
 import nengo
 import nengo_dl
+import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
@@ -17,7 +18,7 @@ from nengo_wd import layers, parameters, seam
 from nengo_wd.penalties import regularized_objective
 from nengo_wd.regularizers import forms
 from nengo_wd.seam.layer_penalties import n_added_losses
-from nengo_wd.settings import configure_settings
+from nengo_wd.settings import OF_WEIGHTS, configure_settings
 
 _Base: Any = seam.converter.KerasConverter
 
@@ -30,8 +31,9 @@ class Converter(_Base):
     here its weights become native Nengo objects, as they do without a regularizer,
     and the regularizers become settings on them: ``net.config[connection].regularizer``
     for the kernel, the same on neurons or on a connection for the bias, and on
-    a new probe for the layer's activity. Training with `regularized_objective` then
-    minimizes what training the Keras model would.
+    a new probe for the layer's activity. Settings of classes leave out connections that are
+    biases: they are regularized, decayed or bound only where their own setting says so.
+    Training with `regularized_objective` then minimizes what training the Keras model would.
 
     Parameters
     ----------
@@ -76,6 +78,8 @@ class Converter(_Base):
         super().__init__(model, **kwargs)
         for activity in self._activities:  # after the probes of the model's outputs
             self._probe_activity(*activity)
+        for network in (self.net, *self.net.all_networks):
+            _leave_out_biases(network)
         self._check_losses(kwargs.get("allow_fallback", True))
 
     def verify(self, training: bool = False, *args: Any, **kwargs: Any) -> bool:
@@ -130,6 +134,24 @@ class Converter(_Base):
         network.config[probe].regularizer = forms.of_transformed(
             layer.activity_regularizer, lambda activity: tf.reshape(activity, (-1, *shape))
         )
+
+
+def _leave_out_biases(network: nengo.Network) -> None:
+    """Have settings of classes leave out the connections that are biases."""
+    biases = [connection for connection in network.connections if _is_bias(connection)]
+    if biases:
+        with network:
+            configure_settings()
+    for connection in biases:
+        for name in OF_WEIGHTS:
+            if name not in network.config[connection]:
+                setattr(network.config[connection], name, None)
+
+
+def _is_bias(connection: nengo.Connection) -> bool:
+    """Tell whether a connection is from a constant that NengoDL has made for biases."""
+    constant = getattr(connection.pre_obj, "output", None)
+    return isinstance(constant, np.ndarray) and str(connection.pre_obj.label).endswith(".bias")
 
 
 class _Penalized(nengo_dl.Simulator):
@@ -202,7 +224,7 @@ class CarriesRegularizers:
 
     def _biases(self, output: Any, connections: list[nengo.Connection]) -> Any:
         """Return what holds the biases: a connection from a constant, or the neurons."""
-        constants = [c for c in connections if getattr(c.pre_obj, "output", None) is not None]
+        constants = [connection for connection in connections if _is_bias(connection)]
         for connection in constants:
             connection.label = f"{self.layer.name}.bias"
         return constants[0] if constants else output

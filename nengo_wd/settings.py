@@ -63,6 +63,7 @@ SETTINGS = {
     "momentum": MomentumParam,
     "target_norm": TargetNormParam,
 }
+OF_WEIGHTS = ("regularizer", "weight_decay", "target_norm")  # biases need settings of their own
 TRAINABLE = (nengo.Connection, nengo_dl.TensorNode, nengo.Ensemble, nengo.ensemble.Neurons)
 CLASSES = (*TRAINABLE, nengo.Probe)
 ACTIVITY_SETTINGS = ("regularizer",)

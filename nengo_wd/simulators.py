@@ -91,15 +91,17 @@ def idle_penalties(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
     """Yield the regularizers of settings if the loss does not have them as they are, and why."""
     if sim.tensor_graph.inference_only:
         return
-    penalties, activities = on_parameters.of_settings(sim), on_activities.by_name(sim)
     carried = state.of(sim).installed
     if carried is None:
-        if penalties or activities:
+        if on_parameters.of_settings(sim) or on_activities.of_settings(sim):
             yield "regularizer", "loss=nengo_wd.regularized_objective(...)"
-    elif not carried.is_of(penalties, activities):
-        yield "regularizer", (
-            "loss=nengo_wd.regularized_objective(...), made anew, since they were changed after "
-            "the objective was made"
+    elif not counting.is_current(sim, carried):
+        yield (
+            "regularizer",
+            (
+                "loss=nengo_wd.regularized_objective(...), made anew, since they were changed after "
+                "the objective was made"
+            ),
         )
 
 

@@ -1,11 +1,15 @@
 """Converted Keras models against the Keras models themselves."""
 
+import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
 from generations import one_step, outputs, sgd, simulator, total_loss, train
 
 import nengo_wd
+from nengo_wd import parameters
+
+l1 = tf.keras.regularizers.l1
 
 L1_L2 = {
     "L1": tf.keras.regularizers.l1(0.02),
@@ -235,3 +239,52 @@ def test_losses_that_a_layer_adds_itself():
 def test_nengo_dl_2_has_no_converter():
     with pytest.raises(NotImplementedError, match="needs NengoDL 3"):
         nengo_wd.Converter(None)
+
+
+def penalized_and_decayed(converter, own=False):
+    """Return the names of what settings of the class of connections are about."""
+    config = converter.net.config
+    for name in ("regularizer", "weight_decay", "target_norm"):
+        setattr(config[nengo.Connection], name, l1(0.5) if name == "regularizer" else 0.5)
+    for connection in converter.net.all_connections if own else ():
+        if str(connection.label).endswith(".bias"):
+            config[connection].regularizer = l1(0.5)
+            config[connection].weight_decay = config[connection].target_norm = 0.5
+    with simulator(converter.net) as sim:
+        found = [nengo_wd.regularization_losses(sim)]
+        for make in (nengo_wd.decoupled_weight_decay, nengo_wd.constrained_norms):
+            make(sim, sgd(0.1))
+        for name in ("weight_decay", "target_norm"):
+            found.append({p.name for p, _ in parameters.with_setting(sim, name)})
+    return [sorted(names) for names in found]
+
+
+def biased_model():
+    image = tf.keras.Input((5, 4, 2))
+    x = tf.keras.layers.Conv2D(3, 2, bias_initializer="ones", name="filters")(image)
+    x = tf.keras.layers.Dense(2, bias_initializer="ones", name="readout")(
+        tf.keras.layers.Flatten()(x)
+    )
+    return tf.keras.Model(image, x)
+
+
+@pytest.mark.generation(3)
+def test_settings_of_classes_leave_out_biases():
+    """Those that are connections, as those of neurons; their own settings bring them in."""
+    kernels = ["filters.kernel.weights", "readout.kernel.weights"]
+    converter = nengo_wd.Converter(biased_model(), inference_only=False)
+    for names in penalized_and_decayed(converter):
+        assert names == kernels
+    converter = nengo_wd.Converter(biased_model(), inference_only=False)
+    for names in penalized_and_decayed(converter, own=True):
+        assert {"filters.bias.weights", "readout.bias.weights"} <= set(names)
+
+
+@pytest.mark.generation(3)
+def test_settings_of_classes_leave_the_regularizers_of_biases():
+    model = dense_model(l1(0.5))
+    converter = nengo_wd.Converter(model, allow_fallback=False)
+    converter.net.config[nengo.Connection].regularizer = None
+    with simulator(converter.net) as sim:
+        losses = nengo_wd.regularization_losses(sim)
+    assert sorted(losses.values()) == pytest.approx(sorted(map(float, model.losses)), rel=1e-6)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from typing import Any, NamedTuple
+from typing import Any, Iterable, NamedTuple
 
 import nengo_dl
 
@@ -33,13 +32,10 @@ class Carried(NamedTuple):
     activities: dict[str, ProbePenalty]
     replaced: defaults.Nodes
 
-    def is_of(self, penalties: list[Penalty], activities: dict[str, ProbePenalty]) -> bool:
-        """Tell whether an objective that is made of these penalties would carry the same."""
-        these, own = ([p.content for p in one] for one in (penalties, self.terms.penalties))
-        on_probes = (
-            {name: p.content for name, p in one.items()} for one in (activities, self.activities)
-        )
-        return these == own and operator.eq(*on_probes)
+    @property
+    def content(self) -> tuple[list, list]:
+        """What is equal for equal penalties: on parameters, and on what probes record."""
+        return contents(self.terms.penalties), contents(self.activities.values())
 
 
 class Counting(NamedTuple):
@@ -67,9 +63,22 @@ class Counting(NamedTuple):
         if self.of_layers != other.of_layers or (self.terms is None) != (other.terms is None):
             return False
         if self.terms is None or other.terms is None:
-            one, another = ([p.content for p in each.penalties] for each in (self, other))
-            return one == another
+            return contents(self.penalties) == contents(other.penalties)
         return self.terms is other.terms or self.terms.layout == other.terms.layout
+
+
+def contents(penalties: Iterable[Penalty | ProbePenalty]) -> list[tuple]:
+    """Return what is equal for equal penalties."""
+    return [penalty.content for penalty in penalties]
+
+
+def is_current(sim: nengo_dl.Simulator, carried: Carried) -> bool:
+    """Tell whether an objective carries what settings ask for now, where it is not a step."""
+    penalties, activities = carried.content
+    if contents(on_activities.of_settings(sim)) != activities:
+        return False
+    is_step = state.is_to_be_proximal(sim)
+    return is_step or contents(on_parameters.of_settings(sim)) == penalties
 
 
 def now(sim: nengo_dl.Simulator) -> Counting:

@@ -15,7 +15,6 @@ from nengo_wd.regularizers import FiringRates, Scheduled
 from nengo_wd.regularizers.forms import row_form
 from nengo_wd.regularizers.scheduled import unscheduled
 
-
 ENDING = ".activity"  # of the names of what probes record
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd.checks import is_number
+from nengo_wd.penalties import counting
 from nengo_wd.recording.recorder import Recorder
 
 
@@ -70,13 +71,18 @@ class RecorderCallback(Recorder, tf.keras.callbacks.Callback):
         """Record, if it is time to."""
         step = None if self.interval is None else self._step_count.now()
         if step is not None and step - self.history.last.step >= self.interval:
-            self._add(self._measure(), step, loss=loss_of(logs))
+            self._add(self._measure(), step, **self._reported(logs))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Record, if it is time to."""
         self._epoch += 1
         if self.interval is None:
-            self._add(self._measure(), loss=loss_of(logs))
+            self._add(self._measure(), **self._reported(logs))
+
+    def _reported(self, logs: Any) -> dict[str, Any]:
+        """Return the loss that Keras reports, and the penalties on what probes record in it."""
+        names = [name for name in counting.now(self.sim).activities if name in (logs or {})]
+        return {"loss": loss_of(logs), "activities": {name: float(logs[name]) for name in names}}
 
 
 def loss_of(logs: Any) -> float:

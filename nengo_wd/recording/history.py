@@ -75,8 +75,21 @@ class History(Records):
 
     @property
     def total_penalties(self) -> np.ndarray:
-        """Sums of all penalties in the simulator; of shape (n_records,)."""
+        """Sums of all penalties on weights in the simulator; of shape (n_records,)."""
         return np.array([record.measured.total_penalty for record in self._records], float)
+
+    @property
+    def activity_penalties(self) -> dict[str, np.ndarray]:
+        """Penalties on what probes record: of each probe, by name, of shape (n_records,).
+
+        They are those beside the loss that Keras reports, and so means over the batches of the
+        epoch so far. NaN where they are not known: before training, and in ``record``.
+        """
+        found = dict.fromkeys(name for record in self._records for name in record.activities)
+        return {
+            name: np.array([record.activities.get(name, np.nan) for record in self._records])
+            for name in found
+        }
 
     @property
     def channel_norms(self) -> dict[str, np.ndarray]:
@@ -97,7 +110,9 @@ class History(Records):
 
     def scalars(self, record: Record) -> dict[str, float]:
         """Return what TensorBoard shows of a record as numbers, by tag."""
-        return {"penalty": record.measured.total_penalty, **super().scalars(record)}
+        of_activities = {f"{name}/penalty": value for name, value in record.activities.items()}
+        totals = {"penalty": record.measured.total_penalty, **of_activities}
+        return {**totals, **super().scalars(record)}
 
     def histograms(self, record: Record) -> dict[str, np.ndarray]:
         """Return the weights as they are now, and the norms of their output channels, by tag."""
@@ -119,5 +134,6 @@ class ShowsHistory(ShowsRecords):
     penalties: np.ndarray = of_history(History, "penalties")
     shares: np.ndarray = of_history(History, "shares")
     total_penalties: np.ndarray = of_history(History, "total_penalties")
+    activity_penalties: dict[str, np.ndarray] = of_history(History, "activity_penalties")
     channel_norms: dict[str, np.ndarray] = of_history(History, "channel_norms")
     last_channel_norms: dict[str, np.ndarray] = of_history(History, "last_channel_norms")

@@ -70,12 +70,27 @@ class MeasuredRates(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What was recorded at one time."""
+    """What was recorded at one time.
+
+    Attributes
+    ----------
+    step : int
+        Batches trained on before.
+    epoch : float
+        Epochs of ``sim.fit`` ended before.
+    loss : float
+        The loss that training minimizes, NaN where it is not known.
+    measured : Measured or MeasuredRates
+        What was measured.
+    activities : dict of {str: float}
+        The penalties on what probes record, by name, as Keras reports them beside the loss.
+    """
 
     step: int
     epoch: float
     loss: float
     measured: Any
+    activities: dict[str, float] = {}
 
     def differs_from(self, step: int, measured: Any) -> bool:
         """Tell whether this is about another step, or other weights."""

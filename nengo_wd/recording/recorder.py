@@ -90,10 +90,11 @@ class Recorder(ShowsRecords):
         step: int | None = None,
         epoch: float | None = None,
         loss: float = np.nan,
+        activities: dict[str, float] | None = None,
     ) -> None:
         step = self._step_count.now() if step is None else step
         epoch = self._epoch if epoch is None else epoch
-        self.history.add(Record(step, epoch, loss, measured))
+        self.history.add(Record(step, epoch, loss, measured, activities or {}))
         if self._event_file is not None:
             self._event_file.write_last(self.history)
 

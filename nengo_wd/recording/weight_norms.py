@@ -49,8 +49,8 @@ class WeightNorms(ShowsHistory, RecorderCallback):
     log_dir : str or path-like
         Where to write scalars and histograms for TensorBoard, if anywhere: ``<name>/norm``,
         ``<name>/penalty``, ``<name>/share``, ``<name>/zeros``, ``<name>/zero_channels`` and the
-        histograms ``<name>/channel_norms`` and ``<name>/values``; besides, ``penalty`` and
-        ``loss`` of the whole simulator.
+        histograms ``<name>/channel_norms`` and ``<name>/values``; ``<name>/penalty`` of what
+        probes record; besides, ``penalty`` and ``loss`` of the whole simulator.
 
     Attributes
     ----------
@@ -84,13 +84,16 @@ class WeightNorms(ShowsHistory, RecorderCallback):
 
     Notes
     -----
-    Penalties are those of the layers and settings when this was made; after other settings, make
+    Penalties are those that count when a record is made: see `regularization_losses`. What is
+    recorded are the parameters that were regularized when this was made; after other settings, make
     it anew. Weights of rank 0, single numbers, are not recorded.
 
     While ``sim.fit`` runs, ``penalty`` stands beside ``loss`` in the progress bar: the sum of all
-    penalties in the simulator as last recorded, or, as Keras shows everything within an epoch,
-    its mean. The history that ``sim.fit`` returns has its value at the end of each epoch. Put
-    this before callbacks that are to see it, such as ``EarlyStopping(monitor="penalty")``.
+    penalties on weights as last recorded, or, as Keras shows everything within an epoch, its mean.
+    The history that ``sim.fit`` returns has its value at the end of each epoch. Put this before
+    callbacks that are to see it, such as ``EarlyStopping(monitor="penalty")``. Each penalty on
+    what a probe records stands beside them under a name of its own, with this callback or without
+    it. So the loss is the sum of the probes' losses and all of these.
 
     Examples
     --------

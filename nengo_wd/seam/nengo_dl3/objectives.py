@@ -103,7 +103,8 @@ class _Recorder:
 
     def __init__(self, sim: nengo_dl.Simulator) -> None:
         self.sim, self.tensor_graph, self.model = sim, sim.tensor_graph, sim.keras_model
-        self.probes, self.activities = sim.model.probes, {}
+        self.probes = sim.model.probes
+        self.activities: Mapping[str, Any] = {}
         self.metrics: dict[str, tf.keras.metrics.Metric] = {}
         self._here = threading.local()  # a strategy traces its replicas in threads of their own
         self._call, self._compute_metrics = self.tensor_graph.call, self.model.compute_metrics

@@ -10,6 +10,7 @@ import nengo
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd.seam import state
 from nengo_wd.seam.nengo_dl3.layers import _tensor_nodes
@@ -32,6 +33,7 @@ def watch(watcher: Any) -> None:
         (simulator, "__init__", _making),
         (simulator, "compile", _compiling),
         (simulator, "fit", _training),
+        (simulator, "evaluate", _evaluating),
         (graph, "build", _building),
     ):
         original = vars(cls)[name]
@@ -69,9 +71,34 @@ def _training(fit: Callable, watcher: Any) -> Callable:
     def fit_watched(sim: Any, *args: Any, **kwargs: Any) -> Any:
         if not sim.closed:
             watcher.trained(sim)
-        return fit.__get__(sim, type(sim))(*args, **kwargs)
+        return fit.__get__(sim, type(sim))(*args, **_by_name(sim, kwargs))
 
     return fit_watched
+
+
+def _evaluating(evaluate: Callable, watcher: Any) -> Callable:
+    def evaluate_by_name(sim: Any, *args: Any, **kwargs: Any) -> Any:
+        return evaluate.__get__(sim, type(sim))(*args, **_by_name(sim, kwargs))
+
+    return evaluate_by_name
+
+
+def _by_name(sim: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with the names of probes in ``sample_weight``, which Keras goes by."""
+    weights = kwargs.get("sample_weight")
+    if sim.closed or not isinstance(weights, dict):
+        return kwargs
+    named = {}
+    for key, value in weights.items():
+        name = sim.get_name(key) if key in sim.model.probes else key
+        if name not in sim.keras_model.output_names:
+            raise ValidationError(
+                f"{key!r} is not among the probes of {sim.model.toplevel}, which are "
+                f"{sim.model.probes}",
+                attr="sample_weight",
+            )
+        named[name] = value
+    return {**kwargs, "sample_weight": named}
 
 
 def _building(build: Callable, watcher: Any) -> Callable:
