@@ -23,6 +23,7 @@ RATES = {  # the settings that an optimizer takes notice of, and which one does
     "momentum": "LayerwiseSGD(...)",
     "target_norm": "constrained_norms(...)",
 }
+PENALIZED = "loss=nengo_wd.regularized_objective(...)"
 
 
 class Watcher:
@@ -94,15 +95,9 @@ def idle_penalties(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
     carried = state.of(sim).installed
     if carried is None:
         if on_parameters.of_settings(sim) or on_activities.of_settings(sim):
-            yield "regularizer", "loss=nengo_wd.regularized_objective(...)"
+            yield "regularizer", PENALIZED
     elif not counting.is_current(sim, carried):
-        yield (
-            "regularizer",
-            (
-                "loss=nengo_wd.regularized_objective(...), made anew, since they were changed after "
-                "the objective was made"
-            ),
-        )
+        yield "regularizer", f"{PENALIZED}, made anew since the settings were changed"
 
 
 def idle_rates(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, str]]:
