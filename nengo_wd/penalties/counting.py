@@ -111,22 +111,24 @@ def carry(
     once where the simulator was compiled with the same penalties of other strengths.
     """
     kept = state.of(sim)
-    installed = kept.installed.terms if kept.installed else None
-    built = [terms for terms in (installed, kept.built) if terms is not None]
-    terms = kept.built = Terms(sim, penalties, built)
+    built = [kept.built] if kept.installed is None else [kept.installed.terms, kept.built]
+    terms = kept.built = Terms(sim, penalties, [one for one in built if one is not None])
     carried = Carried(terms, activities, defaults.replaced(sim))
     seam.losses.hold(sim, terms.expressions)
     if not seam.losses.is_compiled(sim):
         _count(sim, carried)
-    elif installed and terms.expressions is installed.expressions and _stays(kept):
+    elif kept.compiled is not None and _changes_strengths(kept, carried):
         kept.installed = kept.installed._replace(terms=terms)
         terms.install()
     return carried
 
 
-def _stays(kept: state.SimulatorState) -> bool:
-    """Tell whether compiling would leave what is a penalty and what is a step as it is."""
-    return kept.proximal == kept.left_out_parameters
+def _changes_strengths(kept: state.SimulatorState, carried: Carried) -> bool:
+    """Tell whether an objective differs from the compiled one in strengths on parameters alone."""
+    terms, compiled = carried.terms, kept.compiled.terms
+    is_built = terms.expressions is compiled.expressions and terms.changes_strengths_of(compiled)
+    has_same_steps = kept.proximal == kept.left_out_parameters
+    return is_built and has_same_steps and carried.replaced == kept.replaced
 
 
 def install(sim: nengo_dl.Simulator, objective: Any) -> None:
@@ -142,7 +144,7 @@ def install(sim: nengo_dl.Simulator, objective: Any) -> None:
 
 def _count(sim: nengo_dl.Simulator, carried: Carried | None) -> None:
     kept = state.of(sim)
-    kept.installed = carried
+    kept.installed = kept.compiled = carried
     defaults.settle(sim, None if carried is None else carried.replaced)
     seam.objectives.count(sim, {} if carried is None else carried.activities)
     if carried is not None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from nengo_wd import parameters, seam
 from nengo_wd.checks import check_penalty
+from nengo_wd.clock import ids
 from nengo_wd.parameters import Parameter
 from nengo_wd.penalties.rows import RowPenalty
 from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
@@ -130,6 +131,20 @@ class Terms:
         return others == [one.key for one in self._others] and all(
             key in of_rows and of_rows[key].can_take(formed) for key, formed in self._rows.items()
         )
+
+    def changes_strengths_of(self, other: Terms) -> bool:
+        """Tell whether these are others with other numbers: no weight, norm or variable is new."""
+        fixed, norms = self._parts()
+        other_fixed, other_norms = other._parts()
+        return fixed == other_fixed and norms <= other_norms
+
+    def _parts(self) -> tuple[set, set]:
+        """Return what numbers can't change, and the norms that there are, by parameter."""
+        fixed = {p.key for p in self.penalties if p.form is None}
+        formed = [(p.parameter.key, p.form) for p in self.penalties if p.form is not None]
+        fixed.update((key, *map(ids, form.live)) for key, form in formed if form.live)
+        parts = (*NORMS, "towards_initial")
+        return fixed, {(key, part) for key, form in formed for part in parts if form.has(part)}
 
     @property
     def layout(self) -> list[tuple]:

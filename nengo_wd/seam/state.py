@@ -23,7 +23,9 @@ class SimulatorState:
     built : Terms or None
         The penalties on parameters that the objective made last carries.
     installed : Carried or None
-        What the objective that counts carries.
+        What counts of an objective: what it carries, with the strengths of now.
+    compiled : Carried or None
+        What that objective carries.
     held : list of tf.Tensor
         The penalties of settings among the simulator's losses, in NengoDL 2.
     holder : callable or None
@@ -56,6 +58,7 @@ class SimulatorState:
 
     built: Any = None
     installed: Any = None
+    compiled: Any = None
     held: list = dataclasses.field(default_factory=list)
     holder: Any = None
     tensors: dict = dataclasses.field(default_factory=dict)

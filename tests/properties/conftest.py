@@ -1,4 +1,4 @@
-"""How many sequences hypothesis generates: NENGO_WD_EXAMPLES says it, and 20 is enough each day."""
+"""How many sequences hypothesis generates: NENGO_WD_EXAMPLES says it, 10 where nobody does."""
 
 import os
 
@@ -6,7 +6,7 @@ import hypothesis
 
 hypothesis.settings.register_profile(
     "suite",
-    max_examples=int(os.environ.get("NENGO_WD_EXAMPLES", "20")),
+    max_examples=int(os.environ.get("NENGO_WD_EXAMPLES", "10")),
     deadline=None,
     database=None,
     derandomize=True,
