@@ -9,7 +9,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import names, neurons, settings
+from nengo_wd import names, neurons, seam, settings
 from nengo_wd.checks import check_penalty
 from nengo_wd.regularizers import FiringRates, Scheduled
 from nengo_wd.regularizers.forms import row_form
@@ -90,8 +90,11 @@ def by_name(sim: nengo_dl.Simulator) -> dict[str, ProbePenalty]:
 
 
 def _name(probe: nengo.Probe) -> str:
-    """Return the name of what a probe records: its label, or that of its object."""
-    name = names.of_object(probe.obj if probe.label is None else probe)
+    """Return the name of what a probe records: its label, or that of its object or layer."""
+    obj = probe.obj if probe.label is None else probe
+    is_node = isinstance(obj, nengo_dl.TensorNode) and obj.label is None
+    layer = seam.parameters.function_of(obj) if is_node else None
+    name = getattr(layer, "name", None) or names.of_object(obj)
     return name if name.endswith(ENDING) else name + ENDING  # as `Converter` calls its probes
 
 
