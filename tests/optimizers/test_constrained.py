@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from by_hand import DECAY, OPTIMIZERS, RATE, Constrained
 from generations import GENERATION, assign, sgd, simulator, tensor_node, values
+from internals import XLA, without_xla
 from networks import EveryParameter, ThreeConnections, collecting, parameters_of
 
 import nengo_wd
@@ -163,7 +164,10 @@ def test_norm_of_every_parameter():
     np.testing.assert_allclose(norms.column("target_norm")[0], expected, rtol=1e-6)
 
 
-def test_large_variables_as_small_ones():
+@pytest.mark.parametrize("xla", XLA)
+def test_large_variables_as_small_ones(xla, monkeypatch):
+    if not xla:
+        without_xla(monkeypatch)
     size = 600
     start = np.random.RandomState(0).uniform(-1, 1, size=(size, size)).astype(np.float32)
     target = 0.9 * np.linalg.norm(start)

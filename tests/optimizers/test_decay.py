@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from by_hand import DECAY, OPTIMIZERS, RATE, STEPS, gradient_descent
 from generations import GENERATION, sgd, simulator, tensor_node, train, values, variable
+from internals import XLA, without_xla
 from nengo.exceptions import SimulatorClosed, ValidationError
 from networks import ThreeConnections, parameters_of, product
 
@@ -137,7 +138,10 @@ def test_decay_beside_a_penalty_on_another_object(model):
     np.testing.assert_allclose(trained, expected, rtol=1e-12)
 
 
-def test_large_variables_decay_as_small_ones_do():
+@pytest.mark.parametrize("xla", XLA)
+def test_large_variables_decay_as_small_ones_do(xla, monkeypatch):
+    if not xla:
+        without_xla(monkeypatch)
     size = 600
     start = np.random.RandomState(0).uniform(-1, 1, size=(size, size)).astype(np.float32)
     with nengo.Network(seed=0) as net:

@@ -20,6 +20,7 @@ from generations import (
     values,
     variable,
 )
+from internals import XLA, without_xla
 from nengo.exceptions import ValidationError
 from networks import ThreeConnections, connected, network_of, product, regression, solve
 
@@ -161,7 +162,10 @@ def test_a_variable_is_assigned_between_trainings(model):
         np.testing.assert_allclose(model.weights(sim)[0], expected, rtol=1e-9, atol=1e-12)
 
 
-def test_large_variables_step_as_small_ones_do():
+@pytest.mark.parametrize("xla", XLA)
+def test_large_variables_step_as_small_ones_do(xla, monkeypatch):
+    if not xla:
+        without_xla(monkeypatch)
     size = 600
     start = np.random.RandomState(0).uniform(-1, 1, size=(size, size)).astype(np.float32)
     kinds = [keras.l1_l2(0.5, 0.25), TowardsInitial(0.5, 0.5), GroupLasso(0.1, axis=1), None]
