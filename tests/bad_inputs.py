@@ -79,6 +79,10 @@ class Shared:
             self.conn = nengo.Connection(self.a, end, label="conn")
             self.frozen = nengo.Connection(self.a, end, label="frozen")
             self.net.config[self.frozen].trainable = False
+            nothing = np.zeros((2, 2))
+            self.zero = nengo.Connection(
+                self.source, end, transform=nothing, synapse=None, label="zero"
+            )
             rule = nengo.PES()
             self.learned = nengo.Connection(self.a, end, learning_rule_type=rule, label="learned")
             self.layer = nengo_wd.RegularizedDense(3, name="dense")

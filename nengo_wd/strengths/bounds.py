@@ -17,6 +17,8 @@ from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 MEMORY = 0.99  # of the average of the norm
 LEAST_GROWTH = 0.01  # of the average in an interval, at an inflection point
+LEAST_FACTOR = float(np.finfo(np.float32).tiny)
+LEAST_NORM = 1e-12  # below it, float32 loses some of the squares
 
 
 class Progress(NamedTuple):
@@ -54,7 +56,8 @@ class Bounds:
         \lambda \leftarrow \max(0, \lambda + (\|w\|^2 - \kappa) / n), \qquad
         w \leftarrow (1 - 2 \lambda) w
 
-    with :math:`\kappa` the square of the target norm and :math:`n` the number of elements.
+    with :math:`\kappa` the square of the target norm and :math:`n` the number of elements. Where
+    :math:`2 \lambda > 1`, weights are scaled to the target, and :math:`\lambda` becomes zero.
 
     All is in float64. Objects without a target norm are among them, because what is saved must
     not depend on settings.
@@ -102,6 +105,7 @@ class Bounds:
         now = self._now()
         missing = self._initial & tf.math.is_nan(now.found)
         norms = tf.cond(tf.reduce_any(missing), self._norms, lambda: tf.zeros_like(now.found))
+        missing &= norms > 0
         return [self._take(now._replace(found=_where(missing, norms, now.found)))]
 
     def constrain(self) -> list[Any]:
@@ -140,15 +144,18 @@ class Bounds:
         excess = (tf.square(norms) - tf.square(target)) / self._sizes
         is_bound = tf.math.is_finite(target)
         multiplier = tf.maximum(_where(is_bound, now.multiplier + excess, 0.0), 0.0)
-        factors = _where(2 * multiplier > 1, target / norms, 1 - 2 * multiplier)
+        turns = 2 * multiplier > 1
+        scaled = tf.maximum(target / norms, LEAST_FACTOR)
+        factors = _where(turns, scaled, 1 - 2 * multiplier)
+        multiplier = _where(turns, tf.zeros_like(multiplier), multiplier)
         return multiplier, _where(is_bound & (norms > 0), factors, 1.0)
 
     def _found(self, now: Progress, norms: tf.Tensor) -> Progress:
         """Return the progress with the bounds that are found at this step."""
-        due = now.steps >= self._at_step
+        due = (now.steps >= self._at_step) & (norms > 0)  # a bound of zero would be no bound
         if np.isfinite(self._every).any():
             slower, now = self._looked_at_growth(now, norms)
-            due = due | slower
+            due |= slower & (norms > 0)
         return now._replace(found=_where(tf.math.is_nan(now.found) & due, norms, now.found))
 
     def _looked_at_growth(self, now: Progress, norms: tf.Tensor) -> tuple[tf.Tensor, Progress]:
@@ -166,11 +173,26 @@ class Bounds:
         )
 
     def _norms(self) -> tf.Tensor:
-        """Return the norm of each object, in one pass over the variable."""
-        rows = tf.cast(norms_of_rows(self.variable.read_value()), tf.float64)
+        """Return the norm of each object, in one pass over the variable, as a rule.
+
+        Where the squares are too large or too small for its precision, there is a second pass.
+        """
+        weights = self.variable.read_value()
+        norms = self._of_objects(norms_of_rows(weights))
+        if weights.dtype == tf.float64:
+            return norms
+        return tf.cond(
+            tf.reduce_any(~tf.math.is_finite(norms) | (norms < LEAST_NORM)),
+            lambda: self._of_objects(norms_of_rows(tf.cast(weights, tf.float64))),
+            lambda: norms,
+        )
+
+    def _of_objects(self, norms: tf.Tensor) -> tf.Tensor:
+        """Return the norms of objects of those of rows, in float64."""
+        squares = tf.square(tf.cast(norms, tf.float64))
         n_objects = len(self.parameters)
-        squares = tf.math.unsorted_segment_sum(tf.square(rows), self._object_of_row, n_objects + 1)
-        return tf.sqrt(squares[:n_objects])
+        sums = tf.math.unsorted_segment_sum(squares, self._object_of_row, n_objects + 1)
+        return tf.sqrt(sums[:n_objects])
 
     def _now(self) -> Progress:
         return Progress(*tf.unstack(self.progress.read_value()))

@@ -13,6 +13,7 @@ from nengo.exceptions import SimulatorClosed
 import nengo_wd
 from nengo_wd import nengo_dl
 from nengo_wd.regularizers import GroupLasso, Scheduled
+from nengo_wd.target_norms import OfInitial
 
 v1 = tf.compat.v1.train
 keras = tf.keras.optimizers
@@ -158,6 +159,12 @@ ROWS += [
         "nothing to constrain",
         lambda s: nengo_wd.constrained_norms(s.sim, sgd(0.1)),
         'nothing in <Network "here".* has a target_norm',
+    ),
+    Row(
+        "bound of what is zero",
+        constrained(value=OfInitial(0.5), obj=lambda s: s.zero),
+        r"zero.weights has the target norm OfInitial\(factor=0.5\), but the norm of its weights "
+        "is 0.0 now",
     ),
     Row(
         "constraint without training",
