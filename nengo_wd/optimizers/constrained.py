@@ -6,6 +6,7 @@ from typing import Any
 
 import nengo_dl
 import numpy as np
+import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters, seam
@@ -70,7 +71,8 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     is above the target, and falls while it is below: weights that stay below are never changed.
     Where :math:`2 \lambda > 1`, which a small parameter far above its target reaches, the step
     would turn the signs of the weights. They are scaled to the target instead,
-    :math:`w \leftarrow w \tau / \|w\|`, and the multiplier begins anew, :math:`\lambda \leftarrow 0`.
+    :math:`w \leftarrow w \tau / \|w\|`, and the multiplier begins anew:
+    :math:`\lambda \leftarrow 0`.
 
     The norm is the L2 norm of all elements: of a connection's weights or decoders, of encoders, of
     biases, and of each kernel of a TensorNode's layer. Other objects, also in the same TensorFlow
