@@ -73,11 +73,25 @@ class OptimizerWithSteps(Bound):
         The steps, in the order in which they are taken.
     nengo_wd_state : dict of {str: tf.Variable}
         What is saved of the steps, by name.
+    nengo_wd_variables : list of tf.Variable
+        What is updated: all variables, whether they have a gradient or not.
     """
 
     nengo_wd_base: type
     nengo_wd_steps: list
     nengo_wd_state: dict
+    nengo_wd_variables: list
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        """Have steps change all variables; Keras leaves out those without a gradient.
+
+        Where no output depends on a variable, its gradient is zero in a compiled time loop, and
+        None in one that is unrolled or run eagerly.
+        """
+        grads_and_vars = list(grads_and_vars)
+        # not by setattr, with which Keras would track it
+        vars(self)["nengo_wd_variables"] = [variable for _, variable in grads_and_vars]
+        return super().apply_gradients(grads_and_vars, *args, **kwargs)  # type: ignore[misc]
 
     def _distributed_apply_gradients_fn(
         self, distribution: Any, grads_and_vars: Any, **kwargs: Any
@@ -105,8 +119,7 @@ class OptimizerWithSteps(Bound):
         This is where Keras changes the variables: clipped gradients have come so far, and an
         optimizer that collects gradients over several batches comes here once for all of them.
         """
-        grads_and_vars = list(grads_and_vars)
-        variables = [variable for gradient, variable in grads_and_vars if gradient is not None]
+        grads_and_vars, variables = list(grads_and_vars), self.nengo_wd_variables
         iteration = tf.convert_to_tensor(self.iterations)  # type: ignore[attr-defined]
         scaled = any(step.needs_rate for step in self.nengo_wd_steps)
         moment = (variables, learning_rate(self) if scaled else None, iteration)
@@ -212,6 +225,11 @@ class RuleOptimizer(Bound, tf.keras.optimizers.Optimizer):
         if not getattr(self, "_built", False):
             self._last = [self.add_variable_from_reference(v, "increment") for v in var_list]
             self._built = True
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        """Update all variables: to have no gradient is to have one of zero."""
+        pairs = [(tf.zeros_like(v) if g is None else g, v) for g, v in grads_and_vars]
+        return super().apply_gradients(pairs, *args, **kwargs)
 
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         """Update one variable."""
