@@ -16,6 +16,7 @@ CHECKS = (
     "proximal_steps_of_large_weights",
     "constrained_norms_of_large_weights",
     "layerwise_with_large_weights",
+    "optimizers_without_variables",
     "inputs_of_all_kinds",
     "frozen_parameters",
     "refusals",

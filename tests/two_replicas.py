@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parent))
@@ -28,6 +29,7 @@ LOGICAL = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(CPU, LOGICAL)  # before TensorFlow starts its devices
 
 STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+MAKE_TRAIN_FUNCTION = tf.keras.Model.make_train_function
 N_STEPS, MINIBATCH, EXAMPLES = 3, 8, 24
 L2 = tf.keras.regularizers.L2(1e-2)
 
@@ -268,6 +270,20 @@ def layerwise_with_large_weights(folder):
     return compare(make, optimizer)
 
 
+def optimizers_without_variables(folder):
+    """Compare trainings whose optimizers make their variables in the first step, as users have."""
+    optimizers = tf.keras.optimizers
+    loss_scaling = tf.keras.mixed_precision.LossScaleOptimizer
+    makes = [
+        lambda sim: optimizers.legacy.Adam(0.01),
+        lambda sim: optimizers.Adam(0.01),
+        lambda sim: loss_scaling(optimizers.legacy.SGD(0.01, 0.9)),
+        lambda sim: nengo_wd.decoupled_weight_decay(sim, optimizers.legacy.Adam(0.01)),
+    ]
+    with mock.patch.object(tf.keras.Model, "make_train_function", MAKE_TRAIN_FUNCTION):
+        return max(compare(Model, make) for make in makes)
+
+
 def inputs_of_all_kinds(folder):
     """Compare losses on the same data in each form that Simulator takes."""
     model = Model()
@@ -352,6 +368,7 @@ CHECKS = {
         proximal_steps_of_large_weights,
         constrained_norms_of_large_weights,
         layerwise_with_large_weights,
+        optimizers_without_variables,
         inputs_of_all_kinds,
         frozen_parameters,
         refusals,

@@ -256,10 +256,7 @@ class RuleOptimizer(Bound, tf.keras.optimizers.Optimizer):
 
 
 def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
-    """Return all variables that a training changes: weights, states and those of the optimizer.
-
-    The optimizer makes those for each of the weights now, as it would in its first step.
-    """
+    """Return all variables that a training changes: weights, states and those of the optimizer."""
     model = sim.keras_model
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
@@ -268,8 +265,7 @@ def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
             attr="sim",
         )
     for one in chain(optimizer):
-        build = getattr(one, "build", None) or one._create_all_weights
-        build(model.trainable_variables)
+        distributed._make_variables(one, model.trainable_variables)
     variables = optimizer.variables  # a method of Keras' legacy optimizers
     variables = variables() if callable(variables) else variables
     states = sim.tensor_graph.saved_state.values()
