@@ -10,8 +10,8 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters, seam
-from nengo_wd.checks import check_simulator, check_trains
-from nengo_wd.optimizers.steps import Step, check_keeps_changes, settings_of
+from nengo_wd.checks import check_trains
+from nengo_wd.optimizers.steps import Step, checked, settings_of
 from nengo_wd.parameters import Parameter
 from nengo_wd.seam import state
 from nengo_wd.strengths.bounds import Bounds
@@ -100,7 +100,8 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     nengo.exceptions.ValidationError
         If ``optimizer`` is a class, is no optimizer, or constrains norms already; if it would undo
         the constraint, as Ftrl does; if nothing in the network has a ``target_norm``; if an
-        object with one is not trained; or if weights with an ``OfInitial`` are all zero.
+        object with one is not trained; if weights with an ``OfInitial`` are all zero; or for a
+        learning rate that is negative or not finite now.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -129,9 +130,7 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     ...     optimizer = tf.keras.optimizers.Adam(1e-3)
     ...     sim.compile(nengo_wd.constrained_norms(sim, optimizer), loss={probe: "mse"})
     """
-    check_simulator(sim)
-    optimizer = seam.optimizers.check_optimizer(optimizer)
-    check_keeps_changes(optimizer, "constraint")
+    optimizer = checked(sim, optimizer, "constraint")
     if "target_norm" in settings_of(optimizer):
         name = getattr(optimizer, "get_name", lambda: type(optimizer).__name__)()
         raise ValidationError(

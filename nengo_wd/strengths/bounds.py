@@ -11,14 +11,13 @@ import tensorflow as tf
 from nengo_wd import seam
 from nengo_wd.checks import is_number
 from nengo_wd.parameters import Parameter
-from nengo_wd.parameters.sums import norms_of_rows
+from nengo_wd.parameters.sums import norms_of_groups
 from nengo_wd.seam import state
 from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 MEMORY = 0.99  # of the average of the norm
 LEAST_GROWTH = 0.01  # of the average in an interval, at an inflection point
 LEAST_FACTOR = float(np.finfo(np.float32).tiny)
-LEAST_NORM = 1e-12  # below it, float32 loses some of the squares
 
 
 class Progress(NamedTuple):
@@ -173,26 +172,9 @@ class Bounds:
         )
 
     def _norms(self) -> tf.Tensor:
-        """Return the norm of each object, in one pass over the variable, as a rule.
-
-        Where the squares are too large or too small for its precision, there is a second pass.
-        """
+        """Return the norm of each object."""
         weights = self.variable.read_value()
-        norms = self._of_objects(norms_of_rows(weights))
-        if weights.dtype == tf.float64:
-            return norms
-        return tf.cond(
-            tf.reduce_any(~tf.math.is_finite(norms) | (norms < LEAST_NORM)),
-            lambda: self._of_objects(norms_of_rows(tf.cast(weights, tf.float64))),
-            lambda: norms,
-        )
-
-    def _of_objects(self, norms: tf.Tensor) -> tf.Tensor:
-        """Return the norms of objects of those of rows, in float64."""
-        squares = tf.square(tf.cast(norms, tf.float64))
-        n_objects = len(self.parameters)
-        sums = tf.math.unsorted_segment_sum(squares, self._object_of_row, n_objects + 1)
-        return tf.sqrt(sums[:n_objects])
+        return norms_of_groups(weights, self._object_of_row, len(self.parameters))
 
     def _now(self) -> Progress:
         return Progress(*tf.unstack(self.progress.read_value()))

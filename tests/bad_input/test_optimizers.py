@@ -63,9 +63,8 @@ ROWS += [
     ),
     Row(
         "unknown name",
-        with_decay(lambda s: "sdg"),
-        "Unknown optimizer: 'sdg'",
-        ValueError,
+        with_decay(lambda s: "adamm"),
+        "'adamm' is no optimizer that Keras knows; did you mean 'adam' or .*There are 'adadelta', ",
         generation=3,
     ),
     Row(
@@ -104,6 +103,56 @@ ROWS += [
         lambda s: s.decaying(1.0, scale_by_learning_rate=False),
         "the weight_decay 1.0 of <Connection conn> is not scaled by the learning rate",
     ),
+]
+
+BAD_RATES = {
+    "negative": lambda s: -0.1,
+    "NaN": lambda s: np.nan,
+    "infinite": lambda s: np.inf,
+    "negative schedule": lambda s: Constant(-0.1),
+    "negative variable": lambda s: s.variable(-0.1),
+}
+BUILDERS = {
+    "decay": (nengo_wd.decoupled_weight_decay, "weight_decay", 0.1),
+    "constraint": (nengo_wd.constrained_norms, "target_norm", 7.0),
+    "proximal steps": (nengo_wd.proximal_regularization, "regularizer", "l1"),
+}
+
+
+class Constant(keras.schedules.LearningRateSchedule):
+    """A learning rate that does not move."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, step):
+        return tf.constant(self.rate)
+
+
+def with_rate(builder, make, **kwargs):
+    """Return a call that extends an optimizer with a learning rate."""
+    build, setting, value = BUILDERS[builder]
+    return lambda shared: shared.with_setting(
+        setting, value, then=lambda s: build(s.sim, sgd(make(s)), **kwargs)
+    )
+
+
+ROWS += [
+    Row(
+        f"{builder} with a learning rate that is {kind}",
+        with_rate(builder, make),
+        "(SGD|GradientDescent).*: the strength learning_rate=.* must be a finite number",
+        generation=3 if kind == "negative schedule" else None,
+    )
+    for builder in BUILDERS
+    for kind, make in BAD_RATES.items()
+]
+ROWS += [
+    Row(
+        "decay with a learning rate that is negative and not used",
+        with_rate("decay", lambda s: -0.1, scale_by_learning_rate=False),
+        "must be a finite number",
+    )
 ]
 
 # -- constrained norms -------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from functools import partial
 from typing import Any, Callable
 
@@ -9,6 +10,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd.checks import check_keras_2
 from nengo_wd.seam.bound import Bound
 from nengo_wd.seam.nengo_dl3 import distributed, saving
 
@@ -18,13 +20,31 @@ OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimize
 def check_optimizer(optimizer: Any) -> Any:
     """Return a Keras optimizer, made by its name where that was given."""
     if isinstance(optimizer, str):
-        optimizer = tf.keras.optimizers.get(optimizer)
+        optimizer = _named(optimizer)
     if not isinstance(optimizer, OPTIMIZERS):
+        check_keras_2(optimizer, "optimizer", "sim.compile")
         hint = "an instance of it" if isinstance(optimizer, type) else "a Keras optimizer"
         raise ValidationError(
             f"{optimizer!r} is no optimizer that sim.compile takes; give {hint}", attr="optimizer"
         )
     return optimizer
+
+
+def _named(name: str) -> Any:
+    """Return an optimizer of Keras by its name."""
+    try:
+        return tf.keras.optimizers.get(name)
+    except ValueError as error:
+        public = (getattr(tf.keras.optimizers, each) for each in dir(tf.keras.optimizers))
+        kinds = {one for one in public if isinstance(one, type) and issubclass(one, OPTIMIZERS)}
+        known = sorted({one.__name__.lower() for one in kinds - set(OPTIMIZERS)})
+        close = [repr(one) for one in difflib.get_close_matches(name.lower(), known)]
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValidationError(
+            f"{name!r} is no optimizer that Keras knows; {hint}There are "
+            f"{', '.join(map(repr, known))}",
+            attr="optimizer",
+        ) from error
 
 
 def of_simulator(sim: nengo_dl.Simulator, given: Any) -> Any:
