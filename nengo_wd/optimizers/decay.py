@@ -147,3 +147,12 @@ def _check_no_decay(optimizer: Any) -> None:
                 attr="weight_decay",
                 obj=one,
             )
+        excluded = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
+        if any(getattr(one, attr, None) for attr in excluded):
+            raise ValidationError(
+                f"{type(one).__name__} leaves out variables by exclude_from_weight_decay, which "
+                "settings take no notice of; leave out objects by "
+                "net.config[...].weight_decay = None",
+                attr="weight_decay",
+                obj=one,
+            )

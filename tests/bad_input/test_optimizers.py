@@ -41,6 +41,11 @@ def decay_with(make, **kwargs):
     return lambda shared: nengo_wd.decoupled_weight_decay(shared.sim, make(), **kwargs)
 
 
+def excluding(optimizer):
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
 def with_decay(make):
     """Return a call that has an optimizer decay weights."""
     return lambda shared: shared.with_setting(
@@ -90,6 +95,28 @@ ROWS += [
         with_decay(lambda s: keras.Adam(0.1, weight_decay=0.1)),
         "Adam decays weights already, with weight_decay=0.1",
         generation=3,
+    ),
+    Row(
+        "decay that leaves out variables by Keras' way",
+        with_decay(lambda s: excluding(keras.Adam(0.1))),
+        "Adam leaves out variables by exclude_from_weight_decay, .* net.config",
+        generation=3,
+    ),
+    *(
+        Row(
+            f"{how} of {kind}",
+            lambda s, make=make, change=change: change(make(s)),
+            f"{kind}.*decays weights by the settings of objects.*net.config",
+            generation=3,
+        )
+        for kind, make in {
+            "SGDWithDecay": lambda s: s.decaying(),
+            "LayerwiseSGD": lambda s: nengo_wd.LayerwiseSGD(s.sim),
+        }.items()
+        for how, change in {
+            "another decay": lambda one: setattr(one, "weight_decay", 0.1),
+            "variables left out by Keras' way": lambda one: excluding(one),
+        }.items()
     ),
     Row("decay twice", with_decay(lambda s: s.decay()), "WithDecay decays weights already"),
     Row(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd.checks import check_keras_2
-from nengo_wd.seam.bound import Bound
+from nengo_wd.seam.bound import DecayedBySettings
 from nengo_wd.seam.nengo_dl3 import distributed, saving
 
 OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
@@ -82,7 +82,7 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     return optimizer
 
 
-class OptimizerWithSteps(Bound):
+class OptimizerWithSteps(DecayedBySettings):
     """A mixin for Keras optimizers: steps that are taken before and after the optimizer's own.
 
     Attributes
@@ -101,6 +101,12 @@ class OptimizerWithSteps(Bound):
     nengo_wd_steps: list
     nengo_wd_state: dict
     nengo_wd_variables: list
+
+    @property
+    def decays_by_settings(self) -> bool:  # type: ignore[override]
+        """Whether a step decays weights, or the optimizer itself does."""
+        by_rule = issubclass(self.nengo_wd_base, RuleOptimizer)
+        return by_rule or any(step.decays for step in self.nengo_wd_steps)
 
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
         """Have steps change all variables; Keras leaves out those without a gradient.
@@ -223,7 +229,7 @@ def in_use(sim: nengo_dl.Simulator) -> list[Any]:
     return [] if optimizer is None else [optimizer]
 
 
-class RuleOptimizer(Bound, tf.keras.optimizers.Optimizer):
+class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
     """An optimizer that adds an increment to the weights and remembers it.
 
     Attributes
