@@ -22,7 +22,15 @@ from generations import (
 )
 from internals import XLA, without_xla
 from nengo.exceptions import ValidationError
-from networks import ThreeConnections, connected, network_of, product, regression, solve
+from networks import (
+    ThreeConnections,
+    connected,
+    network_of,
+    parameters_of,
+    product,
+    regression,
+    solve,
+)
 
 import nengo_wd
 from nengo_wd.optimizers.proximal import _replaced
@@ -406,12 +414,10 @@ def test_weights_without_a_gradient_take_their_step(model):
     model.net.config[node].regularizer = keras.l1(0.5)
     with simulator(model.net) as sim:
         optimizer = proximal(sim, tf.keras.optimizers.SGD(RATE))
-        variables = {p.name: p.variable for p in norms_of(sim).values()}
-        kernel = variables.pop("dense.kernel")
-        (merged,) = variables.values()
-        (before,) = values(sim, [kernel])
-        optimizer.apply_gradients([(tf.zeros_like(merged), merged), (None, kernel)])
-        (after,) = values(sim, [kernel])
+        other = parameters_of(sim, model.connections[0])[0].variable
+        (before,) = values(sim, [layer.kernel])
+        optimizer.apply_gradients([(tf.zeros_like(other), other), (None, layer.kernel)])
+        (after,) = values(sim, [layer.kernel])
     np.testing.assert_allclose(after, shrunk(before, RATE * 0.5), rtol=1e-6)
 
 

@@ -115,7 +115,6 @@ class OptimizerWithSteps(DecayedBySettings):
         None in one that is unrolled or run eagerly.
         """
         grads_and_vars = list(grads_and_vars)
-        # not by setattr, with which Keras would track it
         vars(self)["nengo_wd_variables"] = [variable for _, variable in grads_and_vars]
         return super().apply_gradients(grads_and_vars, *args, **kwargs)  # type: ignore[misc]
 
@@ -243,7 +242,8 @@ class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
     def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
         super().__init__(name=name)
         self.sim = sim
-        self._learning_rate = self._build_learning_rate(learning_rate)
+        is_live = isinstance(learning_rate, tf.Variable)  # of which Keras would take a copy
+        self._learning_rate = learning_rate if is_live else self._build_learning_rate(learning_rate)
 
     def build(self, var_list: list[tf.Variable]) -> None:
         """Make a variable for the last increment of each variable."""
@@ -292,8 +292,8 @@ def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
         )
     for one in chain(optimizer):
         distributed._make_variables(one, model.trainable_variables)
-    variables = optimizer.variables  # a method of Keras' legacy optimizers
-    variables = variables() if callable(variables) else variables
+    of_optimizer = optimizer.variables  # a method of Keras' legacy optimizers
+    variables = of_optimizer() if callable(of_optimizer) else of_optimizer
     states = sim.tensor_graph.saved_state.values()
     tracked = tf.train.TrackableView(model).descendants()
     found = [*model.weights, *states, *variables, *tracked]
