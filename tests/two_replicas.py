@@ -264,7 +264,7 @@ def layerwise_with_large_weights(folder):
         return model
 
     def optimizer(sim):
-        rule = nengo_wd.LayerwiseSGD(sim, 0.1, 0.9)
+        rule = nengo_wd.LayerwiseSGD(sim, tf.Variable(0.1, trainable=False), 0.9)
         return nengo_wd.constrained_norms(sim, nengo_wd.proximal_regularization(sim, rule))
 
     return compare(make, optimizer)
@@ -275,10 +275,8 @@ def optimizers_without_variables(folder):
     optimizers = tf.keras.optimizers
     loss_scaling = tf.keras.mixed_precision.LossScaleOptimizer
     makes = [
-        lambda sim: optimizers.legacy.Adam(0.01),
-        lambda sim: optimizers.Adam(0.01),
-        lambda sim: loss_scaling(optimizers.legacy.SGD(0.01, 0.9)),
         lambda sim: nengo_wd.decoupled_weight_decay(sim, optimizers.legacy.Adam(0.01)),
+        lambda sim: loss_scaling(optimizers.legacy.SGD(0.01, 0.9)),
     ]
     with mock.patch.object(tf.keras.Model, "make_train_function", MAKE_TRAIN_FUNCTION):
         return max(compare(Model, make) for make in makes)
