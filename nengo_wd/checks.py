@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numbers
+import sys
+import types
 from typing import Any
 
 import nengo_dl
@@ -48,11 +50,26 @@ def check_trains(sim: nengo_dl.Simulator) -> None:
         )
 
 
+def check_keras_2(value: Any, attr: str, owner: str) -> None:
+    """Raise if an object, class or function is of Keras 3, and not of the Keras of NengoDL."""
+    kind = value if isinstance(value, (type, types.FunctionType)) else type(value)
+    bases = getattr(kind, "__mro__", (kind,))
+    of_keras = [one.__name__ for one in bases if one.__module__.partition(".")[0] == "keras"]
+    version = getattr(sys.modules.get("keras"), "__version__", "")
+    if of_keras and version.startswith("3."):
+        raise ValidationError(
+            f"{owner}: {value!r} is of Keras 3, but NengoDL needs Keras 2; take "
+            f"{of_keras[0]} from tf.keras, after nengo_wd is imported",
+            attr=attr,
+        )
+
+
 def check_rate(value: Any, name: str, owner: str) -> None:
     """Raise unless ``value`` is a finite number, zero or above, or will be one at every step."""
     if is_number(value):
         check_strength(float(value), name, name, owner)
     elif not isinstance(value, SYMBOLIC):
+        check_keras_2(value, name, owner)
         raise ValidationError(
             f"{owner}: {value!r} is no {name}; give a number, a "
             "tf.keras.optimizers.schedules.LearningRateSchedule or a tf.Variable",
@@ -77,6 +94,7 @@ def as_strength(value: Any, name: str, owner: str) -> Any:
     """Return a strength as a number, or as the variable that it is, or raise if it is neither."""
     if is_live(value):
         return value
+    check_keras_2(value, name, owner)
     try:
         if isinstance(value, (str, bytes, bool)):
             raise TypeError(f"it is a {type(value).__name__}")

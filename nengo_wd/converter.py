@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import sys
 import warnings
 from typing import Any
 
@@ -15,6 +14,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import layers, parameters, seam
+from nengo_wd.checks import check_keras_2
 from nengo_wd.penalties import regularized_objective
 from nengo_wd.regularizers import forms
 from nengo_wd.seam.layer_penalties import n_added_losses
@@ -174,25 +174,14 @@ class _Penalized(nengo_dl.Simulator):
 def _check_model(model: Any) -> None:
     """Raise unless ``model`` is a model of the Keras that NengoDL uses, with a known input."""
     if not isinstance(model, tf.keras.Model):
-        hint = "give a tf.keras.Model"
-        if _is_of_keras_3(model):
-            hint = (
-                "it is of Keras 3, and NengoDL needs Keras 2: make it with tf.keras, after "
-                "nengo_wd is imported"
-            )
-        raise ValidationError(f"{model!r} can't be converted; {hint}", attr="model")
+        check_keras_2(model, "model", "Converter")
+        raise ValidationError(f"{model!r} can't be converted; give a tf.keras.Model", attr="model")
     if isinstance(model, tf.keras.Sequential) and not model.inputs:
         raise ValidationError(
             f"the model {model.name!r} has no input shape yet, and so can't be converted; give its "
             "first layer one, or call model.build(input_shape)",
             attr="model",
         )
-
-
-def _is_of_keras_3(model: Any) -> bool:
-    version = getattr(sys.modules.get("keras"), "__version__", "")
-    modules = {c.__module__.partition(".")[0] for c in type(model).__mro__}
-    return version.startswith("3.") and "keras" in modules
 
 
 class CarriesRegularizers:

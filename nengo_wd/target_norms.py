@@ -22,7 +22,7 @@ class OfInitial:
     r"""A factor of the norm before the first step: :math:`f \, \|w_0\|`.
 
     The initial norm is that of the weights when `nengo_wd.constrained_norms` takes its first step,
-    so that loaded weights count.
+    so that loaded weights count. Weights that are all zero when it is called are refused.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class AtStep:
     ----------
     step : int
         How many steps of the optimizer, one or more. Steps that loss scaling leaves out don't
-        count.
+        count. Where weights are all zero then, the bound is found when they are not.
 
     Raises
     ------

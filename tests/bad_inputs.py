@@ -8,7 +8,7 @@ import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
-from generations import GENERATION, sgd, simulator, tensor_node
+from generations import GENERATION, sgd, simulator, tensor_node, variable
 from nengo.exceptions import ValidationError
 
 import nengo_wd
@@ -79,6 +79,10 @@ class Shared:
             self.conn = nengo.Connection(self.a, end, label="conn")
             self.frozen = nengo.Connection(self.a, end, label="frozen")
             self.net.config[self.frozen].trainable = False
+            nothing = np.zeros((2, 2))
+            self.zero = nengo.Connection(
+                self.source, end, transform=nothing, synapse=None, label="zero"
+            )
             rule = nengo.PES()
             self.learned = nengo.Connection(self.a, end, learning_rule_type=rule, label="learned")
             self.layer = nengo_wd.RegularizedDense(3, name="dense")
@@ -141,6 +145,10 @@ class Shared:
     def empty(self):
         """Records without any."""
         return nengo_wd.WeightNorms(self.sim)
+
+    def variable(self, value):
+        """Return a variable that the simulator can use."""
+        return variable(self.sim, np.float32(value))
 
     def objective(self, objective="mse"):
         return nengo_wd.regularized_objective(self.sim, objective)

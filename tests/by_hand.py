@@ -119,6 +119,7 @@ class Constrained:
     def __init__(self, number=None, at_step=None, every=None):
         self.bound, self.at_step, self.every = number, at_step, every
         self.multiplier, self.steps, self.averages, self.growths = 0.0, 0, {0: 0.0}, {}
+        self.n_scaled = 0  # how many times weights were scaled to the bound
 
     def __call__(self, weights):
         self.steps += 1
@@ -126,8 +127,10 @@ class Constrained:
         if self.bound is not None:
             excess = (size**2 - self.bound**2) / weights.size
             self.multiplier = max(0.0, self.multiplier + excess)
-            turns = 2 * self.multiplier > 1
-            return weights * (self.bound / size if turns else 1 - 2 * self.multiplier)
+            if 2 * self.multiplier > 1:
+                self.multiplier, self.n_scaled = 0.0, self.n_scaled + 1
+                return weights * (self.bound / size)
+            return weights * (1 - 2 * self.multiplier)
         if self.at_step == self.steps or (self.every and self._is_slower(size)):
             self.bound = size
         return weights

@@ -2,9 +2,11 @@
 
 import pathlib
 
+import tensorflow as tf
 from generations import GENERATION, n_operations
 
 import nengo_wd
+from nengo_wd import seam
 from nengo_wd.penalties import on_parameters
 
 GENERATION_OF_MODULE = {  # of the code in the docstrings of a module or a folder; the others: both
@@ -40,3 +42,20 @@ def n_operations_of_record(sim, norms):
     """Return how many operations a record has."""
     norms._measure()
     return n_operations(sim, norms._measure.packed)
+
+
+def without_xla(monkeypatch):
+    """Have compiled functions fail, as on platforms without XLA."""
+    kind = type(tf.function(lambda: None))
+    call = kind.__call__
+
+    def called(function, *args, **kwargs):
+        if function._jit_compile:
+            raise tf.errors.UnimplementedError(None, None, "no XLA")
+        return call(function, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "__call__", called)
+    monkeypatch.setattr(seam.values, "_has_xla", seam.values._has_xla.__wrapped__)  # not kept
+
+
+XLA = [True, False] if GENERATION == 3 else [True]  # NengoDL 2 has nothing compiled

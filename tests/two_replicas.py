@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parent))
@@ -21,13 +22,14 @@ import tensorflow as tf
 import nengo_wd
 from nengo_wd import nengo_dl
 from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled
-from nengo_wd.target_norms import OfInitial
+from nengo_wd.target_norms import AtStep, OfInitial
 
 CPU = tf.config.list_physical_devices("CPU")[0]
 LOGICAL = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(CPU, LOGICAL)  # before TensorFlow starts its devices
 
 STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+MAKE_TRAIN_FUNCTION = tf.keras.Model.make_train_function
 N_STEPS, MINIBATCH, EXAMPLES = 3, 8, 24
 L2 = tf.keras.regularizers.L2(1e-2)
 
@@ -54,7 +56,6 @@ class Model:
             )
             self.probe = nengo.Probe(self.readout, label="out")
             self.rates = nengo.Probe(self.ensemble.neurons, label="rates")
-        self.config = self.net.config
         self.config[self.conn].regularizer = L2
         self.config[self.ensemble].regularizer = L2
         self.config[self.conn].weight_decay = 0.1
@@ -62,6 +63,10 @@ class Model:
         self.config[self.rates].regularizer = FiringRates(20, 60, l2=1e-4)
         self.data = {self.source: X}, {self.probe: Y}
         self.settings = {} if use_loop else {"unroll_simulation": N_STEPS}
+
+    @property
+    def config(self):
+        return self.net.config
 
     def one(self):
         return nengo_dl.Simulator(
@@ -191,6 +196,92 @@ def legacy_optimizer_and_penalty_of_the_whole_minibatch(folder):
     return compare(make, optimizer)
 
 
+class LargeModel(Model):
+    """Layers side by side, each with a kernel of 520 x 520, and a value of a setting.
+
+    From 512 x 512 on, XLA compiles what changes them.
+    """
+
+    def __init__(self, setting, *values):
+        with nengo.Network(seed=0) as self.net:
+            nengo_dl.configure_settings(dtype="float64", use_loop=False, trainable=None)
+            nengo_wd.configure_settings()
+            self.source = nengo.Node(np.zeros(520))
+            self.nodes, self.probes = zip(*map(self.add_layer, values))
+        for node, value in zip(self.nodes, values):
+            setattr(self.net.config[node], setting, value)
+        uniform = np.random.RandomState(0).uniform
+        shape = (MINIBATCH, 1, 520)
+        targets = {probe: uniform(-1, 1, size=shape) for probe in self.probes}
+        self.data, self.settings = ({self.source: uniform(-1, 1, size=shape)}, targets), {}
+
+    def add_layer(self, value):
+        node = nengo_dl.Layer(nengo_wd.RegularizedDense(520, kernel_regularizer=None))(self.source)
+        return node, nengo.Probe(node)
+
+    def compile(self, sim, optimizer, **kwargs):
+        loss = nengo_wd.regularized_objective(sim, dict.fromkeys(self.probes, "mse"))
+        sim.compile(optimizer, loss=loss, **kwargs)
+
+
+def moving():
+    """Return a schedule and a variable."""
+    schedule = tf.keras.optimizers.schedules.InverseTimeDecay(0.5, 2, 0.5)
+    return schedule, tf.Variable(0.25, trainable=False)
+
+
+def decay_of_large_weights(folder):
+    return compare(lambda: LargeModel("weight_decay", 0.1, *moving()), adam)
+
+
+def proximal_steps_of_large_weights(folder):
+    def make():
+        l1 = tf.keras.regularizers.L1(1e-2)
+        to_start = nengo_wd.regularizers.TowardsInitial(l1=1e-2, l2=1e-2)
+        fixed = tf.keras.regularizers.L1L2(1e-2, 1e-2), GroupLasso(1e-2), to_start
+        return LargeModel(
+            "regularizer", *fixed, *(Scheduled(l1, strength) for strength in moving())
+        )
+
+    return compare(
+        make, lambda s: nengo_wd.proximal_regularization(s, tf.keras.optimizers.SGD(0.1, 0.9))
+    )
+
+
+def constrained_norms_of_large_weights(folder):
+    def make():
+        return LargeModel("target_norm", 20.0, OfInitial(0.9), AtStep(2))
+
+    return compare(make, lambda s: nengo_wd.constrained_norms(s, tf.keras.optimizers.Adam(0.01)))
+
+
+def layerwise_with_large_weights(folder):
+    def make():
+        model = LargeModel("weight_decay", 0.1, *moving())
+        for node in model.nodes:
+            model.config[node].target_norm = 20.0
+            model.config[node].regularizer = L2
+        return model
+
+    def optimizer(sim):
+        rule = nengo_wd.LayerwiseSGD(sim, tf.Variable(0.1, trainable=False), 0.9)
+        return nengo_wd.constrained_norms(sim, nengo_wd.proximal_regularization(sim, rule))
+
+    return compare(make, optimizer)
+
+
+def optimizers_without_variables(folder):
+    """Compare trainings whose optimizers make their variables in the first step, as users have."""
+    optimizers = tf.keras.optimizers
+    loss_scaling = tf.keras.mixed_precision.LossScaleOptimizer
+    makes = [
+        lambda sim: nengo_wd.decoupled_weight_decay(sim, optimizers.legacy.Adam(0.01)),
+        lambda sim: loss_scaling(optimizers.legacy.SGD(0.01, 0.9)),
+    ]
+    with mock.patch.object(tf.keras.Model, "make_train_function", MAKE_TRAIN_FUNCTION):
+        return max(compare(Model, make) for make in makes)
+
+
 def inputs_of_all_kinds(folder):
     """Compare losses on the same data in each form that Simulator takes."""
     model = Model()
@@ -271,6 +362,11 @@ CHECKS = {
         layerwise_with_constrained_norms,
         proximal_steps_with_percentiles,
         legacy_optimizer_and_penalty_of_the_whole_minibatch,
+        decay_of_large_weights,
+        proximal_steps_of_large_weights,
+        constrained_norms_of_large_weights,
+        layerwise_with_large_weights,
+        optimizers_without_variables,
         inputs_of_all_kinds,
         frozen_parameters,
         refusals,

@@ -11,7 +11,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
-from nengo_wd.checks import check_penalty
+from nengo_wd.checks import check_keras_2, check_penalty
 from nengo_wd.layers import defaults, shapes
 from nengo_wd.layers.of_simulator import OfSimulator
 from nengo_wd.regularizers import lookup
@@ -216,6 +216,7 @@ TimeLoopLayer.call = _noted(TimeLoopLayer.call)  # type: ignore[method-assign]
 
 def _check_order(cls: type) -> None:
     """Raise if a class has a Keras layer before the mixin, which then could not extend it."""
+    check_keras_2(cls, "bases", cls.__name__)
     before = cls.__mro__[: cls.__mro__.index(TimeLoopLayer)]
     if any(
         issubclass(c, tf.keras.layers.Layer) and not issubclass(c, TimeLoopLayer) for c in before

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import nengo_dl
+import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters, seam
-from nengo_wd.checks import check_simulator, check_trains
-from nengo_wd.optimizers.steps import Step, check_keeps_changes, settings_of
+from nengo_wd.checks import check_trains
+from nengo_wd.optimizers.steps import Step, checked, settings_of
 from nengo_wd.parameters import Parameter
 from nengo_wd.seam import state
 from nengo_wd.strengths.bounds import Bounds
+from nengo_wd.target_norms import OfInitial
 
 
 class ConstrainedStep(Step):
@@ -31,6 +33,8 @@ class ConstrainedStep(Step):
                 "config, after nengo_wd.configure_settings()",
                 attr="target_norm",
             )
+        for parameter, target in found:
+            _check_initial(parameter, target)
         targets = {parameter.key: target for parameter, target in found}
         self.bounds = {
             id(group[0].variable): Bounds(sim, group, targets)
@@ -67,7 +71,8 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     is above the target, and falls while it is below: weights that stay below are never changed.
     Where :math:`2 \lambda > 1`, which a small parameter far above its target reaches, the step
     would turn the signs of the weights. They are scaled to the target instead,
-    :math:`w \leftarrow w \tau / \|w\|`.
+    :math:`w \leftarrow w \tau / \|w\|`, and the multiplier begins anew:
+    :math:`\lambda \leftarrow 0`.
 
     The norm is the L2 norm of all elements: of a connection's weights or decoders, of encoders, of
     biases, and of each kernel of a TensorNode's layer. Other objects, also in the same TensorFlow
@@ -94,8 +99,9 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     ------
     nengo.exceptions.ValidationError
         If ``optimizer`` is a class, is no optimizer, or constrains norms already; if it would undo
-        the constraint, as Ftrl does; if nothing in the network has a ``target_norm``; or if an
-        object with one is not trained.
+        the constraint, as Ftrl does; if nothing in the network has a ``target_norm``; if an
+        object with one is not trained; if weights with an ``OfInitial`` are all zero; or for a
+        learning rate that is negative or not finite now.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -105,7 +111,7 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     decay in the paper; an object may have both.
 
     The multiplier is in units of squared weights. The rule is for weights well below one in root
-    mean square: the multiplier of larger ones jumps, and their norm may fall far below the target.
+    mean square: a step may take most of larger ones, whose norm then falls far below the target.
 
     References
     ----------
@@ -124,9 +130,7 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     ...     optimizer = tf.keras.optimizers.Adam(1e-3)
     ...     sim.compile(nengo_wd.constrained_norms(sim, optimizer), loss={probe: "mse"})
     """
-    check_simulator(sim)
-    optimizer = seam.optimizers.check_optimizer(optimizer)
-    check_keeps_changes(optimizer, "constraint")
+    optimizer = checked(sim, optimizer, "constraint")
     if "target_norm" in settings_of(optimizer):
         name = getattr(optimizer, "get_name", lambda: type(optimizer).__name__)()
         raise ValidationError(
@@ -136,6 +140,20 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
             obj=optimizer,
         )
     return seam.optimizers.with_step(sim, optimizer, ConstrainedStep(sim))
+
+
+def _check_initial(parameter: Parameter, target: Any) -> None:
+    """Raise if the initial norm of which a target is a factor can't be a bound."""
+    if isinstance(target, OfInitial):
+        norm = np.linalg.norm(np.asarray(parameter.value, np.float64))
+        if not 0 < norm < np.inf:
+            raise ValidationError(
+                f"{parameter.name} has the target norm {target}, but the norm of its weights is "
+                f"{norm} now, of which there is no such part; give it a number or AtStep(...), or "
+                "load the weights before the optimizer is made",
+                attr="target_norm",
+                obj=parameter.obj,
+            )
 
 
 def _by_variable(sim: nengo_dl.Simulator, constrained: list[Parameter]) -> list[list[Parameter]]:

@@ -9,10 +9,9 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
-from nengo_wd.checks import check_simulator
 from nengo_wd.optimizers import fractions
 from nengo_wd.optimizers.fractions import Fault
-from nengo_wd.optimizers.steps import Step, check_keeps_changes, steps_of
+from nengo_wd.optimizers.steps import Step, checked, steps_of
 from nengo_wd.strengths.rates import Rates, each
 from nengo_wd.strengths.rows import RowValues
 
@@ -95,8 +94,8 @@ def decoupled_weight_decay(
         if it would undo a decay, as Ftrl does; if nothing in the
         network has a ``weight_decay``; if an object with one is not trained; for a number that
         would take all of the weights in a step, or more: of 1 or more, times the learning rate; and
-        for a schedule or variable that is negative or not finite now. `WeightNorms` warns of what
-        they become.
+        for a schedule, variable or learning rate that is negative or not finite now. `WeightNorms`
+        warns of what decays become.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -121,9 +120,7 @@ def decoupled_weight_decay(
     ...     optimizer = tf.keras.optimizers.Adam(1e-3)
     ...     sim.compile(nengo_wd.decoupled_weight_decay(sim, optimizer), loss={probe: "mse"})
     """
-    check_simulator(sim)
-    optimizer = seam.optimizers.check_optimizer(optimizer)
-    check_keeps_changes(optimizer, "decay")
+    optimizer = checked(sim, optimizer, "decay")
     _check_no_decay(optimizer)
     step = DecayStep(sim, optimizer, scale_by_learning_rate)
     if not step.rates.by_variable:
@@ -147,6 +144,15 @@ def _check_no_decay(optimizer: Any) -> None:
             raise ValidationError(
                 f"{name} decays weights already"
                 f"{f', with weight_decay={decay}' if decay else ''}; decay by one of the two",
+                attr="weight_decay",
+                obj=one,
+            )
+        excluded = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
+        if any(getattr(one, attr, None) for attr in excluded):
+            raise ValidationError(
+                f"{type(one).__name__} leaves out variables by exclude_from_weight_decay, which "
+                "settings take no notice of; leave out objects by "
+                "net.config[...].weight_decay = None",
                 attr="weight_decay",
                 obj=one,
             )

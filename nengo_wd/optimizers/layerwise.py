@@ -47,9 +47,10 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     ----------
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
-    learning_rate : float or LearningRateSchedule
-        For all weights whose object has no ``learning_rate`` of its own.
-    momentum : float or LearningRateSchedule
+    learning_rate : float, LearningRateSchedule or tf.Variable
+        For all weights whose object has no ``learning_rate`` of its own. A variable counts with the
+        value that it has at each step.
+    momentum : float, LearningRateSchedule or tf.Variable
         For all weights whose object has no ``momentum`` of its own. A number can be changed later,
         by ``optimizer.momentum = ...``; what was compiled need not be compiled again.
     name : str

@@ -10,10 +10,10 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import clock, parameters, seam
-from nengo_wd.checks import check_simulator, check_trains
+from nengo_wd.checks import check_trains
 from nengo_wd.optimizers.fractions import Fault
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
-from nengo_wd.optimizers.steps import Step, check_keeps_changes, steps_of
+from nengo_wd.optimizers.steps import Step, checked, steps_of
 from nengo_wd.parameters import Parameter, defaults
 from nengo_wd.parameters.parameter import in_rows, is_block
 from nengo_wd.regularizers.forms import GroupForm, group_form, row_form
@@ -205,8 +205,8 @@ def proximal_regularization(
     nengo.exceptions.ValidationError
         If ``optimizer`` is a class, is no optimizer, or takes such steps already; if it would undo
         a step, as Ftrl does; if nothing is regularized; for a regularizer without such a step; for
-        a strength that is negative or not finite now; and if an object with a setting is not
-        trained.
+        a strength or learning rate that is negative or not finite now; and if an object with a
+        setting is not trained.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -234,9 +234,7 @@ def proximal_regularization(
     ...     optimizer = tf.keras.optimizers.Adam(1e-3)
     ...     sim.compile(nengo_wd.proximal_regularization(sim, optimizer), loss={probe: "mse"})
     """
-    check_simulator(sim)
-    optimizer = seam.optimizers.check_optimizer(optimizer)
-    check_keeps_changes(optimizer, "proximal steps")
+    optimizer = checked(sim, optimizer, "proximal steps")
     _check_no_steps(optimizer)
     check_trains(sim)
     regularized = _regularized(sim)

@@ -9,7 +9,9 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
+from nengo_wd.checks import check_rate, check_simulator
 from nengo_wd.optimizers.fractions import Fault
+from nengo_wd.strengths.now import now
 
 # They compute the weights from sums of gradients, and so undo every change of the weights.
 WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
@@ -89,7 +91,37 @@ def steps_of(optimizer: Any) -> list[Step]:
     return [step for one in extended for step in one.nengo_wd_steps]
 
 
-def check_keeps_changes(optimizer: Any, change: str) -> None:
+def checked(sim: nengo_dl.Simulator, optimizer: Any, change: str) -> Any:
+    """Return an optimizer that can be extended, made by its name where that was given.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator that it is to train.
+    optimizer : optimizer or str
+        What the user gave.
+    change : str
+        What is done to the weights beside its own step, for errors.
+    """
+    check_simulator(sim)
+    optimizer = seam.optimizers.check_optimizer(optimizer)
+    _check_keeps_changes(optimizer, change)
+    _check_learning_rate(sim, seam.optimizers.chain(optimizer)[-1])
+    return optimizer
+
+
+def _check_learning_rate(sim: nengo_dl.Simulator, optimizer: Any) -> None:
+    """Raise if the learning rate is negative now, or not finite; some optimizers have none."""
+    try:
+        rate = seam.optimizers.rate(optimizer)
+    except ValidationError:
+        return
+    (number,) = now(sim, [rate], seam.optimizers.step(sim, optimizer))
+    if number is not None:
+        check_rate(number, "learning_rate", type(optimizer).__name__)
+
+
+def _check_keeps_changes(optimizer: Any, change: str) -> None:
     """Raise if an optimizer would undo what is done to the weights beside its own step."""
     for one in seam.optimizers.chain(optimizer):
         kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]

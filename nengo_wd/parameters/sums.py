@@ -7,11 +7,30 @@ import tensorflow as tf
 
 from nengo_wd.parameters.parameter import Parameter
 
+LEAST_NORM = 1e-12  # below it, float32 loses some of the squares
 
-def norms_of_rows(values: tf.Tensor) -> tf.Tensor:
-    """Return the L2 norm of each row along the first axis, in one pass and with no copy."""
+
+def norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
+    """Return the L2 norm of each group of rows, in float64; rows of the group after them are left.
+
+    That is one pass with no copy. Where the squares are too large or too small for the precision of
+    the values, there is a second pass.
+    """
+    norms = _norms_of_groups(values, groups, n_groups)
+    if values.dtype == tf.float64:
+        return norms
+    return tf.cond(
+        tf.reduce_any(~tf.math.is_finite(norms) | (norms < LEAST_NORM)),
+        lambda: _norms_of_groups(tf.cast(values, tf.float64), groups, n_groups),
+        lambda: norms,
+    )
+
+
+def _norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
     axes = list(range(1, len(values.shape)))
-    return tf.math.reduce_euclidean_norm(values, axis=axes) if axes else tf.abs(values)
+    by_row = tf.math.reduce_euclidean_norm(values, axis=axes) if axes else tf.abs(values)
+    squares = tf.square(tf.cast(by_row, tf.float64))
+    return tf.sqrt(tf.math.unsorted_segment_sum(squares, groups, n_groups + 1)[:n_groups])
 
 
 def sum_rows(values: tf.Tensor, keep: tuple[int, ...] = ()) -> tf.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import names, parameters, seam
-from nengo_wd.checks import check_finite, check_simulator
+from nengo_wd.checks import check_finite, check_keras_2, check_simulator
 from nengo_wd.parameters import defaults, selection
 from nengo_wd.penalties import counting, on_activities, on_parameters
 from nengo_wd.penalties.on_activities import ProbePenalty
@@ -249,6 +249,7 @@ def _check_key(sim: nengo_dl.Simulator, key: Any) -> None:
 
 
 def _check_loss(key: Any, loss: Any) -> None:
+    check_keras_2(loss, "objective", f"the loss of {key}")
     if not seam.objectives.is_loss(loss):
         raise ValidationError(
             f"the loss {loss!r} of {key} is neither the name of a Keras loss, nor an instance "

@@ -62,10 +62,9 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         weights = tf.convert_to_tensor(weights)
         within = self.within(len(weights.shape))
         size = _size(weights, within)
-        squares = tf.reduce_sum(tf.square(weights), axis=within)
         # the square root has no finite gradient at zero
-        tiny = np.finfo(weights.dtype.as_numpy_dtype).tiny
-        norms = tf.sqrt(tf.maximum(squares, tiny))
+        squares = tf.maximum(_sum_of_squares(weights, within), np.finfo(np.float64).tiny)
+        norms = tf.cast(tf.sqrt(squares), weights.dtype)
         strength = tf.cast(self.strength, norms.dtype)
         return strength * tf.sqrt(size) * tf.reduce_sum(norms)
 
@@ -78,7 +77,8 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         group that is no longer than that. The strength is not looked at.
         """
         within = self.within(len(weights.shape))
-        norms = tf.sqrt(tf.reduce_sum(tf.square(weights), axis=within, keepdims=True))
+        squares = _sum_of_squares(weights, within, keepdims=True)
+        norms = tf.cast(tf.sqrt(squares), weights.dtype)
         length = by * tf.sqrt(_size(weights, within))
         nothing = tf.cast(length <= 0, weights.dtype)  # to be taken, also of a norm of zero
         factors = tf.where(norms > length, 1 - length / norms, nothing * tf.ones_like(norms))
@@ -108,6 +108,11 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
 
 def _is_axis(axis: Any) -> bool:
     return isinstance(axis, numbers.Integral) and not isinstance(axis, bool)
+
+
+def _sum_of_squares(weights: tf.Tensor, axes: list[int], **kwargs: Any) -> tf.Tensor:
+    """Return sums of squares in float64: in float32, those of 1e20 and of 1e-25 are lost."""
+    return tf.reduce_sum(tf.square(tf.cast(weights, tf.float64)), axis=axes, **kwargs)
 
 
 def _size(weights: tf.Tensor, axes: list[int]) -> tf.Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Callable
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import check_strength
+from nengo_wd.checks import check_keras_2, check_strength
 from nengo_wd.regularizers.firing_rates import ELSEWHERE
 from nengo_wd.types import Regularizer
 
@@ -42,6 +42,7 @@ def get(
         If no regularizer has that name, a strength is negative, infinite or NaN, or it is one of
         firing rates where there are none.
     """
+    check_keras_2(regularizer, attr, owner)
     try:
         if isinstance(regularizer, type):
             raise TypeError(f"{regularizer} is a class, not an instance")

@@ -11,12 +11,13 @@ import tensorflow as tf
 from nengo_wd import seam
 from nengo_wd.checks import is_number
 from nengo_wd.parameters import Parameter
-from nengo_wd.parameters.sums import norms_of_rows
+from nengo_wd.parameters.sums import norms_of_groups
 from nengo_wd.seam import state
 from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 MEMORY = 0.99  # of the average of the norm
 LEAST_GROWTH = 0.01  # of the average in an interval, at an inflection point
+LEAST_FACTOR = float(np.finfo(np.float32).tiny)
 
 
 class Progress(NamedTuple):
@@ -54,7 +55,8 @@ class Bounds:
         \lambda \leftarrow \max(0, \lambda + (\|w\|^2 - \kappa) / n), \qquad
         w \leftarrow (1 - 2 \lambda) w
 
-    with :math:`\kappa` the square of the target norm and :math:`n` the number of elements.
+    with :math:`\kappa` the square of the target norm and :math:`n` the number of elements. Where
+    :math:`2 \lambda > 1`, weights are scaled to the target, and :math:`\lambda` becomes zero.
 
     All is in float64. Objects without a target norm are among them, because what is saved must
     not depend on settings.
@@ -102,6 +104,7 @@ class Bounds:
         now = self._now()
         missing = self._initial & tf.math.is_nan(now.found)
         norms = tf.cond(tf.reduce_any(missing), self._norms, lambda: tf.zeros_like(now.found))
+        missing &= norms > 0
         return [self._take(now._replace(found=_where(missing, norms, now.found)))]
 
     def constrain(self) -> list[Any]:
@@ -140,15 +143,18 @@ class Bounds:
         excess = (tf.square(norms) - tf.square(target)) / self._sizes
         is_bound = tf.math.is_finite(target)
         multiplier = tf.maximum(_where(is_bound, now.multiplier + excess, 0.0), 0.0)
-        factors = _where(2 * multiplier > 1, target / norms, 1 - 2 * multiplier)
+        turns = 2 * multiplier > 1
+        scaled = tf.maximum(target / norms, LEAST_FACTOR)
+        factors = _where(turns, scaled, 1 - 2 * multiplier)
+        multiplier = _where(turns, tf.zeros_like(multiplier), multiplier)
         return multiplier, _where(is_bound & (norms > 0), factors, 1.0)
 
     def _found(self, now: Progress, norms: tf.Tensor) -> Progress:
         """Return the progress with the bounds that are found at this step."""
-        due = now.steps >= self._at_step
+        due = (now.steps >= self._at_step) & (norms > 0)  # a bound of zero would be no bound
         if np.isfinite(self._every).any():
             slower, now = self._looked_at_growth(now, norms)
-            due = due | slower
+            due |= slower & (norms > 0)
         return now._replace(found=_where(tf.math.is_nan(now.found) & due, norms, now.found))
 
     def _looked_at_growth(self, now: Progress, norms: tf.Tensor) -> tuple[tf.Tensor, Progress]:
@@ -166,11 +172,9 @@ class Bounds:
         )
 
     def _norms(self) -> tf.Tensor:
-        """Return the norm of each object, in one pass over the variable."""
-        rows = tf.cast(norms_of_rows(self.variable.read_value()), tf.float64)
-        n_objects = len(self.parameters)
-        squares = tf.math.unsorted_segment_sum(tf.square(rows), self._object_of_row, n_objects + 1)
-        return tf.sqrt(squares[:n_objects])
+        """Return the norm of each object."""
+        weights = self.variable.read_value()
+        return norms_of_groups(weights, self._object_of_row, len(self.parameters))
 
     def _now(self) -> Progress:
         return Progress(*tf.unstack(self.progress.read_value()))

@@ -1,8 +1,5 @@
 """Models that can't be converted."""
 
-import sys
-
-import pytest
 import tensorflow as tf
 from bad_inputs import Row, check, table
 
@@ -18,14 +15,6 @@ def model(*layers):
     return tf.keras.Model(inputs, outputs)
 
 
-def keras_3_model():
-    """Return a model of Keras 3; where TensorFlow has none, what looks like one."""
-    keras = sys.modules.get("keras")
-    if not getattr(keras, "__version__", "").startswith("3."):
-        pytest.skip("Keras 3 is not imported")
-    return keras.Sequential(name="mine")
-
-
 NO_MODELS = {
     "None": (lambda: None, "None can't be converted; give a tf.keras.Model"),
     "number": (lambda: 5, "5 can't be converted"),
@@ -34,7 +23,6 @@ NO_MODELS = {
     "layer": (lambda: tf.keras.layers.Dense(3), "Dense object.* can't be converted"),
     "class": (lambda: tf.keras.Model, "<class .*Model'> can't be converted"),
     "network": (lambda: nengo_dl.Converter, "Converter'> can't be converted"),
-    "Keras 3": (keras_3_model, "mine.* can't be converted; it is of Keras 3"),
     "no input": (
         lambda: tf.keras.Sequential([tf.keras.layers.Dense(3)], name="mine"),
         "'mine' has no input shape yet",

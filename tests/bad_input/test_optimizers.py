@@ -13,6 +13,7 @@ from nengo.exceptions import SimulatorClosed
 import nengo_wd
 from nengo_wd import nengo_dl
 from nengo_wd.regularizers import GroupLasso, Scheduled
+from nengo_wd.target_norms import OfInitial
 
 v1 = tf.compat.v1.train
 keras = tf.keras.optimizers
@@ -40,6 +41,11 @@ def decay_with(make, **kwargs):
     return lambda shared: nengo_wd.decoupled_weight_decay(shared.sim, make(), **kwargs)
 
 
+def excluding(optimizer):
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
 def with_decay(make):
     """Return a call that has an optimizer decay weights."""
     return lambda shared: shared.with_setting(
@@ -62,9 +68,8 @@ ROWS += [
     ),
     Row(
         "unknown name",
-        with_decay(lambda s: "sdg"),
-        "Unknown optimizer: 'sdg'",
-        ValueError,
+        with_decay(lambda s: "adamm"),
+        "'adamm' is no optimizer that Keras knows; did you mean 'adam' or .*There are 'adadelta', ",
         generation=3,
     ),
     Row(
@@ -91,6 +96,28 @@ ROWS += [
         "Adam decays weights already, with weight_decay=0.1",
         generation=3,
     ),
+    Row(
+        "decay that leaves out variables by Keras' way",
+        with_decay(lambda s: excluding(keras.Adam(0.1))),
+        "Adam leaves out variables by exclude_from_weight_decay, .* net.config",
+        generation=3,
+    ),
+    *(
+        Row(
+            f"{how} of {kind}",
+            lambda s, make=make, change=change: change(make(s)),
+            f"{kind}.*decays weights by the settings of objects.*net.config",
+            generation=3,
+        )
+        for kind, make in {
+            "SGDWithDecay": lambda s: s.decaying(),
+            "LayerwiseSGD": lambda s: nengo_wd.LayerwiseSGD(s.sim),
+        }.items()
+        for how, change in {
+            "another decay": lambda one: setattr(one, "weight_decay", 0.1),
+            "variables left out by Keras' way": lambda one: excluding(one),
+        }.items()
+    ),
     Row("decay twice", with_decay(lambda s: s.decay()), "WithDecay decays weights already"),
     Row(
         "decay by LayerwiseSGD",
@@ -103,6 +130,56 @@ ROWS += [
         lambda s: s.decaying(1.0, scale_by_learning_rate=False),
         "the weight_decay 1.0 of <Connection conn> is not scaled by the learning rate",
     ),
+]
+
+BAD_RATES = {
+    "negative": lambda s: -0.1,
+    "NaN": lambda s: np.nan,
+    "infinite": lambda s: np.inf,
+    "negative schedule": lambda s: Constant(-0.1),
+    "negative variable": lambda s: s.variable(-0.1),
+}
+BUILDERS = {
+    "decay": (nengo_wd.decoupled_weight_decay, "weight_decay", 0.1),
+    "constraint": (nengo_wd.constrained_norms, "target_norm", 7.0),
+    "proximal steps": (nengo_wd.proximal_regularization, "regularizer", "l1"),
+}
+
+
+class Constant(keras.schedules.LearningRateSchedule):
+    """A learning rate that does not move."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, step):
+        return tf.constant(self.rate)
+
+
+def with_rate(builder, make, **kwargs):
+    """Return a call that extends an optimizer with a learning rate."""
+    build, setting, value = BUILDERS[builder]
+    return lambda shared: shared.with_setting(
+        setting, value, then=lambda s: build(s.sim, sgd(make(s)), **kwargs)
+    )
+
+
+ROWS += [
+    Row(
+        f"{builder} with a learning rate that is {kind}",
+        with_rate(builder, make),
+        "(SGD|GradientDescent).*: the strength learning_rate=.* must be a finite number",
+        generation=3 if kind == "negative schedule" else None,
+    )
+    for builder in BUILDERS
+    for kind, make in BAD_RATES.items()
+]
+ROWS += [
+    Row(
+        "decay with a learning rate that is negative and not used",
+        with_rate("decay", lambda s: -0.1, scale_by_learning_rate=False),
+        "must be a finite number",
+    )
 ]
 
 # -- constrained norms -------------------------------------------------------------------------
@@ -158,6 +235,12 @@ ROWS += [
         "nothing to constrain",
         lambda s: nengo_wd.constrained_norms(s.sim, sgd(0.1)),
         'nothing in <Network "here".* has a target_norm',
+    ),
+    Row(
+        "bound of what is zero",
+        constrained(value=OfInitial(0.5), obj=lambda s: s.zero),
+        r"zero.weights has the target norm OfInitial\(factor=0.5\), but the norm of its weights "
+        "is 0.0 now",
     ),
     Row(
         "constraint without training",

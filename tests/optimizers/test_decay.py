@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from by_hand import DECAY, OPTIMIZERS, RATE, STEPS, gradient_descent
 from generations import GENERATION, sgd, simulator, tensor_node, train, values, variable
+from internals import XLA, without_xla
 from nengo.exceptions import SimulatorClosed, ValidationError
 from networks import ThreeConnections, parameters_of, product
 
@@ -137,7 +138,10 @@ def test_decay_beside_a_penalty_on_another_object(model):
     np.testing.assert_allclose(trained, expected, rtol=1e-12)
 
 
-def test_large_variables_decay_as_small_ones_do():
+@pytest.mark.parametrize("xla", XLA)
+def test_large_variables_decay_as_small_ones_do(xla, monkeypatch):
+    if not xla:
+        without_xla(monkeypatch)
     size = 600
     start = np.random.RandomState(0).uniform(-1, 1, size=(size, size)).astype(np.float32)
     with nengo.Network(seed=0) as net:
@@ -321,27 +325,20 @@ def test_an_optimizer_that_would_undo_the_decay(name, model):
 
 @pytest.mark.generation(3)
 @pytest.mark.parametrize("kind", ["optimizers", "legacy"])
-def test_weights_without_a_gradient_do_not_decay(kind, model):
-    """As those of Keras' AdamW."""
+def test_weights_without_a_gradient_decay(kind, model):
+    """As those of a gradient of zero, which they have in a compiled time loop."""
     optimizers = tf.keras.optimizers if kind == "optimizers" else tf.keras.optimizers.legacy
     layer = nengo_wd.RegularizedDense(3, kernel_regularizer=None)
     with model.net:
         node = tensor_node(layer, 3, 3)
     model.net.config[node].weight_decay = DECAY
-    model.set("weight_decay", DECAY)
     with simulator(model.net) as sim:
-        (connections,) = {
-            id(p.variable): p.variable
-            for p in parameters_of(sim, model.net)
-            if p.obj in model.connections
-        }.values()
-        before = values(sim, [connections, layer.kernel])
+        connections = parameters_of(sim, model.connections[0])[0].variable
+        (before,) = values(sim, [layer.kernel])
         optimizer = nengo_wd.decoupled_weight_decay(sim, optimizers.SGD(RATE))
-        zero = tf.zeros_like(connections)
-        optimizer.apply_gradients([(zero, connections), (None, layer.kernel)])
-        after = values(sim, [connections, layer.kernel])
-        assert np.any(after[0] != before[0])
-        np.testing.assert_array_equal(after[1], before[1])
+        optimizer.apply_gradients([(tf.zeros_like(connections), connections), (None, layer.kernel)])
+        (after,) = values(sim, [layer.kernel])
+    np.testing.assert_allclose(after, (1 - RATE * DECAY) * before, rtol=1e-6)
 
 
 # -- decays that would turn the signs of the weights, or are none -----------------------------
@@ -435,3 +432,24 @@ def test_variables_that_can_not_be_read(model):
         with sim.tensor_graph.graph.as_default():
             model.set("weight_decay", tf.compat.v1.Variable(DECAY))
         nengo_wd.decoupled_weight_decay(sim, sgd(RATE))  # not initialized so far
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("kind", ["optimizers", "legacy"])
+def test_no_decay_of_keras_beside_ours_is_no_error(kind, model):
+    """Also where there is another step, beside which Keras may decay."""
+    optimizers = tf.keras.optimizers.legacy if kind == "legacy" else tf.keras.optimizers
+    model.set("weight_decay", DECAY)
+    model.set("target_norm", 5.0)
+    with simulator(model.net) as sim:
+        decaying = nengo_wd.decoupled_weight_decay(sim, optimizers.SGD(RATE))
+        decaying.weight_decay = None
+        assert decaying.weight_decay is None
+        constrained = nengo_wd.constrained_norms(sim, optimizers.SGD(RATE))
+        constrained.weight_decay = DECAY
+        assert constrained.weight_decay == DECAY
+        scaled = tf.keras.mixed_precision.LossScaleOptimizer(optimizers.SGD(RATE))
+        both = nengo_wd.constrained_norms(sim, nengo_wd.decoupled_weight_decay(sim, scaled))
+        inner = both.inner_optimizer
+        with pytest.raises(ValidationError, match="decays weights by the settings of objects"):
+            inner.weight_decay = DECAY

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from by_hand import DECAY, MOMENTUM, OPTIMIZERS, RATE, STEPS
-from generations import simulator, tensor_node, values
+from generations import GENERATION, assign, simulator, tensor_node, values, variable
 from nengo.exceptions import ValidationError
 from networks import ThreeConnections, product
 
@@ -128,3 +128,26 @@ def test_refused_settings_change_nothing(model):
             optimizer.update_settings()
         trained = model.train(sim, optimizer, epochs=1)
     np.testing.assert_allclose(trained[0], model.start[0] - 0.25 * model.gradient[0], rtol=1e-12)
+
+
+def test_a_variable_as_the_learning_rate_counts_as_it_is_at_each_step(tmp_path, model):
+    """Also after it was saved and loaded, beside a learning rate of a connection's own."""
+    model.set("learning_rate", None, RATE)
+    with simulator(model.net) as sim:
+        rate = variable(sim, np.float32(RATE))
+        optimizer = nengo_wd.LayerwiseSGD(sim, rate)
+        model.train(sim, optimizer, epochs=1)
+        for value in (RATE / 2, 2 * RATE):
+            assign(sim, rate, np.float32(value))
+            if GENERATION == 2:
+                model.train(sim, optimizer, epochs=1)
+                continue
+            sim.fit(model.inputs, model.targets, verbose=0)
+            checkpoint = tf.train.Checkpoint(optimizer=optimizer)
+            path = checkpoint.save(str(tmp_path / "optimizer"))
+            rate.assign(0.0)
+            checkpoint.restore(path)
+            assert rate.numpy() == value
+        trained = model.weights(sim)
+    steps = RATE * np.array([3.5, 3, 3.5])[:, None, None]
+    np.testing.assert_allclose(trained, model.start - steps * model.gradient, rtol=1e-10)

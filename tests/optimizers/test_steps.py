@@ -1,15 +1,16 @@
 """Steps beside an optimizer's own, against the order of their effects written out in NumPy."""
 
 import by_hand
+import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
 from by_hand import DECAY, MOMENTUM, RATE, gradient_descent
-from generations import GENERATION, sgd, simulator, values
+from generations import GENERATION, sgd, simulator, tensor_node, train, values
 from networks import ThreeConnections, collecting, product
 
 import nengo_wd
-from nengo_wd import seam
+from nengo_wd import nengo_dl, seam
 from nengo_wd.optimizers.steps import Step, settings_of, steps_of
 
 
@@ -260,3 +261,44 @@ def test_steps_beside_an_optimizer_that_collects_gradients(kind, model):
     for _ in range(5):  # updates in ten epochs of a batch
         weights = factors * weights - RATE * 2 * model.gradient
     np.testing.assert_allclose(trained, weights, rtol=1e-12)
+
+
+# -- weights that no loss reaches ------------------------------------------------------------
+
+WAYS_TO_RUN = ["compiled", "unrolled", "eager"] if GENERATION == 3 else ["compiled"]
+
+
+def legacy(rate):
+    return tf.keras.optimizers.legacy.SGD(rate)
+
+
+@pytest.mark.parametrize("way", WAYS_TO_RUN)
+@pytest.mark.parametrize("make", [None, sgd, legacy] if GENERATION == 3 else [None, sgd])
+def test_weights_that_no_loss_reaches_take_all_steps(make, way):
+    """As those with a gradient of zero do, in whatever way a network is run."""
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings(regularizer=tf.keras.regularizers.l1(0.5))
+        nengo_dl.configure_settings(use_loop=way != "unrolled") if GENERATION == 3 else None
+        source, layers, probes = nengo.Node(np.zeros(2)), [], []
+        for _ in range(2):
+            layers.append(nengo_wd.RegularizedDense(2, kernel_initializer="ones"))
+            node = tensor_node(layers[-1], 2, 2)
+            nengo.Connection(source, node, synapse=None)
+            probes.append(nengo.Probe(node))
+            net.config[node].weight_decay, net.config[node].target_norm = DECAY, 1.5
+    zeros = np.zeros((2, 1, 2))
+    with simulator(net, unroll_simulation=1) as sim:
+        if make is None:
+            optimizer = nengo_wd.LayerwiseSGD(sim, RATE, MOMENTUM)
+        else:
+            optimizer = nengo_wd.decoupled_weight_decay(sim, make(RATE))
+            optimizer = nengo_wd.proximal_regularization(sim, optimizer)
+            optimizer = nengo_wd.constrained_norms(sim, optimizer)
+        if way == "eager":
+            sim.compile(optimizer, loss={probes[0]: "mse"}, run_eagerly=True)
+            sim.fit({source: zeros}, {probes[0]: zeros}, verbose=0)
+        else:
+            train(sim, {source: zeros}, {probes[0]: zeros}, {probes[0]: "mse"}, optimizer)
+        reached, unreached = values(sim, [layer.kernel for layer in layers])
+    assert np.all(reached < 1)
+    np.testing.assert_array_equal(unreached, reached)

@@ -19,3 +19,21 @@ def test_group_lasso_equals_numpy(axis):
     assert value == pytest.approx(scale * norms.sum(), rel=1e-12)
     direction = np.divide(weights, norms, where=norms > 0, out=np.zeros_like(weights))
     np.testing.assert_allclose(gradient, scale * direction, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e20, 1e37])
+def test_squares_that_float32_does_not_hold(size):
+    """Norm, gradient and step are those of float64."""
+    weights = np.float32(size) * np.array([[3, -4], [0, 0], [5, 12]], np.float32)
+    norms = np.linalg.norm(weights.astype(np.float64), axis=1)
+    lasso, by = GroupLasso(0.5), 10 * size
+    with tf.Graph().as_default(), tf.compat.v1.Session() as sess:
+        tensor = tf.constant(weights)
+        penalty = lasso(tensor)
+        found = sess.run([penalty, tf.gradients(penalty, tensor)[0], lasso.shrunk(tensor, by)])
+    scale = np.sqrt(2)
+    directions = weights / np.maximum(norms, 1e-300)[:, None]
+    shrunk = directions * np.maximum(norms - by * scale, 0)[:, None]
+    assert [one.dtype for one in found] == [np.float32] * 3
+    for one, other in zip(found, (0.5 * scale * norms.sum(), 0.5 * scale * directions, shrunk)):
+        np.testing.assert_allclose(one, other, rtol=1e-6)

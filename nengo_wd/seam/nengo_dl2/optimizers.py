@@ -63,7 +63,7 @@ class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
         """Take all steps, after all gradients have been computed."""
         grads_and_vars = list(grads_and_vars)
-        variables = [variable for gradient, variable in grads_and_vars if gradient is not None]
+        variables = [variable for _, variable in grads_and_vars]
         done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         with tf.control_dependencies(done):
             scaled = any(step.needs_rate for step in self.nengo_wd_steps)
@@ -147,6 +147,11 @@ class RuleOptimizer(Bound, tf.compat.v1.train.Optimizer):
     def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
         super().__init__(False, name)
         self.sim, self.learning_rate = sim, learning_rate
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
+        """Update all variables: to have no gradient is to have one of zero."""
+        pairs = [(tf.zeros_like(v) if g is None else g, v) for g, v in grads_and_vars]
+        return super().apply_gradients(pairs, *args, **kwargs)
 
     def _create_slots(self, var_list: list[tf.Variable]) -> None:
         for variable in var_list:

@@ -63,6 +63,14 @@ class ReplicatedSimulator(nengo_dl.Simulator):
             _check_made_for(self.strategy, "the optimizer", optimizer.variables())
         super().compile(*args, **kwargs)
 
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, once the optimizer has its variables."""
+        model = self.keras_model
+        if not self.closed and getattr(model, "optimizer", None) is not None:
+            with self.strategy.scope():
+                _make_variables(model.optimizer, model.trainable_variables)
+        return super().fit(*args, **kwargs)
+
     def run_steps(self, *args: Any, **kwargs: Any) -> None:
         """Raise an error: a simulation step by step goes on from a state."""
         raise SimulationError(
@@ -129,6 +137,15 @@ def _check_made_for(strategy: Any, owner: str, variables: list[tf.Variable]) -> 
                 "after `with strategy.scope():`",
                 attr="strategy",
             )
+
+
+def _make_variables(optimizer: Any, trained: list[tf.Variable]) -> None:
+    """Have an optimizer make those for each of the weights now, as it would in its first step.
+
+    A step that makes the variables of legacy optimizers can't be traced over several replicas.
+    """
+    build = getattr(optimizer, "build", None) or optimizer._create_all_weights
+    build(trained)
 
 
 def scope(sim: nengo_dl.Simulator) -> Any:

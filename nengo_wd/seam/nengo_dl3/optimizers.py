@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from functools import partial
 from typing import Any, Callable
 
@@ -9,7 +10,8 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.seam.bound import Bound
+from nengo_wd.checks import check_keras_2
+from nengo_wd.seam.bound import DecayedBySettings
 from nengo_wd.seam.nengo_dl3 import distributed, saving
 
 OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
@@ -18,13 +20,31 @@ OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimize
 def check_optimizer(optimizer: Any) -> Any:
     """Return a Keras optimizer, made by its name where that was given."""
     if isinstance(optimizer, str):
-        optimizer = tf.keras.optimizers.get(optimizer)
+        optimizer = _named(optimizer)
     if not isinstance(optimizer, OPTIMIZERS):
+        check_keras_2(optimizer, "optimizer", "sim.compile")
         hint = "an instance of it" if isinstance(optimizer, type) else "a Keras optimizer"
         raise ValidationError(
             f"{optimizer!r} is no optimizer that sim.compile takes; give {hint}", attr="optimizer"
         )
     return optimizer
+
+
+def _named(name: str) -> Any:
+    """Return an optimizer of Keras by its name."""
+    try:
+        return tf.keras.optimizers.get(name)
+    except ValueError as error:
+        public = (getattr(tf.keras.optimizers, each) for each in dir(tf.keras.optimizers))
+        kinds = {one for one in public if isinstance(one, type) and issubclass(one, OPTIMIZERS)}
+        known = sorted({one.__name__.lower() for one in kinds - set(OPTIMIZERS)})
+        close = [repr(one) for one in difflib.get_close_matches(name.lower(), known)]
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValidationError(
+            f"{name!r} is no optimizer that Keras knows; {hint}There are "
+            f"{', '.join(map(repr, known))}",
+            attr="optimizer",
+        ) from error
 
 
 def of_simulator(sim: nengo_dl.Simulator, given: Any) -> Any:
@@ -62,7 +82,7 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     return optimizer
 
 
-class OptimizerWithSteps(Bound):
+class OptimizerWithSteps(DecayedBySettings):
     """A mixin for Keras optimizers: steps that are taken before and after the optimizer's own.
 
     Attributes
@@ -73,11 +93,30 @@ class OptimizerWithSteps(Bound):
         The steps, in the order in which they are taken.
     nengo_wd_state : dict of {str: tf.Variable}
         What is saved of the steps, by name.
+    nengo_wd_variables : list of tf.Variable
+        What is updated: all variables, whether they have a gradient or not.
     """
 
     nengo_wd_base: type
     nengo_wd_steps: list
     nengo_wd_state: dict
+    nengo_wd_variables: list
+
+    @property
+    def decays_by_settings(self) -> bool:  # type: ignore[override]
+        """Whether a step decays weights, or the optimizer itself does."""
+        by_rule = issubclass(self.nengo_wd_base, RuleOptimizer)
+        return by_rule or any(step.decays for step in self.nengo_wd_steps)
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        """Have steps change all variables; Keras leaves out those without a gradient.
+
+        Where no output depends on a variable, its gradient is zero in a compiled time loop, and
+        None in one that is unrolled or run eagerly.
+        """
+        grads_and_vars = list(grads_and_vars)
+        vars(self)["nengo_wd_variables"] = [variable for _, variable in grads_and_vars]
+        return super().apply_gradients(grads_and_vars, *args, **kwargs)  # type: ignore[misc]
 
     def _distributed_apply_gradients_fn(
         self, distribution: Any, grads_and_vars: Any, **kwargs: Any
@@ -105,8 +144,7 @@ class OptimizerWithSteps(Bound):
         This is where Keras changes the variables: clipped gradients have come so far, and an
         optimizer that collects gradients over several batches comes here once for all of them.
         """
-        grads_and_vars = list(grads_and_vars)
-        variables = [variable for gradient, variable in grads_and_vars if gradient is not None]
+        grads_and_vars, variables = list(grads_and_vars), self.nengo_wd_variables
         iteration = tf.convert_to_tensor(self.iterations)  # type: ignore[attr-defined]
         scaled = any(step.needs_rate for step in self.nengo_wd_steps)
         moment = (variables, learning_rate(self) if scaled else None, iteration)
@@ -190,7 +228,7 @@ def in_use(sim: nengo_dl.Simulator) -> list[Any]:
     return [] if optimizer is None else [optimizer]
 
 
-class RuleOptimizer(Bound, tf.keras.optimizers.Optimizer):
+class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
     """An optimizer that adds an increment to the weights and remembers it.
 
     Attributes
@@ -204,7 +242,8 @@ class RuleOptimizer(Bound, tf.keras.optimizers.Optimizer):
     def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
         super().__init__(name=name)
         self.sim = sim
-        self._learning_rate = self._build_learning_rate(learning_rate)
+        is_live = isinstance(learning_rate, tf.Variable)  # of which Keras would take a copy
+        self._learning_rate = learning_rate if is_live else self._build_learning_rate(learning_rate)
 
     def build(self, var_list: list[tf.Variable]) -> None:
         """Make a variable for the last increment of each variable."""
@@ -212,6 +251,11 @@ class RuleOptimizer(Bound, tf.keras.optimizers.Optimizer):
         if not getattr(self, "_built", False):
             self._last = [self.add_variable_from_reference(v, "increment") for v in var_list]
             self._built = True
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        """Update all variables: to have no gradient is to have one of zero."""
+        pairs = [(tf.zeros_like(v) if g is None else g, v) for g, v in grads_and_vars]
+        return super().apply_gradients(pairs, *args, **kwargs)
 
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         """Update one variable."""
@@ -238,10 +282,7 @@ class RuleOptimizer(Bound, tf.keras.optimizers.Optimizer):
 
 
 def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
-    """Return all variables that a training changes: weights, states and those of the optimizer.
-
-    The optimizer makes those for each of the weights now, as it would in its first step.
-    """
+    """Return all variables that a training changes: weights, states and those of the optimizer."""
     model = sim.keras_model
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
@@ -250,10 +291,9 @@ def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
             attr="sim",
         )
     for one in chain(optimizer):
-        build = getattr(one, "build", None) or one._create_all_weights
-        build(model.trainable_variables)
-    variables = optimizer.variables  # a method of Keras' legacy optimizers
-    variables = variables() if callable(variables) else variables
+        distributed._make_variables(one, model.trainable_variables)
+    of_optimizer = optimizer.variables  # a method of Keras' legacy optimizers
+    variables = of_optimizer() if callable(of_optimizer) else of_optimizer
     states = sim.tensor_graph.saved_state.values()
     tracked = tf.train.TrackableView(model).descendants()
     found = [*model.weights, *states, *variables, *tracked]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from typing import Any, Callable
 
 import nengo_dl
@@ -62,8 +63,8 @@ def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -
 
 def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
     """Multiply ``variable`` by ``factors``, in one pass over its memory where it is large."""
-    large = variable.shape.num_elements() >= LARGE
-    return (_multiply_fused if large else _multiply)(variable, factors)
+    fused = _is_fused(variable)
+    return _on_each_device(_multiply_fused if fused else _multiply, variable, factors)
 
 
 def multiply_if(condition: tf.Tensor, variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
@@ -84,8 +85,35 @@ def updater(variable: tf.Variable, function: Callable) -> Callable:
     That is one pass over its memory, where it is large and the function goes by element.
     """
 
-    def update(*args: Any) -> None:
-        variable.assign(function(tf.convert_to_tensor(variable), *args), read_value=False)
+    def update(copy: tf.Variable, *args: Any) -> None:
+        copy.assign(function(tf.convert_to_tensor(copy), *args), read_value=False)
 
-    large = variable.shape.num_elements() >= LARGE
-    return tf.function(update, jit_compile=True, autograph=False) if large else update
+    if _is_fused(variable):
+        update = tf.function(update, jit_compile=True, autograph=False)
+    return partial(_on_each_device, update, variable)
+
+
+def _on_each_device(function: Callable, variable: tf.Variable, *args: Any) -> None:
+    """Have each device of a strategy call ``function`` with its copy of ``variable``.
+
+    XLA takes no variables of two devices. Without a strategy, there is the variable alone.
+    """
+    tf.distribute.get_strategy().extended.update(variable, function, args=args, group=False)
+
+
+def _is_fused(variable: tf.Variable) -> bool:
+    """Tell whether what changes a variable is compiled: if it is large, and XLA is there."""
+    return variable.shape.num_elements() >= LARGE and _has_xla(variable.device)
+
+
+@lru_cache(maxsize=None)
+def _has_xla(device: str) -> bool:
+    """Tell whether TensorFlow compiles functions for a device, which some platforms can't."""
+    if not tf.test.is_built_with_xla():
+        return False
+    try:
+        with tf.init_scope(), tf.device(device):
+            tf.function(lambda x: x + 1, jit_compile=True)(tf.zeros(()))
+    except tf.errors.OpError:
+        return False
+    return True
