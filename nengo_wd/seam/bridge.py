@@ -81,9 +81,11 @@ def choose_keras_2() -> None:
     tf_keras = import_tf_keras()
     os.environ[FLAG] = "1"
     # `import tensorflow.keras` goes by a path that TensorFlow made when it was imported.
-    api = os.path.join(os.path.dirname(str(tf_keras.__file__)), "api", "_v2")
-    if api not in tf.__path__:
-        tf.__path__.insert(0, api)
+    api = os.path.join(os.path.dirname(str(tf_keras.__file__)), "api")
+    for package, version in ((tf, "_v2"), (tf.compat.v2, "_v2"), (tf.compat.v1, "_v1")):
+        path = os.path.join(api, version)
+        if path not in package.__path__:
+            package.__path__.insert(0, path)
 
 
 def import_tf_keras() -> ModuleType:

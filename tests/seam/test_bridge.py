@@ -90,6 +90,8 @@ facts = {{
 }}
 """
 AFTERWARDS = """
+import importlib
+
 import nengo_dl as afterwards
 from tensorflow.keras.layers import Dense
 
@@ -104,10 +106,21 @@ facts["stand-in"] = sys.modules["keras.layers"] is not keras.layers
 """
 
 
+PATHS = """
+tf_keras_folder = os.path.dirname(sys.modules["tf_keras"].__file__)
+for name in ("keras", "keras.layers", "compat.v2.keras", "compat.v1.keras"):
+    module = importlib.import_module("tensorflow." + name)
+    facts["tensorflow." + name] = os.path.relpath(module.__file__, tf_keras_folder)
+
+facts["layers of TensorFlow 1"] = tf.compat.v1.layers.Dense.__module__.partition(".")[0]
+"""
+
+
 @pytest.fixture(scope="module")
 def facts():
     """Return what a fresh Python finds that has its imports as isort sorts them."""
     looked_at = AFTERWARDS if GENERATION == 3 else ""  # the other has no Keras to look at
+    looked_at += PATHS if VERSION >= (2, 16) else ""
     code = f"{SORTED_IMPORTS}{looked_at}print(json.dumps(facts))"
     ended = run(code, TF_CPP_MIN_LOG_LEVEL="1")
     tensorflow_alone, _, _ = ended.stderr.partition("imported\n")
@@ -157,6 +170,17 @@ def test_converter_takes_a_model_of_tf_keras():
         steps = {converter.inputs[source]: images.reshape((2, 1, 36))}
         found = sim.predict(steps, verbose=0)[converter.outputs[x]][:, 0]
     np.testing.assert_allclose(found, model.predict(images, verbose=0), atol=1e-5)
+
+
+@needs_tf_keras
+def test_one_keras_wherever_tensorflow_has_it(facts):
+    """Each path leads to the module of tf-keras that it leads to with the flag from the start."""
+    path = os.path.join("api", "{}", "keras", "{}__init__.py")
+    assert facts["tensorflow.keras"] == path.format("_v2", "")
+    assert facts["tensorflow.keras.layers"] == path.format("_v2", "layers" + os.sep)
+    assert facts["tensorflow.compat.v2.keras"] == path.format("_v2", "")
+    assert facts["tensorflow.compat.v1.keras"] == path.format("_v1", "")
+    assert facts["layers of TensorFlow 1"] == "tf_keras"
 
 
 # -- nothing but what is missing -----------------------------------------------------------
