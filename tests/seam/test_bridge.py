@@ -234,6 +234,12 @@ def test_stand_ins_go_where_the_import_fails():
 
 # Each import fails, and leaves everything as it was for the next one. Looking at tf.keras has
 # Keras 3 handed out, so each way to do so has a fork of its own.
+HANDED_OUT = {
+    "tf.optimizers.Adam()": "",
+    "from tensorflow.keras import layers": "",
+    "import keras_spiking": "keras_spiking",
+    "from optuna_integration import TFKerasPruningCallback": "optuna_integration",
+}
 REFUSALS = f"""
 import json
 import os
@@ -258,7 +264,7 @@ del sys.modules["tf_keras"]
 
 import tensorflow as tf
 
-for hand_out in ("tf.optimizers.Adam()", "from tensorflow.keras import layers"):
+for hand_out in {list(HANDED_OUT)}:
     if os.fork() == 0:
         exec(hand_out)
         refused()
@@ -271,11 +277,17 @@ for hand_out in ("tf.optimizers.Adam()", "from tensorflow.keras import layers"):
 @needs_tf_keras
 def test_keras_3_that_was_asked_for_or_handed_out_is_not_exchanged():
     lines = run(REFUSALS).stdout.splitlines()
-    assert len(lines) == 2
-    for asked_for, missing, handed_out, version in map(json.loads, lines):
+    assert len(lines) == len(HANDED_OUT)
+    for line, package in zip(lines, HANDED_OUT.values()):
+        asked_for, missing, handed_out, version = json.loads(line)
         assert re.search(f"{bridge.FLAG}=0 .* Unset {bridge.FLAG}", asked_for[0])
         assert 'pip install "tf-keras~={}.{}.0"'.format(*VERSION) in missing[0]
-        assert re.search("handed out Keras 3 .* Import nengo_wd before", handed_out[0])
+        to = f" \\(to {package}\\)" if package else ""
+        first = f"{package}, and before the" if package else "the"
+        told = (
+            f"handed out Keras 3 as tf.keras already{to}. Import nengo_wd before {first} first use"
+        )
+        assert re.search(told, handed_out[0])
         assert (asked_for[1], missing[1], handed_out[1], version) == ("0", None, None, "3")
 
 
