@@ -42,9 +42,13 @@ def get(
         If no regularizer has that name, a strength is negative, infinite or NaN, or it is one of
         firing rates where there are none.
     """
+    if isinstance(regularizer, type):
+        name = regularizer.__name__
+        raise ValidationError(
+            f"{owner}: {name} is a class, not a regularizer; give an instance, {name}(...)",
+            attr=attr,
+        )
     try:
-        if isinstance(regularizer, type):
-            raise TypeError(f"{regularizer} is a class, not an instance")
         found = tf.keras.regularizers.get(regularizer)
         if isinstance(found, str):  # Keras 2.13 and later give an unknown name back
             raise ValueError(found)
