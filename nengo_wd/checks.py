@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import re
 import sys
 import types
 from typing import Any
@@ -13,6 +14,12 @@ import tensorflow as tf
 from nengo.exceptions import SimulatorClosed, ValidationError
 
 SYMBOLIC = (tf.Variable, tf.keras.optimizers.schedules.LearningRateSchedule)
+
+# How the names of such metrics end in Keras, which numbers equal names.
+HIGHER_IS_BETTER = re.compile(
+    r"(^|_)(acc|accuracy|auc|precision|recall|sensitivity|specificity|io_u|iou|(f1|fbeta|r2)_score)"
+    r"(_\d+)?$"
+)
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -62,6 +69,26 @@ def check_keras_2(value: Any, attr: str, owner: str) -> None:
             f"{of_keras[0]} from tf.keras, after nengo_wd is imported",
             attr=attr,
         )
+
+
+def check_watched(callbacks: Any) -> None:
+    """Raise if one of Optuna's callbacks would prune the best trials of a search.
+
+    It reports a metric that is the higher the better, in a study that minimizes.
+    """
+    for callback in tf.nest.flatten(getattr(callbacks, "callbacks", callbacks)):
+        metric = getattr(callback, "_monitor", None)
+        study = getattr(getattr(callback, "_trial", None), "study", None)
+        if study is None or not HIGHER_IS_BETTER.search(str(metric)):
+            continue
+        if [direction.name for direction in study.directions] == ["MINIMIZE"]:
+            raise ValidationError(
+                f"{type(callback).__name__} watches {metric!r}, which is the higher the better, in "
+                f"the search {study.study_name!r}, which minimizes: it would prune the best "
+                "trials. Have it watch a loss, or an error such as 1 - accuracy, which a callback "
+                "before it puts among the logs",
+                attr="callbacks",
+            )
 
 
 def check_rate(value: Any, name: str, owner: str) -> None:

@@ -194,10 +194,10 @@ class SimDecay(Operator):
 def build_decay(model: Model, decay: Decay, rule: LearningRule) -> None:
     """Build the rule into a model, which has its weights and its change already."""
     copy = model.operators[-1]  # Nengo's, which adds the change to the weights
-    scale = Signal(np.ones(1), name="Decay:scale")
+    scale = Signal(shape=(1,), name="Decay:scale")  # in the precision of nengo.rc, as weights are
     model.add_op(Reset(scale, value=1.0))
     model.sig[rule]["in"] = scale  # to which connections add
-    remainder = Signal(np.zeros(copy.src.shape), name="Decay:remainder")
+    remainder = Signal(shape=copy.src.shape, name="Decay:remainder")
     initial = copy.dst.initial_value if decay.towards == "initial" else None
     model.add_op(SimDecay(copy.dst, scale, copy.src, remainder, decay.rate, initial))
     # NengoDL merges copies that read equally many signals. Merged with the copies of another rule,

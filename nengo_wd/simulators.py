@@ -10,6 +10,7 @@ import nengo_dl
 from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters, seam, settings
+from nengo_wd.checks import check_watched
 from nengo_wd.layers import TimeLoopLayer
 from nengo_wd.optimizers.steps import settings_of, simulators_of
 from nengo_wd.parameters import defaults
@@ -61,8 +62,9 @@ class Watcher:
                 warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, optimizer)))
 
     @staticmethod
-    def trained(sim: nengo_dl.Simulator) -> None:
+    def trained(sim: nengo_dl.Simulator, callbacks: Any = None) -> None:
         """Warn of settings that are idle in training, where the user was not warned before."""
+        check_watched(callbacks)
         _check_layers(sim)
         warn_of_training(sim)
 

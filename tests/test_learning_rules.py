@@ -1,5 +1,6 @@
 """Decay in simulation time, in Nengo and in NengoDL, against the formula in NumPy."""
 
+import contextlib
 import copy
 import functools
 import itertools
@@ -16,9 +17,33 @@ import nengo_wd
 from nengo_wd.learning_rules import SimDecay
 
 DT = 0.001
+
+
+def nengo_simulator(net, **kwargs):
+    return nengo.Simulator(net, progress_bar=False, **kwargs)
+
+
+@contextlib.contextmanager
+def in_bits(bits):
+    """Have Nengo build and simulate in floats of so many bits, as its file of settings may."""
+    before = nengo.rc.get("precision", "bits")
+    nengo.rc.set("precision", "bits", str(bits))
+    try:
+        yield
+    finally:
+        nengo.rc.set("precision", "bits", before)
+
+
+@contextlib.contextmanager
+def nengo_simulator_of_32_bits(net, **kwargs):
+    with in_bits(32), nengo_simulator(net, **kwargs) as sim:
+        yield sim
+
+
 SIMULATORS = {  # with the error that each may make, relative to what is expected
-    "Nengo": (lambda net: nengo.Simulator(net, progress_bar=False), 1e-12),
-    "NengoDL": (lambda net: simulator(net, minibatch_size=2), 1e-5),
+    "Nengo": (nengo_simulator, 1e-12),
+    "Nengo with 32 bits": (nengo_simulator_of_32_bits, 1e-5),
+    "NengoDL": (lambda net, **kwargs: simulator(net, minibatch_size=2, **kwargs), 1e-5),
 }
 every_simulator = pytest.mark.parametrize("make, error", SIMULATORS.values(), ids=SIMULATORS)
 
@@ -43,9 +68,9 @@ def weights_of(connections):
     return [nengo.Probe(connection, "weights") for connection in connections]
 
 
-def simulated(make, net, n_steps, probes):
+def simulated(make, net, n_steps, probes, **kwargs):
     """Return what probes recorded in the last example, each of shape (n_steps, rows, columns)."""
-    with make(net) as sim:
+    with make(net, **kwargs) as sim:
         sim.run_steps(n_steps)
         return [last_example(sim.data[probe], n_steps) for probe in probes]
 
@@ -92,7 +117,7 @@ def test_slow_decay_counts_although_a_step_of_it_is_rounded_away(name):
     assert np.float32(np.exp(-rate * DT)) == 1
     first, *_, last = alone(name)[nengo_wd.Decay(rate)]
     lost = START * -np.expm1(-rate * DT * (N_STEPS - 1))
-    assert_close(first - last, lost, 1e-7 * (name == "NengoDL") + 1e-16, 1)
+    assert_close(first - last, lost, 1e-16 if name == "Nengo" else 1e-7, 1)
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
@@ -108,6 +133,20 @@ def test_nothing_decays(name, rule):
 def test_the_fastest_decay_is_over_in_one_step(name):
     found = alone(name)[nengo_wd.Decay(1e38)]
     assert found[0].all() and not found[1:].any()
+
+
+LONG_DT, LONG_STEPS = 0.125, 800  # 100 s
+FLOAT32 = 2e-7  # of the largest weight: a few roundings
+RATES = np.geomspace(1e-5, 100, 8)
+
+
+@every_simulator
+def test_weights_decay_exponentially_at_all_rates_for_100_s(make, error):
+    with network() as net:
+        probes = weights_of([from_neurons(nengo_wd.Decay(rate), START) for rate in RATES])
+    t = np.arange(LONG_STEPS)[:, None, None] * LONG_DT
+    for rate, found in zip(RATES, simulated(make, net, LONG_STEPS, probes, dt=LONG_DT)):
+        assert_close(found, START * np.exp(-rate * t), min(error, FLOAT32), 1)
 
 
 def pes_for_a_while(rate, until):
@@ -130,6 +169,19 @@ def test_weights_return_to_the_initial_ones_after_pes_moved_them(make, error):
         scale = abs(start).max()
         assert abs(moved - start).max() > 0.1 * scale
         assert_close(found[until:], start + (moved - start) * np.exp(-rate * t), error, scale)
+
+
+@every_simulator
+def test_weights_return_to_the_initial_ones_at_all_rates_in_100_s(make, error):
+    with network() as net:
+        probes = [pes_for_a_while(rate, 1.5 * LONG_DT) for rate in RATES]
+    t = np.arange(LONG_STEPS - 1)[:, None, None] * LONG_DT
+    for rate, found in zip(RATES, simulated(make, net, LONG_STEPS, probes, dt=LONG_DT)):
+        start, moved = found[0], found[1]
+        scale = abs(moved - start).max()
+        assert scale > abs(start).max()
+        expected = start + (moved - start) * np.exp(-rate * t)
+        assert_close(found[1:], expected, min(error, FLOAT32), scale)
 
 
 # -- beside other rules ------------------------------------------------------------------------

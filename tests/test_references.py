@@ -5,7 +5,6 @@ These are PyTorch, optax, pytorch-cpr, scikit-learn and KerasSpiking. They are f
 """
 
 import importlib
-from unittest import mock
 
 import nengo
 import numpy as np
@@ -246,17 +245,13 @@ def test_counts_of_keras_spiking():
 RANGE = (10, 30)
 
 
-def regularizers_of_keras_spiking():
-    """Return them with TensorFlow Probability, which they did not find when NengoDL took them.
-
-    That takes tf_keras only where it finds Keras 3 in TensorFlow.
-    """
+def test_tensorflow_probability_is_found_after_nengo_wd():
+    import tensorflow_probability as tfp
     from keras_spiking import regularizers
 
-    with mock.patch.object(tf.compat.v2.keras, "version", lambda: "3.", create=True):
-        regularizers.tfp = importlib.import_module("tensorflow_probability")
-    regularizers.HAS_TFP = True
-    return regularizers
+    assert tfp.distributions.Normal(0.0, 1.0).mean() == 0
+    assert issubclass(tfp.layers.DenseReparameterization, tf.keras.layers.Layer)
+    assert regularizers.HAS_TFP and regularizers.tfp is tfp
 
 
 def rates_in(rng):
@@ -267,10 +262,12 @@ def rates_in(rng):
 @pytest.mark.parametrize("target", [RANGE, (0, 20), (20, 20)])
 def test_rates_of_keras_spiking(target, rng):
     """Theirs is a sum over examples and neurons where ours is a mean."""
-    keras_spiking, rates = regularizers_of_keras_spiking(), rates_in(rng)
-    theirs = keras_spiking.L1L2(l1=0.1, l2=0.01, target=target)
+    from keras_spiking import regularizers
+
+    rates = rates_in(rng)
+    theirs = regularizers.L1L2(l1=0.1, l2=0.01, target=target)
     if target[0] == target[1]:  # where theirs has a distance with a sign
-        theirs = keras_spiking.L2(0.01, target=target)
+        theirs = regularizers.L2(0.01, target=target)
     l1 = 0.0 if target[0] == target[1] else 0.1
     ours = FiringRates(*target, l1=l1, l2=0.01).of_rates(tf.constant(rates))
     assert float(ours) == pytest.approx(float(theirs(rates)) / rates.size, rel=1e-5)
@@ -279,7 +276,9 @@ def test_rates_of_keras_spiking(target, rng):
 @pytest.mark.parametrize("percentile", [0, 37.5, 90, 100])
 def test_percentile_of_keras_spiking(percentile, rng):
     """Which needs TensorFlow Probability, but for the maximum."""
-    keras_spiking, rates = regularizers_of_keras_spiking(), rates_in(rng)
-    theirs = keras_spiking.Percentile(percentile, target=RANGE, l1=0.1, l2=0.01)
+    from keras_spiking import regularizers
+
+    rates = rates_in(rng)
+    theirs = regularizers.Percentile(percentile, target=RANGE, l1=0.1, l2=0.01)
     ours = FiringRates(*RANGE, l1=0.1, l2=0.01, percentile=percentile).of_rates(tf.constant(rates))
     assert float(ours) == pytest.approx(float(theirs(rates)) / rates.shape[1], rel=1e-5)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
+
+from nengo_wd.layers import refused
 
 
 def input_shape(layer: Any, shape: Any) -> tuple[int | None, ...]:
@@ -59,6 +61,34 @@ def declared_shape(layer: Any, shape: Any) -> tuple[int | None, ...] | None:
             obj=layer,
         )
     return (batch, *declared)
+
+
+def has_window(layer: Any) -> bool:
+    """Tell whether a layer has a window that may be larger than an input, and says its output."""
+    computes = refused.keras_method(layer, "compute_output_shape")
+    says_output = computes is not vars(tf.keras.layers.Layer).get("compute_output_shape")
+    return says_output and any(hasattr(layer, attr) for attr in refused.SIZES)
+
+
+def check_output(layer: Any, shape: Any, compute_output_shape: Callable) -> tf.TensorShape:
+    """Return the shape of a layer's output, which must not be empty."""
+    try:
+        outputs = tf.TensorShape(compute_output_shape(shape))
+        is_empty = any(size is not None and size < 1 for size in outputs.as_list()[1:])
+    except ValueError as error:
+        if isinstance(error, ValidationError) or not has_window(layer):
+            raise
+        is_empty = True
+    if is_empty:
+        window = [f"{a}={getattr(layer, a)}" for a in refused.SIZES if hasattr(layer, a)]
+        raise ValidationError(
+            f"layer {layer.name!r} has no output for inputs of shape {tuple(shape)[1:]}, which are "
+            f"too small for its {', '.join(window) or 'arguments'}; make the kernel or pool "
+            "smaller, or give padding='same'",
+            attr="kernel_size",
+            obj=layer,
+        )
+    return outputs
 
 
 def check_use(layer: Any, shape_in: Any, size_out: int) -> None:

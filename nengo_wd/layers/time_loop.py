@@ -12,7 +12,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import seam
 from nengo_wd.checks import check_keras_2, check_penalty
-from nengo_wd.layers import defaults, shapes
+from nengo_wd.layers import defaults, refused, shapes
 from nengo_wd.layers.of_simulator import OfSimulator
 from nengo_wd.regularizers import lookup
 
@@ -36,8 +36,10 @@ class TimeLoopLayer(OfSimulator):
     ------
     nengo.exceptions.ValidationError
         For a regularizer that Keras does not know, a strength that is negative or not
-        finite, an ``activity_regularizer``, a variable that is not made in ``build``, and a
-        class in which the mixin does not come first.
+        finite, an ``activity_regularizer``, and a variable that is not made in ``build``; for
+        a class without a Keras layer, with one of several inputs, or in which the mixin does
+        not come first; for ``units``, ``filters`` and sizes that are not whole numbers from 1 on,
+        and for a kernel that is larger than the input.
 
     Notes
     -----
@@ -60,9 +62,12 @@ class TimeLoopLayer(OfSimulator):
             cls.call = _noted(cls.call)  # type: ignore[method-assign]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        refused.check_class(self)
         owner = f"layer {kwargs.get('name') or type(self).__name__!r}"
         regularizers, by_default = defaults.looked_up(kwargs, owner)
+        refused.check_arguments(self, args, kwargs, owner)
         super().__init__(*args, **{**kwargs, **regularizers})
+        refused.check_made(self)
         self._regularized = list(regularizers)
         self._default_regularizers = tuple((attr, regularizers[attr]) for attr in by_default)
         object.__setattr__(self, "penalized", [])  # out of the sight of Keras, which would wrap it
@@ -107,6 +112,8 @@ class TimeLoopLayer(OfSimulator):
         seam.layers.begin_build(self)
         for attr in self._regularized:  # which may have been changed since
             lookup.get(getattr(self, attr), attr, f"layer {self.name!r}")
+        if shapes.has_window(self):
+            shapes.check_output(self, input_shape, super().compute_output_shape)
         with seam.layers.scope():
             super().build(input_shape)
         self.built = True  # or Keras would build it again, to find out the shape of its output
@@ -155,7 +162,7 @@ class TimeLoopLayer(OfSimulator):
         """Return the shape of the output for ``input_shape`` (time, where given, left out)."""
         input_shape = shapes.input_shape(self, input_shape)
         applied = shapes.applied_shape(self, input_shape)
-        outputs = tf.TensorShape(super().compute_output_shape(applied))
+        outputs = shapes.check_output(self, applied, super().compute_output_shape)
         if len(applied) == len(input_shape):
             return outputs
         return tf.TensorShape([outputs[0], outputs[1:].num_elements()])

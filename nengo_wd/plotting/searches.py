@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 COMPLETE: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 3.5, "color": COLORS[0]}
 PRUNED: dict[str, Any] = {**COMPLETE, "marker": "x", "color": "0.6"}
+ABOVE: dict[str, Any] = {**PRUNED, "marker": "^", "clip_on": False}
+BELOW: dict[str, Any] = {**ABOVE, "marker": "v"}
 BEST: dict[str, Any] = {**COMPLETE, "marker": "*", "markersize": 11, "color": COLORS[1]}
 ERROR, ROOM = "error", 0.1  # of the range of errors, above and below
 
@@ -27,8 +29,8 @@ def search(study: optuna.Study, axes: Any = None) -> Figure:
     ----------
     study : optuna.Study
         What `nengo_wd.search.strengths` returned, or has in its storage so far. The best trial is
-        marked. A trial that was pruned is shown with what it reported last; one that failed, or is
-        running, is left out.
+        marked. A trial that was pruned is shown with what it reported last, and at the edge where
+        that is beyond the errors of complete trials; one that failed, or is running, is left out.
     axes : array of matplotlib.axes.Axes, optional
         Where to plot, of shape (1 + n_strengths,): the trials, and each strength. By default in a
         new figure.
@@ -54,17 +56,20 @@ def search(study: optuna.Study, axes: Any = None) -> Figure:
             attr="study",
         )
     names = list(study.best_params)
+    numbers = [trial.number for trial in complete]
+    so_far = np.minimum.accumulate([trial.value for trial in complete])
+    limits = _limits(so_far, complete)
+    kinds = [*_pruned(pruned, limits), (complete, COMPLETE, "complete")]
+    kinds.append(([study.best_trial], BEST, "best"))
     with grid_of_axes((1, 1 + len(names)), axes, 2.6, {"sharey": "row"}) as grid:
         over_trials, *over_strengths = grid[0]
-        _plot(over_trials, complete, pruned, study.best_trial)
-        numbers = [trial.number for trial in complete]
-        so_far = np.minimum.accumulate([trial.value for trial in complete])
+        _plot(over_trials, kinds, limits)
         best_so_far = over_trials.step(
             numbers, so_far, where="post", color=COLORS[1], linewidth=1, label="best so far"
         )
-        over_trials.set(xlabel="trial", ylabel=ERROR, ylim=_limits(so_far, complete))
+        over_trials.set(xlabel="trial", ylabel=ERROR)
         for panel, name in zip(over_strengths, names):
-            _plot(panel, complete, pruned, study.best_trial, name)
+            _plot(panel, kinds, limits, name)
             panel.set(xscale="log", xlabel="strength")
             add_title(panel, name, 1 + len(names))
         add_legend(grid[0, -1], axes, best_so_far)
@@ -79,14 +84,26 @@ def _trials(study: Any, state: str) -> list:
     return [one for one in found if one.state.name == state and one.value is not None]
 
 
-def _plot(panel: Axes, complete: list, pruned: list, best: Any, name: str | None = None) -> None:
+def _pruned(trials: list, limits: tuple[float, float]) -> list[tuple]:
+    """Return trials that were pruned, with their look and label: within the limits or beyond."""
+    low, high = limits
+    return [
+        ([trial for trial in trials if low <= trial.value <= high], PRUNED, "pruned"),
+        ([trial for trial in trials if trial.value > high], ABOVE, "pruned, error above"),
+        ([trial for trial in trials if trial.value < low], BELOW, "pruned, error below"),
+    ]
+
+
+def _plot(
+    panel: Axes, kinds: list[tuple], limits: tuple[float, float], name: str | None = None
+) -> None:
     """Plot the errors of trials over a strength, or else over their numbers."""
-    kinds = ((pruned, PRUNED, "pruned"), (complete, COMPLETE, "complete"), ([best], BEST, "best"))
-    for trials, look, label in kinds:
+    for order, (trials, look, label) in enumerate(kinds, 2):
         if trials:
             x = [trial.number if name is None else trial.params[name] for trial in trials]
-            y = [trial.value for trial in trials]
-            panel.plot(x, y, label=label, zorder=3 if trials == [best] else 2, **look)
+            y = np.clip([trial.value for trial in trials], *limits)
+            panel.plot(x, y, label=label, zorder=2 + 0.1 * order, **look)
+    panel.set_ylim(limits)
 
 
 def _limits(so_far: np.ndarray, complete: list) -> tuple[float, float]:

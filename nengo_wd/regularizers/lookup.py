@@ -43,9 +43,13 @@ def get(
         firing rates where there are none.
     """
     check_keras_2(regularizer, attr, owner)
+    if isinstance(regularizer, type):
+        name = regularizer.__name__
+        raise ValidationError(
+            f"{owner}: {name} is a class, not a regularizer; give an instance, {name}(...)",
+            attr=attr,
+        )
     try:
-        if isinstance(regularizer, type):
-            raise TypeError(f"{regularizer} is a class, not an instance")
         found = tf.keras.regularizers.get(regularizer)
         if isinstance(found, str):  # Keras 2.13 and later give an unknown name back
             raise ValueError(found)

@@ -30,6 +30,8 @@ FLAG = "TF_USE_LEGACY_KERAS"
 # The modules that NengoDL (in nengo_dl.compat alone) imports from Keras by name.
 IMPORTED = ("keras.engine.functional", "keras.layers")
 
+OWN = ("keras", "tf_keras", "tensorflow")  # which have Keras 3 anyway
+
 # What TensorFlow takes from the Keras that it chooses when one of them is first used.
 CHOSEN = ("keras", "losses", "metrics", "optimizers", "initializers")
 
@@ -73,17 +75,22 @@ def choose_keras_2() -> None:
             f"TensorFlow {tf.__version__} from using it. Unset {FLAG}, or set it to 1."
         )
     if any(is_keras_3(vars(tf).get(name)) for name in CHOSEN):
+        packages = ", ".join(users_of_keras_3())
         raise ImportError(
-            "NengoDL needs Keras 2, but TensorFlow has handed out Keras 3 as tf.keras already. "
-            "Import nengo_wd before the first use of tf.keras (also as tensorflow.keras, "
-            f"tf.losses or tf.optimizers), or set the environment variable {FLAG}=1."
+            "NengoDL needs Keras 2, but TensorFlow has handed out Keras 3 as tf.keras already"
+            f"{packages and f' (to {packages})'}. Import nengo_wd before "
+            f"{packages and f'{packages}, and before '}the first use of tf.keras (also as "
+            "tensorflow.keras, tf.losses or tf.optimizers), or set the environment variable "
+            f"{FLAG}=1."
         )
     tf_keras = import_tf_keras()
     os.environ[FLAG] = "1"
     # `import tensorflow.keras` goes by a path that TensorFlow made when it was imported.
-    api = os.path.join(os.path.dirname(str(tf_keras.__file__)), "api", "_v2")
-    if api not in tf.__path__:
-        tf.__path__.insert(0, api)
+    api = os.path.join(os.path.dirname(str(tf_keras.__file__)), "api")
+    for package, version in ((tf, "_v2"), (tf.compat.v2, "_v2"), (tf.compat.v1, "_v1")):
+        path = os.path.join(api, version)
+        if path not in package.__path__:
+            package.__path__.insert(0, path)
 
 
 def import_tf_keras() -> ModuleType:
@@ -102,6 +109,26 @@ def is_keras_3(module: ModuleType | None) -> bool:
     """Tell whether ``module`` is of Keras 3, without loading a lazy one, which is of none yet."""
     file = vars(module).get("__file__") if module is not None else None
     return "_tf_keras" in (file or "").split(os.sep)
+
+
+def users_of_keras_3() -> list[str]:
+    """Return the packages that have something of Keras 3 among their names."""
+    modules = [(name.partition(".")[0], module) for name, module in sys.modules.items()]
+    script = sys.modules.get("__main__")  # which has another name as well
+    others = [(top, one) for top, one in modules if top not in OWN and one is not script]
+    return sorted({top for top, one in others if any(map(of_keras_3, names_in(one)))})
+
+
+def names_in(module: Any) -> list[Any]:
+    """Return what a module has, without having a lazy one loaded."""
+    return list(vars(module).values()) if isinstance(module, ModuleType) else []
+
+
+def of_keras_3(value: Any) -> bool:
+    """Tell whether ``value`` is a class or a module of Keras 3."""
+    if isinstance(value, type):
+        return str(value.__module__).partition(".")[0] == "keras"
+    return isinstance(value, ModuleType) and is_keras_3(value)
 
 
 def keras_2() -> dict[str, ModuleType]:

@@ -71,7 +71,8 @@ def checked(
         pruner,
     )
     if found.n_processes:
-        _check_can_be_sent(train)
+        _check_can_be_sent("train", train)
+        _check_can_be_sent("pruner", pruner)
     return found
 
 
@@ -122,14 +123,14 @@ def _name(name: Any, is_file: bool) -> str:
     return name
 
 
-def _check_can_be_sent(train: Any) -> None:
+def _check_can_be_sent(attr: str, given: Any) -> None:
     try:
-        pickle.dumps(train)
+        pickle.dumps(given)
     except Exception as error:
         raise ValidationError(
-            f"{train!r} can't be sent to other processes ({error}); define it at the top level of "
-            "a module or script, or run all trials in this process, with n_jobs=1",
-            attr="train",
+            f"{attr}={given!r} can't be sent to other processes ({error}); define it at the top "
+            "level of a module or script, or run all trials in this process, with n_jobs=1",
+            attr=attr,
         ) from error
 
 

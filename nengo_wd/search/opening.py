@@ -16,9 +16,10 @@ from nengo.exceptions import ValidationError
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, GrpcStorageProxy, InMemoryStorage, RDBStorage
 
-from nengo_wd.search import trials
+from nengo_wd.search import trials, trouble
 from nengo_wd.search.asked import Asked
 from nengo_wd.search.sampling import SeededSampler
+from nengo_wd.search.study import Study
 
 RANGES = "ranges"  # the attribute of a study
 HEARTBEAT, SILENCE = 10, 60  # seconds between heartbeats, and without any of them
@@ -29,39 +30,53 @@ BUSY = 60  # seconds to wait while another process writes to a file
 @contextlib.contextmanager
 def opened(asked: Asked) -> Iterator[tuple[optuna.Study, BaseStorage]]:
     """Give the study of a search, and its storage."""
+    _check_kind("sampler", asked.sampler, optuna.samplers.BaseSampler, "TPESampler")
+    _check_kind("pruner", asked.pruner, optuna.pruners.BasePruner, "MedianPruner")
     with contextlib.ExitStack() as stack:
         if asked.embedded:
-            stack.enter_context(_alone(asked.name))
+            stack.enter_context(_alone(asked))
         stack.enter_context(_quiet())
         storage, study = _open(asked)
-        _check(study, asked)
-        if asked.embedded:
-            trials.try_running_again(study)
-        yield study, storage
+        with trouble.told_later(asked):
+            _check(study, asked)
+            if asked.embedded:
+                trials.try_running_again(study)
+            yield study, storage
+
+
+def _check_kind(attr: str, given: Any, kind: type, example: str) -> None:
+    """Raise if an argument is not one of Optuna's objects, such as a name or a class of them."""
+    if given is None or isinstance(given, kind):
+        return
+    is_class = isinstance(given, type) and issubclass(given, kind)
+    fault = (
+        "is a class; give an instance"
+        if is_class
+        else f"is not an optuna {kind.__name__}; give one"
+    )
+    raise ValidationError(
+        f"{attr}={given!r} {fault}, such as optuna.{attr}s.{example}()", attr=attr
+    )
 
 
 @contextlib.contextmanager
-def _alone(name: str) -> Iterator[None]:
+def _alone(asked: Asked) -> Iterator[None]:
     """See to it that no other process is busy with the file of a search.
 
     SQLite's lock is on all systems, and ends with its process, however that ends.
     """
-    path = _file(name) + ".lock"
-    shown = f"{_file(name)} in the working folder"
-    with _told_of_trouble(name, shown):
+    with trouble.told(asked):
+        path = trouble.file_name(asked.name) + ".lock"
         lock = sqlite3.connect(path, timeout=0)
+        path = os.path.abspath(path)  # as train may change the working folder
     with contextlib.closing(lock):
-        with _told_of_trouble(name, shown):
+        with trouble.told(asked):
             lock.execute("BEGIN EXCLUSIVE")
         try:
             yield
         finally:
             with contextlib.suppress(OSError):  # Windows keeps it
                 os.remove(path)
-
-
-def _file(name: str) -> str:
-    return f"{name}.db"
 
 
 @contextlib.contextmanager
@@ -79,7 +94,7 @@ def _quiet() -> Iterator[None]:
 
 def _open(asked: Asked) -> tuple[BaseStorage, optuna.Study]:
     sampler = asked.sampler if asked.seed is None else SeededSampler(asked.seed)
-    with _told_of_trouble(asked.name, _shown(asked)):
+    with trouble.told(asked):
         for _ in range(TRIES - 1):
             try:
                 return _create(asked, sampler)
@@ -92,55 +107,19 @@ def _open(asked: Asked) -> tuple[BaseStorage, optuna.Study]:
 
 def _create(asked: Asked, sampler: Any) -> tuple[BaseStorage, optuna.Study]:
     storage = _storage(asked)
-    study = optuna.create_study(
-        storage=storage,
-        sampler=sampler,
-        pruner=asked.pruner,
-        study_name=asked.name,
-        direction="minimize",
-        load_if_exists=True,
+    optuna.create_study(
+        storage=storage, study_name=asked.name, direction="minimize", load_if_exists=True
     )
+    study = Study(asked.name, storage, sampler, asked.pruner)
     study.set_user_attr("n_trials", asked.n_trials)  # which shows whether it can be written to
     return storage, study
-
-
-@contextlib.contextmanager
-def _told_of_trouble(name: str, shown: str) -> Iterator[None]:
-    """Say of errors which search and which storage they are about."""
-    try:
-        yield
-    except (ValidationError, ImportError):
-        raise
-    except Exception as error:  # each kind of storage has its own
-        if "database is locked" in str(error):
-            raise ValidationError(
-                f"the search {name!r} in {shown} is used by another process now; for several "
-                "processes give n_jobs, and for several machines a storage that all of them reach",
-                attr="storage",
-            ) from error
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise ValidationError(
-            f"the search {name!r} can't be kept in {shown} ({type(error).__name__}: {reason}); "
-            "give a storage that can be reached and written to",
-            attr="storage",
-        ) from error
-
-
-def _shown(asked: Asked) -> str:
-    """Return how a storage is named in errors, without a password."""
-    if asked.embedded:
-        return f"{_file(asked.name)} in the working folder"
-    if not isinstance(asked.storage, str):
-        return f"the {type(asked.storage).__name__}"
-    address, at, place = asked.storage.rpartition("@")
-    return address.rpartition(":")[0] + ":***@" + place if at else place
 
 
 def _storage(asked: Asked) -> BaseStorage:
     given = asked.storage
     if given is None:
         timeout = {"connect_args": {"timeout": BUSY}}
-        return RDBStorage(f"sqlite:///{_file(asked.name)}", engine_kwargs=timeout)
+        return RDBStorage(f"sqlite:///{trouble.file_name(asked.name)}", engine_kwargs=timeout)
     if isinstance(given, InMemoryStorage) and asked.n_processes:
         _refuse("memory of this process can't be shared with others", given)
     if isinstance(given, BaseStorage):
@@ -159,7 +138,8 @@ def _storage(asked: Asked) -> BaseStorage:
 
 
 def _refuse(why: str, storage: Any) -> None:
-    raise ValidationError(f"storage={storage!r} can't keep a search: {why}", attr="storage")
+    shown = trouble.without_secrets(storage) if isinstance(storage, str) else storage
+    raise ValidationError(f"storage={shown!r} can't keep a search: {why}", attr="storage")
 
 
 def _check(study: optuna.Study, asked: Asked) -> None:

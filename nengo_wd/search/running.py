@@ -62,7 +62,7 @@ def _run_in_processes(study: optuna.Study, asked: Asked, storage: Any, show: Cal
         thread.start()
     try:
         while any(thread.is_alive() for thread in threads):
-            if any(worker.error for worker in workers) or _is_done(study, asked):
+            if _is_done(study, asked) or any(worker.error for worker in workers):
                 break
             show()
             time.sleep(PAUSE)

@@ -38,7 +38,8 @@ def strengths(
     train : callable
         ``train(strengths, trial)`` with a dictionary of a strength for each name, and the
         ``optuna.Trial``, for ``trial.report`` and ``trial.should_prune`` or for Optuna's callback
-        of Keras. It returns the error, a finite number to be minimized.
+        of Keras. It returns the error, a finite number to be minimized. What it reports has to be
+        an error or loss as well: reported accuracies would have the best trials pruned.
     ranges : dict of {str: (float, float)}
         The lowest and the highest strength, both above zero, by name.
     n_trials : int
@@ -72,13 +73,15 @@ def strengths(
     Returns
     -------
     study : optuna.Study
-        The search. ``study.best_params`` are the strengths with the least error, and
+        The search. ``study.best_params`` are the strengths with the least error; where no trial
+        came to its end, reading them raises an error that says why.
         ``study.trials_dataframe()`` is the table of all trials.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If an argument is none of the above; if the storage can't be reached or written to; if it
+        If an argument is none of the above; if the storage can't be reached or written to, or is
+        lost while the search runs; if it
         holds a search of this name over other strengths, or one that maximizes; and if another
         process is busy with the same file.
     nengo.exceptions.SimulationError

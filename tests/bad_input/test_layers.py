@@ -19,7 +19,16 @@ NO_ARGUMENTS = {
     "unknown kernel_regularizer": ({"kernel_regularizer": "l3"}, "'l3' is no regularizer"),
     "class of a regularizer": (
         {"kernel_regularizer": tf.keras.regularizers.L1L2},
-        "<class.*is no regularizer",
+        r"L1L2 is a class, not a regularizer; give an instance, L1L2\(...\)",
+    ),
+    "class of an activation": (
+        {"activation": tf.keras.layers.ReLU},
+        r"activation=ReLU is a class; give an instance, ReLU\(...\), a function",
+    ),
+    "class of neurons": ({"activation": nengo.LIF}, "activation=LIF is a class"),
+    "class of a constraint": (
+        {"bias_constraint": tf.keras.constraints.NonNeg},
+        "bias_constraint=NonNeg is a class; give an instance",
     ),
     "unknown bias_regularizer": ({"bias_regularizer": 0.5}, "0.5 is no regularizer"),
     "negative strength": (
@@ -35,6 +44,71 @@ ROWS = [
     Row(f"{name}, {kind}", lambda s, make=make, a=a: make(**a), f"layer 'mine'.*{pattern}")
     for name, make in LAYERS.items()
     for kind, (a, pattern) in NO_ARGUMENTS.items()
+]
+
+
+NO_COUNTS = (None, 0, -2, 2.5, "3", True, np.nan, np.inf, (3,), [3], np.ones(2), "x", int)
+NO_SIZES = (None, 0, -1, 1.5, "1", True, (), (0,), (1.5,), ("1",), np.nan)
+CONVOLUTIONS = {name: make for name, make in LAYERS.items() if "Conv" in name}
+OF_KERAS = {name: getattr(nengo_wd, name) for name in LAYERS}
+ROWS += [
+    Row(
+        f"{name}, {attr}={value!r}",
+        lambda s, cls=cls, a=(value, *more): cls(*a, name="mine"),
+        f"layer 'mine': {attr}=.* must be a whole number, 1 or more",
+    )
+    for name, cls in OF_KERAS.items()
+    for attr, more in [("units", ()) if name == "RegularizedDense" else ("filters", (1,))]
+    for value in NO_COUNTS
+]
+ROWS += [
+    Row(
+        f"{name}, {attr}={value!r}",
+        lambda s, cls=OF_KERAS[name], a={"kernel_size": 1, attr: value}: cls(2, name="mine", **a),
+        f"layer 'mine': {attr}=.* must be a whole number, 1 or more, or a tuple of them",
+    )
+    for name in CONVOLUTIONS
+    for attr in ("kernel_size", "strides", "dilation_rate")
+    for value in NO_SIZES
+    if (attr, value) != ("strides", None)  # which is that of pooling
+]
+
+
+def of_bases(*bases):
+    """Return a call that makes a layer of a class with nothing of its own."""
+    return lambda s: type("Mine", (nengo_wd.TimeLoopLayer, *bases), {})(name="mine")
+
+
+class OfTwoInputs(nengo_wd.TimeLoopLayer, tf.keras.layers.Layer):
+    def call(self, one, other):
+        return one + other
+
+
+SEVERAL = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
+ROWS += [
+    Row(
+        "mixin alone",
+        lambda s: nengo_wd.TimeLoopLayer(),
+        r"TimeLoopLayer has no Keras layer .*class Mine\(TimeLoopLayer, tf.keras.layers.Dense\)",
+    ),
+    Row("class of the mixin alone", of_bases(), "Mine has no Keras layer among its base classes"),
+    Row("mixin and a dictionary", of_bases(dict), "Mine has no Keras layer among its base classes"),
+    Row(
+        "two inputs", lambda s: OfTwoInputs(), "OfTwoInputs is a layer of several inputs, and a Te"
+    ),
+    Row(
+        "product of two inputs",
+        lambda s: type("Mine", (nengo_wd.TimeLoopLayer, tf.keras.layers.Dot), {})(1),
+        "Mine is a layer of several inputs",
+    ),
+    *(
+        Row(
+            f"layer of several inputs, {name}",
+            of_bases(getattr(tf.keras.layers, name)),
+            "Mine is a layer of several inputs, and a TensorNode has one",
+        )
+        for name in (*SEVERAL, "Attention")
+    ),
 ]
 
 
@@ -101,6 +175,49 @@ ROWS += [
     ),
 ]
 
+
+TOO_LARGE = {  # for an input of 2 along each dimension
+    "kernel": ({"kernel_size": 3}, "kernel_size=.3"),
+    "dilated kernel": ({"kernel_size": 2, "dilation_rate": 2}, "dilation_rate=.2"),
+    "kernel with strides": ({"kernel_size": 3, "strides": 2}, "kernel_size=.3"),
+}
+
+
+def convolution(n_dimensions, **kwargs):
+    cls = getattr(nengo_wd, f"RegularizedConv{n_dimensions}D")
+    return cls(4, input_shape=(*[2] * n_dimensions, 1), name="edges", **kwargs)
+
+
+def in_network(make, size_in):
+    """Have NengoDL ask a layer for its output."""
+    with nengo.Network():
+        nengo_wd.nengo_dl.tensor_layer(nengo.Node(np.zeros(size_in)), make())
+
+
+class Pooling(nengo_wd.TimeLoopLayer, tf.keras.layers.MaxPooling1D):
+    pass
+
+
+ROWS += [
+    Row(
+        f"{kind} larger than the input, {n}D, {way}",
+        lambda s, n=n, kwargs=kwargs, use=use: use(lambda: convolution(n, **kwargs), 2**n),
+        rf"layer 'edges' has no output for inputs of shape \(2, .*1\).* too small .*{pattern}",
+    )
+    for n in (1, 2, 3)
+    for kind, (kwargs, pattern) in TOO_LARGE.items()
+    for way, use in (
+        ("in a network", in_network),
+        ("built", lambda make, size: built(make, (1, size))),
+    )
+]
+ROWS += [
+    Row(
+        "pool larger than the input",
+        lambda s: in_network(lambda: Pooling(9, input_shape=(4, 2), name="pool"), 8),
+        r"layer 'pool' has no output for inputs of shape \(4, 2\).* too small for its pool_size=",
+    ),
+]
 
 # -- in a simulator ---------------------------------------------------------------------------
 

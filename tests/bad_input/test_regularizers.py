@@ -155,7 +155,7 @@ NO_SCHEDULED = {
     "None": (lambda: None, "Scheduled: None can't be multiplied by a strength"),
     "number": (lambda: 0.5, "Scheduled: 0.5 is no regularizer that Keras knows"),
     "name": (lambda: "l3", "Scheduled: 'l3' is no regularizer that Keras knows"),
-    "class": (lambda: GroupLasso, "Scheduled: .*GroupLasso.* is no regularizer"),
+    "class": (lambda: GroupLasso, r"Scheduled: GroupLasso is a class.*GroupLasso\(...\)"),
     "scheduled": (lambda: Scheduled(L2, 0.5), "Scheduled: .* is not scheduled itself"),
 }
 ROWS += [

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import traceback
+from urllib.parse import unquote
 
 import nengo
 import numpy as np
@@ -11,9 +13,11 @@ import tensorflow as tf
 from bad_inputs import Row, check, table
 from generations import simulator
 from matplotlib.figure import Figure
+from nengo.exceptions import ValidationError
 
 import nengo_wd
 from nengo_wd import plotting
+from nengo_wd.checks import check_watched
 
 
 def search(**kwargs):
@@ -68,10 +72,23 @@ ROWS += [
 ]
 
 
-def in_memory():
+def optuna_of():
     import optuna
 
-    return optuna.storages.InMemoryStorage()
+    return optuna
+
+
+def in_memory():
+    return optuna_of().storages.InMemoryStorage()
+
+
+def pruner_of_here():
+    """Return a pruner whose class is in a function, where no other process finds it."""
+
+    class Here(optuna_of().pruners.NopPruner):
+        pass
+
+    return Here()
 
 
 def of_study(**kwargs):
@@ -144,6 +161,22 @@ def compiled_anew(sim):
     start.restore()
 
 
+def watching(monitor, direction="minimize"):
+    """Return Optuna's callback, which has its trial and its metric."""
+    from optuna_integration import TFKerasPruningCallback
+
+    return TFKerasPruningCallback(optuna_of().create_study(direction=direction).ask(), monitor)
+
+
+def trained_with(callbacks):
+    of_compiled(lambda sim: sim.fit(n_steps=1, verbose=0, callbacks=callbacks))
+
+
+GET_GREATER = ("val_probe_accuracy", "acc", "sparse_categorical_accuracy_1", "out_auc", "f1_score")
+GET_GREATER += ("probe_recall", "mean_io_u", "val_precision_at_recall_2", "val_r2_score")
+GET_LESS = ("loss", "accuracy_loss", "val_accuracy_mse", "pace", "error", "val_probe_mae")
+
+
 def restored_when_closed(shared):
     with simulator(small_network()) as sim:
         sim.compile("sgd", loss="mse")
@@ -181,8 +214,25 @@ WITH_OPTUNA += [
     )
 ]
 WITH_OPTUNA += [
+    row(f"{attr}={value!r}", f"{attr}={pattern}.*is not an? .*; give one, such as", **{attr: value})
+    for attr, value, pattern in (
+        ("pruner", "median", "'median'"),
+        ("pruner", 3, "3"),
+        ("sampler", 3, "3"),
+        ("sampler", "tpe", "'tpe'"),
+        ("sampler", dict, "<class 'dict'>"),
+    )
+]
+WITH_OPTUNA += [
     Row(
-        "password", lambda s: search(storage="nosuch://me:secret@there/db"), "in nosuch://me:...@t"
+        "pruner that can't be sent",
+        lambda s: search(pruner=pruner_of_here(), n_jobs=2),
+        "pruner=.* can't be sent to other processes",
+    ),
+    Row(
+        "class of a sampler",
+        lambda s: search(sampler=optuna_of().samplers.TPESampler),
+        r"sampler=<class '.*TPESampler'> is a class; give an instance, such as .*\(\)",
     ),
     Row(
         "memory for processes",
@@ -199,6 +249,30 @@ WITH_OPTUNA += [
         lambda s: nengo_wd.search.Start(s.sim, [tf.keras.callbacks.Callback(), 3]),
         "3 in callbacks is no tf.keras.callbacks.Callback",
     ),
+    *(
+        Row(
+            f"watches {metric}",
+            lambda s, metric=metric: check_watched([watching(metric)]),
+            f"TFKerasPruningCallback watches '{metric}', which is the higher the better, .*minimize"
+            ".* prune the best.*1 - accuracy",
+        )
+        for metric in GET_GREATER
+    ),
+    Row(
+        "pruned by accuracy",
+        lambda s: trained_with([tf.keras.callbacks.Callback(), watching("acc")]),
+        "TFKerasPruningCallback watches 'acc'",
+    ),
+    Row(
+        "pruned by accuracy, one callback",
+        lambda s: trained_with(watching("acc")),
+        "TFKerasPruningCallback watches 'acc'",
+    ),
+    Row(
+        "pruned by accuracy, in a list of Keras'",
+        lambda s: trained_with(tf.keras.callbacks.CallbackList([watching("acc")])),
+        "TFKerasPruningCallback watches 'acc'",
+    ),
     Row("compiled anew", lambda s: of_compiled(compiled_anew), "compiled anew after this Start"),
 ]
 ROWS += [one._replace(generation=3) for one in WITH_OPTUNA]
@@ -212,3 +286,63 @@ ROWS += [
 def test_search(row, shared, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     check(row, shared)
+
+
+SECRETS = {
+    "nosuch://me:secret@there/db": "nosuch://me:***@there/db",
+    "nosuch://me:sec@secret@there/db": "nosuch://me:***@there/db",
+    "nosuch://me:sec:secret@there/db": "nosuch://me:***@there/db",
+    "nosuch://me:sec/secret?x@there/db": "nosuch://me:***@there/db",
+    "nosuch://there/db?password=secret": "nosuch://there/db?password=***",
+    "nosuch://there/db?sslmode=on&password=sec@secret&timeout=3": (
+        "nosuch://there/db?sslmode=on&password=***&timeout=3"
+    ),
+    "nosuch://me:secret@there/db?Passwd=secret": "nosuch://me:***@there/db?Passwd=***",
+    "me:secret@there/db": "storage='me:***@there/db' can't keep",
+    "host=there password=secret": "storage='host=there password=***' can't keep",
+    "sqlite:////no/such/folder/a.db?password=secret": "a.db?password=***",
+    "sqlite:////no/such/a@folder:8/a@b.db": "sqlite:////no/such/a@folder:8/a@b.db",
+    "grpc://me:secret@there:port": "grpc://me:***@there:port",
+}
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("storage", SECRETS)
+def test_errors_tell_no_passwords(storage, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValidationError) as caught:
+        search(storage=storage)
+    assert SECRETS[storage] in str(caught.value)
+    assert "secret" not in "".join(traceback.format_exception_only(caught.type, caught.value))
+    error = caught.value
+    while error is not None:  # all that a traceback prints
+        assert "secret" not in str(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("secret", ["secret", "se%20cret"])
+def test_errors_of_drivers_tell_no_passwords(secret, tmp_path, monkeypatch):
+    """Whatever a driver says, it does not say the password, as it was given or decoded."""
+
+    def refused(url, **kwargs):
+        raise RuntimeError(f"no connection with {url} or {unquote(secret)}") from OSError(url)
+
+    from nengo_wd.search import opening
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(opening, "RDBStorage", refused)
+    for url in (f"nosuch://me:{secret}@there/db", f"nosuch://there/db?password={secret}"):
+        with pytest.raises(ValidationError, match="no connection with|OSError|nosuch") as caught:
+            search(storage=url)
+        printed = "".join(traceback.format_exception(*caught._excinfo))
+        assert f"{secret}@" not in str(caught.value) and secret not in str(caught.value)
+        assert unquote(secret) not in str(caught.value)
+        assert caught.value.__cause__ is None and "The above exception" not in printed
+
+
+@pytest.mark.generation(3)
+def test_other_metrics_and_studies_are_left_alone():
+    check_watched([watching(metric) for metric in GET_LESS])
+    check_watched([watching(metric, "maximize") for metric in GET_GREATER])
+    check_watched(None)

@@ -26,7 +26,7 @@ def setting(name, value, of=lambda shared: shared.conn):
 
 NO_REGULARIZERS = {
     "unknown name": (lambda: "l3", "'l3' is no regularizer"),
-    "class": (lambda: tf.keras.regularizers.L1L2, "is no regularizer"),
+    "class": (lambda: tf.keras.regularizers.L1L2, r"L1L2 is a class.*instance, L1L2\(...\)"),
     "number": (lambda: 0.5, "0.5 is no regularizer"),
     "list": (lambda: ["l2"], r"\['l2'\] is no regularizer"),
     "unknown configuration": (lambda: {"class_name": "L3", "config": {}}, "is no regularizer"),
@@ -50,7 +50,21 @@ NO_RATES = {
     "bool variable": (lambda: variable(True), "mine.*dtype bool.* {} is a single real"),
     "complex variable": (lambda: variable(1j), "mine.*dtype complex128.* {} is a single real"),
 }
+
+
+def configured(regularizer):
+    with nengo.Network():
+        nengo_wd.configure_settings(regularizer=regularizer)
+
+
 ROWS = [
+    Row(
+        "class of a regularizer for all",
+        lambda s: configured(tf.keras.regularizers.L1L2),
+        "Connection.*: L1L2 is a class, not a regularizer; give an instance",
+    )
+]
+ROWS += [
     Row(f"regularizer, {kind}", setting("regularizer", value), f"Connection conn.*{pattern}")
     for kind, (value, pattern) in NO_REGULARIZERS.items()
 ]

@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from by_hand import assert_dense
-from generations import outputs, simulator, tensor_node, use_dtype, values
+from generations import (
+    GENERATION,
+    assign,
+    outputs,
+    simulator,
+    tensor_node,
+    total_loss,
+    use_dtype,
+    values,
+    variable,
+)
 from nengo.exceptions import ValidationError
 from networks import dense, network_of
 from scipy.signal import correlate
@@ -166,3 +176,31 @@ def test_penalty_that_is_not_a_scalar_leaves_the_network_as_it_was(rng):
     with simulator(net) as sim:
         assert_dense(sim, layer, source, probe, rng)
         assert list(nengo_wd.regularization_losses(sim)) == ["readout.kernel"]
+
+
+def test_a_penalty_may_be_a_variable_of_the_users():
+    """It counts with the value that it has, in a layer and in a setting."""
+    kept = {}
+
+    def penalty(weights):
+        return kept["variable"]
+
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings()
+        source, end = nengo.Node(np.zeros(2)), nengo.Node(size_in=2)
+        conn = nengo.Connection(source, end, transform=np.ones((2, 2)), synapse=None)
+        net.config[conn].regularizer = penalty
+        probe = nengo.Probe(end)
+        if GENERATION == 3:  # in NengoDL 2 the layer is built before there is a simulator's graph
+            kept["variable"] = tf.Variable(0.5, trainable=False)
+            layer = nengo_wd.RegularizedDense(3, kernel_regularizer=penalty)
+            nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    with simulator(net) as sim:
+        kept.setdefault("variable", variable(sim, 0.5))
+        objective = nengo_wd.regularized_objective(sim, {probe: "mse"})
+        data = {source: np.zeros((1, 1, 2))}, {probe: np.zeros((1, 1, 2))}
+        for value in (0.5, 0.25):
+            assign(sim, kept["variable"], value)
+            losses = nengo_wd.regularization_losses(sim)
+            assert list(losses.values()) == (GENERATION - 1) * [value]
+            assert total_loss(sim, *data, objective) == pytest.approx(sum(losses.values()))

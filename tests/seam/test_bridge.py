@@ -90,6 +90,8 @@ facts = {{
 }}
 """
 AFTERWARDS = """
+import importlib
+
 import nengo_dl as afterwards
 from tensorflow.keras.layers import Dense
 
@@ -104,10 +106,21 @@ facts["stand-in"] = sys.modules["keras.layers"] is not keras.layers
 """
 
 
+PATHS = """
+tf_keras_folder = os.path.dirname(sys.modules["tf_keras"].__file__)
+for name in ("keras", "keras.layers", "compat.v2.keras", "compat.v1.keras"):
+    module = importlib.import_module("tensorflow." + name)
+    facts["tensorflow." + name] = os.path.relpath(module.__file__, tf_keras_folder)
+
+facts["layers of TensorFlow 1"] = tf.compat.v1.layers.Dense.__module__.partition(".")[0]
+"""
+
+
 @pytest.fixture(scope="module")
 def facts():
     """Return what a fresh Python finds that has its imports as isort sorts them."""
     looked_at = AFTERWARDS if GENERATION == 3 else ""  # the other has no Keras to look at
+    looked_at += PATHS if VERSION >= (2, 16) else ""
     code = f"{SORTED_IMPORTS}{looked_at}print(json.dumps(facts))"
     ended = run(code, TF_CPP_MIN_LOG_LEVEL="1")
     tensorflow_alone, _, _ = ended.stderr.partition("imported\n")
@@ -157,6 +170,17 @@ def test_converter_takes_a_model_of_tf_keras():
         steps = {converter.inputs[source]: images.reshape((2, 1, 36))}
         found = sim.predict(steps, verbose=0)[converter.outputs[x]][:, 0]
     np.testing.assert_allclose(found, model.predict(images, verbose=0), atol=1e-5)
+
+
+@needs_tf_keras
+def test_one_keras_wherever_tensorflow_has_it(facts):
+    """Each path leads to the module of tf-keras that it leads to with the flag from the start."""
+    path = os.path.join("api", "{}", "keras", "{}__init__.py")
+    assert facts["tensorflow.keras"] == path.format("_v2", "")
+    assert facts["tensorflow.keras.layers"] == path.format("_v2", "layers" + os.sep)
+    assert facts["tensorflow.compat.v2.keras"] == path.format("_v2", "")
+    assert facts["tensorflow.compat.v1.keras"] == path.format("_v1", "")
+    assert facts["layers of TensorFlow 1"] == "tf_keras"
 
 
 # -- nothing but what is missing -----------------------------------------------------------
@@ -210,6 +234,12 @@ def test_stand_ins_go_where_the_import_fails():
 
 # Each import fails, and leaves everything as it was for the next one. Looking at tf.keras has
 # Keras 3 handed out, so each way to do so has a fork of its own.
+HANDED_OUT = {
+    "tf.optimizers.Adam()": "",
+    "from tensorflow.keras import layers": "",
+    "import keras_spiking": "keras_spiking",
+    "from optuna_integration import TFKerasPruningCallback": "optuna_integration",
+}
 REFUSALS = f"""
 import json
 import os
@@ -234,7 +264,7 @@ del sys.modules["tf_keras"]
 
 import tensorflow as tf
 
-for hand_out in ("tf.optimizers.Adam()", "from tensorflow.keras import layers"):
+for hand_out in {list(HANDED_OUT)}:
     if os.fork() == 0:
         exec(hand_out)
         refused()
@@ -247,11 +277,17 @@ for hand_out in ("tf.optimizers.Adam()", "from tensorflow.keras import layers"):
 @needs_tf_keras
 def test_keras_3_that_was_asked_for_or_handed_out_is_not_exchanged():
     lines = run(REFUSALS).stdout.splitlines()
-    assert len(lines) == 2
-    for asked_for, missing, handed_out, version in map(json.loads, lines):
+    assert len(lines) == len(HANDED_OUT)
+    for line, package in zip(lines, HANDED_OUT.values()):
+        asked_for, missing, handed_out, version = json.loads(line)
         assert re.search(f"{bridge.FLAG}=0 .* Unset {bridge.FLAG}", asked_for[0])
         assert 'pip install "tf-keras~={}.{}.0"'.format(*VERSION) in missing[0]
-        assert re.search("handed out Keras 3 .* Import nengo_wd before", handed_out[0])
+        to = f" \\(to {package}\\)" if package else ""
+        first = f"{package}, and before the" if package else "the"
+        told = (
+            f"handed out Keras 3 as tf.keras already{to}. Import nengo_wd before {first} first use"
+        )
+        assert re.search(told, handed_out[0])
         assert (asked_for[1], missing[1], handed_out[1], version) == ("0", None, None, "3")
 
 

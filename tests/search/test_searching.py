@@ -164,6 +164,93 @@ def test_a_search_without_any_success_says_so():
     assert states(study) == 3 * ["FAIL"]
 
 
+def failing_or_pruned(strengths, trial):
+    """Prune the third trial, and have the others fail."""
+    if trial.number == 2:
+        trial.report(3.0, 0)
+        raise optuna.TrialPruned()
+    raise FloatingPointError("it diverged")
+
+
+ALL_FAILED = r"all 2 trials of the search 'mine' failed.*study.trials\[0\].user_attrs\['error'\]"
+NONE_ENDED = (
+    r"none of the 3 trials of the search 'mine' .* end: 2 failed, 1 was pruned.*trials\[0\]"
+)
+
+
+@pytest.mark.filterwarnings("ignore:trial", "ignore:all 2 trials")
+@pytest.mark.parametrize("storage", [None, "sqlite:///other.db", "memory"])
+def test_the_best_of_no_success_says_why(storage):
+    storage = optuna.storages.InMemoryStorage() if storage == "memory" else storage
+    study = search(lambda strengths, trial: np.nan, n_trials=2, storage=storage)
+    for best in ("best_trial", "best_params", "best_value"):
+        with pytest.raises(ValidationError, match=ALL_FAILED):
+            getattr(study, best)
+    study = search(failing_or_pruned, n_trials=3, storage=storage)
+    with pytest.raises(ValidationError, match=NONE_ENDED):
+        study.best_trial.number  # noqa: B018
+    study = search(n_trials=4, storage=storage)
+    assert study.best_trial.number == 3
+
+
+def damaged(how):
+    """Search with a function that does something to the file, once."""
+    calls = itertools.count()
+
+    def train(strengths, trial):
+        if next(calls) == 1:
+            how(Path("mine.db"))
+        return searched.error_at(strengths)
+
+    search(train, n_trials=3)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda file: file.unlink(),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_text(5000 * "nothing "),
+    ],
+    ids=["deleted", "emptied", "overwritten"],
+)
+def test_a_file_that_is_damaged_while_it_is_used_is_named(how, working_folder):
+    with pytest.raises(
+        ValidationError, match="'mine' can't be kept in mine.db .*any more.*deleted"
+    ):
+        damaged(how)
+    assert not Path("mine.db.lock").exists()
+
+
+def test_a_storage_that_is_lost_while_it_is_used_is_named():
+    def train(strengths, trial):
+        Path("shared.db").write_bytes(b"")
+        return 0.0
+
+    with pytest.raises(ValidationError, match="can't be kept in sqlite:///shared.db any more"):
+        search(train, n_trials=3, storage="sqlite:///shared.db")
+
+
+def test_errors_of_a_sampler_are_its_own():
+    class Broken(optuna.samplers.RandomSampler):
+        def before_trial(self, study, trial):
+            raise OSError("it is broken")
+
+    with pytest.raises(OSError, match="it is broken"):
+        in_memory(n_trials=2, sampler=Broken(), seed=None)
+
+
+def test_training_may_change_the_working_folder(working_folder, monkeypatch):
+    def train(strengths, trial):
+        Path("elsewhere").mkdir(exist_ok=True)
+        monkeypatch.chdir("elsewhere")
+        return searched.error_at(strengths)
+
+    assert len(search(train, n_trials=2).trials) == 2
+    found = sorted(path.name for path in working_folder.iterdir())
+    assert found == ["elsewhere", "mine.db"]
+
+
 def test_hopeless_trials_are_pruned_and_count():
     def train(strengths, trial):
         for epoch in range(5):

@@ -25,8 +25,8 @@ def watch(watcher: Any) -> None:
 
     They are ``made(sim)``; ``check(sim, objective, optimizer)`` before something is compiled and
     ``compiled(sim, objective, optimizer)`` afterwards, with None for what was not given;
-    ``trained(sim)`` before it is trained; and ``concerns(network)``, which tells whether a
-    simulator keeps its layers' weights when a later one is made.
+    ``trained(sim, callbacks)`` before it is trained; and ``concerns(network)``, which tells whether
+    a simulator keeps its layers' weights when a later one is made.
     """
     simulator, graph = nengo_dl.Simulator, nengo_dl.tensor_graph.TensorGraph
     for cls, name, around in (
@@ -70,7 +70,7 @@ def _compiling(compile_: Callable, watcher: Any) -> Callable:
 def _training(fit: Callable, watcher: Any) -> Callable:
     def fit_watched(sim: Any, *args: Any, **kwargs: Any) -> Any:
         if not sim.closed:
-            watcher.trained(sim)
+            watcher.trained(sim, kwargs.get("callbacks"))
         return fit.__get__(sim, type(sim))(*args, **_by_name(sim, kwargs))
 
     return fit_watched
