@@ -7,6 +7,7 @@ from pathlib import Path
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from PIL import Image
+from sphinx.errors import SphinxError
 from sphinx.util import inspect
 
 import nengo_wd
@@ -187,10 +188,22 @@ def visit_math(writer, node):
     raise nodes.SkipNode
 
 
+def check_pages(app, error):
+    """Raise where a page that was built is not the one that was written."""
+    if error is None and app.builder.format == "html":
+        titles = app.env.titles.items()
+        paths = {Path(app.builder.get_outfilename(page)): title.astext() for page, title in titles}
+        lost = runpy.run_path(str(DOCS / "built_pages.py"))["lost"](paths)
+        if lost:
+            names = ", ".join(path.name for path in lost)
+            raise SphinxError(f"{names}: the page has another title than what was written")
+
+
 def setup(app):
     """Take part in the build; the thumbnails must be there before sphinx-gallery, at 500."""
     app.connect("builder-inited", make_thumbnails, priority=400)
     app.connect("source-read", show_results)
     app.connect("include-read", link_within_site)
     app.connect("autodoc-process-signature", show_arguments)
+    app.connect("build-finished", check_pages)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))

@@ -261,7 +261,16 @@ def loss_with_spikes(runs):
     return 100 * np.mean([run.rates - run.spikes for run in runs])
 
 
-def check_decay(runs, layer_params):
+def check(runs):
+    for seeds in runs.values():
+        for run in seeds:
+            assert np.isfinite(list(run.norms.values())).all(), "weights are not finite"
+    without, decayed = (seeds[0].norms for seeds in runs.values())
+    for layer in LAYERS:
+        assert np.isclose(without[layer][0], decayed[layer][0]), "other weights at the start"
+
+
+def check_findings(runs, layer_params):
     for without, decayed in zip(runs["without"], runs["with"]):
         for layer in LAYERS:
             if layer_params[layer]["wc"] > 0:
@@ -312,7 +321,9 @@ def main():
         for name, params in variants.items():
             runs[name].append(experiment(params, seed))
     print_table(runs)
-    check_decay(runs, layer_params)
+    check(runs)
+    if not SHORT:
+        check_findings(runs, layer_params)
     without, decayed = (loss_with_spikes(seeds) for seeds in runs.values())
     print(
         f"\nFrom rates to spikes, the accuracy falls by {without:.1f} points without decay and by "

@@ -163,11 +163,23 @@ def print_table(stages):
 def check(stages):
     keras, converted, further, spikes = stages.values()
     by_hand = STRENGTH * sum(np.square(further.norms))
-    assert abs(converted.penalty - keras.penalty) < 1e-6, "not the Keras model's own penalties"
-    assert np.isclose(converted.loss, keras.loss, rtol=1e-5), "not the Keras model's own loss"
-    assert converted.accuracy == keras.accuracy, "the converted model answers otherwise"
-    assert np.isclose(further.penalty, by_hand), "the penalty is not that on the kernels"
-    assert np.isclose(spikes.penalty, further.penalty), "the spiking network has other weights"
+    different = abs(converted.accuracy[-1] - keras.accuracy[-1]) * SPLITS["test_size"]
+    assert close(converted.penalty, keras.penalty), "not the Keras model's own penalties"
+    assert close(converted.loss, keras.loss), "not the Keras model's own loss"
+    assert different < 1.5, "the converted model answers otherwise"  # rounding may break a tie
+    assert close(further.penalty, by_hand), "the penalty is not that on the kernels"
+    assert close(spikes.penalty, further.penalty), "the spiking network has other weights"
+    for stage in stages.values():
+        assert np.isfinite(stage.norms).all(), "weights are not finite"
+
+
+def close(one, other):
+    """Tell whether two numbers agree; sums in float32 are right to some 1e-6."""
+    return np.isclose(one, other, rtol=1e-4, atol=0)
+
+
+def check_findings(stages):
+    keras, _, further, spikes = stages.values()
     assert further.accuracy[-1] > keras.accuracy[-1] - 0.02, "more training made it worse"
     assert spikes.accuracy[-1] > further.accuracy[-1] - 0.05, "spikes made it much worse"
 
@@ -211,6 +223,8 @@ def main():
     stages = experiment()
     print_table(stages)
     check(stages)
+    if not SHORT:
+        check_findings(stages)
     losses = [stages[name].loss for name in ("Keras", "converted")]
     print("\nLoss on the test split, penalties included, when the model is converted: ", end="")
     print("{:.5f} in Keras, {:.5f} in NengoDL".format(*losses))

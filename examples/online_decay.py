@@ -213,6 +213,17 @@ def print_balance(found):
 
 
 def check(result, found):
+    """Hold NengoDL against Nengo, and the decoders in balance against the regression."""
+    difference = distance(result, simulate(nengo_dl.Simulator, COMPARED))
+    print(f"\nNengoDL's decoders differ from Nengo's by {difference:.1e} of their norm.")
+    assert difference < 1e-6, "NengoDL learns something else"
+    for name in VARIANTS:
+        assert np.isfinite(result.norms[name]).all(), f"{name}: decoders are not finite"
+    np.testing.assert_allclose(found.norms, found.ridge, rtol=0.2 if SHORT else 0.06)
+
+
+def check_findings(result, found):
+    """Raise where the description is not borne out."""
     for name in VARIANTS:
         for phase in ("learned", "learned anew"):
             assert rms(result.errors[name][between(result, *PHASES[phase])]) < 0.3, name
@@ -220,9 +231,8 @@ def check(result, found):
     goals = {"decay to zero": 0, "decay to the initial values": decoders["no decay"][0]}
     for name, goal in goals.items():
         decayed, without = (rms(decoders[n][last] - goal) for n in (name, "no decay"))
-        assert decayed < (0.9 if SHORT else 0.5) * without, "decay does not hold the decoders"
+        assert decayed < 0.5 * without, "decay does not hold the decoders"
     assert sorted(found.norms, reverse=True) == found.norms, "more decay, and no smaller norm"
-    np.testing.assert_allclose(found.norms, found.ridge, rtol=0.2 if SHORT else 0.06)
 
 
 def distance(result, other):
@@ -270,9 +280,8 @@ def main():
     found = balance()
     print_balance(found)
     check(result, found)
-    difference = distance(result, simulate(nengo_dl.Simulator, COMPARED))
-    print(f"\nNengoDL's decoders differ from Nengo's by {difference:.1e} of their norm.")
-    assert difference < 1e-6, "NengoDL learns something else"
+    if not SHORT:
+        check_findings(result, found)
     without, to_zero, to_initial = (
         1e3 * rms(result.norms[name][between(result, *PHASES["at last"])]) for name in VARIANTS
     )

@@ -190,6 +190,18 @@ def print_tables(results):
 
 
 def check(results):
+    """Hold decay that is not scaled against decay that is: times the rate, it is the same."""
+    for way, result in results.items():
+        assert np.isfinite(result.norms).all(), f"{way}: weights are not finite"
+    decay, unscaled = results["decay"], results["unscaled"]
+    pairs = np.isclose(np.multiply.outer(RATES, decay.decays)[:, :, None], unscaled.decays)
+    assert pairs.any(), "no two runs are the same in both ways"
+    for i, j, k in np.argwhere(pairs):
+        one, other = decay.norms[i, j], unscaled.norms[i, k]
+        assert np.isclose(one, other, rtol=0.05), f"other weights at {RATES[i]:.2g}"
+
+
+def check_findings(results):
     """Raise where the numbers do not bear out what `main` prints."""
     penalty, decay, unscaled = results.values()
     for way, result in results.items():
@@ -248,6 +260,8 @@ def main():
     results = experiment(load_splits())
     print_tables(results)
     check(results)
+    if not SHORT:
+        check_findings(results)
     penalty, decay, unscaled = (result.price for result in results.values())
     print(
         f"\nOne decay for all learning rates costs {penalty:.1f} points of validation error as a "

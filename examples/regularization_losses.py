@@ -99,7 +99,9 @@ def main():
     print(f"{'sum':16s}{total:12.6f}{sum(by_hand.values()):12.6f}")
 
     assert set(reported) == set(by_hand), "a penalty is missing or there is one too many"
-    assert np.isclose(total, sum(by_hand.values()), rtol=1e-6, atol=0)
+    reported["sum"], by_hand["sum"] = total, sum(by_hand.values())
+    for name, value in reported.items():  # sums in float32 are right to some 1e-6
+        assert np.isclose(value, by_hand[name], rtol=1e-4, atol=0), f"wrong for {name}"
     print("The simulator's regularization losses equal those worked out by hand.")
 
 

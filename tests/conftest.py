@@ -12,6 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 pytest.register_assert_rewrite("by_hand")
 
 LONGEST = {
+    "test_docs.py",
     "test_distributed.py",
     "test_examples.py",
     "test_user_scripts.py",

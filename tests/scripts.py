@@ -10,6 +10,7 @@ import sys
 from types import SimpleNamespace
 
 import nengo_wd
+from nengo_wd.seam import bridge
 
 ROOT = pathlib.Path(nengo_wd.__file__).parents[1]
 
@@ -26,8 +27,12 @@ def run_in_fresh_python(script, *arguments, folder):
 
 
 def environment():
-    """Return the environment variables of a Python of its own, with this package."""
-    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
+    """Return the environment variables of a Python of its own, with this package.
+
+    What this package sets for its own process, and so for those that it starts, is left out.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != bridge.FLAG}
+    return {**inherited, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
 
 
 def run_here(script, *arguments, folder, monkeypatch):

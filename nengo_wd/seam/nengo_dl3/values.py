@@ -35,8 +35,9 @@ def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.nda
 
     of_step = tf.TensorSpec((), tf.int64)
     traced = tf.function(at_step, autograph=False).get_concrete_function(of_step)
-    # the optimizer that counts the steps may be another one each time
-    return lambda: traced(tf.cast(training_step(sim), tf.int64)).numpy()
+    # the optimizer that counts the steps may be another one each time; TensorFlow 2.12 casts a
+    # variable of the same type to itself
+    return lambda: traced(tf.cast(tf.convert_to_tensor(training_step(sim)), tf.int64)).numpy()
 
 
 def step_counter(sim: nengo_dl.Simulator) -> tf.Variable | None:
