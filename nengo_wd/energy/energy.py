@@ -9,7 +9,7 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import checks
+from nengo_wd import checks, neurons, seam
 from nengo_wd.energy import fan_out, flow, spikes
 from nengo_wd.energy.costs import Costs
 from nengo_wd.energy.table import Table
@@ -120,6 +120,7 @@ class Energy(Costs):
         passes: int = 1,
     ) -> None:
         checks.check_simulator(sim)
+        seam.activities.check_any_signal()
         check_count(passes, "passes")
         check_count(1 if n_steps is None else n_steps, "n_steps")
         _check(sim)
@@ -127,6 +128,7 @@ class Energy(Costs):
         self.n_examples, self.n_steps = shown.shape
         found = flow.of_network(sim, skip_zeros)
         _check_spiking(sim, found)
+        neurons.warn_of_one_step(sim.model.toplevel, self.n_steps, stacklevel=2)
         super().__init__(Table(passes, self.n_steps))
         _fill(self._table, found, shown, spikes.events(sim, found, shown))
         for obj, why in found.uncounted.items():

@@ -101,15 +101,21 @@ class NeuronRates(ShowsRates, RecorderCallback):
     ) -> None:
         check_simulator(sim)
         self.every, self.data = every, _checked(data)
+        shown = seam.activities.given(sim, self.data)
         history = RateHistory(names.unique((_name(p), p) for p in _to_record(sim, probes)))
         super().__init__(sim, history, self._run, log_dir)
+        if any(neurons.has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
+            n_steps = min(len(values[0]) for values in shown.values())
+            neurons.warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
 
     def _run(self) -> MeasuredRates:
         """Run the network on the data, and return the rates."""
-        recorded = seam.simulators.recorded(self.sim, self.data, list(self.probes.values()))
-        means = (one.mean(axis=(0, 1), dtype=np.float64) for one in recorded)
+        values, _, shape = seam.activities.inputs(self.sim, self.data, None)
+        probes = list(self.probes.values())
+        totals = seam.activities.of_probes(self.sim, values, shape, probes)
+        per_step = (total / shape[1] for total in totals)
         return MeasuredRates(
-            {name: m / neurons.amplitude(p) for (name, p), m in zip(self.probes.items(), means)}
+            {name: m / neurons.amplitude(p) for (name, p), m in zip(self.probes.items(), per_step)}
         )
 
     def on_train_end(self, logs: Any = None) -> None:

@@ -24,12 +24,6 @@ def watch(watcher: Any) -> None:
         setattr(simulator, name, functools.wraps(original)(around(original, watcher)))
 
 
-def recorded(sim: nengo_dl.Simulator, data: dict, probes: list[nengo.Probe]) -> list[np.ndarray]:
-    """Return what probes record on data with spikes, of shape (n_examples, n_steps, size)."""
-    found = sim.run_batch(data, dict.fromkeys(probes), combine=np.concatenate)
-    return [found[probe] for probe in probes]
-
-
 def _making(init: Callable, watcher: Any) -> Callable:
     def make(sim: Any, *args: Any, **kwargs: Any) -> None:
         init(sim, *args, **kwargs)

@@ -38,14 +38,6 @@ def watch(watcher: Any) -> None:
         setattr(cls, name, functools.wraps(original)(around(original, watcher)))
 
 
-def recorded(sim: nengo_dl.Simulator, data: dict, probes: list[nengo.Probe]) -> list[np.ndarray]:
-    """Return what probes record on data with spikes, of shape (n_examples, n_steps, size)."""
-    history = getattr(sim.keras_model, "history", None)
-    found = sim.predict(data, verbose=0)
-    sim.keras_model.history = history  # that of the training, if one is under way
-    return [found[probe] for probe in probes]
-
-
 def _making(init: Callable, watcher: Any) -> Callable:
     def make(sim: Any, *args: Any, **kwargs: Any) -> None:
         init.__get__(sim, type(sim))(*args, **kwargs)
