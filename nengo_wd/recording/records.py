@@ -105,9 +105,9 @@ class Records:
         Parameters
         ----------
         path : str or path-like
-            Where to write. The columns are step, epoch, loss, name, and those that `column` knows.
+            Where to write, in UTF-8. The columns are step, epoch, loss, name, and those that `column` knows.
         """
-        with open(path, "w", newline="") as file:
+        with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(table.fields(self.columns))
             writer.writerows(self.rows())

@@ -293,7 +293,7 @@ def test_kinds_of_neurons():
 
 
 def test_neurons_without_spikes_send_values():
-    with pytest.warns(UserWarning, match="'b'.* no spiking neurons, but RectifiedLinear"):
+    with pytest.warns(UserWarning, match=r"'b'.* do not spike \(RectifiedLinear\)"):
         with nengo.Network(seed=0) as net:
             a = neurons(4, label="a")
             b = neurons(3, nengo.RectifiedLinear(), label="b")
@@ -314,7 +314,7 @@ def test_layers_with_an_activation():
         nengo_dl.Layer(nengo_wd.RegularizedDense(2, name="readout"))(x)
         probe = nengo.Probe(x)
     with simulator(net) as sim:
-        with pytest.warns(UserWarning, match="has no spiking neurons"):
+        with pytest.warns(UserWarning, match="do not spike"):
             frame = frame_of(sim, n_steps=10)
         values = sim.predict(n_steps=10, verbose=0)[probe]
     assert tuple(frame.loc["relu"][["neurons", "synapses"]]) == (3, 12)

@@ -27,7 +27,7 @@ def test_table(tmp_path):
     with simulator(net) as sim:
         norms = recorded_twice(sim)
     norms.to_csv(tmp_path / "norms.csv")
-    with open(tmp_path / "norms.csv", newline="") as file:
+    with open(tmp_path / "norms.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["step"], row["name"]) for row in rows] == [
         (step, name) for step in "05" for name in norms.names
@@ -89,7 +89,7 @@ def test_history_without_its_simulator(tmp_path):
     norms.to_csv(tmp_path / "expected.csv")
     arguments = [str(tmp_path / name) for name in ("history", "read.csv")]
     subprocess.run([sys.executable, "-c", READ, *arguments], check=True)
-    assert (tmp_path / "read.csv").read_text() == (tmp_path / "expected.csv").read_text()
+    assert (tmp_path / "read.csv").read_text(encoding="utf-8") == (tmp_path / "expected.csv").read_text(encoding="utf-8")
     for name, norm in norms.channel_norms.items():
         np.testing.assert_array_equal(copied.channel_norms[name], norm)
     assert copied.parameters["readout.kernel"].shape == (2, 3)

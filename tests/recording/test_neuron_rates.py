@@ -79,7 +79,7 @@ def test_records_by_hand(recorded):
 def test_table(recorded, tmp_path):
     rates, expected, _ = recorded
     rates.to_csv(tmp_path / "rates.csv")
-    with open(tmp_path / "rates.csv", newline="") as file:
+    with open(tmp_path / "rates.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["step"], row["name"]) for row in rows] == [
         (step, name) for step in "06" for name in ("first", "b")
