@@ -57,5 +57,7 @@ def without_numbers(text):
 
 
 def test_reference_has_every_public_name():
-    listed = re.findall(r"^   (\w+)(?:\.\w+)?$", (ROOT / "docs" / "api.rst").read_text(encoding="utf-8"), re.M)
+    listed = re.findall(
+        r"^   (\w+)(?:\.\w+)?$", (ROOT / "docs" / "api.rst").read_text(encoding="utf-8"), re.M
+    )
     assert set(nengo_wd.__all__) - {"nengo_dl"} <= set(listed)

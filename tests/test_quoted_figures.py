@@ -296,7 +296,11 @@ def test_every_result_of_an_example_is_looked_up(page):
 @pytest.mark.generation(3)
 def test_norms_with_the_defaults_of_nengo():
     """Build the network of the page again: its norms before training are in no kept output."""
-    code = re.search(r"```python\n(.*?)with nengo_dl", (ROOT / "docs/native.md").read_text(encoding="utf-8"), re.S)
+    code = re.search(
+        r"```python\n(.*?)with nengo_dl",
+        (ROOT / "docs/native.md").read_text(encoding="utf-8"),
+        re.S,
+    )
     names = {}
     exec(code[1], names)
     with simulator(names["net"]) as sim:

@@ -22,7 +22,9 @@ def neurons(flow: Flow, events: Mapping[Source, np.ndarray], biases: Any) -> dic
         return kept  # it is not known what these lead to
     kept.update({one: events[one] > 0 for one in flow.sources if one.neurons is not None})
     kept.update({one: np.zeros(one.size, bool) for one in biases})
-    places: dict[Place, Source] = {(NEURONS, one.obj): one for one in kept if one.neurons is not None}
+    places: dict[Place, Source] = {
+        (NEURONS, one.obj): one for one in kept if one.neurons is not None
+    }
     leading = [
         (source, places[place], pattern)
         for source, reached in zip(flow.sources, fan_out.all_reached(flow, flow.sources))

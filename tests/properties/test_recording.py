@@ -32,9 +32,7 @@ def learning():
     conn = nengo.Connection(a, b, function=lambda x: 0, learning_rule_type=nengo.PES(1e-2))
     nengo.Connection(source[0], conn.learning_rule, synapse=None)
     rule = [nengo.BCM(1e-4), nengo_wd.Decay(0.5)]
-    nengo.Connection(
-        a.neurons, b.neurons, transform=np.ones((8, 9)) / 100, learning_rule_type=rule
-    )
+    nengo.Connection(a.neurons, b.neurons, transform=np.ones((8, 9)) / 100, learning_rule_type=rule)
     end = nengo.Node(size_in=2, label="end")
     nengo.Connection(a, end)
     return source, [nengo.Probe(end), nengo.Probe(a.neurons), nengo.Probe(b.neurons)]

@@ -230,7 +230,9 @@ def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
 def _builders_kept(graph: Any) -> Iterator[list[Any]]:
     """Give the builders of a graph's operators, and put back all that becomes of them."""
     builders = list(graph.op_builder.op_builds.values())
-    parts = [getattr(b, name, None) for b in builders for name in ("built_process", "built_neurons")]
+    parts = [
+        getattr(b, name, None) for b in builders for name in ("built_process", "built_neurons")
+    ]
     builders += [part for part in parts if part is not None]
     before = [dict(vars(builder)) for builder in builders]
     try:
