@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import nengo_dl
 import numpy as np
@@ -84,7 +84,7 @@ def not_zero(values: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.not_equal(values, 0), values.dtype)
 
 
-def _measure(sim: nengo_dl.Simulator, source: Source) -> Callable[[tf.Tensor], tf.Tensor]:
+def _measure(sim: nengo_dl.Simulator, source: Source) -> Any:
     """Return the function from values of a source to the events at each time step."""
     if not source.spikes:
         return not_zero

@@ -45,7 +45,8 @@ class RatePenalty(NamedTuple):
 
     .. math:: R(r), \qquad r_{bn} = \frac{1}{n_{steps} A} \sum_t |y_{btn}|
 
-    with the amplitude :math:`A` of the neurons. A spike counts whatever its sign. Means over examples are the regularizer's own.
+    with the amplitude :math:`A` of the neurons. A spike counts whatever its sign. Means over
+    examples are the regularizer's own.
     """
 
     probe: nengo.Probe

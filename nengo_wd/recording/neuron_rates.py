@@ -70,8 +70,9 @@ class NeuronRates(ShowsRates, RecorderCallback):
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, ``data`` no such dictionary, or not of finite real
-        numbers, ``every`` none of the above, a probe records no rates or is not in the network, there is none that does, or
-        ``log_dir`` is no folder that could be written to; in ``sim.fit``, if it is given twice.
+        numbers, ``every`` none of the above, a probe records no rates or is not in the network,
+        there is none that does, or ``log_dir`` is no folder that could be written to; in
+        ``sim.fit``, if it is given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 

@@ -70,7 +70,8 @@ class WeightNorms(ShowsHistory, RecorderCallback):
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, ``every`` is none of the above, something in
         ``objects`` has nothing to train, there is nothing to record, ``channels`` is neither True
-        nor False, or ``log_dir`` is no folder that could be written to; in ``sim.fit``, if it is given twice.
+        nor False, or ``log_dir`` is no folder that could be written to; in ``sim.fit``, if it is
+        given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 

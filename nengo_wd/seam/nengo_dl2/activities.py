@@ -87,8 +87,8 @@ def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
     """Have processes begin anew, as in a new simulator; go on with those that there were."""
     graph = sim.tensor_graph
     op_builder, input_funcs = graph.op_builder, graph.input_funcs
-    builders = {ops: getattr(b, "built_process", None) for ops, b in op_builder.op_builds.items()}
-    builders = {ops: b for ops, b in builders.items() if hasattr(b, "step_fs")}
+    parts = {ops: getattr(b, "built_process", b) for ops, b in op_builder.op_builds.items()}
+    builders: dict[Any, Any] = {ops: b for ops, b in parts.items() if hasattr(b, "step_fs")}
     before = [(b, b.step_fs, b.step_states) for b in builders.values()]
 
     def post_build(sess: Any, rng: Any) -> None:

@@ -6,9 +6,7 @@ import functools
 import inspect
 from typing import Any, Callable
 
-import nengo
 import nengo_dl
-import numpy as np
 
 
 def watch(watcher: Any) -> None:

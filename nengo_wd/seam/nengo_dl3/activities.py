@@ -112,7 +112,7 @@ def means(
         In float64, of the shapes of the signals.
     """
     n_examples, n_steps = shape
-    graph, totals = sim.tensor_graph, [np.float64(0) for _ in measures]
+    graph, totals = sim.tensor_graph, [np.zeros(()) for _ in measures]
     size = graph.minibatch_size  # that of one replica, where there are several
     with _as_built(sim):
         run = _compiled(sim, tuple(measures))

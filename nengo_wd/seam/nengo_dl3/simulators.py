@@ -6,9 +6,7 @@ import functools
 import weakref
 from typing import Any, Callable
 
-import nengo
 import nengo_dl
-import numpy as np
 import tensorflow as tf
 
 from nengo_wd.seam import state
