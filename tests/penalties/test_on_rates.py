@@ -97,6 +97,7 @@ def test_other_neurons(neuron_type, rng):
     assert penalty == pytest.approx(rate_penalty(rates, **ARGUMENTS["range"]), rel=1e-9)
 
 
+@pytest.mark.generation(3)
 @pytest.mark.parametrize("form", ARGUMENTS)
 def test_spikes_of_either_sign(form, rng):
     """Rates are magnitudes: a spike counts whatever its sign."""
@@ -107,6 +108,7 @@ def test_spikes_of_either_sign(form, rng):
     assert penalty == pytest.approx(rate_penalty(rates, **ARGUMENTS[form]), rel=1e-9)
 
 
+@pytest.mark.generation(3)
 @pytest.mark.parametrize("minimum, maximum, towards", [(150, None, 1), (0, 20, -1)])
 def test_gradients_of_either_sign(minimum, maximum, towards):
     """Magnitudes move towards the range, and a silent neuron wakes with a positive output."""
