@@ -22,14 +22,15 @@ class Energy(Costs):
     r"""What a network with spikes costs on a device: events and joules for one example, by object.
 
     The network is simulated with spikes, from the simulator's present state and with its present
-    weights. Neither of them changes.
+    weights. Neither of them changes, nor do the random numbers that are drawn later. Processes
+    begin anew.
 
     .. math::
         joules = events \cdot E_{synop} + updates \cdot E_{neuron}
 
-    Events are the spikes of each neuron times the synapses that leave it, and updates are neurons
-    times time steps. A device without spikes computes every synapse and every neuron once instead,
-    as KerasSpiking's ``ModelEnergy`` assumes, whatever the data: its
+    Events are the spikes of each neuron, of either sign, times the synapses that leave it, and
+    updates are neurons times time steps. A device without spikes computes every synapse and every
+    neuron once instead, as KerasSpiking's ``ModelEnergy`` assumes, whatever the data: its
     :math:`events = synapses \cdot passes` and :math:`updates = neurons \cdot passes`.
 
     These devices are known. A synaptic event and an update of a neuron take
@@ -84,7 +85,7 @@ class Energy(Costs):
     Warns
     -----
     UserWarning
-        If something can't be counted, or some neurons don't spike.
+        If something can't be counted, some neurons don't spike, or an example has one time step.
 
     Notes
     -----
