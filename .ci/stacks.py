@@ -41,7 +41,7 @@ class Stack(NamedTuple):
 
 def readme_commands():
     """Return the commands of the README's quick start: the main job, the tests, and the site."""
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"```sh\n(.*)\n```", readme)
     assert len(commands) == 2, "the README must have two sh blocks of one line each"
     site = re.findall(r"^    (.*sphinx-build.*)$", readme, re.MULTILINE)
@@ -137,7 +137,7 @@ def name_python3(python, folder):
     """
     folder.mkdir()
     script = folder / "python3"
-    script.write_text(f'#!/bin/sh\nexec "{python}" "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec "{python}" "$@"\n', encoding="utf-8")
     script.chmod(0o755)
 
 

@@ -132,7 +132,7 @@ def run_tests(arguments):
     judge = Judge()
     with tempfile.TemporaryDirectory() as folder:
         settings = pathlib.Path(folder, "pytest.ini")
-        settings.write_text(SETTINGS)
+        settings.write_text(SETTINGS, encoding="utf-8")
         ignored = [f"--ignore={package / 'tests' / name}" for name in LEFT_OUT]
         # The seeds of the tests come from their names, which are relative to the root.
         root = f"--rootdir={package.parent}"
@@ -158,7 +158,7 @@ def bridge():
     import nengo_wd  # noqa: F401
 
     with tempfile.TemporaryDirectory() as folder:
-        pathlib.Path(folder, "sitecustomize.py").write_text(FIRST_THING)
+        pathlib.Path(folder, "sitecustomize.py").write_text(FIRST_THING, encoding="utf-8")
         before = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
         os.environ["PYTHONPATH"] = os.pathsep.join([folder, str(REPOSITORY), *before])
         yield
@@ -217,8 +217,8 @@ def main():
     with contextlib.nullcontext() if options.without_bridge else bridge():
         found = {"stack": stack(), "tests": run_tests(options.arguments)}
     if options.save:
-        pathlib.Path(options.save).write_text(json.dumps(found, indent=1) + "\n")
-    expected = json.loads(pathlib.Path(options.compare).read_text())
+        pathlib.Path(options.save).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    expected = json.loads(pathlib.Path(options.compare).read_text(encoding="utf-8"))
     if options.arguments:  # which may have left tests out
         expected["tests"] = {n: s for n, s in expected["tests"].items() if n in found["tests"]}
     sys.exit(1 if report(found, expected) else 0)

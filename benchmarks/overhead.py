@@ -155,7 +155,7 @@ def start_up(kind, n_objects, variant):
     training = Training(MODELS[kind](n_objects, variant), variant)
     first_fit = training.epoch()
     # not resource.getrusage, whose peak includes that of the process that started this one
-    peak = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
+    peak = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
     return training.construction, first_fit, int(peak.group(1))
 
 

@@ -37,7 +37,7 @@ html_theme_options = {
         {
             "name": "nengo_wd on GitHub",
             "url": REPOSITORY,
-            "html": (DOCS / "static" / "github.svg").read_text(),
+            "html": (DOCS / "static" / "github.svg").read_text(encoding="utf-8"),
         }
     ],
 }

@@ -71,7 +71,7 @@ def read_layer_params():
     """Return the parameters of each layer of the network, by their names in the file."""
     parser = configparser.ConfigParser()
     parser.optionxform = str  # names keep their capitals
-    parser.read_string(LAYER_PARAMS.read_text())
+    parser.read_string(LAYER_PARAMS.read_text(encoding="utf-8"))
     return {
         layer: {name: float(value) for name, value in parser[layer].items()} for layer in LAYERS
     }

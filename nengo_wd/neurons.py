@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import nengo
+import tensorflow as tf
 from nengo.exceptions import ValidationError
 from nengo_dl import config
 
@@ -49,3 +51,24 @@ def slope(probe: nengo.Probe) -> float:
     For leaky integrate-and-fire neurons, that is the amplitude over the membrane's time constant.
     """
     return amplitude(probe) / getattr(probe.obj.ensemble.neuron_type, "tau_rc", 1.0)
+
+
+def magnitudes(activities: tf.Tensor) -> tf.Tensor:
+    """Return absolute values, whose slope at zero is 1, so that silent neurons can be woken."""
+    return tf.where(activities < 0, -activities, activities)
+
+
+def has_spikes(neuron_type: Any) -> bool:
+    """Tell whether neurons of a type spike."""
+    return getattr(neuron_type, "spiking", "spikes" in getattr(neuron_type, "probeable", ()))
+
+
+def warn_of_one_step(network: Any, n_steps: int, stacklevel: int) -> None:
+    """Warn if spikes are counted over a single time step."""
+    if n_steps == 1:
+        warnings.warn(
+            f"{network} is shown one time step of data, in which few neurons spike at all; show "
+            "each example for as many time steps as when the network is used",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )

@@ -16,7 +16,7 @@ def numbers(text):
 
 def kept(example):
     """Return what an example printed."""
-    return (ROOT / "docs" / "figures" / f"{example}.txt").read_text()
+    return (ROOT / "docs" / "figures" / f"{example}.txt").read_text(encoding="utf-8")
 
 
 def row(example, start, below=""):
@@ -202,7 +202,7 @@ def changes(strength, *starts):
 
 def cuda_norms(layer):
     """Return the mean norm of a layer, with decay and without."""
-    printed = (ROOT / "docs" / "figures" / "cuda_convnet_layers.txt").read_text()
+    printed = (ROOT / "docs" / "figures" / "cuda_convnet_layers.txt").read_text(encoding="utf-8")
     table = {
         wc: np.mean([numbers(line) for line in re.findall(rf"^{wc} .*%.*", printed, re.M)], axis=0)
         for wc in ("with", "without")
@@ -219,7 +219,7 @@ def cuda_decayed():
 def counts(nengo):
     """Return how many of NengoDL's own tests passed, failed and were skipped."""
     path = ROOT / "benchmarks" / "nengo_dl_results" / f"tf-2.12.1_nengo-{nengo}.json"
-    results = list(json.loads(path.read_text())["tests"].values())
+    results = list(json.loads(path.read_text(encoding="utf-8"))["tests"].values())
     starts = ("passed", "failed", "skipped")
     return [sum(result.startswith(start) for result in results) for start in starts]
 

@@ -11,5 +11,5 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 def test_figures_have_a_text(page):
-    for alternative in re.findall(r"!\[([^\]]*)\]\(", page.read_text()):
+    for alternative in re.findall(r"!\[([^\]]*)\]\(", page.read_text(encoding="utf-8")):
         assert len(alternative) > 20, alternative

@@ -66,3 +66,21 @@ def test_packages_show_public_names_only():
     shown = {name for name in vars(nengo_wd.regularizers) if not name.startswith("_")}
     submodules = {path.stem for path in Path(nengo_wd.regularizers.__file__).parent.glob("*.py")}
     assert shown - submodules == set(nengo_wd.regularizers.__all__)
+
+
+def opened_as_text(source):
+    """Yield the lines of code in which a file is opened as text, without an encoding."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and "encoding" not in {one.arg for one in node.keywords}:
+            name = getattr(node.func, "id", None) or f".{getattr(node.func, 'attr', '')}"
+            modes = [getattr(one, "value", getattr(one, "s", None)) for one in node.args[1:2]]
+            if name in ("open", ".read_text", ".write_text") and "b" not in str(modes):
+                yield node.lineno
+
+
+@pytest.mark.parametrize("folder", ["nengo_wd", "examples", "docs", "benchmarks", ".ci", "tests"])
+def test_files_have_an_encoding(folder):
+    """Text is UTF-8, whatever a machine prefers."""
+    paths = (ROOT / folder).rglob("*.py")
+    found = {str(p): list(opened_as_text(p.read_text(encoding="utf-8"))) for p in paths}
+    assert {path: lines for path, lines in found.items() if lines} == {}

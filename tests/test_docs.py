@@ -33,7 +33,7 @@ def test_docstrings():
 
 def blocks(page, language):
     """Return the page's code in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def pages():
@@ -109,5 +109,7 @@ def test_a_page_that_is_not_the_one_that_was_written_is_found(tmp_path):
 
 
 def test_reference_has_every_public_name():
-    listed = re.findall(r"^   (\w+)(?:\.\w+)?$", (ROOT / "docs" / "api.rst").read_text(), re.M)
+    listed = re.findall(
+        r"^   (\w+)(?:\.\w+)?$", (ROOT / "docs" / "api.rst").read_text(encoding="utf-8"), re.M
+    )
     assert set(nengo_wd.__all__) - {"nengo_dl"} <= set(listed)

@@ -279,13 +279,13 @@ def flat(text):
 def test_page_quotes_what_was_printed(page, sentence, measured):
     values = measured()
     assert len(values) == sentence.count("{")
-    assert sentence.format(*values) in flat((ROOT / page).read_text())
+    assert sentence.format(*values) in flat((ROOT / page).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_result_of_an_example_is_looked_up(page):
     quotes = [sentence.format(*measured()) for at, sentence, measured in QUOTES if at == page]
-    blocks = re.split(r"\n\s*\n|\n(?=- )|\n(?=\|)", (ROOT / page).read_text())
+    blocks = re.split(r"\n\s*\n|\n(?=- )|\n(?=\|)", (ROOT / page).read_text(encoding="utf-8"))
     for block in map(flat, blocks):
         named = re.search(r"`(examples/)?\w+\.py`", block)
         if named and re.search(r"\d ?(%|points)|norms? of \d", block):
@@ -296,14 +296,18 @@ def test_every_result_of_an_example_is_looked_up(page):
 @pytest.mark.generation(3)
 def test_norms_with_the_defaults_of_nengo():
     """Build the network of the page again: its norms before training are in no kept output."""
-    code = re.search(r"```python\n(.*?)with nengo_dl", (ROOT / "docs/native.md").read_text(), re.S)
+    code = re.search(
+        r"```python\n(.*?)with nengo_dl",
+        (ROOT / "docs/native.md").read_text(encoding="utf-8"),
+        re.S,
+    )
     names = {}
     exec(code[1], names)
     with simulator(names["net"]) as sim:
         norms = nengo_wd.WeightNorms(sim, objects=[names[obj] for obj in ("a", "b", "readout")])
         norms.record()
     first, second, decoders = norms.norms[0]
-    page = flat((ROOT / CHOOSING).read_text())
+    page = flat((ROOT / CHOOSING).read_text(encoding="utf-8"))
     assert f"are {first:.0f} and {second:.0f}. The norm of the decoders is {decoders:.4f}." in page
     assert f"{(first / decoders) ** 2 / 1e9:.0e}" == "4e+01"
     assert "penalizes the first encoders 40 billion times as much" in page

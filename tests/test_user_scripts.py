@@ -16,7 +16,7 @@ IN_FRESH_PYTHON = {"from_nengo.py"}
 @pytest.mark.generation(3)
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
 def test_script_runs_to_its_end(script, tmp_path, monkeypatch):
-    source = (SCRIPTS / script).read_text()
+    source = (SCRIPTS / script).read_text(encoding="utf-8")
     (line,) = [line for line in source.splitlines() if "nengo_wd" in line]
     assert line == "from nengo_wd import nengo_dl"
     if script in IN_FRESH_PYTHON:

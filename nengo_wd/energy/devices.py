@@ -13,7 +13,10 @@ PICO, NANO = 1e-12, 1e-9
 
 
 class Device(NamedTuple):
-    """What a device spends, in joules, and whether it waits for spikes."""
+    """What a device spends, in joules, and whether it waits for spikes.
+
+    One that does can leave out synapses whose weights are zero; one that does not computes them.
+    """
 
     energy_per_synop: float
     energy_per_neuron: float

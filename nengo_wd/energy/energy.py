@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from typing import Any
 
@@ -9,8 +10,9 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import checks
+from nengo_wd import checks, neurons, seam
 from nengo_wd.energy import fan_out, flow, spikes
+from nengo_wd.energy import kept as keeping
 from nengo_wd.energy.costs import Costs
 from nengo_wd.energy.table import Table
 from nengo_wd.parameters import defaults
@@ -20,14 +22,15 @@ class Energy(Costs):
     r"""What a network with spikes costs on a device: events and joules for one example, by object.
 
     The network is simulated with spikes, from the simulator's present state and with its present
-    weights. Neither of them changes.
+    weights. Neither of them changes, nor do the random numbers that are drawn later. Processes
+    begin anew.
 
     .. math::
         joules = events \cdot E_{synop} + updates \cdot E_{neuron}
 
-    Events are the spikes of each neuron times the synapses that leave it, and updates are neurons
-    times time steps. A device without spikes computes every synapse and every neuron once instead,
-    as KerasSpiking's ``ModelEnergy`` assumes, whatever the data: its
+    Events are the spikes of each neuron, of either sign, times the synapses that leave it, and
+    updates are neurons times time steps. A device without spikes computes every synapse and every
+    neuron once instead, as KerasSpiking's ``ModelEnergy`` assumes, whatever the data: its
     :math:`events = synapses \cdot passes` and :math:`updates = neurons \cdot passes`.
 
     These devices are known. A synaptic event and an update of a neuron take
@@ -57,7 +60,9 @@ class Energy(Costs):
     n_steps : int, optional
         How many time steps an example has, where the data don't say it.
     skip_zeros : bool
-        Whether a synapse whose weight is exactly zero now is left out.
+        Whether devices with spikes leave out synapses whose weight is exactly zero now, and then
+        neurons that do not spike on the data and that nothing reaches: no synapse leads to them
+        from an input, or from a neuron that is there. Devices without spikes compute all of them.
     passes : int
         How often a device without spikes computes the network for one example. Give the number of
         time steps for a recurrent network, or for inputs that change over time.
@@ -80,7 +85,7 @@ class Energy(Costs):
     Warns
     -----
     UserWarning
-        If something can't be counted, or some neurons don't spike.
+        If something can't be counted, some neurons don't spike, or an example has one time step.
 
     Notes
     -----
@@ -120,15 +125,18 @@ class Energy(Costs):
         passes: int = 1,
     ) -> None:
         checks.check_simulator(sim)
+        seam.activities.check_any_signal()
         check_count(passes, "passes")
         check_count(1 if n_steps is None else n_steps, "n_steps")
         _check(sim)
         shown = spikes.Shown(sim, data, n_steps)
         self.n_examples, self.n_steps = shown.shape
-        found = flow.of_network(sim, skip_zeros)
+        found = flow.of_network(sim, skip_zeros=False)
         _check_spiking(sim, found)
+        neurons.warn_of_one_step(sim.model.toplevel, self.n_steps, stacklevel=2)
         super().__init__(Table(passes, self.n_steps))
-        _fill(self._table, found, shown, spikes.events(sim, found, shown))
+        without_zeros = flow.of_network(sim, skip_zeros=True) if skip_zeros else None
+        _fill(self._table, found, without_zeros, shown, spikes.events(sim, found, shown))
         for obj, why in found.uncounted.items():
             warnings.warn(
                 f"{obj} is not counted, because {why}; its row has no numbers, and totals leave "
@@ -166,15 +174,16 @@ def _check_spiking(sim: nengo_dl.Simulator, found: flow.Flow) -> None:
     all_neurons = [source for source in found.sources if source.neurons is not None]
     silent = {source.obj: _kind(source.neurons) for source in all_neurons if not source.spikes}
     if len(silent) == len(all_neurons):
-        kinds = ", ".join(sorted({*silent.values()})) or "none at all"
+        kinds = ", ".join(sorted({*silent.values()}))
+        what = f"only neurons that do not spike ({kinds})" if silent else "no neurons"
         raise ValidationError(
-            f"{sim.model.toplevel} has no spiking neurons, but {kinds}; there are no spikes to "
-            "count: use neurons such as nengo.LIF or nengo.SpikingRectifiedLinear",
+            f"{sim.model.toplevel} has {what}, and so no spikes to count; use neurons such as "
+            "nengo.LIF or nengo.SpikingRectifiedLinear",
             attr="neuron_type",
         )
     for obj, kind in silent.items():
         warnings.warn(
-            f"{obj} has no spiking neurons, but {kind}; each counts with an event at each time "
+            f"the neurons of {obj} do not spike ({kind}); each counts with an event at each time "
             "step at which its output is not zero",
             UserWarning,
             stacklevel=3,
@@ -186,17 +195,32 @@ def _kind(neurons: Any) -> str:
     return getattr(neurons, "__name__", type(neurons).__name__)
 
 
-def _fill(table: Table, found: flow.Flow, shown: spikes.Shown, events: dict) -> None:
+def _fill(
+    table: Table,
+    found: flow.Flow,
+    without_zeros: flow.Flow | None,
+    shown: spikes.Shown,
+    events: dict,
+) -> None:
     """Fill the table: neurons, and the synapses that leave each source."""
-    fan_outs = fan_out.of_sources(found, found.sources)
-    for source, leaving in zip(found.sources, fan_outs):
+    sources, biases = found.sources, {one for one in found.sources if shown.is_bias(one)}
+    fan_outs = fan_out.of_sources(found, sources)
+    kept_fan_outs, kept = fan_outs, {source: np.ones(source.size, bool) for source in sources}
+    if without_zeros is None:
+        fan_outs, kept_fan_outs = itertools.tee(fan_outs)
+    else:
+        kept = keeping.neurons(without_zeros, events, biases)
+        kept_fan_outs = fan_out.of_sources(without_zeros, sources)
+    for source, leaving, kept_leaving in zip(sources, fan_outs, kept_fan_outs):
         if source.neurons is not None:
-            table.add_neurons(source.obj, source.size, source.spikes)
-        if shown.is_bias(source):
+            table.add_neurons(source.obj, kept[source], source.spikes)
+        if source in biases:
             table.note(source.obj, "a constant, as a bias: not counted")
             continue
         is_input = source.neurons is None
         for obj, synapses in leaving.items():
-            table.add_synapses(obj, synapses.sum(), synapses @ events[source], is_input)
+            there = np.where(kept[source], kept_leaving.get(obj, 0), 0)
+            by_spikes = there @ events[source]
+            table.add_synapses(obj, synapses.sum(), there.sum(), by_spikes, is_input)
     for obj, why in found.uncounted.items():
         table.note(obj, f"not counted: {why}", counted=False)

@@ -20,12 +20,24 @@ def of_sources(flow: Flow, sources: Iterable[Source]) -> Iterator[dict[Any, np.n
     what nothing leaves) act as one: an element has one synapse for each element that it comes to
     there. The synapses belong to the last object with a matrix of weights on the way.
     """
+    ends = _ends(flow)
+    for reached in all_reached(flow, sources):
+        yield _counted(reached, ends)
+
+
+def all_reached(flow: Flow, sources: Iterable[Source]) -> Iterator[dict[Place, Reached]]:
+    """Yield what each source comes to, at each place."""
+    edges, ends = out_edges(flow), _ends(flow)
+    return (_all_reached(edges, source, ends) for source in sources)
+
+
+def _ends(flow: Flow) -> set[Place]:
+    """Return the places where values end."""
     edges = out_edges(flow)
     ends = {source.place for source in flow.sources}
     ends.update(edge.end for edge in flow.edges if edge.end not in edges)
     ends.update(edge.end for edge in flow.edges if edge.end[0] == NEURONS)
-    for source in sources:
-        yield _counted(_all_reached(edges, source, ends), ends)
+    return ends
 
 
 def _counted(reached: dict[Place, Reached], ends: set[Place]) -> dict[Any, np.ndarray]:

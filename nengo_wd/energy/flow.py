@@ -83,7 +83,7 @@ def _add_ensemble(flow: Flow, sim: Any, ensemble: nengo.Ensemble, skip_zeros: bo
     signal = _signals(sim, ensemble.neurons)["out"]
     place = NEURONS, ensemble
     flow.sources.append(Source(place, ensemble.n_neurons, ensemble.neuron_type, signal))
-    encoders = patterns.of_matrix(sim.data[ensemble].scaled_encoders, skip_zeros)
+    encoders = patterns.of_matrix(_values(sim, ensemble, "scaled_encoders"), skip_zeros)
     flow.edges.append(Edge((SPACE, ensemble), place, encoders, Weighs.ENCODES, ensemble))
 
 
@@ -196,8 +196,15 @@ def _of_sparse(sim: Any, connection: nengo.Connection, skip_zeros: bool) -> patt
     return patterns.of_places(indices, built.shape)
 
 
-def _values(sim: Any, connection: nengo.Connection) -> np.ndarray:
-    return np.asarray(sim.data[connection].weights)
+def _values(sim: Any, obj: Any, name: str = "weights") -> np.ndarray:
+    """Return weights as they are now.
+
+    Those of a learning rule differ by the example of a minibatch: the largest of each is returned,
+    which is zero where all of them are.
+    """
+    values = np.asarray(sim.data.get_params((obj, name))[0])
+    by_example = values.ndim > np.ndim(getattr(sim.model.params[obj], name))
+    return np.abs(values).max(axis=0) if by_example else values
 
 
 def is_direct(ensemble: nengo.Ensemble) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, NamedTuple
 
 import nengo_dl
 import numpy as np
@@ -66,13 +66,26 @@ def _known(source: Source, shown: Shown) -> np.ndarray:
     return np.full(source.size, float(shown.n_steps))
 
 
-def _measure(sim: nengo_dl.Simulator, source: Source) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return the function from values of a source to the events at each time step.
+class Spikes(NamedTuple):
+    """Counts spikes of a size, ``amplitude / dt``, negative ones included.
 
-    A spike has the value ``amplitude / dt``, negative ones included. What rounding takes away is
-    the error of floating-point numbers.
+    What rounding takes away is the error of floating-point numbers.
     """
+
+    size: float
+
+    def __call__(self, values: tf.Tensor) -> tf.Tensor:
+        """Return the number of spikes in values at a time step."""
+        return tf.round(tf.abs(values) / tf.cast(self.size, values.dtype))
+
+
+def not_zero(values: tf.Tensor) -> tf.Tensor:
+    """Return an event for each value at a time step that is not zero."""
+    return tf.cast(tf.not_equal(values, 0), values.dtype)
+
+
+def _measure(sim: nengo_dl.Simulator, source: Source) -> Any:
+    """Return the function from values of a source to the events at each time step."""
     if not source.spikes:
-        return lambda values: tf.cast(tf.not_equal(values, 0), values.dtype)
-    spike = getattr(source.neurons, "amplitude", 1.0) / sim.dt
-    return lambda values: tf.round(tf.abs(values) / tf.cast(spike, values.dtype))
+        return not_zero
+    return Spikes(getattr(source.neurons, "amplitude", 1.0) / sim.dt)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Mapping, NamedTuple
 
 import nengo_dl
+import numpy as np
 
 from nengo_wd import names, parameters
 from nengo_wd.energy.devices import Device
@@ -40,12 +41,18 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass
 class Count:
-    """What is counted of an object; of synapses without and with those from Nodes."""
+    """What is counted of an object; of synapses without and with those from Nodes.
+
+    Those that are kept are without zeros, where these are left out; ``all`` are with them.
+    """
 
     neurons: int = 0
+    all_neurons: int = 0
     synapses: int = 0
+    all_synapses: int = 0
     events: float = 0.0
     input_synapses: int = 0
+    all_input_synapses: int = 0
     input_events: float = 0.0
     notes: list = dataclasses.field(default_factory=list)
     counted: bool = True
@@ -69,20 +76,23 @@ class Table:
             self._counts[self._names[obj]] = Count()
         return self._counts[self._names[obj]]
 
-    def add_neurons(self, obj: Any, number: int, spiking: bool) -> None:
-        """Add the neurons of an object."""
-        self._of(obj).neurons += int(number)
+    def add_neurons(self, obj: Any, kept: np.ndarray, spiking: bool) -> None:
+        """Add the neurons of an object, of which some are kept."""
+        self._of(obj).all_neurons += len(kept)
+        self._of(obj).neurons += int(kept.sum())
         if not spiking:
             self.note(obj, "without spikes: an event for each value that is not zero")
 
-    def add_synapses(self, obj: Any, synapses: int, events: float, inputs: bool) -> None:
+    def add_synapses(self, obj: Any, number: int, kept: int, events: float, inputs: bool) -> None:
         """Add synapses of an object that neurons, or Nodes, come to."""
         count = self._of(obj)
         if inputs:
-            count.input_synapses += int(synapses)
+            count.all_input_synapses += int(number)
+            count.input_synapses += int(kept)
             count.input_events += float(events)
         else:
-            count.synapses += int(synapses)
+            count.all_synapses += int(number)
+            count.synapses += int(kept)
             count.events += float(events)
 
     def note(self, obj: Any, note: str, counted: bool = True) -> None:
@@ -101,10 +111,11 @@ class Table:
         synapses = count.synapses + (count.input_synapses if inputs else 0)
         events = count.events + (count.input_events if inputs else 0)
         updates = count.neurons * self.n_steps
+        computed = count.all_synapses + (count.all_input_synapses if inputs else 0)
         joules = {
-            name: device.energy_per_synop * (events if device.spiking else synapses * self.passes)
+            name: device.energy_per_synop * (events if device.spiking else computed * self.passes)
             + device.energy_per_neuron
-            * (updates if device.spiking else count.neurons * self.passes)
+            * (updates if device.spiking else count.all_neurons * self.passes)
             for name, device in devices.items()
         }
         return Row(name, count.neurons, updates, synapses, events, joules, note)

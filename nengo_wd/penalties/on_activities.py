@@ -51,9 +51,10 @@ class ActivityPenalty(NamedTuple):
 class RatePenalty(NamedTuple):
     r"""A regularizer on the firing rates of a probe's neurons.
 
-    .. math:: R(r), \qquad r_{bn} = \frac{1}{n_{steps} A} \sum_t y_{btn}
+    .. math:: R(r), \qquad r_{bn} = \frac{1}{n_{steps} A} \sum_t |y_{btn}|
 
-    with the amplitude :math:`A` of the neurons. Means over examples are the regularizer's own.
+    with the amplitude :math:`A` of the neurons. A spike counts whatever its sign. Means over
+    examples are the regularizer's own.
     """
 
     probe: nengo.Probe
@@ -72,7 +73,7 @@ class RatePenalty(NamedTuple):
 
     def __call__(self, activity: tf.Tensor) -> tf.Tensor:
         """Return the penalty on ``activity``, of shape (examples, steps, neurons)."""
-        rates = tf.reduce_mean(activity, axis=1) / self.amplitude
+        rates = tf.reduce_mean(neurons.magnitudes(activity), axis=1) / self.amplitude
         return self.regularizer.of_rates(rates)
 
 

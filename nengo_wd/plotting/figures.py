@@ -103,11 +103,21 @@ def grid_of_axes(
 
 def _reshaped(axes: Any, shape: tuple[int, int]) -> np.ndarray:
     """Return the user's axes as a grid."""
-    if np.shape(axes) not in {shape, tuple(n for n in shape if n > 1)}:
+    from matplotlib.axes import Axes
+
+    given = np.array(axes, dtype=object)
+    for one in given.flat:
+        if not isinstance(one, Axes):
+            raise ValidationError(
+                f"axes has {one!r} of type {type(one).__name__}, and not a matplotlib.axes.Axes; "
+                "give what plt.subplots or figure.subplots returns for axes",
+                attr="axes",
+            )
+    if given.shape not in {shape, tuple(n for n in shape if n > 1)}:
         raise ValidationError(
-            f"axes has shape {np.shape(axes)}, but must have shape {shape}", attr="axes"
+            f"axes has shape {given.shape}, but must have shape {shape}", attr="axes"
         )
-    return np.reshape(axes, shape)
+    return given.reshape(shape)
 
 
 def plain(name: str) -> str:

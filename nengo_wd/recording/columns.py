@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd.recording.record import Record
+from nengo_wd.recording.record import Record, Summed
 
 # Functions of the elements of weights that are summed over each output channel, in float64.
 CHANNEL_SUMS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -37,6 +37,11 @@ class Column(NamedTuple):
     name: str
     values: Callable[[Record], np.ndarray]
     in_event_file: bool = True
+
+    def of(self, record: Record) -> np.ndarray:
+        """Return the numbers of a record, also of one whose channels were left out."""
+        measured = record.measured
+        return measured.columns[self.name] if isinstance(measured, Summed) else self.values(record)
 
 
 def norm(record: Record) -> np.ndarray:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from nengo.exceptions import ValidationError
 
 from nengo_wd import parameters
 from nengo_wd.parameters import Parameter
 from nengo_wd.recording.columns import COLUMNS
-from nengo_wd.recording.record import Record
+from nengo_wd.recording.record import Record, Summed
 from nengo_wd.recording.records import Records, ShowsRecords, of_history
 
 
@@ -33,13 +34,35 @@ class History(Records):
     ----------
     parameters : dict of {str: Parameter}
         What is recorded, by name; the order is that of the columns of the arrays.
+    channels : bool
+        Whether all records keep the norms of output channels, and not only the last one.
     """
 
     columns = COLUMNS
+    channels = True
 
-    def __init__(self, parameters: dict[str, Parameter]) -> None:
+    def __init__(self, parameters: dict[str, Parameter], channels: bool = True) -> None:
         super().__init__()
-        self.parameters = parameters
+        self.parameters, self.channels = parameters, channels
+
+    def add(self, record: Record) -> None:
+        """Add a record to the end; leave out the channels of the one before, if asked to."""
+        if not self.channels and self._records:
+            self._records[-1] = self._summed(self._records[-1])
+        super().add(record)
+
+    def _summed(self, record: Record) -> Record:
+        columns = {column.name: column.of(record) for column in self.columns}
+        return record._replace(measured=Summed(columns, record.measured.total_penalty))
+
+    def _check_channels(self, known: bool) -> None:
+        """Raise if norms of channels are asked for that were left out."""
+        if not known:
+            raise ValidationError(
+                "channels=False keeps the norms of channels of the newest record alone; make the "
+                "WeightNorms with channels=True to have those of all records",
+                attr="channels",
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the records, and what is known of the parameters without the simulator."""
@@ -94,6 +117,7 @@ class History(Records):
     @property
     def channel_norms(self) -> dict[str, np.ndarray]:
         """L2 norms by output channel: of each parameter, by name, (n_records, n_channels)."""
+        self._check_channels(self.channels)
         n_channels = sum(parameter.n_channels for parameter in self.parameters.values())
         channels = [record.measured.channel_norms for record in self._records]
         return self.split_channels(np.reshape(channels, (-1, n_channels)))
@@ -101,6 +125,7 @@ class History(Records):
     @property
     def last_channel_norms(self) -> dict[str, np.ndarray]:
         """L2 norms by output channel in the last record, by name, of shape (n_channels,)."""
+        self._check_channels(not isinstance(self.last.measured, Summed))
         return self.split_channels(self.last.measured.channel_norms)
 
     def split_channels(self, norms: np.ndarray) -> dict[str, np.ndarray]:

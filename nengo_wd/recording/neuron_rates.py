@@ -21,12 +21,16 @@ from nengo_wd.recording.record import MeasuredRates
 class NeuronRates(ShowsRates, RecorderCallback):
     r"""Record the firing rates of neurons, in Hz, as they spike on given data.
 
-    .. math:: r_n = \langle y_{btn} \rangle_{bt} / A
+    .. math:: r_n = \langle |y_{btn}| \rangle_{bt} / A
 
-    for each neuron :math:`n` of a probe: the mean of what the probe records over all examples
-    :math:`b` and time steps :math:`t`, divided by the amplitude :math:`A` of the neuron type.
-    It is measured as ``sim.predict`` runs the network: with spikes, whose rates can differ from
-    those that it was trained on.
+    for each neuron :math:`n` of a probe: the mean magnitude of what the probe records, over all
+    examples :math:`b` and time steps :math:`t`, divided by the amplitude :math:`A` of the neuron
+    type. A spike counts whatever its sign. It is measured as ``sim.predict`` runs the network: with
+    spikes, whose rates can differ from those that it was trained on.
+
+    A record changes nothing in the simulator: neither weights that learning rules change, nor
+    states, nor the random numbers that are drawn later. Processes begin anew for each record, so
+    that all of them show the same. What a function of a Node keeps by itself does change.
 
     In NengoDL 3, give it to ``sim.fit(callbacks=[rates])``; it records before training and
     then as ``every`` says. Call ``record`` by hand between calls of ``sim.train`` (NengoDL 2) and
@@ -65,11 +69,17 @@ class NeuronRates(ShowsRates, RecorderCallback):
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``sim`` is no NengoDL simulator, ``data`` no such dictionary, ``every`` none of the
-        above, a probe records no rates or is not in the network, there is none that does, or
-        ``log_dir`` is no folder that could be written to; in ``sim.fit``, if it is given twice.
+        If ``sim`` is no NengoDL simulator, ``data`` no such dictionary, or not of finite real
+        numbers, ``every`` none of the above, a probe records no rates or is not in the network,
+        there is none that does, or ``log_dir`` is no folder that could be written to; in
+        ``sim.fit``, if it is given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
+
+    Warns
+    -----
+    UserWarning
+        If neurons with spikes are shown one time step of data.
 
     See Also
     --------
@@ -101,20 +111,26 @@ class NeuronRates(ShowsRates, RecorderCallback):
     ) -> None:
         check_simulator(sim)
         self.every, self.data = every, _checked(data)
+        shown = seam.activities.given(sim, self.data)
         history = RateHistory(names.unique((_name(p), p) for p in _to_record(sim, probes)))
         super().__init__(sim, history, self._run, log_dir)
+        if any(neurons.has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
+            n_steps = min(len(values[0]) for values in shown.values())
+            neurons.warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
 
     def _run(self) -> MeasuredRates:
         """Run the network on the data, and return the rates."""
-        recorded = seam.simulators.recorded(self.sim, self.data, list(self.probes.values()))
-        means = (one.mean(axis=(0, 1), dtype=np.float64) for one in recorded)
+        values, _, shape = seam.activities.inputs(self.sim, self.data, None)
+        probes = list(self.probes.values())
+        totals = seam.activities.of_probes(self.sim, values, shape, probes)
+        per_step = (total / shape[1] for total in totals)
         return MeasuredRates(
-            {name: m / neurons.amplitude(p) for (name, p), m in zip(self.probes.items(), means)}
+            {name: m / neurons.amplitude(p) for (name, p), m in zip(self.probes.items(), per_step)}
         )
 
     def on_train_end(self, logs: Any = None) -> None:
         """Record what training ends with, unless that was recorded already."""
-        if self.history.last.step != self._step_count.now():
+        if not len(self.history) or self.history.last.step != self._step_count.now():
             super().on_train_end(logs)
 
 

@@ -58,6 +58,13 @@ class Measured(NamedTuple):
         return self.channel_norms
 
 
+class Summed(NamedTuple):
+    """What is kept of something `Measured` without its channels: the columns of tables, by name."""
+
+    columns: dict[str, np.ndarray]
+    total_penalty: float
+
+
 class MeasuredRates(NamedTuple):
     """What was measured of firing rates at one time: those of neurons in Hz, by probe."""
 
@@ -93,6 +100,8 @@ class Record(NamedTuple):
     activities: dict[str, float] = {}
 
     def differs_from(self, step: int, measured: Any) -> bool:
-        """Tell whether this is about another step, or other weights."""
+        """Tell whether this is about another step, or other weights as far as these are known."""
+        if isinstance(self.measured, Summed):
+            return self.step != step
         here, there = self.measured.compared, measured.compared
         return self.step != step or not np.allclose(here, there, 0, 0, equal_nan=True)

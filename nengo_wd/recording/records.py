@@ -50,6 +50,11 @@ class Records:
     @property
     def last(self) -> Record:
         """The last record."""
+        if not self._records:
+            raise ValidationError(
+                "nothing was recorded yet; call record(), or train with the callback in sim.fit",
+                attr="history",
+            )
         return self._records[-1]
 
     @property
@@ -89,7 +94,7 @@ class Records:
         nengo.exceptions.ValidationError
             If there is no such column.
         """
-        columns = {column.name: column.values for column in self.columns}
+        columns = {column.name: column.of for column in self.columns}
         if name not in columns:
             raise ValidationError(f"{name!r} is no column; there are {list(columns)}", attr="name")
         values = columns[name]
@@ -105,9 +110,10 @@ class Records:
         Parameters
         ----------
         path : str or path-like
-            Where to write. The columns are step, epoch, loss, name, and those that `column` knows.
+            Where to write, in UTF-8. The columns are step, epoch, loss, name, and those that
+            `column` knows.
         """
-        with open(path, "w", newline="") as file:
+        with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(table.fields(self.columns))
             writer.writerows(self.rows())
@@ -127,7 +133,7 @@ class Records:
         values = {"loss": record.loss}
         for column in self.columns:
             if column.in_event_file:
-                of_names = zip(self.names, column.values(record))
+                of_names = zip(self.names, column.of(record))
                 values.update({f"{name}/{column.name}": value for name, value in of_names})
         return values
 

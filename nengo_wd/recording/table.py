@@ -24,6 +24,6 @@ def rows(records: Iterable[Record], names: list[str], columns: tuple[Column, ...
     """Yield the rows, as named tuples."""
     make = _row(columns)._make
     for record in records:
-        values_of_names = (map(float, column.values(record)) for column in columns)
+        values_of_names = (map(float, column.of(record)) for column in columns)
         for name, *values in zip(names, *values_of_names):
             yield make([record.step, record.epoch, record.loss, name, *values])

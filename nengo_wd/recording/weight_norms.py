@@ -51,6 +51,10 @@ class WeightNorms(ShowsHistory, RecorderCallback):
         ``<name>/penalty``, ``<name>/share``, ``<name>/zeros``, ``<name>/zero_channels`` and the
         histograms ``<name>/channel_norms`` and ``<name>/values``; ``<name>/penalty`` of what
         probes record; besides, ``penalty`` and ``loss`` of the whole simulator.
+    channels : bool
+        Whether to keep the norms of all output channels in each record, of 16 bytes for a channel.
+        With False, only the newest record has them: tables, columns and TensorBoard show the same,
+        and ``channel_norms`` and `plotting.histograms` raise an error.
 
     Attributes
     ----------
@@ -65,8 +69,9 @@ class WeightNorms(ShowsHistory, RecorderCallback):
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is no NengoDL simulator, ``every`` is none of the above, something in
-        ``objects`` has nothing to train, there is nothing to record, or ``log_dir`` is no folder
-        that could be written to; in ``sim.fit``, if it is given twice.
+        ``objects`` has nothing to train, there is nothing to record, ``channels`` is neither True
+        nor False, or ``log_dir`` is no folder that could be written to; in ``sim.fit``, if it is
+        given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -117,11 +122,15 @@ class WeightNorms(ShowsHistory, RecorderCallback):
         every: str | int = "epoch",
         objects: Any = None,
         log_dir: str | os.PathLike | None = None,
+        channels: bool = True,
     ) -> None:
         check_simulator(sim)
+        if not isinstance(channels, (bool, np.bool_)):
+            raise ValidationError(f"channels={channels!r} must be True or False", attr="channels")
         self.every = every
         parameters, known = _to_record(sim, objects), selection.names_by_key(sim)
-        history = History({known[parameter.key]: parameter for parameter in parameters})
+        recorded = {known[parameter.key]: parameter for parameter in parameters}
+        history = History(recorded, bool(channels))
         super().__init__(sim, history, Measurement(sim, parameters), log_dir)
         self._alarm = FiniteAlarm(history.parameters)
         self._settings_alarm = SettingsAlarm(sim)

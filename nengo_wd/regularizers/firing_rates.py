@@ -24,10 +24,11 @@ class FiringRates(tf.keras.regularizers.Regularizer):
         R = a \, \langle d \rangle + b \, \langle d^2 \rangle, \qquad
         d = \max(r_{min} - r, 0) + \max(r - r_{max}, 0)
 
-    The rate :math:`r` of a neuron in an example is the mean over time of what a probe recorded,
-    divided by the amplitude of the neuron type. The mean :math:`\langle \cdot \rangle` is that
-    over examples and neurons. With ``percentile``, :math:`r` is that percentile of a neuron's
-    rates over the examples of the minibatch, and the mean is that over neurons.
+    The rate :math:`r` of a neuron in an example is the mean over time of the magnitude of what a
+    probe recorded, divided by the amplitude of the neuron type: a spike counts whatever its sign.
+    The mean :math:`\langle \cdot \rangle` is that over examples and neurons. With ``percentile``,
+    :math:`r` is that percentile of a neuron's rates over the examples of the minibatch, and the
+    mean is that over neurons.
 
     It is a setting of a `nengo.Probe` of neurons: of ``ensemble.neurons`` or some of them, and
     those of ``nengo_dl.Layer(nengo.LIF())`` or a converted model among them.

@@ -107,6 +107,9 @@ class GraphState:
         The layers that a later graph has built again, by their ids, each with its stand-in.
     lost : list of tf.keras.layers.Layer
         The layers that a later graph has built again, and that have no stand-in.
+    simulations : dict of {tuple: callable}
+        The simulations that were compiled for records, by what they measure, in NengoDL 3. They
+        go with the graph when the simulator is closed.
     """
 
     layers: weakref.WeakSet = dataclasses.field(default_factory=weakref.WeakSet)
@@ -115,6 +118,7 @@ class GraphState:
     left_out: set = dataclasses.field(default_factory=set)
     stand_ins: dict = dataclasses.field(default_factory=dict)
     lost: list = dataclasses.field(default_factory=list)
+    simulations: dict = dataclasses.field(default_factory=dict)
 
 
 def of(sim: Any) -> SimulatorState:

@@ -63,8 +63,16 @@ ROWS = [
     Row("data that is NaN", lambda s: energy(s, {s.source: BAD}), "source.* has NaN or infinite"),
     Row("data of an unknown Node", lambda s: energy(s, {"nobody": np.ones((1, 2, 2))}), "nobody"),
     Row("too large", lambda s: energy(s, {s.source: np.ones((1, 2, 3))}), "source.*steps, 2"),
-    Row("no spikes", lambda s: of_network(neuron_type=nengo.LIFRate()), "own.*but LIFRate"),
-    Row("no neurons", lambda s: of_network(neuron_type=nengo.Direct()), "own.*but none at all"),
+    Row(
+        "no spikes",
+        lambda s: of_network(neuron_type=nengo.LIFRate()),
+        r"own.*only neurons that do not spike \(LIFRate\)",
+    ),
+    Row(
+        "no neurons",
+        lambda s: of_network(neuron_type=nengo.Direct()),
+        "own.*has no neurons, and so no spikes",
+    ),
     Row(
         "learning phase",
         lambda s: of_network(lambda net: nengo_dl.configure_settings(learning_phase=True)),

@@ -93,6 +93,28 @@ ROWS += [
     )
     for name, f in FUNCTIONS.items()
 ]
+NO_AXES = {
+    "text": "axes",
+    "a figure": Figure(),
+    "numbers": np.ones((2, 1)),
+    "lists": [[1, 2], [3]],
+    "one among axes": [Figure().subplots(), None],
+}
+ROWS += [
+    Row(
+        f"{name} in {kind}",
+        lambda s, f=f, axes=axes: f(s, axes=axes),
+        "axes has .* of type .*, and not a matplotlib.axes.Axes",
+    )
+    for name, f in FUNCTIONS.items()
+    for kind, axes in NO_AXES.items()
+]
+ROWS += [
+    Row(
+        "last norms of no record", lambda s: s.empty.last_channel_norms, "nothing was recorded yet"
+    ),
+    Row("last of no record", lambda s: s.empty.history.last, "nothing was recorded yet"),
+]
 ROWS += [
     Row("unknown setting of the style", lambda s: styled({"font.sise": 8}), "font.sise", KeyError),
     Row("bad setting of the style", lambda s: styled({"font.size": "x"}), "font.size", ValueError),

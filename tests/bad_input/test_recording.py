@@ -85,6 +85,44 @@ ROWS += [
     )
     for data in NO_DATA
 ]
+BAD_DATA = {
+    "NaN": (np.full((1, 2, 2), np.nan), "source.* has NaN or infinite"),
+    "infinite": (np.full((1, 2, 2), np.inf), "source.* has NaN or infinite"),
+    "no time steps": (np.ones((1, 0, 2)), r"source.* has shape \(1, 0, 2\), without any"),
+    "no examples": (np.ones((0, 2, 2)), r"source.* has shape \(0, 2, 2\), without any"),
+    "flat": (np.ones(2), r"source.* has shape \(2,\)"),
+    "a number": (1.0, r"source.* has shape \(\)"),
+    "too large": (np.ones((1, 2, 3)), "source.* time steps, 2"),
+    "ragged lists": ([[[1, 2], [3]]], "source.* (can't be an array|has dtype object)"),
+    "text": ([[["a", "b"]]], "source.* has dtype <U1"),
+    "objects": (np.ones((1, 2, 2), object), "source.* has dtype object"),
+    "complex": (np.ones((1, 2, 2), complex), "source.* has dtype complex128"),
+}
+ROWS += [
+    Row(f"NeuronRates, data, {kind}", lambda s, d=d: rates(s, data={s.source: d}), pattern)
+    for kind, (d, pattern) in BAD_DATA.items()
+]
+ROWS += [
+    Row(
+        f"Energy, data, {kind}",
+        lambda s, d=d: nengo_wd.Energy(s.sim, {s.source: d}),
+        pattern,
+        generation=3,
+    )
+    for kind, (d, pattern) in BAD_DATA.items()
+]
+ROWS += [
+    Row("NeuronRates, data of no input", lambda s: rates(s, data={s.a: 1}), "a.*"),
+    Row(
+        "NeuronRates, data of another network",
+        lambda s: rates(s, data={s.stranger: np.ones((1, 2, 1))}),
+        "stranger",
+    ),
+]
+ROWS += [
+    Row(f"channels={value!r}", made(channels=value), "channels=.* must be True or False")
+    for value in (None, 1, "no", [True])
+]
 ROWS += [
     Row(
         f"NeuronRates, every {every!r}",

@@ -293,7 +293,7 @@ def test_kinds_of_neurons():
 
 
 def test_neurons_without_spikes_send_values():
-    with pytest.warns(UserWarning, match="'b'.* no spiking neurons, but RectifiedLinear"):
+    with pytest.warns(UserWarning, match=r"'b'.* do not spike \(RectifiedLinear\)"):
         with nengo.Network(seed=0) as net:
             a = neurons(4, label="a")
             b = neurons(3, nengo.RectifiedLinear(), label="b")
@@ -314,7 +314,7 @@ def test_layers_with_an_activation():
         nengo_dl.Layer(nengo_wd.RegularizedDense(2, name="readout"))(x)
         probe = nengo.Probe(x)
     with simulator(net) as sim:
-        with pytest.warns(UserWarning, match="has no spiking neurons"):
+        with pytest.warns(UserWarning, match="do not spike"):
             frame = frame_of(sim, n_steps=10)
         values = sim.predict(n_steps=10, verbose=0)[probe]
     assert tuple(frame.loc["relu"][["neurons", "synapses"]]) == (3, 12)
@@ -363,6 +363,87 @@ def test_zeros_of_native_objects(rng):
     in_convolution = 2 * np.count_nonzero(kernel)  # at two places
     expected = dict(dense=dense.sum(), convolution=in_convolution, sparse=1, factors=3)
     assert dict(without[without > 0]) == expected
+
+
+class Zeros:
+    """Neurons that nothing reaches, of which one fires by itself, in two populations."""
+
+    def __init__(self):
+        self.first = np.array([[3.0, 0], [0, 0], [5, 0], [0, 0]])
+        self.second = np.array([[0.0, 1, 0, 0], [1e-4, 0, 0, 0], [0, 0, 0, 0]])
+        with nengo.Network(seed=0) as self.net:
+            self.source = nengo.Node(np.zeros(2), label="source")
+            kwargs = dict(neuron_type=nengo.SpikingRectifiedLinear(amplitude=0.5))
+            a = nengo.Ensemble(4, 1, gain=np.full(4, 90.0), bias=[90, -9, -9, 90], **kwargs)
+            b = nengo.Ensemble(3, 1, gain=np.ones(3), bias=[-1, -1, -1], **kwargs)
+            a.label, b.label = "a", "b"
+            nengo.Connection(self.source, a.neurons, transform=90 * self.first, label="input")
+            nengo.Connection(a.neurons, b.neurons, transform=self.second, label="ab")
+            self.probe = nengo.Probe(a.neurons)
+        self.data = {self.source: np.ones((2, 40, 2))}
+
+
+def test_zeros_by_device():
+    """Neuromorphic devices leave out zeros and neurons that never fire, and others do not."""
+    model = Zeros()
+    with simulator(model.net) as sim:
+        fired = spikes(sim.predict(model.data, verbose=0)[model.probe], 0.5)
+        full = nengo_wd.Energy(sim, model.data, passes=2)
+        without = nengo_wd.Energy(sim, model.data, skip_zeros=True, passes=2)
+    assert [one > 0 for one in fired] == [True, False, True, True]
+    shown = without.to_frame().set_index("name")
+    assert dict(shown.neurons) == {"input": 0, "a": 3, "ab": 0, "b": 1}
+    assert dict(shown.synapses) == {"input": 2, "a": 0, "ab": 1, "b": 0}
+    on_loihi = (2 * 40 + fired[0]) * 27.1e-12 + (3 + 1) * 40 * 81e-12
+    assert without.total("loihi") == pytest.approx(on_loihi)
+    on_loihi = (2 * 4 * 40 + 3 * fired.sum()) * 27.1e-12 + 7 * 40 * 81e-12
+    assert full.total("loihi") == pytest.approx(on_loihi)
+    for energy in (full, without):
+        assert energy.total("cpu") == pytest.approx(2 * (8 + 12 + 7) * 8.6e-9)
+
+
+def test_weights_that_are_all_zero():
+    """They are in the table, and cost what a device does with them."""
+    with nengo.Network(seed=0) as net:
+        a, b = neurons(4, label="a"), neurons(3, label="b")
+        a.bias = np.full(4, 9.0)
+        makes = {
+            "matrix": (a.neurons, b.neurons, dict(transform=np.zeros((3, 4)))),
+            "decoders": (a, b, dict(function=lambda x: 0)),
+            "factor": (a, b, dict(transform=0)),
+        }
+        for label, (pre, post, kwargs) in makes.items():
+            nengo.Connection(pre, post, label=label, **kwargs)
+    with simulator(net) as sim:
+        full = frame_of(sim, n_steps=20)
+        without = frame_of(sim, n_steps=20, skip_zeros=True)
+    for label in makes:
+        assert full.synapses[label] == 12 and full.events[label] > 0
+        assert without.synapses[label] == without.events[label] == 0
+        assert without.joules_loihi[label] == 0
+        assert without.joules_cpu[label] == full.joules_cpu[label] > 0
+
+
+@pytest.mark.parametrize("minibatch_size", [None, 1, 2])
+def test_weights_that_learn(minibatch_size):
+    """Each example of a minibatch has its own; a synapse is there if it is in one of them."""
+    rules = {"pes": nengo.PES(), "bcm": nengo.BCM(), "oja": nengo.Oja(), "decay": nengo_wd.Decay(1)}
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node(np.zeros(1), label="source")
+        a, b = neurons(4, label="a"), neurons(3, label="b")
+        nengo.Connection(source, a, learning_rule_type=nengo.Voja(), label="voja")
+        pes = nengo.Connection(a, b, learning_rule_type=rules.pop("pes"), label="pes")
+        nengo.Connection(source, pes.learning_rule)
+        for label, rule in rules.items():
+            weights = np.arange(12.0).reshape(3, 4)  # of which one is zero
+            nengo.Connection(
+                a.neurons, b.neurons, transform=weights, learning_rule_type=rule, label=label
+            )
+    with simulator(net, minibatch_size=minibatch_size) as sim:
+        data = {source: np.ones((minibatch_size or 1, 10, 1))}
+        full, without = (frame_of(sim, data, skip_zeros=skip).synapses for skip in (False, True))
+    assert dict(full[full > 0]) == dict(voja=4, pes=12, bcm=12, oja=12, decay=12)
+    assert without["bcm"] == without["decay"] == 11
 
 
 def test_what_was_trained_counts():
@@ -421,6 +502,35 @@ def test_states_and_learned_weights_stay():
         recorded = sim.predict(n_steps=10, verbose=0)[probe]
     assert frame.loc["a->node"].events == pytest.approx(spikes(recorded).sum(), rel=1e-6)
     assert "bias" in frame.loc["node"].note  # a constant, to which no data was given
+
+
+def test_one_compilation(monkeypatch):
+    """The simulation is compiled once for a simulator, whatever the data and however often."""
+    model, calls = Small(), []
+    call = nengo_dl.tensor_graph.TensorGraph.call
+    with simulator(model.net, minibatch_size=2) as sim:
+        monkeypatch.setattr(
+            nengo_dl.tensor_graph.TensorGraph,
+            "call",
+            lambda *args, **kwargs: calls.append(1) or call(*args, **kwargs),
+        )
+        one = frame_of(sim, model.data)
+        longer = frame_of(sim, {model.source: np.ones((4, 40, 4))})
+        again = frame_of(sim, model.data)
+        assert len(calls) == 1
+        assert again.equals(one) and longer.events["ab"] > one.events["ab"]
+        model.hidden.kernel.assign(np.zeros((4, 6)))
+        less = frame_of(sim, model.data)
+        recorded = sim.predict(model.data, verbose=0)[model.probes[0]]
+    assert less.events["ab"] == pytest.approx(5 * spikes(recorded).sum(), rel=1e-6)
+    assert less.events["ab"] != one.events["ab"]
+
+
+def test_one_time_step_is_warned_of():
+    with nengo.Network(seed=0, label="brief") as net:
+        neurons(4, label="a")
+    with simulator(net) as sim, pytest.warns(UserWarning, match="brief.* one time step of data"):
+        nengo_wd.Energy(sim, n_steps=1)
 
 
 # -- what can't be counted ---------------------------------------------------------------

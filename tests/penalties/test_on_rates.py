@@ -59,7 +59,7 @@ def penalty_and_rates(model, rng, n_steps, amplitude, minibatch_size=EXAMPLES):
         decoded, activity = outputs(sim, inputs, [model.probe, model.rates])
     assert activity.shape[1] == n_steps
     error = np.mean((decoded.astype(np.float64) - targets[model.probe]) ** 2)
-    return total - error, activity.astype(np.float64).mean(axis=1) / amplitude
+    return total - error, np.abs(activity.astype(np.float64)).mean(axis=1) / amplitude
 
 
 @pytest.mark.parametrize("amplitude, n_steps", [(1.0, 1), (0.01, 7)])
@@ -95,6 +95,35 @@ def test_other_neurons(neuron_type, rng):
     amplitude = getattr(neuron_type, "amplitude", 1)
     penalty, rates = penalty_and_rates(model, rng, 2, amplitude)
     assert penalty == pytest.approx(rate_penalty(rates, **ARGUMENTS["range"]), rel=1e-9)
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("form", ARGUMENTS)
+def test_spikes_of_either_sign(form, rng):
+    """Rates are magnitudes: a spike counts whatever its sign."""
+    neuron_type = nengo_dl.SpikingLeakyReLU(negative_slope=0.5, amplitude=0.1)
+    model = Recorded(FiringRates(**ARGUMENTS[form]), neuron_type, "float64")
+    model.ensemble.gain, model.ensemble.bias = np.full(5, 200.0), np.full(5, 5.0)
+    penalty, rates = penalty_and_rates(model, rng, 40, 0.1)
+    assert penalty == pytest.approx(rate_penalty(rates, **ARGUMENTS[form]), rel=1e-9)
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("minimum, maximum, towards", [(150, None, 1), (0, 20, -1)])
+def test_gradients_of_either_sign(minimum, maximum, towards):
+    """Magnitudes move towards the range, and a silent neuron wakes with a positive output."""
+    neuron_type = nengo_dl.LeakyReLU(negative_slope=0.5, amplitude=0.1)
+    model = Recorded(FiringRates(minimum, maximum, l1=1.0), neuron_type, "float64")
+    before = np.array([100.0, -100, 0, 120, -60])
+    model.ensemble.gain, model.ensemble.bias = np.ones(5), before
+    inputs = {model.source: np.zeros((EXAMPLES, 1, 2))}
+    with simulator(model.net, minibatch_size=EXAMPLES) as sim:
+        targets = {model.probe: outputs(sim, inputs, [model.probe])[0]}  # of no other gradient
+        objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
+        train(sim, inputs, targets, objective, sgd(10.0))
+        change = sim.data[model.ensemble].bias - before
+    silent = 1 if minimum else 0
+    np.testing.assert_allclose(change, 2.0 * towards * np.array([1, -0.5, silent, 1, -0.5]))
 
 
 @pytest.mark.parametrize("probe", [dict(neurons=[3, 1]), dict(sample_every=0.003)])

@@ -10,7 +10,8 @@ import numpy as np
 import pandas
 import pytest
 from generations import simulator
-from networks import readout_network
+from nengo.exceptions import ValidationError
+from networks import Ensembles, readout_network
 
 import nengo_wd
 
@@ -27,7 +28,7 @@ def test_table(tmp_path):
     with simulator(net) as sim:
         norms = recorded_twice(sim)
     norms.to_csv(tmp_path / "norms.csv")
-    with open(tmp_path / "norms.csv", newline="") as file:
+    with open(tmp_path / "norms.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["step"], row["name"]) for row in rows] == [
         (step, name) for step in "05" for name in norms.names
@@ -89,7 +90,35 @@ def test_history_without_its_simulator(tmp_path):
     norms.to_csv(tmp_path / "expected.csv")
     arguments = [str(tmp_path / name) for name in ("history", "read.csv")]
     subprocess.run([sys.executable, "-c", READ, *arguments], check=True)
-    assert (tmp_path / "read.csv").read_text() == (tmp_path / "expected.csv").read_text()
+    assert (tmp_path / "read.csv").read_text(encoding="utf-8") == (
+        tmp_path / "expected.csv"
+    ).read_text(encoding="utf-8")
     for name, norm in norms.channel_norms.items():
         np.testing.assert_array_equal(copied.channel_norms[name], norm)
     assert copied.parameters["readout.kernel"].shape == (2, 3)
+
+
+def test_channels_that_are_left_out(tmp_path):
+    """Tables stay the same, and so does what is known of the last record."""
+    model = Ensembles(regularizer="l2")
+    with simulator(model.net) as sim:
+        every = nengo_wd.WeightNorms(sim)
+        less = nengo_wd.WeightNorms(sim, channels=False)
+        for step in range(3):
+            for norms in (every, less):
+                norms.record(step=step, loss=1.0)
+    for name in [column.name for column in less.history.columns]:
+        np.testing.assert_array_equal(less.column(name), every.column(name))
+    np.testing.assert_array_equal(less.total_penalties, every.total_penalties)
+    assert list(map(str, less.rows())) == list(map(str, every.rows()))
+    for name, of_channels in less.last_channel_norms.items():
+        np.testing.assert_array_equal(of_channels, every.channel_norms[name][-1])
+    nengo_wd.plotting.compare({"one": less, "other": every})
+    assert less.history.last.measured.channel_sums
+    assert not any(hasattr(one.measured, "channel_sums") for one in less.history._records[:-1])
+    for function in (lambda: less.channel_norms, lambda: nengo_wd.plotting.histograms(less)):
+        with pytest.raises(ValidationError, match="channels=False keeps the norms of channels"):
+            function()
+    less.history.rewind(1)
+    with pytest.raises(ValidationError, match="channels=False keeps the norms of channels"):
+        less.last_channel_norms  # noqa: B018 - it raises

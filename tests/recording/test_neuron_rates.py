@@ -3,15 +3,17 @@
 import copy
 import csv
 import pickle
+import warnings
 
 import nengo
 import numpy as np
 import pandas
 import pytest
-from generations import outputs, sgd, simulator, train
+from generations import GENERATION, outputs, sgd, simulator, train
 from nengo.exceptions import ValidationError
 
 import nengo_wd
+from nengo_wd import nengo_dl
 from nengo_wd.regularizers import FiringRates
 
 AMPLITUDE, SHOWN, EXAMPLES = 0.02, 60, 4
@@ -76,10 +78,105 @@ def test_records_by_hand(recorded):
     assert rates.silent[0, 1] == 0.5
 
 
+class Signed(nengo.RectifiedLinear):
+    """Neurons whose rates have a sign, which NengoDL runs in Python."""
+
+    def step_math(self, dt, J, output):  # noqa: N803 - Nengo's name
+        output[...] = self.amplitude * J
+
+    step = step_math
+
+
+def types_with_signs():
+    """Return types of neurons whose outputs have signs, and the currents of a rate of 300 Hz."""
+    types = {"rates": (Signed(amplitude=AMPLITUDE), 300)}
+    if GENERATION == 3:
+        leaky = nengo_dl.SpikingLeakyReLU(negative_slope=1, amplitude=AMPLITUDE)
+        tanh = nengo.RegularSpiking(nengo.Tanh(tau_ref=0.002), amplitude=AMPLITUDE)
+        types.update(leaky=(leaky, 300), tanh=(tanh, np.arctanh(0.6)))
+    return types
+
+
+@pytest.mark.filterwarnings("ignore:.*native TensorFlow implementation")
+@pytest.mark.parametrize("name", types_with_signs())
+def test_spikes_of_either_sign(name):
+    """A rate is that of spikes, whatever their sign, also of neurons whose sign changes."""
+    neuron_type, current = types_with_signs()[name]
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node(np.zeros(1), label="source")
+        bias = np.array([current, -current, 0, 0])
+        a = nengo.Ensemble(4, 1, label="a", neuron_type=neuron_type, gain=np.ones(4), bias=bias)
+        transform = current * np.array([[0], [0], [1], [0]])
+        nengo.Connection(source, a.neurons, synapse=None, transform=transform)
+        end = nengo.Node(size_in=1)
+        nengo.Connection(a.neurons, end, transform=np.ones((1, 4)), label="out")
+        probe = nengo.Probe(a.neurons)
+    data = {source: np.repeat([1.0, -1.0], 100)[None, :, None]}
+    with simulator(net) as sim:
+        recorded = outputs(sim, data, [probe])[0][0].astype(float)
+        rates = nengo_wd.NeuronRates(sim, data)
+        rates.record()
+        if name != "rates":
+            energy = nengo_wd.Energy(sim, data).to_frame().set_index("name")
+            assert energy.events["out"] / 0.2 == pytest.approx(rates.rates["a"].sum(), rel=1e-5)
+    np.testing.assert_allclose(rates.rates["a"][0], [300, 300, 300, 0], atol=11)
+    by_hand = np.abs(recorded).mean(axis=0) / AMPLITUDE
+    np.testing.assert_allclose(rates.rates["a"][0], by_hand, rtol=1e-5)
+    assert recorded[:, 1].max() == 0 and abs(recorded[:, 2].mean()) < 20 * AMPLITUDE
+    assert rates.silent[0, 0] == 0.25
+
+
+@pytest.mark.generation(3)
+def test_learned_weights_stay():
+    """Training learns the same, whatever is recorded; each record has the weights of its time."""
+    learned = []
+    for every in (None, "epoch", "batch"):
+        with nengo.Network(seed=0) as net:
+            source = nengo.Node(np.zeros(1), label="source")
+            a = nengo.Ensemble(6, 1, label="a")
+            nengo.Connection(source, a, synapse=None)
+            conn = nengo.Connection(
+                a, nengo.Node(size_in=1), function=lambda x: 0, learning_rule_type=nengo.PES(0.1)
+            )
+            nengo.Connection(nengo.Node([1.0]), conn.learning_rule, synapse=None)
+            rates, probe = nengo.Probe(a.neurons), nengo.Probe(a)
+        data, targets = {source: np.ones((4, 8, 1))}, {probe: np.ones((4, 8, 1))}
+        with simulator(net, minibatch_size=2) as sim:
+            sim.compile(sgd(0.0), loss={probe: "mse"})
+            callbacks = [nengo_wd.NeuronRates(sim, data, every, [rates])] if every else []
+            sim.fit(data, targets, epochs=2, callbacks=callbacks, verbose=0)
+            learned.append(sim.data[conn].weights)
+    assert np.abs(learned[0]).max() > 0
+    np.testing.assert_array_equal(learned[1], learned[0])
+    np.testing.assert_array_equal(learned[2], learned[0])
+
+
+def test_no_epochs_and_no_records():
+    """A training that ends before its first epoch has nothing to compare a record with."""
+    model = Firing()
+    with simulator(model.net, minibatch_size=EXAMPLES) as sim:
+        rates = nengo_wd.NeuronRates(sim, model.data)
+        rates.on_train_end()
+        assert rates.steps.tolist() == [0]
+
+
+def test_one_time_step_is_warned_of():
+    """Where neurons spike: rates are the same in each step."""
+    model = Firing()
+    with simulator(model.net, minibatch_size=EXAMPLES) as sim:
+        with pytest.warns(UserWarning, match="is shown one time step of data"):
+            nengo_wd.NeuronRates(sim, {model.source: np.ones((EXAMPLES, 1, 2))})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            nengo_wd.NeuronRates(sim, {model.source: np.ones((EXAMPLES, 1, 2))}, probes=[model.b])
+            shown = {model.source: np.ones((EXAMPLES, 2, 2)).tolist()}
+            nengo_wd.NeuronRates(sim, shown).record()
+
+
 def test_table(recorded, tmp_path):
     rates, expected, _ = recorded
     rates.to_csv(tmp_path / "rates.csv")
-    with open(tmp_path / "rates.csv", newline="") as file:
+    with open(tmp_path / "rates.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["step"], row["name"]) for row in rows] == [
         (step, name) for step in "06" for name in ("first", "b")

@@ -3,6 +3,7 @@
 import gc
 import weakref
 
+import nengo
 import pytest
 import tensorflow as tf
 from generations import GENERATION, sgd, simulator, train
@@ -20,11 +21,16 @@ def test_nothing_keeps_a_simulator_alive(make_optimizer):
     model = Ensembles(regularizer=nengo_wd.regularizers.TowardsInitial(l2=0.5))
     model.config[model.a].regularizer = nengo_wd.regularizers.GroupLasso(0.5)
     model.config[model.b].weight_decay = 0.5
+    with model.net:
+        rates = nengo.Probe(model.a.neurons)
     with simulator(model.net) as sim:
         objective = nengo_wd.regularized_objective(sim, {model.probe: "mse"})
         optimizer = make_optimizer(sim)
         train(sim, model.inputs, model.targets, objective, optimizer)
         nengo_wd.WeightNorms(sim).record()
+        nengo_wd.NeuronRates(sim, model.inputs, probes=rates).record()
+        if GENERATION == 3:
+            nengo_wd.Energy(sim, model.inputs)
     known = weakref.ref(sim)
     del sim, objective, optimizer
     tf.keras.backend.clear_session()

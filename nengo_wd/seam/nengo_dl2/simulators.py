@@ -6,9 +6,7 @@ import functools
 import inspect
 from typing import Any, Callable
 
-import nengo
 import nengo_dl
-import numpy as np
 
 
 def watch(watcher: Any) -> None:
@@ -22,12 +20,6 @@ def watch(watcher: Any) -> None:
     for name, around in (("__init__", _making), ("train", _training), ("loss", _losing)):
         original = vars(simulator)[name]
         setattr(simulator, name, functools.wraps(original)(around(original, watcher)))
-
-
-def recorded(sim: nengo_dl.Simulator, data: dict, probes: list[nengo.Probe]) -> list[np.ndarray]:
-    """Return what probes record on data with spikes, of shape (n_examples, n_steps, size)."""
-    found = sim.run_batch(data, dict.fromkeys(probes), combine=np.concatenate)
-    return [found[probe] for probe in probes]
 
 
 def _making(init: Callable, watcher: Any) -> Callable:

@@ -11,6 +11,9 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd.checks import check_shown, check_shown_nodes
+from nengo_wd.seam import state
+
 MADE_BY_A_CALL = (
     "final_base_params",
     "final_internal_state",
@@ -21,54 +24,63 @@ MADE_BY_A_CALL = (
 )
 
 
-def inputs(
-    sim: nengo_dl.Simulator, data: Any, n_steps: int | None
-) -> tuple[dict[nengo.Node, np.ndarray], set[nengo.Node], tuple[int, int]]:
-    """Return the values of input Nodes, as ``sim.predict`` has them, and the Nodes in the data.
+def check_any_signal() -> None:
+    """Raise if only probes can be measured, and no other signals; here all of them can."""
 
-    Arrays have the shape (examples, time steps, size). How many examples and time steps there are
-    comes last.
+
+def given(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
+    """Return the data as arrays by input Node, of shape (examples, time steps, size).
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If there are neither data nor a number of time steps, or the data do not fit the Nodes.
+        If the data do not fit the Nodes, or are not finite real numbers.
     """
-    nodes = list(sim.node_inputs)
     is_known = data is None or isinstance(data, (list, tuple, dict, np.ndarray))
     if not (is_known or tf.is_tensor(data)):
         raise ValidationError(
             f"data={data!r} can't be counted on; give arrays, by Node, as for sim.predict",
             attr="data",
         )
-    given = sim._standardize_data({} if data is None else data, nodes)
-    names = {node: sim.get_name(node) for node in nodes}
-    for node, name in names.items():
-        if name in given:
-            _check_given(node, given[name])
-    values = sim._generate_inputs(data, n_steps=n_steps)
+    nodes = {sim.get_name(node): node for node in sim.node_inputs}
+    found = sim._standardize_data({} if data is None else data, list(nodes.values()))
+    check_shown_nodes(sim.model.toplevel, found, nodes)
+    return {nodes[name]: check_shown(nodes[name], values) for name, values in found.items()}
+
+
+def inputs(
+    sim: nengo_dl.Simulator, data: Any, n_steps: int | None
+) -> tuple[dict[nengo.Node, np.ndarray], set[nengo.Node], tuple[int, int]]:
+    """Return the values of input Nodes, as ``sim.predict`` has them, and the Nodes in the data.
+
+    Arrays have the shape (examples, time steps, size). How many examples and time steps there are
+    comes last. Processes of Nodes begin anew.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If there are neither data nor a number of time steps, or the data do not fit the Nodes.
+    """
+    found = given(sim, data)
+    with _processes_anew(sim):
+        values = sim._generate_inputs(found, n_steps=n_steps)
     sim._check_data(values, n_steps=n_steps)
     return (
-        {node: np.asarray(values[name]) for node, name in names.items()},
-        {node for node, name in names.items() if name in given},
+        {node: np.asarray(values[sim.get_name(node)]) for node in sim.node_inputs},
+        set(found),
         (len(values["n_steps"]), int(values["n_steps"][0, 0])),
     )
 
 
-def _check_given(node: nengo.Node, values: Any) -> None:
-    """Raise if data does not fit a Node, or is not finite."""
-    shape = np.shape(values)
-    if len(shape) != 3 or shape[2] != node.size_out:
-        raise ValidationError(
-            f"the data for {node} has shape {shape}, but must have shape (examples, time steps, "
-            f"{node.size_out})",
-            attr="data",
-            obj=node,
-        )
-    if not np.isfinite(values).all():
-        raise ValidationError(
-            f"the data for {node} has NaN or infinite numbers", attr="data", obj=node
-        )
+def of_probes(
+    sim: nengo_dl.Simulator,
+    values: Mapping[nengo.Node, np.ndarray],
+    shape: tuple[int, int],
+    probes: Sequence[nengo.Probe],
+) -> list[np.ndarray]:
+    """Return the magnitudes of what probes record, summed over time, on the mean of examples."""
+    measures = [(sim.model.sig[probe]["in"], tf.abs) for probe in probes]
+    return means(sim, values, shape, measures)
 
 
 def means(
@@ -79,8 +91,9 @@ def means(
 ) -> list[np.ndarray]:
     """Return what measures say of signals, summed over time and averaged over the examples.
 
-    The network is simulated from its present state and with its present weights, in minibatches;
-    neither its state nor its weights change.
+    The network is simulated from its present state and with its present weights, in minibatches.
+    Nothing of the simulator changes: neither its state, nor weights, which learning rules change,
+    nor the random numbers that its processes and neurons draw later.
 
     Parameters
     ----------
@@ -91,7 +104,7 @@ def means(
     shape : tuple of int
         How many examples there are, and how many time steps.
     measures : list of (Signal, function)
-        Each signal, and a function from its values to what is summed.
+        Each signal, and a function from its values to what is summed. Equal ones are compiled once.
 
     Returns
     -------
@@ -99,20 +112,36 @@ def means(
         In float64, of the shapes of the signals.
     """
     n_examples, n_steps = shape
-    size = sim.tensor_graph.minibatch_size  # that of one replica, where there are several
-    run = None
-    totals: list[Any] = [0.0 for _ in measures]
-    for start in range(0, n_examples, size):
-        batch = [values[node][start : start + size] for node in sim.tensor_graph.invariant_inputs]
-        with _as_built(sim), _unchanged(sim):
-            tensors = [tf.cast(array, sim.tensor_graph.dtype) for array in batch]
-            arguments = tensors, tf.fill((size, 1), tf.cast(n_steps, tf.int32))
-            # a graph by itself, since TensorFlow warns of functions that are made again and again
-            run = run or _simulation(sim, measures).get_concrete_function(*arguments)
-            sums = run(*arguments)
-        totals = [total + one.numpy() for total, one in zip(totals, sums)]
-    sim.tensor_graph.signals.reset()  # which hold tensors of this simulation's graph
+    graph, totals = sim.tensor_graph, [np.zeros(()) for _ in measures]
+    size = graph.minibatch_size  # that of one replica, where there are several
+    with _as_built(sim):
+        run = _compiled(sim, tuple(measures))
+        with _processes_anew(sim):
+            for start in range(0, n_examples, size):
+                batch = [values[node][start : start + size] for node in graph.invariant_inputs]
+                tensors = [tf.cast(array, graph.dtype) for array in batch]
+                with _weights_kept(graph):
+                    sums = run(tensors, tf.fill((size, 1), tf.cast(n_steps, tf.int32)))
+                totals = [total + one.numpy() for total, one in zip(totals, sums)]
     return [total / n_examples for total in totals]
+
+
+def _compiled(sim: nengo_dl.Simulator, measures: tuple[tuple[Any, Callable], ...]) -> Any:
+    """Return the function that simulates a minibatch, which a graph keeps for equal measures."""
+    graph = sim.tensor_graph
+    kept = state.of_graph(graph).simulations
+    if measures not in kept:
+        size = graph.minibatch_size
+        nodes = [
+            tf.TensorSpec((size, None, node.size_out), graph.dtype)
+            for node in graph.invariant_inputs
+        ]
+        with _builders_kept(graph):
+            simulation = _simulation(sim, measures)
+            n_steps = tf.TensorSpec((size, 1), tf.int32)
+            kept[measures] = simulation.get_concrete_function(nodes, n_steps)
+        graph.signals.reset()  # which hold tensors of this simulation's graph
+    return kept[measures]
 
 
 def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]]) -> Any:
@@ -162,11 +191,53 @@ def _as_built(sim: nengo_dl.Simulator) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _unchanged(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Take back what learning rules do to weights."""
-    variables = list(sim.tensor_graph.base_params.values())
+def _weights_kept(graph: Any) -> Iterator[None]:
+    """Take back what learning rules, and layers by themselves, do to weights."""
+    learned = [
+        graph.base_params[key]
+        for kind in ("trainable", "non_trainable")
+        for key, initial in graph.base_arrays_init[kind].items()
+        if initial[-1]  # one value for each example, which the simulation assigns
+    ]
+    variables = list({id(one): one for one in [*learned, *graph.non_trainable_weights]}.values())
     before = tf.keras.backend.batch_get_value(variables)
-    yield
-    for variable, value in zip(variables, before):
-        if not np.array_equal(variable.numpy(), value):
-            variable.assign(value)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before):
+            if not np.array_equal(variable.numpy(), value):
+                variable.assign(value)
+
+
+@contextlib.contextmanager
+def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
+    """Have processes begin anew, as in a new simulator; go on with those that there were."""
+    graph = sim.tensor_graph
+    held, input_funcs = vars(graph), graph.input_funcs
+    with _builders_kept(graph) as builders:
+        rng = np.random.RandomState(graph.seed)
+        for builder in builders:
+            if hasattr(builder, "config"):
+                builder.config = builder.config._replace(rng=rng)
+        graph.build_post()
+        try:
+            yield
+        finally:
+            held["input_funcs"] = input_funcs
+
+
+@contextlib.contextmanager
+def _builders_kept(graph: Any) -> Iterator[list[Any]]:
+    """Give the builders of a graph's operators, and put back all that becomes of them."""
+    builders = list(graph.op_builder.op_builds.values())
+    parts = [
+        getattr(b, name, None) for b in builders for name in ("built_process", "built_neurons")
+    ]
+    builders += [part for part in parts if part is not None]
+    before = [dict(vars(builder)) for builder in builders]
+    try:
+        yield builders
+    finally:
+        for builder, attributes in zip(builders, before):
+            vars(builder).clear()
+            vars(builder).update(attributes)

@@ -6,9 +6,7 @@ import functools
 import weakref
 from typing import Any, Callable
 
-import nengo
 import nengo_dl
-import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
@@ -38,14 +36,6 @@ def watch(watcher: Any) -> None:
     ):
         original = vars(cls)[name]
         setattr(cls, name, functools.wraps(original)(around(original, watcher)))
-
-
-def recorded(sim: nengo_dl.Simulator, data: dict, probes: list[nengo.Probe]) -> list[np.ndarray]:
-    """Return what probes record on data with spikes, of shape (n_examples, n_steps, size)."""
-    history = getattr(sim.keras_model, "history", None)
-    found = sim.predict(data, verbose=0)
-    sim.keras_model.history = history  # that of the training, if one is under way
-    return [found[probe] for probe in probes]
 
 
 def _making(init: Callable, watcher: Any) -> Callable:
