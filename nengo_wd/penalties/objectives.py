@@ -180,7 +180,7 @@ def _on_data(
 ) -> dict[str, float]:
     """Return the penalties on what probes record on data, by name."""
     probes = [penalty.probe for penalty in activities.values()]
-    recorded = seam.simulators.recorded(sim, data, probes)
+    recorded = seam.activities.recorded(sim, data, probes)
     found = zip(activities.items(), recorded)
     return {name: seam.objectives.activity(sim, one, array) for (name, one), array in found}
 

@@ -45,6 +45,13 @@ def inputs(
     return found, set(found), (n_examples, n_shown)
 
 
+def recorded(sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]) -> list[np.ndarray]:
+    """Return what probes record on data with spikes, of shape (examples, time steps, *size)."""
+    with _processes_anew(sim), _weights_kept(sim):
+        found = sim.run_batch(given(sim, data), dict.fromkeys(probes), combine=np.concatenate)
+    return [found[probe] for probe in probes]
+
+
 def of_probes(
     sim: nengo_dl.Simulator,
     values: Mapping[nengo.Node, np.ndarray],
@@ -52,9 +59,8 @@ def of_probes(
     probes: Sequence[nengo.Probe],
 ) -> list[np.ndarray]:
     """Return the magnitudes of what probes record, summed over time, on the mean of examples."""
-    with _processes_anew(sim), _weights_kept(sim):
-        found = sim.run_batch(dict(values), dict.fromkeys(probes), combine=np.concatenate)
-    return [np.abs(found[p]).sum(axis=1, dtype=np.float64).mean(axis=0) for p in probes]
+    found = recorded(sim, values, list(probes))
+    return [np.abs(one).sum(axis=1, dtype=np.float64).mean(axis=0) for one in found]
 
 
 def means(

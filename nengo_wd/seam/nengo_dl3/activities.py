@@ -72,6 +72,18 @@ def inputs(
     )
 
 
+def recorded(sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]) -> list[np.ndarray]:
+    """Return what probes record on data with spikes, of shape (examples, time steps, *size).
+
+    Nothing of the simulator changes, as with `means`.
+    """
+    shown, history = given(sim, data), getattr(sim.keras_model, "history", None)
+    with _processes_anew(sim), _weights_kept(sim.tensor_graph):
+        found = sim.predict(shown, verbose=0)
+    sim.keras_model.history = history  # that of the training, if one is under way
+    return [found[probe] for probe in probes]
+
+
 def of_probes(
     sim: nengo_dl.Simulator,
     values: Mapping[nengo.Node, np.ndarray],
