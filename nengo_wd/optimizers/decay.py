@@ -66,7 +66,8 @@ def decoupled_weight_decay(
 
     with the learning rate :math:`\eta` and the decay :math:`\lambda` that was set for the
     object, as in PyTorch's and Keras' AdamW, and in the same compiled step. Weights of
-    other objects, also in the same TensorFlow variable, are left as they are.
+    other objects, also in the same TensorFlow variable, are left as they are. Weights that no loss
+    reaches decay, too.
 
     Parameters
     ----------

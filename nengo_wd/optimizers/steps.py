@@ -59,7 +59,7 @@ class Step:
         Parameters
         ----------
         variables : list of tf.Variable
-            The variables that the optimizer updates.
+            The variables that are trained, with a gradient or without.
         learning_rate : tf.Tensor, float or None
             The learning rate of this step; None if no step needs it.
         iteration : tf.Tensor of int
