@@ -10,6 +10,8 @@ import nengo
 import nengo_dl
 import numpy as np
 
+from nengo_wd.seam import patches
+
 
 def watch(watcher: Any) -> None:
     """Have the methods of ``watcher`` called for every simulator.
@@ -20,8 +22,7 @@ def watch(watcher: Any) -> None:
     """
     simulator = nengo_dl.Simulator
     for name, around in (("__init__", _making), ("train", _training), ("loss", _losing)):
-        original = vars(simulator)[name]
-        setattr(simulator, name, functools.wraps(original)(around(original, watcher)))
+        patches.wrap(simulator, name, "watched", functools.partial(around, watcher=watcher))
 
 
 def recorded(sim: nengo_dl.Simulator, data: dict, probes: list[nengo.Probe]) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd.seam import state
+from nengo_wd.seam import patches, state
 from nengo_wd.seam.nengo_dl3.layers import _tensor_nodes
 from nengo_wd.seam.nengo_dl3.saving import _save_layers
 from nengo_wd.seam.stand_ins import stand_in
@@ -34,8 +34,7 @@ def watch(watcher: Any) -> None:
         (simulator, "fit", _training),
         (graph, "build", _building),
     ):
-        original = vars(cls)[name]
-        setattr(cls, name, functools.wraps(original)(around(original, watcher)))
+        patches.wrap(cls, name, "watched", functools.partial(around, watcher=watcher))
 
 
 def recorded(sim: nengo_dl.Simulator, data: dict, probes: list[nengo.Probe]) -> list[np.ndarray]:
