@@ -15,19 +15,22 @@ import tensorflow as tf
 from nengo.config import ClassParams
 from nengo.exceptions import ConfigError
 
+from nengo_wd.seam import patches
 from nengo_wd.settings import ACTIVITY_SETTINGS, CLASSES, SETTINGS
 
 
 def install() -> None:
     """Add the hints to Nengo's errors."""
-    ClassParams.get_param = _explained(ClassParams.get_param, AttributeError, _of_setting)
-    nengo.Config.__getitem__ = _explained(nengo.Config.__getitem__, ConfigError, _of_object)
+    for cls, name, kind, hint in (
+        (ClassParams, "get_param", AttributeError, _of_setting),
+        (nengo.Config, "__getitem__", ConfigError, _of_object),
+    ):
+        patches.wrap(cls, name, "hints", functools.partial(_explained, kind=kind, hint=hint))
 
 
 def _explained(method: Callable, kind: type[Exception], hint: Callable) -> Callable:
     """Return a method whose errors of a kind have a hint, where there is one."""
 
-    @functools.wraps(method)
     def explained(self: Any, key: Any) -> Any:
         try:
             return method(self, key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from typing import Any, Callable
 
@@ -12,7 +11,6 @@ from nengo_wd.seam import state
 def warning_of_initial_values(save_params: Any) -> Callable:
     """Return a method that warns if the simulator has initial values that it does not save."""
 
-    @functools.wraps(save_params)
     def save_and_warn(sim: Any, *args: Any, **kwargs: Any) -> Any:
         saved = save_params.__get__(sim, type(sim))(*args, **kwargs)
         # NengoDL 2 has itself save its state alone, again and again

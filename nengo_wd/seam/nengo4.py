@@ -8,13 +8,14 @@ removed. Both are mended where they are, and nowhere else.
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Iterator
 
 import numpy as np
+
+from nengo_wd.seam import patches
 
 # Names of NumPy that are gone, with what does the same.
 REMOVED = {
@@ -28,7 +29,7 @@ def mend() -> None:
     """Mend NengoDL, which is imported already, and Nengo, where they need it."""
     builder = sys.modules["nengo_dl.process_builders"].LinearFilterBuilder
     if hasattr(builder, "build_pre"):  # not in NengoDL 2, which is for Nengo 3
-        builder.build_pre = with_flat_passthrough(builder.build_pre)
+        patches.wrap(builder, "build_pre", "flat passthrough", with_flat_passthrough)
     if not all(hasattr(np, name) for name in REMOVED):
         lend_removed_names()
 
@@ -36,7 +37,6 @@ def mend() -> None:
 def with_flat_passthrough(build_pre: Any) -> Any:
     """Return a method that builds filters whose passthrough ``D`` has the shape ``(1,)``."""
 
-    @functools.wraps(build_pre)
     def build_flat(self: Any, signals: Any, config: Any) -> None:
         with flat_passthrough():
             build_pre(self, signals, config)

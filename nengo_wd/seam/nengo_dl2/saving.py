@@ -7,6 +7,7 @@ from typing import Any
 import nengo_dl
 import tensorflow as tf
 
+from nengo_wd.seam import patches
 from nengo_wd.seam.left_out import warning_of_initial_values
 from nengo_wd.seam.nengo_dl2.values import state_variable
 
@@ -14,7 +15,7 @@ from nengo_wd.seam.nengo_dl2.values import state_variable
 def mend() -> None:
     """Have ``save_params`` say what it leaves out."""
     simulator = nengo_dl.Simulator
-    simulator.save_params = warning_of_initial_values(vars(simulator)["save_params"])
+    patches.wrap(simulator, "save_params", "initial values", warning_of_initial_values)
 
 
 def keep_state(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> None:

@@ -8,6 +8,8 @@ from typing import Any, Callable
 
 import nengo_dl
 
+from nengo_wd.seam import patches
+
 
 def watch(watcher: Any) -> None:
     """Have the methods of ``watcher`` called for every simulator.
@@ -18,8 +20,7 @@ def watch(watcher: Any) -> None:
     """
     simulator = nengo_dl.Simulator
     for name, around in (("__init__", _making), ("train", _training), ("loss", _losing)):
-        original = vars(simulator)[name]
-        setattr(simulator, name, functools.wraps(original)(around(original, watcher)))
+        patches.wrap(simulator, name, "watched", functools.partial(around, watcher=watcher))
 
 
 def _making(init: Callable, watcher: Any) -> Callable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 from typing import Any, Callable, Iterator
 
@@ -12,6 +11,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import clock, names
+from nengo_wd.seam import patches
 from nengo_wd.seam.layer_penalties import layer_penalties
 
 
@@ -106,7 +106,6 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
 def _unwrapped(coerce: Callable) -> Callable:
     """Have a TensorNode raise what is wrong with its layer, and not that something is."""
 
-    @functools.wraps(coerce)
     def coerce_unwrapped(*args: Any) -> Any:
         try:
             return coerce(*args)
@@ -118,8 +117,7 @@ def _unwrapped(coerce: Callable) -> Callable:
     return coerce_unwrapped
 
 
-_parameter = nengo_dl.tensor_node.TensorFuncParam
-_parameter.coerce = _unwrapped(_parameter.coerce)
+patches.wrap(nengo_dl.tensor_node.TensorFuncParam, "coerce", "unwrapped", _unwrapped)
 
 
 def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:

@@ -6,13 +6,13 @@ the layers of TensorNodes, where Keras finds them for training, but not for savi
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Callable
 
 import nengo_dl
 import tensorflow as tf
 from nengo_dl.compat import sub_layers, trackable
 
+from nengo_wd.seam import patches
 from nengo_wd.seam.left_out import warning_of_initial_values
 
 PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
@@ -21,16 +21,15 @@ PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 def mend() -> None:
     """Have checkpoints hold all weights, and ``save_params`` say what it leaves out."""
     graph, simulator = nengo_dl.tensor_graph.TensorGraph, nengo_dl.Simulator
-    graph.build = _tracking_all(graph.build)
-    simulator.save_params = warning_of_initial_values(vars(simulator)["save_params"])
+    patches.wrap(graph, "build", "tracking", _tracking_all)
+    patches.wrap(simulator, "save_params", "initial values", warning_of_initial_values)
 
 
 def _tracking_all(build: Callable) -> Callable:
     """Return a ``TensorGraph.build`` that has Keras save all that it makes."""
 
-    @functools.wraps(build)
     def build_tracked(graph: Any, input_shape: Any = None) -> None:
-        build(graph, input_shape)
+        build.__get__(graph, type(graph))(input_shape)
         # NengoDL gives variables of one shape one name, so that each would hide the one before
         graph._nengo_wd_params = list(graph.base_params.values())
         _save_layers(graph)

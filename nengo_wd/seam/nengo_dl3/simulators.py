@@ -10,7 +10,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.seam import state
+from nengo_wd.seam import patches, state
 from nengo_wd.seam.nengo_dl3.layers import _tensor_nodes
 from nengo_wd.seam.nengo_dl3.saving import _save_layers
 from nengo_wd.seam.stand_ins import stand_in
@@ -34,8 +34,7 @@ def watch(watcher: Any) -> None:
         (simulator, "evaluate", _evaluating),
         (graph, "build", _building),
     ):
-        original = vars(cls)[name]
-        setattr(cls, name, functools.wraps(original)(around(original, watcher)))
+        patches.wrap(cls, name, "watched", functools.partial(around, watcher=watcher))
 
 
 def _making(init: Callable, watcher: Any) -> Callable:

@@ -1,0 +1,35 @@
+"""What the package changes in others' classes is changed once, also where modules are reloaded."""
+
+import json
+from pathlib import Path
+
+import pytest
+from scripts import run_in_fresh_python
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """Return what a fresh Python finds: here, the other tests would have classes of before."""
+    script = Path(__file__).with_name("reloaded.py")
+    ran = run_in_fresh_python(script, folder=tmp_path_factory.mktemp("reloaded"))
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def test_each_method_is_wrapped_as_often_as_before(found):
+    before = found.pop("before")
+    expected = {"ClassParams.get_param", "Config.__getitem__", "Simulator.__init__"}
+    expected |= {"Simulator.save_params"}  # in both generations
+    assert expected < set(before)
+    after = {name: depths for name, depths in found.items() if isinstance(depths, dict)}
+    assert after and all(depths == before for depths in after.values())
+    assert all(
+        number <= (2 if name == "TensorGraph.build" else 1) for name, number in before.items()
+    )
+
+
+def test_nothing_is_said_twice(found):
+    assert found["of reload"] == []
+    assert len(found["trained"]) == 1 and "settings for regularizer" in found["trained"][0]
+    (asked,) = found["asked"]
+    assert asked.count("nengo_wd.configure_settings()") == 1
