@@ -5,6 +5,9 @@
 They run in this folder, and so save their figures to docs/figures. What they print goes beside
 them, below the versions that it was printed with. All of them take minutes; with names, such as
 ``spiking_digits``, only those run.
+
+Each example checks what it found, and ends with an error where a page would show something else.
+Nothing is kept of it then. Short runs, which the tests take, leave these checks out.
 """
 
 import argparse
