@@ -123,7 +123,7 @@ def test_spikes_of_either_sign(name):
     np.testing.assert_allclose(rates.rates["a"][0], [300, 300, 300, 0], atol=11)
     by_hand = np.abs(recorded).mean(axis=0) / AMPLITUDE
     np.testing.assert_allclose(rates.rates["a"][0], by_hand, rtol=1e-5)
-    assert recorded[:, 1].max() == 0 and abs(recorded[:, 2].mean()) < 20 * AMPLITUDE
+    assert recorded[:, 1].max() <= 0 and abs(recorded[:, 2].mean()) < 20 * AMPLITUDE
     assert rates.silent[0, 0] == 0.25
 
 
