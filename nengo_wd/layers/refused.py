@@ -79,7 +79,7 @@ def _is_count(value: Any) -> bool:
     number = value.item() if np.shape(value) == () and isinstance(value, np.ndarray) else value
     if isinstance(number, (bool, np.bool_)) or not isinstance(number, numbers.Real):
         return False
-    return bool(np.isfinite(number) and number >= 1 and number == int(number))
+    return float(number) >= 1 and float(number).is_integer()
 
 
 def _are_counts(value: Any) -> bool:
@@ -88,7 +88,13 @@ def _are_counts(value: Any) -> bool:
 
 
 def check_made(layer: Any) -> None:
-    """Raise if a layer has a class where Keras calls an object."""
+    """Raise if a layer has a class where Keras calls an object, or a penalty on its output."""
+    if layer.activity_regularizer is not None:
+        _refuse(
+            f"layer {layer.name!r}: its output exists only inside the time loop, where no loss can "
+            "be collected; put a probe on the TensorNode and the penalty on the probe",
+            "activity_regularizer",
+        )
     for attr, value in vars(layer).items():
         if isinstance(value, type) and attr.endswith(OBJECTS):
             _refuse(

@@ -70,6 +70,12 @@ def has_window(layer: Any) -> bool:
     return says_output and any(hasattr(layer, attr) for attr in refused.SIZES)
 
 
+def check_window(layer: Any, shape: Any, compute_output_shape: Callable) -> None:
+    """Raise if the window of a layer is larger than its input."""
+    if has_window(layer):
+        check_output(layer, shape, compute_output_shape)
+
+
 def check_output(layer: Any, shape: Any, compute_output_shape: Callable) -> tf.TensorShape:
     """Return the shape of a layer's output, which must not be empty."""
     try:

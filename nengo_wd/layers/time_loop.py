@@ -73,14 +73,6 @@ class TimeLoopLayer(OfSimulator):
         object.__setattr__(self, "penalized", [])  # out of the sight of Keras, which would wrap it
         self._dtype_given = kwargs.get("dtype") is not None
         self._default_dtype = tf.keras.backend.floatx()
-        if self.activity_regularizer is not None:
-            raise ValidationError(
-                f"layer {self.name!r}: its output exists only inside the time loop, where no "
-                "loss can be collected; put a probe on the TensorNode and the penalty on "
-                "the probe",
-                attr="activity_regularizer",
-                obj=self,
-            )
 
     def pre_build(
         self, shape_in: tuple[int, ...] | None, shape_out: tuple[int, ...] | None = None
@@ -112,8 +104,7 @@ class TimeLoopLayer(OfSimulator):
         seam.layers.begin_build(self)
         for attr in self._regularized:  # which may have been changed since
             lookup.get(getattr(self, attr), attr, f"layer {self.name!r}")
-        if shapes.has_window(self):
-            shapes.check_output(self, input_shape, super().compute_output_shape)
+        shapes.check_window(self, input_shape, super().compute_output_shape)
         with seam.layers.scope():
             super().build(input_shape)
         self.built = True  # or Keras would build it again, to find out the shape of its output
