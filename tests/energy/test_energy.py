@@ -345,6 +345,7 @@ def test_zeros_of_native_objects(rng):
     sparse = scipy.sparse.coo_matrix(([1.0, 0.0], ([0, 1], [2, 3])), (5, 6))
     with nengo.Network(seed=0) as net:
         a = neurons(6, label="a")
+        a.bias = np.full(6, 9.0)  # which fire by themselves
         transforms = {
             "dense": dense,
             "convolution": nengo.Convolution(
@@ -357,8 +358,8 @@ def test_zeros_of_native_objects(rng):
             end = nengo.Node(size_in=getattr(transform, "size_out", 6 if label == "factors" else 5))
             nengo.Connection(a.neurons, end, transform=transform, label=label)
     with simulator(net) as sim:
-        counted = frame_of(sim, n_steps=5).synapses
-        without = frame_of(sim, n_steps=5, skip_zeros=True).synapses
+        counted = frame_of(sim, n_steps=40).synapses
+        without = frame_of(sim, n_steps=40, skip_zeros=True).synapses
     assert dict(counted[counted > 0]) == dict(dense=30, convolution=24, sparse=2, factors=6)
     in_convolution = 2 * np.count_nonzero(kernel)  # at two places
     expected = dict(dense=dense.sum(), convolution=in_convolution, sparse=1, factors=3)
