@@ -32,11 +32,6 @@ class Carried(NamedTuple):
     activities: dict[str, ProbePenalty]
     replaced: defaults.Nodes
 
-    @property
-    def content(self) -> tuple[list, list]:
-        """What is equal for equal penalties: on parameters, and on what probes record."""
-        return contents(self.terms.penalties), contents(self.activities.values())
-
 
 class Counting(NamedTuple):
     """The penalties that count.
@@ -63,7 +58,7 @@ class Counting(NamedTuple):
         if self.of_layers != other.of_layers or (self.terms is None) != (other.terms is None):
             return False
         if self.terms is None or other.terms is None:
-            return contents(self.penalties) == contents(other.penalties)
+            return _are_equal(self.penalties, other.penalties)
         return self.terms is other.terms or self.terms.layout == other.terms.layout
 
 
@@ -72,13 +67,16 @@ def contents(penalties: Iterable[Penalty | ProbePenalty]) -> list[tuple]:
     return [penalty.content for penalty in penalties]
 
 
+def _are_equal(some: list[Penalty], others: list[Penalty]) -> bool:
+    return some is others or contents(some) == contents(others)
+
+
 def is_current(sim: nengo_dl.Simulator, carried: Carried) -> bool:
     """Tell whether an objective carries what settings ask for now, where it is not a step."""
-    penalties, activities = carried.content
-    if contents(on_activities.of_settings(sim)) != activities:
+    if contents(on_activities.of_settings(sim)) != contents(carried.activities.values()):
         return False
     is_step = state.is_to_be_proximal(sim)
-    return is_step or contents(on_parameters.of_settings(sim)) == penalties
+    return is_step or _are_equal(on_parameters.of_settings(sim), carried.terms.penalties)
 
 
 def now(sim: nengo_dl.Simulator) -> Counting:

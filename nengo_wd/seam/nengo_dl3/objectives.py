@@ -94,6 +94,13 @@ def activity(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> flo
     return float(np.mean(values, dtype=np.float64))
 
 
+class _Here(threading.local):
+    """The values of the last call, as a strategy traces its replicas in threads of their own."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, tf.Tensor] = {}
+
+
 class _Recorder:
     """Adds losses on what probes record to calls of a simulator's TensorGraph.
 
@@ -106,7 +113,7 @@ class _Recorder:
         self.probes = sim.model.probes
         self.activities: Mapping[str, Any] = {}
         self.metrics: dict[str, tf.keras.metrics.Metric] = {}
-        self._here = threading.local()  # a strategy traces its replicas in threads of their own
+        self._here = _Here()
         self._call, self._compute_metrics = self.tensor_graph.call, self.model.compute_metrics
         self.tensor_graph.call, self.model.compute_metrics = self, self.compute_metrics
 
