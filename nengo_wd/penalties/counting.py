@@ -32,6 +32,13 @@ class Carried(NamedTuple):
     activities: dict[str, ProbePenalty]
     replaced: defaults.Nodes
 
+    def builds_as(self, other: Carried) -> bool:
+        """Tell whether losses that were built of the other have all that these add."""
+        activities, others = self.activities, other.activities
+        is_same = activities.keys() == others.keys() and self.replaced == other.replaced
+        same_activities = contents(activities.values()) == contents(others.values())
+        return is_same and same_activities and self.terms.expressions is other.terms.expressions
+
 
 class Counting(NamedTuple):
     """The penalties that count.
@@ -114,7 +121,10 @@ def carry(
     carried = Carried(terms, activities, defaults.replaced(sim))
     seam.losses.hold(sim, terms.expressions)
     if not seam.losses.is_compiled(sim):
+        before = kept.installed
         _count(sim, carried)
+        if before is None or not carried.builds_as(before):
+            seam.objectives.build_again(sim)  # where Keras alone was asked to compile
     elif kept.compiled is not None and _changes_strengths(kept, carried):
         kept.installed = kept.installed._replace(terms=terms)
         terms.install()

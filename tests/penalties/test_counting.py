@@ -100,6 +100,27 @@ def test_settings_alone_change_nothing(model):
 
 
 @pytest.mark.generation(3)
+def test_objectives_count_at_once_where_keras_alone_compiles(model):
+    """Also after Keras has traced the training and the evaluation."""
+    one, other = model.connections
+    with simulator(model.net, minibatch_size=2) as sim:
+        sim.keras_model.compile(sgd(0.0), loss={"output": "mse"})
+        assert model.evaluated(sim)["loss"] == pytest.approx(16)
+        model.config[one].regularizer = l2(1.0)
+        model.config[model.probe].regularizer = l2(0.0625)
+        for _ in range(2):
+            model.objective(sim)
+            found = model.evaluated(sim), model.fitted(sim)
+            losses = nengo_wd.regularization_losses(sim, model.inputs)
+            assert found[0]["loss"] == pytest.approx(16 + sum(losses.values()))
+            assert found[1]["loss"] == pytest.approx([found[0]["loss"]])
+            assert ("output.activity" in found[0]) == ("output.activity" in losses)
+            model.config[other].regularizer = l1(2.0)
+            model.config[model.probe].regularizer = None
+    assert losses == pytest.approx({"a.weights": 6, "b.weights": 12})
+
+
+@pytest.mark.generation(3)
 def test_settings_made_after_a_compile_change_nothing():
     """Also where there was none when the simulator was compiled."""
     with nengo.Network(seed=0) as net:

@@ -85,6 +85,15 @@ def count(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
             kept.recorder.take(activities)
 
 
+def build_again(sim: nengo_dl.Simulator) -> None:
+    """Have what Keras has traced of training and evaluating be traced again."""
+    model = sim.keras_model
+    if model.train_function is not None:
+        model.make_train_function(force=True)
+    if model.test_function is not None:
+        model.make_test_function(force=True)
+
+
 def activity(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
     """Return the penalty on what a probe recorded, the mean over minibatches."""
     size = sim.minibatch_size
