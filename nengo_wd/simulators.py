@@ -53,7 +53,7 @@ class Watcher:
     @staticmethod
     def compiled(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
         """Remember what counts now, and warn of settings that do not."""
-        if state.has_record(sim) or settings.is_configured(sim.model.toplevel):
+        if _has_penalties(sim):
             counting.install(sim, objective)
             state.of(sim).warned.clear()
             if objective is not None or optimizer is not None:
@@ -62,6 +62,8 @@ class Watcher:
                 optimizer = seam.optimizers.of_simulator(sim, optimizer)
                 state.of(sim).bounds = bounds_of(optimizer)
                 warn_of_idle(sim, idle_rates(sim, optimizer))
+        else:
+            state.of(sim).penalized = False  # also where settings are made later
 
     @staticmethod
     def trained(sim: nengo_dl.Simulator, callbacks: Any = None) -> None:
@@ -85,9 +87,16 @@ def _check_layers(sim: nengo_dl.Simulator, is_ours: bool = False) -> None:
         defaults.check_layers(sim)
 
 
+def _has_penalties(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether there can be settings for a simulator, or an objective was made for it."""
+    has_objective = state.has_record(sim) and state.of(sim).built is not None
+    is_configured = settings.is_configured(sim.model.toplevel)
+    return has_objective or is_configured or state.is_to_be_proximal(sim)
+
+
 def warn_of_training(sim: nengo_dl.Simulator) -> None:
     """Warn of settings that the training of a compiled simulator takes no notice of."""
-    if state.has_record(sim) or settings.is_configured(sim.model.toplevel):
+    if _has_penalties(sim):
         warn_of_idle(sim, idle_penalties(sim))
         warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, None)))
 

@@ -250,7 +250,7 @@ def _regularized(sim: nengo_dl.Simulator) -> list[tuple[Parameter, Any]]:
     """Return all parameters with a regularizer, of a setting or of their layer, checked."""
     found = parameters.with_setting(sim, "regularizer")
     with defaults.as_set(sim):
-        for parameter in parameters.everything(sim):
+        for parameter in parameters.everything(sim, kind=nengo_dl.TensorNode):
             function = parameter.layer_penalty
             if function is not None:
                 found.append((parameter, regularizer_of(function)))

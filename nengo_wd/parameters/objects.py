@@ -29,14 +29,17 @@ def of(
         yield native.of_signal(sim, obj)
 
 
-def everything(sim: nengo_dl.Simulator, skip_later: bool = False) -> list[Parameter]:
+def everything(
+    sim: nengo_dl.Simulator, skip_later: bool = False, kind: type = object
+) -> list[Parameter]:
     """Return the parameters of all objects in the simulator's network, each of them once.
 
-    With ``skip_later``, what a later simulator has built again is left out.
+    With ``skip_later``, what a later simulator has built again is left out. With ``kind``, only
+    objects of that class are looked at.
     """
     objects = [] if sim.model.toplevel is None else settings.members(sim.model.toplevel)
     found: dict[tuple[int, int], Parameter] = {}
-    for obj in objects:
+    for obj in (obj for obj in objects if isinstance(obj, kind)):
         is_node = isinstance(obj, nengo_dl.TensorNode)
         if not (skip_later and is_node) or tensor_nodes.is_current(sim, obj):
             for parameter in of(sim, obj, min_rank=1, frozen=True):
@@ -65,7 +68,7 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
         own, or an object was removed from the network.
     """
     found = _settings(sim, name)
-    if name == "regularizer":
+    if found and name == "regularizer":
         with defaults.as_set(sim):
             found = [(one, setting) for one, setting in found if _holds_beside_layer(one, setting)]
     return [(one, setting.value) for one, setting in found if setting.value is not None]

@@ -32,10 +32,12 @@ class Carried(NamedTuple):
     activities: dict[str, ProbePenalty]
     replaced: defaults.Nodes
 
-    @property
-    def content(self) -> tuple[list, list]:
-        """What is equal for equal penalties: on parameters, and on what probes record."""
-        return contents(self.terms.penalties), contents(self.activities.values())
+    def builds_as(self, other: Carried) -> bool:
+        """Tell whether losses that were built of the other have all that these add."""
+        activities, others = self.activities, other.activities
+        is_same = activities.keys() == others.keys() and self.replaced == other.replaced
+        same_activities = contents(activities.values()) == contents(others.values())
+        return is_same and same_activities and self.terms.expressions is other.terms.expressions
 
 
 class Counting(NamedTuple):
@@ -63,7 +65,7 @@ class Counting(NamedTuple):
         if self.of_layers != other.of_layers or (self.terms is None) != (other.terms is None):
             return False
         if self.terms is None or other.terms is None:
-            return contents(self.penalties) == contents(other.penalties)
+            return _are_equal(self.penalties, other.penalties)
         return self.terms is other.terms or self.terms.layout == other.terms.layout
 
 
@@ -72,13 +74,16 @@ def contents(penalties: Iterable[Penalty | ProbePenalty]) -> list[tuple]:
     return [penalty.content for penalty in penalties]
 
 
+def _are_equal(some: list[Penalty], others: list[Penalty]) -> bool:
+    return some is others or contents(some) == contents(others)
+
+
 def is_current(sim: nengo_dl.Simulator, carried: Carried) -> bool:
     """Tell whether an objective carries what settings ask for now, where it is not a step."""
-    penalties, activities = carried.content
-    if contents(on_activities.of_settings(sim)) != activities:
+    if contents(on_activities.of_settings(sim)) != contents(carried.activities.values()):
         return False
     is_step = state.is_to_be_proximal(sim)
-    return is_step or contents(on_parameters.of_settings(sim)) == penalties
+    return is_step or _are_equal(on_parameters.of_settings(sim), carried.terms.penalties)
 
 
 def now(sim: nengo_dl.Simulator) -> Counting:
@@ -116,7 +121,10 @@ def carry(
     carried = Carried(terms, activities, defaults.replaced(sim))
     seam.losses.hold(sim, terms.expressions)
     if not seam.losses.is_compiled(sim):
+        before = kept.installed
         _count(sim, carried)
+        if before is None or not carried.builds_as(before):
+            seam.objectives.build_again(sim)  # where Keras alone was asked to compile
     elif kept.compiled is not None and _changes_strengths(kept, carried):
         kept.installed = kept.installed._replace(terms=terms)
         terms.install()

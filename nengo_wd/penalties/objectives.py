@@ -108,7 +108,7 @@ def _check_strengths(
         lookup.check_strengths(penalty.regularizer, "regularizer", penalty.parameter.name)
     for on_probe in on_probes:
         lookup.check_strengths(on_probe.regularizer, "regularizer", str(on_probe.probe))
-    for parameter in parameters.everything(sim, skip_later=True):
+    for parameter in parameters.everything(sim, skip_later=True, kind=nengo_dl.TensorNode):
         if parameter.layer_penalty is not None:
             regularizer = regularizer_of(parameter.layer_penalty)
             lookup.check_strengths(regularizer, "regularizer", parameter.name)

@@ -9,10 +9,10 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd import parameters, seam
+from nengo_wd import parameters, seam, settings
 from nengo_wd.checks import check_penalty
 from nengo_wd.clock import ids
-from nengo_wd.parameters import Parameter
+from nengo_wd.parameters import Parameter, defaults
 from nengo_wd.penalties.rows import RowPenalty
 from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
 from nengo_wd.seam import state
@@ -59,7 +59,8 @@ class Penalty(NamedTuple):
 def of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     """Return the penalties that the setting ``regularizer`` asks for, object by object.
 
-    There are none where regularizers are steps of an optimizer.
+    There are none where regularizers are steps of an optimizer. It is the same list while the
+    settings are the same.
 
     Raises
     ------
@@ -68,8 +69,35 @@ def of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     """
     if state.is_to_be_proximal(sim):
         return []
-    found = parameters.with_setting(sim, "regularizer")
-    return [Penalty(parameter, one, row_form(one)) for parameter, one in found]
+    defaults.check_layers(sim)
+    kept, asked = state.of(sim), _asked(sim)
+    if kept.asked is None or kept.asked[0] != asked:  # of many objects it takes long
+        found = parameters.with_setting(sim, "regularizer")
+        kept.asked = asked, [Penalty(parameter, one, row_form(one)) for parameter, one in found]
+    return kept.asked[1]
+
+
+def _asked(sim: nengo_dl.Simulator) -> tuple:
+    """Return what is equal while settings ask for the same penalties on parameters."""
+    network = sim.model.toplevel
+    if not settings.is_configured(network):
+        return ()
+    found = list(settings.look_up(network, "regularizer"))
+    different = {id(setting.value): setting.value for setting in found}  # few, of classes
+    contents = {key: _content(value) for key, value in different.items()}
+    asked = [(setting.obj, setting.own, contents[id(setting.value)]) for setting in found]
+    nodes = [one.obj for one in found if isinstance(one.obj, nengo_dl.TensorNode)]
+    trained = [_trained(node, sim) for node in nodes]
+    return list(settings.members(network)), asked, trained, defaults.replaced(sim)
+
+
+def _trained(node: nengo_dl.TensorNode, sim: nengo_dl.Simulator) -> list:
+    return [getattr(part, "trainable", None) for part in parameters.layers(node, sim)]
+
+
+def _content(regularizer: Any) -> tuple:
+    form = row_form(regularizer)
+    return (id(regularizer), regularizer) if form is None else form.content
 
 
 def of_layer(parameter: Parameter) -> Penalty | None:

@@ -86,7 +86,7 @@ class SettingsAlarm:
     def _with_live_strengths(self) -> list[tuple[Parameter, Any]]:
         """Return the parameters that are penalized by schedules and variables, as it counts now."""
         before, counted = self._counted, counting.now(self.sim)
-        if before is None or counted.terms is None or counted.terms is not before.terms:
+        if before is None or counted.penalties is not before.penalties:
             found = [(penalty.parameter, penalty.regularizer) for penalty in counted.penalties]
             self._counted, self._penalties = counted, live.with_any(found)
         return self._penalties

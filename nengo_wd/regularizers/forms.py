@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd.checks import is_live, is_number
-from nengo_wd.clock import ids, times
+from nengo_wd.clock import ids, split, times
 from nengo_wd.regularizers.group_lasso import GroupLasso
 from nengo_wd.regularizers.scheduled import Scheduled
 from nengo_wd.regularizers.towards_initial import TowardsInitial
@@ -49,7 +49,7 @@ class RowForm(NamedTuple):
     @property
     def content(self) -> tuple:
         """What is equal for equal numbers, and the same schedules and variables."""
-        strengths = (s if is_number(s) else ids(s) for s in (self.l1, self.l2))
+        strengths = ((split(s)[0], ids(s)) for s in (self.l1, self.l2))
         return (*strengths, self.towards_initial)
 
     def times(self, factor: Any) -> RowForm:

@@ -20,6 +20,8 @@ class SimulatorState:
 
     Attributes
     ----------
+    asked : tuple or None
+        What settings asked for when they were last looked at, and the penalties on parameters.
     built : Terms or None
         The penalties on parameters that the objective made last carries.
     installed : Carried or None
@@ -57,6 +59,7 @@ class SimulatorState:
         The folders in which the simulator has event files.
     """
 
+    asked: Any = None
     built: Any = None
     installed: Any = None
     compiled: Any = None

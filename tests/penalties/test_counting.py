@@ -10,7 +10,7 @@ from generations import GENERATION, one_step, sgd, simulator, total_loss, variab
 from nengo.exceptions import ValidationError
 
 import nengo_wd
-from nengo_wd.regularizers import FiringRates
+from nengo_wd.regularizers import FiringRates, Scheduled
 
 l1, l2 = tf.keras.regularizers.l1, tf.keras.regularizers.l2
 
@@ -97,6 +97,88 @@ def test_settings_alone_change_nothing(model):
         assert history["loss"] == pytest.approx([16]) and "penalty" not in history
         assert not norms.total_penalties.any() and not norms.penalties.any()
         assert nengo_wd.regularization_losses(sim) == {}
+
+
+@pytest.mark.generation(3)
+def test_objectives_count_at_once_where_keras_alone_compiles(model):
+    """Also after Keras has traced the training and the evaluation."""
+    one, other = model.connections
+    with simulator(model.net, minibatch_size=2) as sim:
+        sim.keras_model.compile(sgd(0.0), loss={"output": "mse"})
+        assert model.evaluated(sim)["loss"] == pytest.approx(16)
+        model.config[one].regularizer = l2(1.0)
+        model.config[model.probe].regularizer = l2(0.0625)
+        for _ in range(2):
+            model.objective(sim)
+            found = model.evaluated(sim), model.fitted(sim)
+            losses = nengo_wd.regularization_losses(sim, model.inputs)
+            assert found[0]["loss"] == pytest.approx(16 + sum(losses.values()))
+            assert found[1]["loss"] == pytest.approx([found[0]["loss"]])
+            assert ("output.activity" in found[0]) == ("output.activity" in losses)
+            model.config[other].regularizer = l1(2.0)
+            model.config[model.probe].regularizer = None
+    assert losses == pytest.approx({"a.weights": 6, "b.weights": 12})
+
+
+@pytest.mark.generation(3)
+def test_settings_made_after_a_compile_change_nothing():
+    """Also where there was none when the simulator was compiled."""
+    with nengo.Network(seed=0) as net:
+        one_step()
+        source, output = nengo.Node(np.zeros(2)), nengo.Node(size_in=3)
+        connection = nengo.Connection(source, output, transform=np.ones((3, 2)), synapse=None)
+        probe = nengo.Probe(output)
+    data = {source: np.ones((2, 1, 2))}, {probe: np.zeros((2, 1, 3))}  # outputs of 2
+    with simulator(net, minibatch_size=2) as sim:
+        sim.compile(sgd(0.0), loss={probe: "mse"})
+        assert sim.evaluate(*data, verbose=0)["loss"] == pytest.approx(4)
+        with net:
+            nengo_wd.configure_settings()
+        net.config[connection].regularizer = l2(1.0)
+        net.config[probe].regularizer = l2(1.0)
+        with pytest.warns(UserWarning, match="regularizer"):
+            sim.fit(*data, verbose=0)
+        later = nengo_wd.regularized_objective(sim, {probe: "mse"})
+        assert nengo_wd.regularization_losses(sim, data[0]) == {}
+        assert sim.evaluate(*data, verbose=0)["loss"] == pytest.approx(4)
+        sim.compile(sgd(0.0), loss=later)
+        assert sim.evaluate(*data, verbose=0)["loss"] == pytest.approx(4 + 6 + 12)
+
+
+def test_factors_of_schedules_count(model):
+    """Those of two regularizers that have the same variable, of which one follows the other."""
+    one, _ = model.connections
+    with simulator(model.net, minibatch_size=2) as sim:
+        factor = variable(sim, np.float32(1.0))
+        norms = nengo_wd.WeightNorms(sim, objects=nengo.Connection)
+        for strength in (1.0, 2.0):
+            model.config[one].regularizer = Scheduled(l2(strength), factor)
+            norms.record()
+            assert norms.total_penalties[-1] == pytest.approx(6 * strength)
+            assert nengo_wd.regularization_loss(sim) == pytest.approx(6 * strength)
+
+
+@pytest.mark.generation(3)
+def test_objectives_of_other_factors_raise_a_warning(model):
+    one, _ = model.connections
+    with simulator(model.net, minibatch_size=2) as sim:
+        factor = variable(sim, np.float32(1.0))
+        model.config[one].regularizer = Scheduled(l2(1.0), factor)
+        stale = model.objective(sim)
+        model.config[one].regularizer = Scheduled(l2(2.0), factor)
+        with pytest.warns(UserWarning, match="regularizer: compile with.*made anew"):
+            sim.compile(sgd(0.0), loss=stale)
+
+
+@pytest.mark.generation(3)
+def test_metrics_of_outputs_that_were_not_simulated_here(model):
+    """Keras takes outputs from anywhere."""
+    model.config[model.probe].regularizer = l2(0.25)
+    with simulator(model.net, minibatch_size=2) as sim:
+        sim.compile(sgd(0.0), loss=model.objective(sim))
+        zeros = [tf.zeros((2, 1, 3)), tf.zeros((2, 1))]
+        found = sim.keras_model.compute_metrics(None, {"output": zeros[0]}, zeros, None)
+    assert found["output.activity"] == 0
 
 
 def test_strengths_count_once_an_objective_has_them(model):
@@ -358,3 +440,33 @@ def test_function_object_with_a_variable(model):
             total = total_loss(sim, model.inputs, model.targets, objective)
             assert nengo_wd.regularization_loss(sim) == pytest.approx(6 * value)
             assert total == pytest.approx(16 + 6 * value)
+
+
+def test_settings_are_looked_at_once(model):
+    """Which takes long for many objects; until they are changed, of whatever kind that is."""
+    one, other = model.connections
+    layer = nengo_wd.RegularizedDense(3, name="dense")
+    with model.net:
+        node = nengo_wd.nengo_dl.tensor_layer(model.source, layer)
+    changed = l2(1.0)
+    model.config[nengo.Connection].regularizer = changed
+    of_settings = nengo_wd.penalties.on_parameters.of_settings
+    with simulator(model.net, minibatch_size=2) as sim:
+
+        def set_other():
+            model.config[other].regularizer = None
+
+        def set_node():
+            model.config[node].regularizer = l2(1.0)
+
+        def change_in_place():
+            changed.l2 = np.float32(2.0)
+
+        before = of_settings(sim)
+        for change, n_penalties in ((set_other, 1), (set_node, 2), (change_in_place, 2)):
+            assert of_settings(sim) is before
+            change()
+            assert of_settings(sim) is not before
+            before = of_settings(sim)
+            assert len(before) == n_penalties
+        assert nengo_wd.regularization_losses(sim)["a.weights"] == pytest.approx(2 * 6)

@@ -85,6 +85,15 @@ def count(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
             kept.recorder.take(activities)
 
 
+def build_again(sim: nengo_dl.Simulator) -> None:
+    """Have what Keras has traced of training and evaluating be traced again."""
+    model = sim.keras_model
+    if model.train_function is not None:
+        model.make_train_function(force=True)
+    if model.test_function is not None:
+        model.make_test_function(force=True)
+
+
 def activity(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
     """Return the penalty on what a probe recorded, the mean over minibatches."""
     size = sim.minibatch_size
@@ -92,6 +101,13 @@ def activity(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> flo
     with clock.at(training_step(sim)):
         values = [penalty(tf.convert_to_tensor(batch)).numpy() for batch in batches]
     return float(np.mean(values, dtype=np.float64))
+
+
+class _Here(threading.local):
+    """The values of the last call, as a strategy traces its replicas in threads of their own."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, tf.Tensor] = {}
 
 
 class _Recorder:
@@ -106,7 +122,7 @@ class _Recorder:
         self.probes = sim.model.probes
         self.activities: Mapping[str, Any] = {}
         self.metrics: dict[str, tf.keras.metrics.Metric] = {}
-        self._here = threading.local()  # a strategy traces its replicas in threads of their own
+        self._here = _Here()
         self._call, self._compute_metrics = self.tensor_graph.call, self.model.compute_metrics
         self.tensor_graph.call, self.model.compute_metrics = self, self.compute_metrics
 
