@@ -60,7 +60,7 @@ class Watcher:
             if optimizer is not None:
                 warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, optimizer)))
         else:
-            state.of(sim).penalized = False  # also where settings are made later
+            state.note_compiled(sim)  # settings that are made later don't count
 
     @staticmethod
     def trained(sim: nengo_dl.Simulator) -> None:
