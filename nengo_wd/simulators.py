@@ -63,7 +63,7 @@ class Watcher:
                 state.of(sim).bounds = bounds_of(optimizer)
                 warn_of_idle(sim, idle_rates(sim, optimizer))
         else:
-            state.of(sim).penalized = False  # also where settings are made later
+            state.note_compiled(sim)  # settings that are made later don't count
 
     @staticmethod
     def trained(sim: nengo_dl.Simulator, callbacks: Any = None) -> None:

@@ -68,7 +68,7 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
         own, or an object was removed from the network.
     """
     found = _settings(sim, name)
-    if found and name == "regularizer":
+    if name == "regularizer":
         with defaults.as_set(sim):
             found = [(one, setting) for one, setting in found if _holds_beside_layer(one, setting)]
     return [(one, setting.value) for one, setting in found if setting.value is not None]

@@ -125,9 +125,22 @@ class GraphState:
     simulations: dict = dataclasses.field(default_factory=dict)
 
 
+_compiled: weakref.WeakSet = weakref.WeakSet()  # the simulators of `note_compiled`
+
+
 def of(sim: Any) -> SimulatorState:
     """Return what is kept for a simulator."""
-    return vars(sim).setdefault(ATTRIBUTE, SimulatorState())
+    if ATTRIBUTE not in vars(sim):
+        vars(sim)[ATTRIBUTE] = SimulatorState(penalized=False if sim in _compiled else None)
+    return vars(sim)[ATTRIBUTE]
+
+
+def note_compiled(sim: Any) -> None:
+    """Note that a simulator was compiled without penalties, where nothing else is kept for it."""
+    if has_record(sim):
+        of(sim).penalized = False
+    else:
+        _compiled.add(sim)
 
 
 def is_proximal(sim: Any) -> bool:

@@ -387,7 +387,9 @@ def test_sample_weights_by_probe(model):
     weights = {model.probe: np.array([0.0, 0.5])}
     with simulator(model.net, minibatch_size=2) as sim:
         sim.compile(sgd(0.0), loss=model.objective(sim))
-        assert model.fitted(sim, sample_weight=weights)["loss"] == pytest.approx([4])
+        validation = (model.inputs, model.targets, weights)
+        found = model.fitted(sim, sample_weight=weights, validation_data=validation)
+        assert found["loss"] == found["val_loss"] == pytest.approx([4])
         for key in (model.probe, "output"):
             found = sim.evaluate(
                 model.inputs, model.targets, sample_weight={key: weights[model.probe]}, verbose=0

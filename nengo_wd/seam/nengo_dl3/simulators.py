@@ -73,10 +73,19 @@ def _evaluating(evaluate: Callable, watcher: Any) -> Callable:
 
 
 def _by_name(sim: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return arguments with the names of probes in ``sample_weight``, which Keras goes by."""
-    weights = kwargs.get("sample_weight")
-    if sim.closed or not isinstance(weights, dict):
+    """Return arguments with the names of probes in sample weights, which Keras goes by."""
+    if sim.closed:
         return kwargs
+    named = dict(kwargs)
+    if isinstance(kwargs.get("sample_weight"), dict):
+        named["sample_weight"] = _weights_by_name(sim, kwargs["sample_weight"])
+    validation = kwargs.get("validation_data")
+    if isinstance(validation, tuple) and len(validation) == 3 and isinstance(validation[2], dict):
+        named["validation_data"] = (*validation[:2], _weights_by_name(sim, validation[2]))
+    return named
+
+
+def _weights_by_name(sim: Any, weights: dict) -> dict[str, Any]:
     named = {}
     for key, value in weights.items():
         name = sim.get_name(key) if key in sim.model.probes else key
@@ -87,7 +96,7 @@ def _by_name(sim: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
                 attr="sample_weight",
             )
         named[name] = value
-    return {**kwargs, "sample_weight": named}
+    return named
 
 
 def _building(build: Callable, watcher: Any) -> Callable:
