@@ -446,12 +446,13 @@ def test_function_object_with_a_variable(model):
 
 def test_settings_are_looked_at_once(model):
     """Which takes long for many objects; until they are changed, of whatever kind that is."""
-    one, other = model.connections
+    _, other = model.connections
     layer = nengo_wd.RegularizedDense(3, name="dense")
     with model.net:
         node = nengo_wd.nengo_dl.tensor_layer(model.source, layer)
     changed = l2(1.0)
-    model.config[nengo.Connection].regularizer = changed
+    for connection in model.connections:
+        model.config[connection].regularizer = changed
     of_settings = nengo_wd.penalties.on_parameters.of_settings
     with simulator(model.net, minibatch_size=2) as sim:
 
