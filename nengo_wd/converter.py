@@ -32,7 +32,8 @@ class Converter(_Base):
     and the regularizers become settings on them: ``net.config[connection].regularizer``
     for the kernel, the same on neurons or on a connection for the bias, and on
     a new probe for the layer's activity. Settings of classes leave out connections that are
-    biases: they are regularized, decayed or bound only where their own setting says so.
+    biases: they are regularized, decayed or bound only where their own setting says so, in the
+    config of the network that holds them.
     Training with `regularized_objective` then minimizes what training the Keras model would.
 
     Parameters

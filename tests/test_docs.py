@@ -49,7 +49,7 @@ def test_code_in_pages(page, tmp_path):
     """It runs in a Python of its own, its own checks hold, and it prints what the page shows."""
     code = "\n".join(blocks(page, "python"))
     assert "from nengo_wd import nengo_dl\n" in code
-    (tmp_path / "page.py").write_text(code)
+    (tmp_path / "page.py").write_text(code, encoding="utf-8")
     ran = run_in_fresh_python("page.py", folder=tmp_path)
     assert ran.returncode == 0, ran.stderr
     for shown in blocks(page, "text"):

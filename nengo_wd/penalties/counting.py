@@ -36,7 +36,7 @@ class Carried(NamedTuple):
         """Tell whether losses that were built of the other have all that these add."""
         activities, others = self.activities, other.activities
         is_same = activities.keys() == others.keys() and self.replaced == other.replaced
-        same_activities = contents(activities.values()) == contents(others.values())
+        same_activities = _keys(activities.values()) == _keys(others.values())
         return is_same and same_activities and self.terms.expressions is other.terms.expressions
 
 
@@ -69,18 +69,17 @@ class Counting(NamedTuple):
         return self.terms is other.terms or self.terms.layout == other.terms.layout
 
 
-def contents(penalties: Iterable[Penalty | ProbePenalty]) -> list[tuple]:
-    """Return what is equal for equal penalties."""
-    return [penalty.content for penalty in penalties]
+def _keys(penalties: Iterable[Penalty | ProbePenalty]) -> list[tuple]:
+    return [penalty.key for penalty in penalties]
 
 
 def _are_equal(some: list[Penalty], others: list[Penalty]) -> bool:
-    return some is others or contents(some) == contents(others)
+    return some is others or _keys(some) == _keys(others)
 
 
 def is_current(sim: nengo_dl.Simulator, carried: Carried) -> bool:
     """Tell whether an objective carries what settings ask for now, where it is not a step."""
-    if contents(on_activities.of_settings(sim)) != contents(carried.activities.values()):
+    if _keys(on_activities.of_settings(sim)) != _keys(carried.activities.values()):
         return False
     is_step = state.is_to_be_proximal(sim)
     return is_step or _are_equal(on_parameters.of_settings(sim), carried.terms.penalties)

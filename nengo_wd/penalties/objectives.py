@@ -171,8 +171,9 @@ def regularization_losses(
     named += [(parameter.key, parameter.name, value) for parameter, value in of_settings]
     known = selection.names_by_key(sim)
     named.sort(key=lambda penalty: penalty[0] not in known)  # which have their names for sure
-    losses = names.unique((known.get(key, name), value) for key, name, value in named)
-    return losses if data is None else {**losses, **_on_data(sim, counted.activities, data)}
+    losses = [(known.get(key, name), value) for key, name, value in named]
+    on_data = {} if data is None else _on_data(sim, counted.activities, data)
+    return names.unique([*losses, *on_data.items()])
 
 
 def _on_data(

@@ -12,7 +12,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import names, neurons, seam, settings
 from nengo_wd.checks import check_penalty
 from nengo_wd.regularizers import FiringRates, Scheduled
-from nengo_wd.regularizers.forms import row_form
+from nengo_wd.regularizers.forms import content, frozen, row_form
 from nengo_wd.regularizers.scheduled import unscheduled
 
 ENDING = ".activity"  # of the names of what probes record
@@ -32,9 +32,9 @@ class ActivityPenalty(NamedTuple):
     regularizer: Any
 
     @property
-    def content(self) -> tuple:
-        """What is equal for equal penalties on the same probe."""
-        return _content(self)
+    def key(self) -> tuple:
+        """What tells the penalty from every other one in its simulator."""
+        return (self.probe, *content(self.regularizer))
 
     @property
     def of_minibatch(self) -> bool:
@@ -62,9 +62,9 @@ class RatePenalty(NamedTuple):
     amplitude: float
 
     @property
-    def content(self) -> tuple:
-        """What is equal for equal penalties on the same probe."""
-        return _content(self)
+    def key(self) -> tuple:
+        """What tells the penalty from every other one in its simulator."""
+        return (self.probe, *content(self.regularizer))
 
     @property
     def of_minibatch(self) -> bool:
@@ -78,11 +78,6 @@ class RatePenalty(NamedTuple):
 
 
 ProbePenalty = Union[ActivityPenalty, RatePenalty]
-
-
-def _content(penalty: ProbePenalty) -> tuple:
-    form = row_form(penalty.regularizer)
-    return penalty.probe, id(penalty.regularizer) if form is None else form.content
 
 
 def by_name(sim: nengo_dl.Simulator) -> dict[str, ProbePenalty]:
@@ -118,10 +113,10 @@ def _of_probes(model: Any) -> Iterator[ProbePenalty]:
         if regularizer is None:
             continue
         if not isinstance(unscheduled(regularizer), FiringRates):
-            yield ActivityPenalty(probe, regularizer)
+            yield ActivityPenalty(probe, frozen(regularizer))
         elif _has_rates(probe, own):
             neurons.check_history(model, probe)
-            yield RatePenalty(probe, regularizer, neurons.amplitude(probe))
+            yield RatePenalty(probe, frozen(regularizer), neurons.amplitude(probe))
 
 
 def _has_rates(probe: nengo.Probe, own: bool) -> bool:

@@ -14,18 +14,14 @@ from nengo_wd.checks import check_penalty
 from nengo_wd.clock import ids
 from nengo_wd.parameters import Parameter, defaults
 from nengo_wd.penalties.rows import RowPenalty
-from nengo_wd.regularizers.forms import NORMS, RowForm, row_form
+from nengo_wd.regularizers.forms import NORMS, RowForm, content, frozen, row_form
 from nengo_wd.seam import state
 from nengo_wd.strengths.norms import Formed, by_variable
 from nengo_wd.strengths.now import now
 
 
 class Penalty(NamedTuple):
-    """A regularizer on one parameter.
-
-    Of a sum over elements, ``form`` has the strengths as they were when this was made: what is
-    done to the regularizer later does not count.
-    """
+    """A regularizer on one parameter, and its form if it is a sum over elements."""
 
     parameter: Parameter
     regularizer: Any
@@ -34,13 +30,7 @@ class Penalty(NamedTuple):
     @property
     def key(self) -> tuple:
         """What tells the penalty from every other one in its simulator."""
-        return (*self.parameter.key, self.regularizer)
-
-    @property
-    def content(self) -> tuple:
-        """What is equal for penalties of equal strength on the same parameter."""
-        what = id(self.regularizer) if self.form is None else self.form.content
-        return (*self.parameter.key, what)
+        return (*self.parameter.key, *content(self.regularizer))
 
     @property
     def parameters(self) -> list[Parameter]:
@@ -60,7 +50,7 @@ def of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     """Return the penalties that the setting ``regularizer`` asks for, object by object.
 
     There are none where regularizers are steps of an optimizer. It is the same list while the
-    settings are the same.
+    settings are the same. What is done to a regularizer later does not count.
 
     Raises
     ------
@@ -72,7 +62,7 @@ def of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     defaults.check_layers(sim)
     kept, asked = state.of(sim), _asked(sim)
     if kept.asked is None or kept.asked[0] != asked:  # of many objects it takes long
-        found = parameters.with_setting(sim, "regularizer")
+        found = [(p, frozen(one)) for p, one in parameters.with_setting(sim, "regularizer")]
         kept.asked = asked, [Penalty(parameter, one, row_form(one)) for parameter, one in found]
     return kept.asked[1]
 
@@ -84,7 +74,7 @@ def _asked(sim: nengo_dl.Simulator) -> tuple:
         return ()
     found = list(settings.look_up(network, "regularizer"))
     different = {id(setting.value): setting.value for setting in found}  # few, of classes
-    contents = {key: _content(value) for key, value in different.items()}
+    contents = {key: content(value) for key, value in different.items()}
     asked = [(setting.obj, setting.own, contents[id(setting.value)]) for setting in found]
     nodes = [one.obj for one in found if isinstance(one.obj, nengo_dl.TensorNode)]
     trained = [_trained(node, sim) for node in nodes]
@@ -93,11 +83,6 @@ def _asked(sim: nengo_dl.Simulator) -> tuple:
 
 def _trained(node: nengo_dl.TensorNode, sim: nengo_dl.Simulator) -> list:
     return [getattr(part, "trainable", None) for part in parameters.layers(node, sim)]
-
-
-def _content(regularizer: Any) -> tuple:
-    form = row_form(regularizer)
-    return (id(regularizer), regularizer) if form is None else form.content
 
 
 def of_layer(parameter: Parameter) -> Penalty | None:

@@ -12,8 +12,7 @@ from nengo_wd import seam
 from nengo_wd.optimizers.fractions import Fault
 from nengo_wd.optimizers.steps import faults_of
 from nengo_wd.parameters import Parameter
-from nengo_wd.penalties import counting
-from nengo_wd.penalties.counting import Counting
+from nengo_wd.penalties.on_parameters import Penalty
 from nengo_wd.recording.record import Measured
 from nengo_wd.strengths import live
 
@@ -64,14 +63,14 @@ class SettingsAlarm:
 
     def __init__(self, sim: nengo_dl.Simulator) -> None:
         self.sim = sim
-        self._counted: Counting | None = None
+        self._looked_at: list[Penalty] = []
         self._penalties: list[tuple[Parameter, Any]] = []
         self._bad: set[str] = set()
 
-    def check(self, step: int) -> None:
-        """Warn of what is bad, and was good so far."""
+    def check(self, step: int, penalties: list[Penalty]) -> None:
+        """Warn of what is bad, of an optimizer or of penalties, and was good so far."""
         found = {fault.parameter.name: fault.reason for fault in self._faults()}
-        bad = live.faults(self.sim, self._with_live_strengths())
+        bad = live.faults(self.sim, self._with_live_strengths(penalties))
         found.update({f"the regularizer of {one.name}": reason for one, reason in bad})
         new = [reason for name, reason in found.items() if name not in self._bad]
         self._bad = set(found)
@@ -83,12 +82,11 @@ class SettingsAlarm:
                 stacklevel=2,
             )
 
-    def _with_live_strengths(self) -> list[tuple[Parameter, Any]]:
-        """Return the parameters that are penalized by schedules and variables, as it counts now."""
-        before, counted = self._counted, counting.now(self.sim)
-        if before is None or counted.penalties is not before.penalties:
-            found = [(penalty.parameter, penalty.regularizer) for penalty in counted.penalties]
-            self._counted, self._penalties = counted, live.with_any(found)
+    def _with_live_strengths(self, penalties: list[Penalty]) -> list[tuple[Parameter, Any]]:
+        """Return the parameters that are penalized by schedules and variables."""
+        if penalties is not self._looked_at:
+            found = [(penalty.parameter, penalty.regularizer) for penalty in penalties]
+            self._looked_at, self._penalties = penalties, live.with_any(found)
         return self._penalties
 
     def _faults(self) -> Iterator[Fault]:

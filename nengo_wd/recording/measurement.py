@@ -13,6 +13,7 @@ from nengo_wd.parameters import Parameter
 from nengo_wd.parameters.sums import sum_channels
 from nengo_wd.penalties import counting, on_parameters
 from nengo_wd.penalties.counting import Counting
+from nengo_wd.penalties.on_parameters import Penalty
 from nengo_wd.recording.columns import CHANNEL_SUMS
 from nengo_wd.recording.record import Measured
 from nengo_wd.strengths import bounds
@@ -72,6 +73,11 @@ class Measurement:
             own=[penalty.by_parameter() for penalty in self._own],
             totals=[_total(settings), _total(of_layers)],
         )
+
+    @property
+    def penalties(self) -> list[Penalty]:
+        """The penalties of settings that counted when this was measured last."""
+        return [] if self._counted is None else self._counted.penalties
 
     @property
     def penalized(self) -> bool:

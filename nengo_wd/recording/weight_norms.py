@@ -11,6 +11,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd.checks import check_simulator
 from nengo_wd.parameters import Parameter, defaults, selection
+from nengo_wd.penalties import counting
 from nengo_wd.recording.alarms import FiniteAlarm, SettingsAlarm
 from nengo_wd.recording.callback import RecorderCallback, loss_of
 from nengo_wd.recording.history import History, ShowsHistory
@@ -139,7 +140,7 @@ class WeightNorms(ShowsHistory, RecorderCallback):
         """Record, and warn of what is not as it should be."""
         super()._add(measured, step, *args, **kwargs)
         self._alarm.check(measured, self.history.last.step)
-        self._settings_alarm.check(self.history.last.step)
+        self._settings_alarm.check(self.history.last.step, self._measure.penalties)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check what is about to be trained."""
@@ -170,7 +171,8 @@ def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
     defaults.check_layers(sim)
     if objects is not None:
         return selection.asked_for(sim, objects)
-    found = selection.held_small(sim)
+    counted = (penalty.parameter for penalty in counting.now(sim).penalties)
+    found = {parameter.key: parameter for parameter in (*selection.held_small(sim), *counted)}
     if not found:
         raise ValidationError(
             f"no weights in {sim.model.toplevel} have a regularizer, a weight_decay or a "
@@ -178,4 +180,4 @@ def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
             "objects=[nengo.Connection, nengo_dl.TensorNode]",
             attr="objects",
         )
-    return found
+    return list(found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from nengo_wd.checks import is_live, is_number
 from nengo_wd.clock import ids, split, times
+from nengo_wd.regularizers.firing_rates import FiringRates
 from nengo_wd.regularizers.group_lasso import GroupLasso
 from nengo_wd.regularizers.scheduled import Scheduled
 from nengo_wd.regularizers.towards_initial import TowardsInitial
@@ -93,6 +95,53 @@ _KERAS_L1_L2 = {
     type(make(1.0))
     for make in (tf.keras.regularizers.l1, tf.keras.regularizers.l2, tf.keras.regularizers.l1_l2)
 }
+
+
+# Those whose attributes say all that they compute.
+_KNOWN = {*_KERAS_L1_L2, FiringRates, GroupLasso, Scheduled, TowardsInitial}
+
+
+class Itself(NamedTuple):
+    """An object that equals itself alone, whatever it says about that."""
+
+    obj: Any
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, Itself) and self.obj is other.obj
+
+    def __hash__(self) -> int:
+        return id(self.obj)
+
+
+def frozen(regularizer: Any) -> Any:
+    """Return a copy of a regularizer, for which later changes of it do not count.
+
+    What computes anything else than Keras' regularizers and ours is returned as it is.
+    """
+    if type(regularizer) not in _KNOWN:
+        return regularizer
+    copied = copy.copy(regularizer)
+    if type(copied) is Scheduled:
+        copied.regularizer = frozen(copied.regularizer)
+    return copied
+
+
+def content(regularizer: Any) -> tuple:
+    """Return what is equal for regularizers that compute the same, with the same variables."""
+    form = row_form(regularizer)
+    if form is not None:
+        return form.content
+    if type(regularizer) not in _KNOWN:
+        return (Itself(regularizer),)
+    values = sorted(vars(regularizer).items())
+    return (type(regularizer), *((name, _content(value)) for name, value in values))
+
+
+def _content(value: Any) -> Any:
+    """Return what is equal for equal attributes of regularizers."""
+    if value is None or is_number(value) or isinstance(value, (str, tuple)):
+        return value
+    return content(value) if callable(value) else Itself(value)
 
 
 def of_transformed(regularizer: Any, transform: Callable) -> Any:

@@ -10,7 +10,7 @@ from generations import GENERATION, one_step, sgd, simulator, total_loss, variab
 from nengo.exceptions import ValidationError
 
 import nengo_wd
-from nengo_wd.regularizers import FiringRates, Scheduled
+from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled
 
 l1, l2 = tf.keras.regularizers.l1, tf.keras.regularizers.l2
 
@@ -179,6 +179,63 @@ def test_metrics_of_outputs_that_were_not_simulated_here(model):
         zeros = [tf.zeros((2, 1, 3)), tf.zeros((2, 1))]
         found = sim.keras_model.compute_metrics(None, {"output": zeros[0]}, zeros, None)
     assert found["output.activity"] == 0
+
+
+@pytest.mark.generation(3)
+@pytest.mark.filterwarnings("ignore:.*trained without its settings")
+@pytest.mark.parametrize("make", [l2, lambda s: GroupLasso(s, axis=None)])
+def test_regularizers_that_are_changed_in_place(make, model):
+    """On a connection and on a probe, after the compile and the first trace."""
+    one, _ = model.connections
+    regularizers = [make(0.5), make(0.5)]
+    model.config[one].regularizer, model.config[model.probe].regularizer = regularizers
+    with simulator(model.net, minibatch_size=2) as sim:
+        norms = nengo_wd.WeightNorms(sim)
+        sim.compile(sgd(0.0), loss=model.objective(sim))
+        before = model.evaluated(sim)["loss"]
+        for regularizer in regularizers:
+            for name in set(vars(regularizer)) & {"l2", "strength"}:
+                setattr(regularizer, name, 2.0)
+        assert model.fitted(sim, callbacks=[norms])["loss"] == pytest.approx([before])
+        losses = nengo_wd.regularization_losses(sim, model.inputs)
+        assert 16 + sum(losses.values()) == pytest.approx(before)
+        norms.record()
+        assert norms.total_penalties[-1] == pytest.approx(losses["a.weights"])
+        with pytest.warns(UserWarning, match="made anew"):
+            sim.compile(sgd(0.0), loss=model.objective(sim))
+            model.config[one].regularizer = None
+            model.fitted(sim)
+        after = nengo_wd.regularization_losses(sim, model.inputs)
+        assert after == pytest.approx({name: 4 * value for name, value in losses.items()})
+
+
+@pytest.mark.generation(3)
+def test_what_counts_is_recorded_after_its_setting_is_gone(model):
+    one, _ = model.connections
+    model.config[one].regularizer = l2(1.0)
+    with simulator(model.net, minibatch_size=2) as sim:
+        sim.compile(sgd(0.0), loss=model.objective(sim))
+        model.config[one].regularizer = None
+        norms = nengo_wd.WeightNorms(sim)
+        norms.record()
+    np.testing.assert_allclose(norms.penalties, [[6]])
+
+
+def test_names_of_activities_hide_no_weight(model):
+    """A layer with a weight of the name that what a probe records has."""
+
+    class Layer(nengo_wd.RegularizedDense):
+        def add_weight(self, name, *args, **kwargs):
+            return super().add_weight({"kernel": "activity"}.get(name, name), *args, **kwargs)
+
+    layer = Layer(3, kernel_regularizer=l2(1.0), kernel_initializer="ones", name="output")
+    with model.net:
+        nengo_wd.nengo_dl.tensor_layer(model.source, layer)
+    model.config[model.probe].regularizer = l2(0.25)
+    with simulator(model.net, minibatch_size=2) as sim:
+        losses = nengo_wd.regularization_losses(sim, model.inputs)
+    expected = {"output.activity": 6, "output.activity_1": 0.25 * 48}
+    assert losses == pytest.approx(expected)
 
 
 def test_strengths_count_once_an_objective_has_them(model):

@@ -210,7 +210,7 @@ def damaged(how):
     [
         lambda file: file.unlink(),
         lambda file: file.write_bytes(b""),
-        lambda file: file.write_text(5000 * "nothing "),
+        lambda file: file.write_text(5000 * "nothing ", encoding="utf-8"),
     ],
     ids=["deleted", "emptied", "overwritten"],
 )

@@ -91,7 +91,7 @@ def activity(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> flo
     built = state.of(sim).tensors
     values = []
     for batch in batches:
-        key = (*penalty.content, batch.shape)
+        key = (*penalty.key, batch.shape)
         if key not in built:
             with sim.tensor_graph.graph.as_default(), tf.name_scope(None):
                 placeholder = fed(batch.dtype, batch.shape)
