@@ -22,7 +22,6 @@ from nengo.exceptions import ValidationError
 from networks import Ensembles, ThreeConnections, native_weights, network_of, product
 
 import nengo_wd
-from nengo_wd.recording.alarms import SettingsAlarm
 from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled, TowardsInitial
 
 schedules = tf.keras.optimizers.schedules
@@ -347,9 +346,9 @@ def test_strengths_that_became_bad_are_warned_of():
         assign(sim, strength, -1.0)
         with pytest.raises(ValidationError, match="strength strength=-1.0 of the regularizer of"):
             nengo_wd.regularized_objective(sim, model.objective)
-        alarm = SettingsAlarm(sim)
+        norms = nengo_wd.WeightNorms(sim)
         with pytest.warns(RuntimeWarning, match="strength=-1.0 of the regularizer of .*finite"):
-            alarm.check(step=1)
+            norms.record()
 
 
 def test_setting_in_a_layer_of_a_tensor_node():
