@@ -34,7 +34,6 @@ from networks import (
 
 import nengo_wd
 from nengo_wd.optimizers.proximal import _replaced
-from nengo_wd.recording.alarms import SettingsAlarm
 from nengo_wd.regularizers import GroupLasso, Scheduled, TowardsInitial
 
 schedules = tf.keras.optimizers.schedules
@@ -443,7 +442,7 @@ def test_strengths_that_became_bad(model):
         model.train(sim, optimizer, epochs=1)
         assign(sim, strength, np.float32(-1.0))
         with pytest.warns(RuntimeWarning, match="strength=-1.0 of the regularizer of .*finite"):
-            SettingsAlarm(sim).check(step=1)
+            nengo_wd.WeightNorms(sim).record()
         with pytest.raises(ValidationError, match="strength=-1.0 of the regularizer of"):
             proximal(sim, sgd(RATE))
 
