@@ -12,7 +12,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import parameters, seam, settings
 from nengo_wd.checks import check_watched
 from nengo_wd.layers import TimeLoopLayer
-from nengo_wd.optimizers.steps import bounds_of, settings_of, simulators_of
+from nengo_wd.optimizers.steps import settings_of, simulators_of
 from nengo_wd.parameters import defaults
 from nengo_wd.penalties import counting, on_activities, on_parameters
 from nengo_wd.seam import state
@@ -59,9 +59,7 @@ class Watcher:
             if objective is not None or optimizer is not None:
                 warn_of_idle(sim, idle_penalties(sim))
             if optimizer is not None:
-                optimizer = seam.optimizers.of_simulator(sim, optimizer)
-                state.of(sim).bounds = bounds_of(optimizer)
-                warn_of_idle(sim, idle_rates(sim, optimizer))
+                warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, optimizer)))
         else:
             state.note_compiled(sim)  # settings that are made later don't count
 

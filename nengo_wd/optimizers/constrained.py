@@ -41,8 +41,7 @@ class ConstrainedStep(Step):
             for group in _by_variable(sim, [parameter for parameter, _ in found])
         }
         self.state = [(bounds.variable, bounds.progress) for bounds in self.bounds.values()]
-        if not seam.losses.is_compiled(sim):
-            state.of(sim).bounds.update(self.bounds)
+        state.of(sim).bounds.update(self.bounds)
 
     def begin(self, variables: list) -> list[Any]:
         """Take the initial norms of ``variables``, before the first step."""

@@ -91,12 +91,6 @@ def steps_of(optimizer: Any) -> list[Step]:
     return [step for one in extended for step in one.nengo_wd_steps]
 
 
-def bounds_of(optimizer: Any) -> dict[int, Any]:
-    """Return the bounds of norms that an optimizer keeps, by the ids of their variables."""
-    kept = [getattr(step, "bounds", {}) for step in steps_of(optimizer)]
-    return {key: bounds for one in kept for key, bounds in one.items()}
-
-
 def checked(sim: nengo_dl.Simulator, optimizer: Any, change: str) -> Any:
     """Return an optimizer that can be extended, made by its name where that was given.
 

@@ -49,8 +49,7 @@ class SimulatorState:
     initial : dict of {int: tf.Variable}
         The initial values of variables that something is pulled towards, by the variables' ids.
     bounds : dict of {int: Bounds}
-        The bounds of norms by the ids of their variables: those of the optimizer that the
-        simulator was compiled with last, or before that of those that were made last.
+        The bounds of norms by the ids of their variables, of the optimizers made last for them.
     proximal : bool
         Whether an optimizer was made that takes the regularizers of parameters as steps.
     left_out_parameters : bool

@@ -310,24 +310,6 @@ def test_steps_that_are_not_compiled_leave_the_penalties(model):
 
 
 @pytest.mark.generation(3)
-@pytest.mark.filterwarnings("ignore:.*trained without its settings")
-def test_norms_that_are_recorded_are_those_of_the_compiled_optimizer(model):
-    one, _ = model.connections
-    with simulator(model.net, minibatch_size=2) as sim:
-        model.config[one].target_norm = 1.0
-        optimizers = [nengo_wd.constrained_norms(sim, sgd(0.0))]
-        sim.compile(optimizers[0], loss=model.objective(sim))
-        model.config[one].target_norm = 2.0
-        optimizers += [nengo_wd.constrained_norms(sim, sgd(0.0)), sgd(0.0)]
-        norms = nengo_wd.WeightNorms(sim, objects=one)
-        for optimizer in (None, *optimizers):
-            if optimizer is not None:
-                sim.compile(optimizer, loss={model.probe: "mse"})
-            norms.record()
-    np.testing.assert_array_equal(norms.column("target_norm")[:, 0], [1, 1, 2, np.nan])
-
-
-@pytest.mark.generation(3)
 def test_objectives_of_other_settings_raise_a_warning(model):
     one, _ = model.connections
     model.config[one].regularizer = l2(1.0)

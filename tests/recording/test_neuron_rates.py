@@ -220,7 +220,7 @@ def test_one_time_step_is_warned_of():
         with pytest.warns(UserWarning, match="is shown one time step of data"):
             nengo_wd.NeuronRates(sim, {model.source: np.ones((EXAMPLES, 1, 2))})
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", UserWarning)
             nengo_wd.NeuronRates(sim, {model.source: np.ones((EXAMPLES, 1, 2))}, probes=[model.b])
             shown = {model.source: np.ones((EXAMPLES, 2, 2)).tolist()}
             nengo_wd.NeuronRates(sim, shown).record()
