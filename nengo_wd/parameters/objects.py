@@ -30,19 +30,20 @@ def of(
 
 
 def everything(
-    sim: nengo_dl.Simulator, skip_later: bool = False, kind: type = object
+    sim: nengo_dl.Simulator, skip_later: bool = False, kind: type = object, frozen: bool = True
 ) -> list[Parameter]:
     """Return the parameters of all objects in the simulator's network, each of them once.
 
     With ``skip_later``, what a later simulator has built again is left out. With ``kind``, only
-    objects of that class are looked at.
+    objects of that class are looked at. Without ``frozen``, what is penalized but not trained is
+    left out.
     """
     objects = [] if sim.model.toplevel is None else settings.members(sim.model.toplevel)
     found: dict[tuple[int, int], Parameter] = {}
     for obj in (obj for obj in objects if isinstance(obj, kind)):
         is_node = isinstance(obj, nengo_dl.TensorNode)
         if not (skip_later and is_node) or tensor_nodes.is_current(sim, obj):
-            for parameter in of(sim, obj, min_rank=1, frozen=True):
+            for parameter in of(sim, obj, min_rank=1, frozen=frozen):
                 found.setdefault(parameter.key, parameter)
     return list(found.values())
 

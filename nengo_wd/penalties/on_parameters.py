@@ -75,10 +75,15 @@ def _asked(sim: nengo_dl.Simulator) -> tuple:
     found = list(settings.look_up(network, "regularizer"))
     different = {id(setting.value): setting.value for setting in found}  # few, of classes
     contents = {key: content(value) for key, value in different.items()}
-    asked = [(setting.obj, setting.own, contents[id(setting.value)]) for setting in found]
+    asked = [(*_told(setting.obj), setting.own, contents[id(setting.value)]) for setting in found]
     nodes = [one.obj for one in found if isinstance(one.obj, nengo_dl.TensorNode)]
     trained = [_trained(node, sim) for node in nodes]
-    return list(settings.members(network)), asked, trained, defaults.replaced(sim)
+    return list(map(_told, settings.members(network))), asked, trained, defaults.replaced(sim)
+
+
+def _told(obj: Any) -> tuple:
+    """Return an object with its type: of another one, it may not be fit to be compared."""
+    return type(obj), obj
 
 
 def _trained(node: nengo_dl.TensorNode, sim: nengo_dl.Simulator) -> list:
