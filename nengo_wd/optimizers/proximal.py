@@ -38,7 +38,7 @@ class ProximalStep(Step):
     ) -> None:
         self.sim, self.optimizer = sim, seam.optimizers.chain(optimizer)[-1]
         self.needs_rate = scale_by_learning_rate
-        regularized = _trained(sim, regularized)
+        regularized = parameters.without_frozen(sim, regularized)
         self._with_live_strengths = live.with_any(regularized)
         rows, others = by_variable(regularized)
         groups: dict[int, Grouped] = {}
@@ -265,15 +265,6 @@ def _regularized(sim: nengo_dl.Simulator) -> list[tuple[Parameter, Any]]:
         _check_has_step(parameter, regularizer)
     live.check(sim, found)
     return found
-
-
-def _trained(
-    sim: nengo_dl.Simulator, regularized: list[tuple[Parameter, Any]]
-) -> list[tuple[Parameter, Any]]:
-    """Return what is regularized, but for the weights of frozen layers."""
-    in_layers = parameters.everything(sim, kind=nengo_dl.TensorNode, frozen=False)
-    trained = {parameter.key for parameter in in_layers}
-    return [(one, how) for one, how in regularized if one.layer is None or one.key in trained]
 
 
 def _check_has_step(parameter: Parameter, regularizer: Any) -> None:

@@ -48,6 +48,15 @@ def everything(
     return list(found.values())
 
 
+def without_frozen(
+    sim: nengo_dl.Simulator, found: list[tuple[Parameter, Any]]
+) -> list[tuple[Parameter, Any]]:
+    """Return parameters with what is known of each, but for the weights of frozen layers."""
+    in_layers = everything(sim, kind=nengo_dl.TensorNode, frozen=False)
+    trained = {parameter.key for parameter in in_layers}
+    return [(one, known) for one, known in found if one.layer is None or one.key in trained]
+
+
 def why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
     """Say why an object has nothing to train, or return None if it has something."""
     if isinstance(obj, nengo_dl.TensorNode):

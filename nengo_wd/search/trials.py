@@ -13,7 +13,10 @@ MOST_TRIES = 3  # of a trial that a process or machine died of, beside the first
 
 def counted(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that count: all but those that were tried again, or withdrawn."""
-    trials = study.get_trials(deepcopy=False)
+    return _counted(study.get_trials(deepcopy=False))
+
+
+def _counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     again = _tried_again(trials)
     return [t for t in trials if t.number not in again and WITHDRAWN not in t.user_attrs]
 
@@ -34,8 +37,12 @@ def n_begun(study: optuna.Study) -> int:
 
 
 def rank(study: optuna.Study, number: int) -> int:
-    """Return how many of the trials that count came before that of a number."""
-    return sum(trial.number < number for trial in counted(study))
+    """Return how many of the trials that count came before that of a number.
+
+    A trial that is tried again behind it came before it all the same.
+    """
+    so_far = [trial for trial in study.get_trials(deepcopy=False) if trial.number <= number]
+    return sum(trial.number < number for trial in _counted(so_far))
 
 
 def try_again(study: optuna.Study, number: int, most: int | None = None) -> None:

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from scripts import run_in_fresh_python
 
 import nengo_wd
-from nengo_wd.search import opening
+from nengo_wd.search import opening, trials
 from nengo_wd.search.worker import DeadProcessError
 
 RANGES, N_TRIALS = searched.RANGES, searched.N_TRIALS
@@ -354,3 +354,16 @@ def test_a_grpc_proxy_by_its_url():
 def test_a_journal():
     storage = optuna.storages.JournalStorage(JournalFileBackend("mine.log"))
     assert tried(search(storage=storage, n_trials=3)) == tried(in_memory(n_trials=3))
+
+
+def test_a_trial_keeps_its_place_while_one_before_it_is_tried_again():
+    """So that it gets strengths of its own, however early the other one is lost."""
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(storage=storage)
+    first, second = study.ask(), study.ask()
+    assert [trials.rank(study, one.number) for one in (first, second)] == [0, 1]
+    trials.try_again(study, first.number)
+    third = study.ask()
+    assert trials.rank(study, second.number) == 1
+    assert trials.rank(study, third.number) == 1  # the first again, and the second before it
+    assert trials.n_begun(study) == 2
