@@ -64,9 +64,11 @@ def ctrl_c():
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_processes_and_puts_trials_back(monkeypatch):
     monkeypatch.setattr(processes, "_serve", searched.serve_for_ever)
-    threading.Thread(target=_press_ctrl_c, daemon=True).start()
+    ended = threading.Event()
+    threading.Thread(target=_press_ctrl_c, args=(ended,), daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         search(searched.train, 5, n_jobs=2)
+    ended.set()
     assert not multiprocessing.active_children()
     before = optuna.load_study(study_name="mine", storage="sqlite:///mine.db")
     states = [trial.state.name for trial in before.trials]
@@ -78,10 +80,12 @@ def test_ctrl_c_ends_processes_and_puts_trials_back(monkeypatch):
     assert all(params in again for params in lost)
 
 
-def _press_ctrl_c():
+def _press_ctrl_c(ended):
     while len(list(Path().glob("training_*"))) < 2:
         time.sleep(0.02)
     _thread.interrupt_main()
+    while not ended.wait(30):  # Python loses one that comes while it collects garbage
+        _thread.interrupt_main()
 
 
 def test_a_process_that_can_not_begin(monkeypatch):
