@@ -101,7 +101,7 @@ def expressions(
 ) -> list[Penalty | RowPenalty]:
     """Return what to add to the loss: one expression for each variable, where that is possible.
 
-    With ``live``, strengths can be changed later, by `change`.
+    With ``live``, strengths can be changed later, by `Terms.install`.
     """
     rows, others = _split(penalties)
     return [*(RowPenalty(sim, formed, live) for formed in rows.values()), *others]

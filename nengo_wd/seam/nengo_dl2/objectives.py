@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import nengo
 import nengo_dl
@@ -12,9 +12,8 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import clock
-from nengo_wd.seam import state
 from nengo_wd.seam.nengo_dl2.losses import COLLECTION, _counting
-from nengo_wd.seam.nengo_dl2.values import training_step
+from nengo_wd.seam.nengo_dl2.values import build
 
 OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
 
@@ -85,21 +84,30 @@ def build_again(sim: nengo_dl.Simulator) -> None:
 
 def activity(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
     """Return the penalty on what a probe recorded, the mean over minibatches."""
-    size = sim.minibatch_size
-    fed = tf.compat.v1.placeholder
-    batches = [recorded[start : start + size] for start in range(0, len(recorded), size)]
-    built = state.of(sim).tensors
-    values = []
-    for batch in batches:
-        key = (*penalty.key, batch.shape)
-        if key not in built:
-            with sim.tensor_graph.graph.as_default(), tf.name_scope(None):
-                placeholder = fed(batch.dtype, batch.shape)
-                with clock.at(training_step(sim)):
-                    built[key] = placeholder, penalty(placeholder)
-        placeholder, tensor = built[key]
+    size, values = sim.minibatch_size, []
+    for start in range(0, len(recorded), size):
+        batch = recorded[start : start + size]
+        placeholder, tensor = build(sim, _OnBatch(penalty, batch.dtype, batch.shape))
         values.append(sim.sess.run(tensor, {placeholder: batch}))
     return float(np.mean(values, dtype=np.float64))
+
+
+class _OnBatch(NamedTuple):
+    """A penalty on what is fed to a placeholder, to be built in a simulator."""
+
+    penalty: Any
+    dtype: Any
+    shape: tuple
+
+    @property
+    def key(self) -> tuple:
+        """What tells it from all else in its simulator."""
+        return (*self.penalty.key, self.shape)
+
+    def __call__(self) -> Any:
+        """Return the placeholder, and the penalty."""
+        placeholder = tf.compat.v1.placeholder(self.dtype, self.shape)
+        return placeholder, self.penalty(placeholder)
 
 
 def _penalized(loss: Any, penalties: Sequence[tf.Tensor], activity: Any = None) -> Any:
