@@ -1,10 +1,18 @@
 """Weight decay and regularization for NengoDL's spiking neural networks."""
 
+from __future__ import annotations
+
 # First of all, because it is what makes NengoDL importable on TensorFlow 2.13 and later.
-from nengo_wd.seam import nengo_dl
+from nengo_wd._seam import nengo_dl
 
 # isort: split
-from nengo_wd import config_hints, plotting, regularizers, search, target_norms
+from nengo_wd import _config_hints as config_hints
+from nengo_wd import plotting, regularizers, search, target_norms
+from nengo_wd._penalties import (
+    regularization_loss,
+    regularization_losses,
+    regularized_objective,
+)
 from nengo_wd.converter import Converter
 from nengo_wd.distributed import DistributedSimulator
 from nengo_wd.energy import Energy
@@ -21,11 +29,6 @@ from nengo_wd.optimizers import (
     constrained_norms,
     decoupled_weight_decay,
     proximal_regularization,
-)
-from nengo_wd.penalties import (
-    regularization_loss,
-    regularization_losses,
-    regularized_objective,
 )
 from nengo_wd.recording import NeuronRates, WeightNorms
 from nengo_wd.settings import configure_settings
@@ -59,3 +62,8 @@ __all__ = [
     "search",
     "target_norms",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the names that users may use."""
+    return sorted({*__all__, "__doc__", "__file__", "__name__", "__path__", "__version__"})

@@ -13,11 +13,13 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import layers, parameters, seam
-from nengo_wd.checks import check_keras_2
-from nengo_wd.penalties import regularized_objective
+from nengo_wd import _parameters as parameters
+from nengo_wd import _seam as seam
+from nengo_wd import layers
+from nengo_wd._checks import check_keras_2
+from nengo_wd._penalties import regularized_objective
+from nengo_wd._seam.layer_penalties import n_added_losses
 from nengo_wd.regularizers import forms
-from nengo_wd.seam.layer_penalties import n_added_losses
 from nengo_wd.settings import OF_WEIGHTS, configure_settings
 
 _Base: Any = seam.converter.KerasConverter

@@ -9,7 +9,7 @@ import nengo
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import seam
+from nengo_wd import _seam as seam
 
 
 class DistributedSimulator(seam.distributed.ReplicatedSimulator):

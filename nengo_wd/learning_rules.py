@@ -13,8 +13,8 @@ from nengo.learning_rules import LearningRuleType
 from nengo.params import EnumParam
 from nengo_dl.builder import Builder as NengoDLBuilder  # by this name also after a failed import
 
-from nengo_wd import seam
-from nengo_wd.checks import check_strength, is_number
+from nengo_wd import _seam as seam
+from nengo_wd._checks import check_strength, is_number
 
 
 class Decay(LearningRuleType):

@@ -11,9 +11,9 @@ from nengo.exceptions import NetworkContextError, ValidationError
 from nengo.params import Parameter
 
 from nengo_wd import target_norms
-from nengo_wd.checks import check_momentum, check_rate
+from nengo_wd._checks import check_momentum, check_rate
+from nengo_wd._types import Rate, Regularizer
 from nengo_wd.regularizers import lookup
-from nengo_wd.types import Rate, Regularizer
 
 
 class RegularizerParam(Parameter):

@@ -12,7 +12,7 @@ from typing import Any, Union
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import LARGEST, is_number
+from nengo_wd._checks import LARGEST, is_number
 
 __all__ = ["AtStep", "InflectionPoint", "OfInitial"]
 

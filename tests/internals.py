@@ -6,8 +6,8 @@ import tensorflow as tf
 from generations import GENERATION, n_operations
 
 import nengo_wd
-from nengo_wd import seam
-from nengo_wd.penalties import on_parameters
+from nengo_wd import _seam as seam
+from nengo_wd._penalties import on_parameters
 
 GENERATION_OF_MODULE = {  # of the code in the docstrings of a module or a folder; the others: both
     "nengo_wd.converter": 3,
@@ -15,8 +15,8 @@ GENERATION_OF_MODULE = {  # of the code in the docstrings of a module or a folde
     "nengo_wd.energy": 3,
     "nengo_wd.optimizers": 3,
     "nengo_wd.search": 3,
-    "nengo_wd.seam.nengo_dl2": 2,
-    "nengo_wd.seam.nengo_dl3": 3,
+    "nengo_wd._seam.nengo_dl2": 2,
+    "nengo_wd._seam.nengo_dl3": 3,
 }
 
 

@@ -15,15 +15,15 @@ import nengo_wd
 from nengo_wd import nengo_dl
 
 FOLDER = os.path.dirname(nengo_wd.__file__)
-SEAM = f"nengo_wd.seam.nengo_dl{GENERATION}."
-MODULES = ["nengo_wd.seam." + name for name in ("patches", "left_out", "nengo4", "bridge")]
+SEAM = f"nengo_wd._seam.nengo_dl{GENERATION}."
+MODULES = ["nengo_wd._seam." + name for name in ("patches", "left_out", "nengo4", "bridge")]
 MODULES += [SEAM + name for name in ("layers", "saving", "simulators", "converter", "probes")]
-MODULES += [SEAM + "learning_rules", "nengo_wd.seam", "nengo_wd.learning_rules"]
+MODULES += [SEAM + "learning_rules", "nengo_wd._seam", "nengo_wd.learning_rules"]
 MODULES += [
-    "nengo_wd.penalties.waking",
+    "nengo_wd._penalties.waking",
     "nengo_wd.converter",
-    "nengo_wd.simulators",
-    "nengo_wd.config_hints",
+    "nengo_wd._simulators",
+    "nengo_wd._config_hints",
     "nengo_wd",
 ]
 CLASSES = [ClassParams, nengo.Config, nengo_dl.Simulator, nengo_dl.tensor_graph.TensorGraph]

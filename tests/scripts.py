@@ -10,7 +10,7 @@ import sys
 from types import SimpleNamespace
 
 import nengo_wd
-from nengo_wd.seam import bridge
+from nengo_wd._seam import bridge
 
 ROOT = pathlib.Path(nengo_wd.__file__).parents[1]
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from generations import one_step, outputs, sgd, simulator, total_loss, train
 
 import nengo_wd
-from nengo_wd import parameters
+from nengo_wd import _parameters as parameters
 
 l1 = tf.keras.regularizers.l1
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from nengo_wd._frames import frame
 from nengo_wd.energy import devices
 from nengo_wd.energy.table import Row, Table
-from nengo_wd.frames import frame
 
 
 class Costs:

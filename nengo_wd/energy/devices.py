@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import checks
+from nengo_wd import _checks as checks
 
 PICO, NANO = 1e-12, 1e-9
 

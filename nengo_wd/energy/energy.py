@@ -10,12 +10,14 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import checks, neurons, seam
+from nengo_wd import _checks as checks
+from nengo_wd import _neurons as neurons
+from nengo_wd import _seam as seam
+from nengo_wd._parameters import defaults
 from nengo_wd.energy import fan_out, flow, spikes
 from nengo_wd.energy import kept as keeping
 from nengo_wd.energy.costs import Costs
 from nengo_wd.energy.table import Table
-from nengo_wd.parameters import defaults
 
 
 class Energy(Costs):

@@ -8,7 +8,8 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd import parameters, seam
+from nengo_wd import _parameters as parameters
+from nengo_wd import _seam as seam
 from nengo_wd.energy import patterns
 from nengo_wd.layers import TimeLoopLayer, shapes
 

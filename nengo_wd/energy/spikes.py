@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import seam
+from nengo_wd import _seam as seam
 from nengo_wd.energy.flow import Flow, Source
 
 

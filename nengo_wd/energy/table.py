@@ -8,7 +8,8 @@ from typing import Any, Mapping, NamedTuple
 import nengo_dl
 import numpy as np
 
-from nengo_wd import names, parameters
+from nengo_wd import _names as names
+from nengo_wd import _parameters as parameters
 from nengo_wd.energy.devices import Device
 
 NAN = float("nan")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import seam
+from nengo_wd import _seam as seam
 
 if TYPE_CHECKING:  # the mixin's attributes come from the layer that it is mixed into
     from typing import Any as _KerasLayer

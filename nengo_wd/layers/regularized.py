@@ -6,9 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from nengo_wd._types import Regularizer
 from nengo_wd.layers.defaults import Default
 from nengo_wd.layers.time_loop import TimeLoopLayer
-from nengo_wd.types import Regularizer
 
 L2 = Default("l2")
 

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import seam
-from nengo_wd.checks import check_keras_2, check_penalty
+from nengo_wd import _seam as seam
+from nengo_wd._checks import check_keras_2, check_penalty
 from nengo_wd.layers import defaults, refused, shapes
 from nengo_wd.layers.of_simulator import OfSimulator
 from nengo_wd.regularizers import lookup

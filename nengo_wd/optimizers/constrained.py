@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import parameters, seam
-from nengo_wd.checks import check_trains
+from nengo_wd import _parameters as parameters
+from nengo_wd import _seam as seam
+from nengo_wd._checks import check_trains
+from nengo_wd._parameters import Parameter
+from nengo_wd._seam import state
+from nengo_wd.optimizers.bounds import Bounds
 from nengo_wd.optimizers.steps import Step, checked, settings_of
-from nengo_wd.parameters import Parameter
-from nengo_wd.seam import state
-from nengo_wd.strengths.bounds import Bounds
 from nengo_wd.target_norms import OfInitial
 
 

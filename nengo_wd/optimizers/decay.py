@@ -8,12 +8,12 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import seam
+from nengo_wd import _seam as seam
+from nengo_wd._strengths.rows import RowValues
 from nengo_wd.optimizers import fractions
 from nengo_wd.optimizers.fractions import Fault
+from nengo_wd.optimizers.rates import Rates, each
 from nengo_wd.optimizers.steps import Step, checked, steps_of
-from nengo_wd.strengths.rates import Rates, each
-from nengo_wd.strengths.rows import RowValues
 
 
 class DecayStep(Step):

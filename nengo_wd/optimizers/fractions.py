@@ -9,9 +9,9 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import is_number
-from nengo_wd.parameters import Parameter
-from nengo_wd.strengths.now import now
+from nengo_wd._checks import is_number
+from nengo_wd._parameters import Parameter
+from nengo_wd._strengths.now import now
 
 
 class Fault(NamedTuple):

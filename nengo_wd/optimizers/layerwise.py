@@ -9,20 +9,20 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import seam
-from nengo_wd.checks import (
+from nengo_wd import _seam as seam
+from nengo_wd._checks import (
     check_called_now,
     check_momentum,
     check_rate,
     check_simulator,
     is_number,
 )
+from nengo_wd._strengths.now import now
+from nengo_wd._strengths.rows import LiveArray
+from nengo_wd._types import Rate
 from nengo_wd.optimizers import fractions
 from nengo_wd.optimizers.fractions import Fault
-from nengo_wd.strengths.now import now
-from nengo_wd.strengths.rates import Rates, each
-from nengo_wd.strengths.rows import LiveArray
-from nengo_wd.types import Rate
+from nengo_wd.optimizers.rates import Rates, each
 
 
 class LayerwiseSGD(seam.optimizers.RuleOptimizer):

@@ -9,17 +9,19 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import clock, parameters, seam
-from nengo_wd.checks import check_trains
+from nengo_wd import _clock as clock
+from nengo_wd import _parameters as parameters
+from nengo_wd import _seam as seam
+from nengo_wd._checks import check_trains
+from nengo_wd._parameters import Parameter, defaults
+from nengo_wd._parameters.parameter import in_rows, is_block
+from nengo_wd._seam.layer_penalties import regularizer_of
+from nengo_wd._strengths import live
+from nengo_wd._strengths.norms import Formed, RowStrengths, by_variable
 from nengo_wd.optimizers.fractions import Fault
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
 from nengo_wd.optimizers.steps import Step, checked, steps_of
-from nengo_wd.parameters import Parameter, defaults
-from nengo_wd.parameters.parameter import in_rows, is_block
 from nengo_wd.regularizers.forms import GroupForm, group_form, row_form
-from nengo_wd.seam.layer_penalties import regularizer_of
-from nengo_wd.strengths import live
-from nengo_wd.strengths.norms import Formed, RowStrengths, by_variable
 
 Grouped = List[Tuple[Parameter, GroupForm]]
 

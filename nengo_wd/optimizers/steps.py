@@ -8,10 +8,10 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import seam
-from nengo_wd.checks import check_rate, check_simulator
+from nengo_wd import _seam as seam
+from nengo_wd._checks import check_rate, check_simulator
+from nengo_wd._strengths.now import now
 from nengo_wd.optimizers.fractions import Fault
-from nengo_wd.strengths.now import now
 
 # They compute the weights from sums of gradients, and so undo every change of the weights.
 WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import is_number
+from nengo_wd._checks import is_number
 from nengo_wd.plotting.choices import Recorded, parameters_to_plot, records_to_plot
 from nengo_wd.plotting.figures import COLORS, add_legend, add_title, grid_of_axes, limit
 

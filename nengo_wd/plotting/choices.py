@@ -7,7 +7,7 @@ from typing import Any, Callable, Sequence, Union
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd.parameters import selection
+from nengo_wd._parameters import selection
 from nengo_wd.recording.history import History, ShowsHistory
 from nengo_wd.recording.rate_history import RateHistory, ShowsRates
 

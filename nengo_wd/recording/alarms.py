@@ -8,13 +8,13 @@ from typing import Any, Iterator
 import nengo_dl
 import numpy as np
 
-from nengo_wd import seam
+from nengo_wd import _seam as seam
+from nengo_wd._parameters import Parameter
+from nengo_wd._penalties.on_parameters import Penalty
+from nengo_wd._strengths import live
 from nengo_wd.optimizers.fractions import Fault
 from nengo_wd.optimizers.steps import faults_of
-from nengo_wd.parameters import Parameter
-from nengo_wd.penalties.on_parameters import Penalty
 from nengo_wd.recording.record import Measured
-from nengo_wd.strengths import live
 
 MOST_NAMED = 10  # parameters in one warning
 

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import is_number
-from nengo_wd.penalties import counting
+from nengo_wd._checks import is_number
+from nengo_wd._penalties import counting
 from nengo_wd.recording.recorder import Recorder
 
 

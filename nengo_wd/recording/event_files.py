@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd._seam import state
 from nengo_wd.recording.records import Records
-from nengo_wd.seam import state
 
 BINS = 30
 

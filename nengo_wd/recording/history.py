@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import parameters
-from nengo_wd.parameters import Parameter
+from nengo_wd import _parameters as parameters
+from nengo_wd._parameters import Parameter
 from nengo_wd.recording.columns import COLUMNS
 from nengo_wd.recording.record import Record, Summed
 from nengo_wd.recording.records import Records, ShowsRecords, of_history

@@ -8,15 +8,15 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd import seam
-from nengo_wd.parameters import Parameter
-from nengo_wd.parameters.sums import sum_channels
-from nengo_wd.penalties import counting, on_parameters
-from nengo_wd.penalties.counting import Counting
-from nengo_wd.penalties.on_parameters import Penalty
+from nengo_wd import _seam as seam
+from nengo_wd._parameters import Parameter
+from nengo_wd._parameters.sums import sum_channels
+from nengo_wd._penalties import counting, on_parameters
+from nengo_wd._penalties.counting import Counting
+from nengo_wd._penalties.on_parameters import Penalty
+from nengo_wd.optimizers import bounds
 from nengo_wd.recording.columns import CHANNEL_SUMS
 from nengo_wd.recording.record import Measured
-from nengo_wd.strengths import bounds
 
 
 class Measurement:

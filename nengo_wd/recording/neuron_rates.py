@@ -11,8 +11,10 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import names, neurons, seam
-from nengo_wd.checks import check_simulator
+from nengo_wd import _names as names
+from nengo_wd import _neurons as neurons
+from nengo_wd import _seam as seam
+from nengo_wd._checks import check_simulator
 from nengo_wd.recording.callback import RecorderCallback
 from nengo_wd.recording.rate_history import RateHistory, ShowsRates
 from nengo_wd.recording.record import MeasuredRates

@@ -9,9 +9,9 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import seam
-from nengo_wd.checks import check_simulator
-from nengo_wd.parameters import defaults
+from nengo_wd import _seam as seam
+from nengo_wd._checks import check_simulator
+from nengo_wd._parameters import defaults
 from nengo_wd.recording.event_files import EventFile
 from nengo_wd.recording.record import Record
 from nengo_wd.recording.records import Records, ShowsRecords

@@ -10,7 +10,7 @@ from typing import Any, Iterator
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd.frames import frame
+from nengo_wd._frames import frame
 from nengo_wd.recording import table
 from nengo_wd.recording.columns import Column
 from nengo_wd.recording.record import Record

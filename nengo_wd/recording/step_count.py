@@ -5,7 +5,7 @@ from __future__ import annotations
 import nengo_dl
 import tensorflow as tf
 
-from nengo_wd import seam
+from nengo_wd import _seam as seam
 
 
 class StepCount:

@@ -9,14 +9,14 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import check_simulator
-from nengo_wd.parameters import Parameter, defaults, selection
-from nengo_wd.penalties import counting
+from nengo_wd._checks import check_simulator
+from nengo_wd._parameters import Parameter, defaults, selection
+from nengo_wd._penalties import counting
+from nengo_wd._simulators import warn_of_training
 from nengo_wd.recording.alarms import FiniteAlarm, SettingsAlarm
 from nengo_wd.recording.callback import RecorderCallback, loss_of
 from nengo_wd.recording.history import History, ShowsHistory
 from nengo_wd.recording.measurement import Measurement
-from nengo_wd.simulators import warn_of_training
 
 
 class WeightNorms(ShowsHistory, RecorderCallback):

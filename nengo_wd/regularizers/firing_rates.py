@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import as_strength, is_live, is_number
+from nengo_wd._checks import as_strength, is_live, is_number
 
 ELSEWHERE = (
     "FiringRates is a setting of a probe of neurons, as in net.config[probe].regularizer; nothing "

@@ -8,8 +8,8 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd.checks import is_live, is_number
-from nengo_wd.clock import ids, split, times
+from nengo_wd._checks import is_live, is_number
+from nengo_wd._clock import ids, split, times
 from nengo_wd.regularizers.firing_rates import FiringRates
 from nengo_wd.regularizers.group_lasso import GroupLasso
 from nengo_wd.regularizers.scheduled import Scheduled

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import as_strength
+from nengo_wd._checks import as_strength
 
 
 class GroupLasso(tf.keras.regularizers.Regularizer):

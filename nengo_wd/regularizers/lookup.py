@@ -7,9 +7,9 @@ from typing import Any, Callable
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import check_keras_2, check_strength
+from nengo_wd._checks import check_keras_2, check_strength
+from nengo_wd._types import Regularizer
 from nengo_wd.regularizers.firing_rates import ELSEWHERE
-from nengo_wd.types import Regularizer
 
 STRENGTHS = ("l1", "l2", "factor", "strength")  # what Keras' regularizers and ours call theirs
 

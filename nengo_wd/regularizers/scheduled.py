@@ -7,13 +7,13 @@ from typing import Any, Callable
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import clock
-from nengo_wd.checks import check_rate, is_number
+from nengo_wd import _clock as clock
+from nengo_wd._checks import check_rate, is_number
+from nengo_wd._types import Rate, Regularizer
 from nengo_wd.regularizers import lookup
 from nengo_wd.regularizers.firing_rates import FiringRates
 from nengo_wd.regularizers.group_lasso import GroupLasso
 from nengo_wd.regularizers.towards_initial import TowardsInitial
-from nengo_wd.types import Rate, Regularizer
 
 OURS = {one.__name__: one for one in (FiringRates, GroupLasso, TowardsInitial)}
 

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import as_strength
+from nengo_wd._checks import as_strength
 
 
 class TowardsInitial(tf.keras.regularizers.Regularizer):

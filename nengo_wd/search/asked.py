@@ -12,7 +12,7 @@ from typing import Any, Callable, NamedTuple
 
 from nengo.exceptions import ValidationError
 
-from nengo_wd.checks import LARGEST, is_number
+from nengo_wd._checks import LARGEST, is_number
 
 PROCESS = "nengo_wd.search"  # how the names of processes begin
 

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import seam
-from nengo_wd.checks import check_simulator, check_trains
+from nengo_wd import _seam as seam
+from nengo_wd._checks import check_simulator, check_trains
 from nengo_wd.recording.recorder import Recorder
 
 

@@ -10,7 +10,8 @@ from generations import GENERATION, sgd, simulator, tensor_node, train, values
 from networks import ThreeConnections, collecting, product
 
 import nengo_wd
-from nengo_wd import nengo_dl, seam
+from nengo_wd import _seam as seam
+from nengo_wd import nengo_dl
 from nengo_wd.optimizers.steps import Step, settings_of, steps_of
 
 

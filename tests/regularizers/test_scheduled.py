@@ -240,10 +240,10 @@ def n_operations_of(n_objects, regularizer):
         for connection in connections[::2]:
             net.config[connection].regularizer = "l1"
     with simulator(net) as sim:
-        penalties = nengo_wd.penalties.on_parameters.expressions(
-            sim, nengo_wd.penalties.on_parameters.of_settings(sim), live=True
+        penalties = nengo_wd._penalties.on_parameters.expressions(
+            sim, nengo_wd._penalties.on_parameters.of_settings(sim), live=True
         )
-        with nengo_wd.clock.at(0):
+        with nengo_wd._clock.at(0):
             return n_operations(sim, lambda: [penalty() for penalty in penalties])
 
 

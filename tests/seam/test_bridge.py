@@ -18,7 +18,7 @@ from generations import GENERATION
 
 import nengo_wd
 from nengo_wd import nengo_dl
-from nengo_wd.seam import bridge
+from nengo_wd._seam import bridge
 
 VERSION = tuple(int(number) for number in tf.__version__.split(".")[:2])
 

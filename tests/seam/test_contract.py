@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import nengo_wd
-from nengo_wd import seam
+from nengo_wd import _seam as seam
 
-SEAM = Path(nengo_wd.__file__).parent / "seam"
+SEAM = Path(nengo_wd.__file__).parent / "_seam"
 GENERATIONS = {int(path.name[len("nengo_dl") :]): path for path in SEAM.glob("nengo_dl*")}
 FIRST, *OTHERS = sorted(GENERATIONS)
 TOPICS = sorted(path.name for path in GENERATIONS[FIRST].glob("*.py"))
@@ -79,7 +79,7 @@ def used_by_the_package():
         if SEAM not in path.parents:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
-                    if is_name(node.value.value) and node.value.value.id == "seam":
+                    if is_name(node.value.value) and node.value.value.id in ("seam", "_seam"):
                         yield node.value.attr, node.attr
 
 

@@ -6,7 +6,7 @@ import pytest
 import scipy.linalg
 from generations import simulator
 
-from nengo_wd.seam import nengo4
+from nengo_wd._seam import nengo4
 
 pytestmark = pytest.mark.generation(3)
 FILTERS = {

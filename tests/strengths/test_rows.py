@@ -6,8 +6,8 @@ import tensorflow as tf
 from generations import simulator, values
 from networks import Ensembles
 
-from nengo_wd import parameters
-from nengo_wd.strengths.rows import RowValues
+from nengo_wd import _parameters as parameters
+from nengo_wd._strengths.rows import RowValues
 
 
 @pytest.fixture

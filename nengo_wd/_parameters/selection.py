@@ -1,0 +1,102 @@
+"""Which parameters are meant by objects, classes, networks and layers, and their names."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import nengo
+import nengo_dl
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd import _names as names
+from nengo_wd import settings
+from nengo_wd._parameters import defaults
+from nengo_wd._parameters.objects import everything, why_none, with_setting
+from nengo_wd._parameters.parameter import Parameter
+from nengo_wd._parameters.tensor_nodes import layers
+from nengo_wd._seam.stand_ins import original
+
+
+def asked_for(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
+    """Return the parameters that are meant, each of them once.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator.
+    asked : Nengo object, class, nengo.Network, tf.Module, or a list of these
+        What the parameters belong to.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If nothing was asked for, or something that is not in the simulator's network, or
+        has nothing to train.
+    """
+    among = everything(sim)
+    found: dict[tuple[int, int], Parameter] = {}
+    for one in asked if isinstance(asked, (list, tuple, set)) else [asked]:
+        of_one = matching(among, one)
+        if not of_one:
+            raise ValidationError(
+                f"{one!r} stands for no parameter of {sim.model.toplevel}: "
+                f"{_why_none(sim, one)}; give objects that have something to train, classes or "
+                "networks of them, or layers",
+                attr="objects",
+                obj=one,
+            )
+        found.update((p.key, p) for p in of_one if p.key not in found)
+    if not found:
+        raise ValidationError(f"{asked!r} holds no objects to record", attr="objects")
+    return list(found.values())
+
+
+def held_small(sim: nengo_dl.Simulator) -> list[Parameter]:
+    """Return the parameters with a regularizer, also of their layer, a decay or a target norm."""
+    return _held_small(sim, everything(sim))
+
+
+def names_by_key(sim: nengo_dl.Simulator) -> dict[tuple[int, int], str]:
+    """Return the names of all parameters, by their keys.
+
+    Of those with equal labels, the ones that are regularized come first, and so keep their
+    names whatever else is in the network.
+    """
+    current = everything(sim, skip_later=True)
+    found = {p.key: p for p in [*_held_small(sim, current), *current]}
+    named = names.unique((parameter.name, key) for key, parameter in found.items())
+    return {key: name for name, key in named.items()}
+
+
+def _held_small(sim: nengo_dl.Simulator, among: list[Parameter]) -> list[Parameter]:
+    with defaults.as_set(sim):
+        found = {p.key: p for p in among if p.layer_penalty is not None}
+    for name in ("regularizer", "weight_decay", "target_norm"):
+        found.update((p.key, p) for p, _ in with_setting(sim, name))
+    return list(found.values())
+
+
+def matching(among: list[Parameter], one: Any) -> list[Parameter]:
+    """Return the parameters that one object, class, network or layer stands for."""
+    if isinstance(one, nengo.Network):
+        inside = set(settings.members(one))
+        return [parameter for parameter in among if parameter.obj in inside]
+    if inspect.isclass(one):
+        return [parameter for parameter in among if isinstance(parameter.obj, one)]
+    if isinstance(one, (tf.Module, nengo_dl.TensorNode)):
+        ids = {id(layer) for layer in layers(one)}
+        return [p for p in among if id(original(p.layer)) in ids]
+    # of the same type, because others may not be fit to be compared
+    return [p for p in among if type(p.obj) is type(one) and p.obj == one]
+
+
+def _why_none(sim: nengo_dl.Simulator, one: Any) -> str:
+    """Say why something stands for no parameters."""
+    network = sim.model.toplevel
+    if not isinstance(one, settings.TRAINABLE):
+        return "it is nothing that could have any, or has nothing to train"
+    if network is None or one not in set(settings.members(network)):
+        return "it is not in that network"
+    return why_none(sim, one) or "it has nothing to train"

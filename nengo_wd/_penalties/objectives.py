@@ -1,0 +1,261 @@
+"""Objectives to which the simulator's regularization losses are added, and their values."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import nengo
+import nengo_dl
+import numpy as np
+from nengo.exceptions import ValidationError
+
+from nengo_wd import _names as names
+from nengo_wd import _parameters as parameters
+from nengo_wd import _seam as seam
+from nengo_wd._checks import check_finite, check_keras_2, check_simulator
+from nengo_wd._parameters import defaults, selection
+from nengo_wd._penalties import counting, on_activities, on_parameters
+from nengo_wd._penalties.on_activities import ProbePenalty
+from nengo_wd._penalties.on_parameters import Penalty
+from nengo_wd._seam.layer_penalties import LayerPenalty, regularizer_of
+from nengo_wd._seam.penalized import Penalized
+from nengo_wd._strengths import live
+from nengo_wd._types import Loss, Objective
+from nengo_wd.regularizers import lookup
+
+
+def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
+    r"""Add the simulator's regularization losses to an objective.
+
+    What training minimizes, and ``sim.evaluate`` or ``sim.loss`` reports, becomes
+
+    .. math:: \sum_{p} L_p + \sum_{w} R_w
+
+    with the loss :math:`L_p` of every probe in ``objective`` and the penalty :math:`R_w`
+    of every regularized weight in the simulator, each counted exactly once: however many
+    probes there are, however often this function is called and however many TensorNodes
+    share a layer.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator to be trained, still open.
+    objective : str, callable, tf.keras.losses.Loss, list, dict or None
+        What the simulator takes: one loss for all probes, a list with one for each of
+        ``sim.model.probes``, or a dictionary from probes to losses. NengoDL 3 takes
+        ``f(y_true, y_pred)`` and, as keys, also the names of probes. NengoDL 2 takes
+        ``f(outputs, targets)``, ``f(outputs)`` or None (the targets are the gradient) and,
+        as keys, also tuples of probes. An ``objective`` of None means no probe loss in
+        NengoDL 3, and the mean squared error of every probe in NengoDL 2.
+
+    Returns
+    -------
+    objective
+        To be given to ``sim.compile(loss=...)`` (NengoDL 3) or
+        ``sim.train(objective=...)`` and ``sim.loss(objective=...)`` (NengoDL 2).
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is no NengoDL simulator, a probe is not in its network, a loss is none
+        that the simulator takes, a penalty is not a scalar or not finite, settings contradict each
+        other or what a layer was given, an object was removed after the simulator was built, or a
+        strength that is a variable is negative or not finite; and inside a ``tf.function``.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+
+    Notes
+    -----
+    The objective is for this simulator alone, and another one refuses it. In NengoDL 3 it is a
+    dictionary. A simulator that is compiled without it warns of settings that are left out then.
+
+    Call this again after settings were changed. Changed strengths of L1 and L2 then count in what
+    was compiled before, too. After a change of another kind, such as an L1 penalty where there
+    was none, what was compiled keeps all penalties that it had: compile again (NengoDL 3), or use
+    the new objective (NengoDL 2).
+
+    NengoDL 2 sums what an objective returns in ``sim.train`` and averages it in
+    ``sim.loss``. With penalties it is summed in both, so return a scalar.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node([1.0])
+    ...     layer = nengo_wd.RegularizedDense(10, name="readout")
+    ...     probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     loss = nengo_wd.regularized_objective(sim, {probe: "mse"})
+    ...     print(sorted(nengo_wd.regularization_losses(sim)))
+    ['readout.kernel']
+    """
+    check_simulator(sim)
+    by_probe = _losses_by_probe(sim, objective)
+    penalties, activities = on_parameters.of_settings(sim), on_activities.by_name(sim)
+    on_probes = list(activities.values())
+    seam.objectives.check_objective(sim, objective, by_probe, on_probes)
+    with defaults.as_set(sim):
+        _check_strengths(sim, penalties, on_probes)
+        _check_finite(sim, seam.losses.of_layers(sim), penalties)
+    carried = counting.carry(sim, penalties, activities)
+    losses = seam.objectives.penalized_losses(sim, objective, by_probe, on_probes)
+    return Penalized(sim, losses, carried)
+
+
+def _check_strengths(
+    sim: nengo_dl.Simulator, penalties: list[Penalty], on_probes: list[ProbePenalty]
+) -> None:
+    """Raise if a strength is negative or not finite now, also one that was changed since."""
+    live.check(sim, [(penalty.parameter, penalty.regularizer) for penalty in penalties])
+    for penalty in penalties:
+        lookup.check_strengths(penalty.regularizer, "regularizer", penalty.parameter.name)
+    for on_probe in on_probes:
+        lookup.check_strengths(on_probe.regularizer, "regularizer", str(on_probe.probe))
+    for parameter in parameters.everything(sim, skip_later=True, kind=nengo_dl.TensorNode):
+        if parameter.layer_penalty is not None:
+            regularizer = regularizer_of(parameter.layer_penalty)
+            lookup.check_strengths(regularizer, "regularizer", parameter.name)
+
+
+def _check_finite(
+    sim: nengo_dl.Simulator, of_layers: list[LayerPenalty], of_settings: list[Penalty]
+) -> None:
+    """Raise if a penalty that anybody may have written is NaN or infinite from the start."""
+    others = [penalty for penalty in of_settings if penalty.form is None]
+    tensors = {p.name: p.value for p in of_layers if p.variable is not None}
+    tensors.update((p.parameter.name, seam.values.build(sim, p)) for p in others)
+    for name, value in zip(tensors, seam.values.fetch(sim, list(tensors.values()))):
+        check_finite(name, value)
+
+
+def regularization_losses(
+    sim: nengo_dl.Simulator, data: Mapping[nengo.Node, np.ndarray] | None = None
+) -> dict[str, float]:
+    """Return the current value of every regularization loss in a simulator.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        A simulator, still open.
+    data : dict of {nengo.Node: np.ndarray}, optional
+        Inputs of shape (n_examples, n_steps, ``node.size_out``), as ``sim.predict`` takes them.
+        With them, penalties on what probes record are among the losses: as ``sim.evaluate`` has
+        them on these data, with spikes. Without data they are left out.
+
+    Returns
+    -------
+    losses : dict of {str: float}
+        The penalties by the name of layer and weight, such as ``"readout.kernel"``, in the
+        units of the training loss. A second layer of the same name is told apart by a
+        number: ``"readout.kernel_1"``. `WeightNorms` has the same names. With ``data``, also
+        those on what probes record, such as ``"rates.activity"``, by the label of the probe or
+        that of its object.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is no NengoDL simulator, or a penalty is not a scalar.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+
+    Notes
+    -----
+    The penalties are those that count: in NengoDL 3, those of layers and those that the loss has
+    which the simulator was compiled with last. Before it was compiled, and in NengoDL 2, they are
+    those of the objective that was made last, or else those that settings ask for.
+    """
+    check_simulator(sim)
+    defaults.check_layers(sim)
+    counted, of_layers = counting.now(sim), seam.losses.of_layers(sim)
+    fetched = seam.values.fetch(sim, [penalty.value for penalty in of_layers])
+    named = [(p.key, p.name, float(value)) for p, value in zip(of_layers, fetched)]
+    values = on_parameters.values(sim, counted.penalties)
+    of_settings = zip((p.parameter for p in counted.penalties), values)
+    named += [(parameter.key, parameter.name, value) for parameter, value in of_settings]
+    known = selection.names_by_key(sim)
+    named.sort(key=lambda penalty: penalty[0] not in known)  # which have their names for sure
+    losses = [(known.get(key, name), value) for key, name, value in named]
+    on_data = {} if data is None else _on_data(sim, counted.activities, data)
+    return names.unique([*losses, *on_data.items()])
+
+
+def _on_data(
+    sim: nengo_dl.Simulator, activities: dict[str, ProbePenalty], data: Any
+) -> dict[str, float]:
+    """Return the penalties on what probes record on data, by name."""
+    probes = [penalty.probe for penalty in activities.values()]
+    recorded = seam.activities.recorded(sim, data, probes)
+    found = zip(activities.items(), recorded)
+    return {name: seam.objectives.activity(sim, one, array) for (name, one), array in found}
+
+
+def regularization_loss(sim: nengo_dl.Simulator) -> float:
+    """Return the sum of all regularization losses in a simulator.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        A simulator, still open.
+
+    Returns
+    -------
+    loss : float
+        The sum of the `regularization_losses`, in the units of the training loss. Penalties on
+        what probes record depend on data, and are left out.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is no NengoDL simulator, or a penalty is not a scalar.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+    """
+    return sum(regularization_losses(sim).values(), 0.0)
+
+
+def _losses_by_probe(sim: nengo_dl.Simulator, objective: Objective) -> dict[Any, Loss]:
+    """Return the loss of each probe (or name or tuple of probes), all of them checked."""
+    probes = list(sim.model.probes)
+    if isinstance(objective, dict):
+        by_probe = dict(objective)
+    elif isinstance(objective, (list, tuple)):
+        if len(objective) != len(probes):
+            raise ValidationError(
+                f"{len(objective)} losses for {len(probes)} probes in {sim.model.toplevel}; "
+                "give one for each, or a dictionary from probes to losses",
+                attr="objective",
+            )
+        by_probe = dict(zip(probes, objective))
+    else:
+        by_probe = {probe: objective for probe in probes}
+    for key, loss in by_probe.items():
+        _check_key(sim, key)
+        _check_loss(key, loss)
+    return by_probe
+
+
+def _check_key(sim: nengo_dl.Simulator, key: Any) -> None:
+    probes = seam.objectives.probe_names(sim)
+    if isinstance(key, tuple) and not (key and seam.objectives.TUPLES_OF_PROBES):
+        raise ValidationError(
+            f"{key!r} is no key of an objective; NengoDL 2 alone takes tuples of probes",
+            attr="objective",
+        )
+    for probe in key if isinstance(key, tuple) else (key,):
+        known = probe in probes if isinstance(probe, str) else probe in sim.model.probes
+        if not known:
+            kind = "" if isinstance(probe, (str, nengo.Probe)) else "is no probe, and so "
+            raise ValidationError(
+                f"{probe!r} {kind}is not among the probes of {sim.model.toplevel}, which are "
+                f"{sorted(probes) or sim.model.probes}",
+                attr="objective",
+            )
+
+
+def _check_loss(key: Any, loss: Any) -> None:
+    check_keras_2(loss, "objective", f"the loss of {key}")
+    if not seam.objectives.is_loss(loss):
+        raise ValidationError(
+            f"the loss {loss!r} of {key} is neither the name of a Keras loss, nor an instance "
+            f"of one, nor a function of {seam.objectives.OBJECTIVE_ARGUMENTS}",
+            attr="objective",
+        )

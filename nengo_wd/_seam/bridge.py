@@ -1,0 +1,214 @@
+"""The bridge from NengoDL 3.6 to TensorFlow 2.13 and later, and a faster import on all.
+
+NengoDL 3.6 needs Keras 2, and imports a few names of it from where they were up to TensorFlow
+2.12. TensorFlow 2.13 to 2.15 has them elsewhere. Since TensorFlow 2.16, ``tf.keras`` is Keras 3,
+and Keras 2 a package of its own, tf-keras, which TensorFlow uses where it is asked to.
+
+Every NengoDL starts a second Python at its import, to look for a GPU. Here it starts none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import warnings
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Iterator
+
+# As NengoDL does before it imports TensorFlow, which happens here now.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+import tensorflow as tf  # noqa: E402
+
+from nengo_wd._seam import nengo4  # noqa: E402
+
+FLAG = "TF_USE_LEGACY_KERAS"
+
+# The modules that NengoDL (in nengo_dl.compat alone) imports from Keras by name.
+IMPORTED = ("keras.engine.functional", "keras.layers")
+
+OWN = ("keras", "tf_keras", "tensorflow")  # which have Keras 3 anyway
+
+# What TensorFlow takes from the Keras that it chooses when one of them is first used.
+CHOSEN = ("keras", "losses", "metrics", "optimizers", "initializers")
+
+
+@contextlib.contextmanager
+def bridged() -> Iterator[None]:
+    """Let NengoDL be imported in the body, with the help that it needs on this TensorFlow.
+
+    Raises
+    ------
+    ImportError
+        If this TensorFlow can't use Keras 2 (any more), with what to do about it.
+    """
+    version = tuple(int(number) for number in minor().split("."))
+    if "nengo_dl" in sys.modules:
+        yield
+        return
+    if version >= (2, 16):
+        choose_keras_2()
+    with contextlib.ExitStack() as helps:
+        helps.enter_context(without_second_python())
+        if version >= (2, 13):
+            helps.enter_context(standing_in(keras_2()))
+            helps.enter_context(quiet())
+        yield
+    look_for_gpu_when_asked(sys.modules["nengo_dl.utils"])
+    let_tensor_nodes_be_copied(sys.modules["nengo_dl.tensor_node"])
+    nengo4.mend()
+
+
+def minor() -> str:
+    """Return TensorFlow's version as its packages share it."""
+    return ".".join(tf.__version__.split(".")[:2])
+
+
+def choose_keras_2() -> None:
+    """Have TensorFlow use tf-keras, as its users do: by an environment variable."""
+    if os.environ.get(FLAG, "") not in ("", "1", "true", "True"):
+        raise ImportError(
+            f"NengoDL needs Keras 2, but the environment variable {FLAG}={os.environ[FLAG]} keeps "
+            f"TensorFlow {tf.__version__} from using it. Unset {FLAG}, or set it to 1."
+        )
+    if any(is_keras_3(vars(tf).get(name)) for name in CHOSEN):
+        packages = ", ".join(users_of_keras_3())
+        raise ImportError(
+            "NengoDL needs Keras 2, but TensorFlow has handed out Keras 3 as tf.keras already"
+            f"{packages and f' (to {packages})'}. Import nengo_wd before "
+            f"{packages and f'{packages}, and before '}the first use of tf.keras (also as "
+            "tensorflow.keras, tf.losses or tf.optimizers), or set the environment variable "
+            f"{FLAG}=1."
+        )
+    tf_keras = import_tf_keras()
+    os.environ[FLAG] = "1"
+    # `import tensorflow.keras` goes by a path that TensorFlow made when it was imported.
+    api = os.path.join(os.path.dirname(str(tf_keras.__file__)), "api")
+    for package, version in ((tf, "_v2"), (tf.compat.v2, "_v2"), (tf.compat.v1, "_v1")):
+        path = os.path.join(api, version)
+        if path not in package.__path__:
+            package.__path__.insert(0, path)
+
+
+def import_tf_keras() -> ModuleType:
+    """Return the package that has Keras 2 for TensorFlow 2.16 and later."""
+    try:
+        return import_module("tf_keras")
+    except Exception as error:  # whatever a tf-keras raises that does not fit
+        raise ImportError(
+            f"NengoDL needs Keras 2, which for TensorFlow {tf.__version__} is the package "
+            f"tf-keras {minor()}, and that could not be imported ({error}). Install it with: "
+            f'pip install "tf-keras~={minor()}.0"'
+        ) from error
+
+
+def is_keras_3(module: ModuleType | None) -> bool:
+    """Tell whether ``module`` is of Keras 3, without loading a lazy one, which is of none yet."""
+    file = vars(module).get("__file__") if module is not None else None
+    return "_tf_keras" in (file or "").split(os.sep)
+
+
+def users_of_keras_3() -> list[str]:
+    """Return the packages that have something of Keras 3 among their names."""
+    modules = [(name.partition(".")[0], module) for name, module in sys.modules.items()]
+    script = sys.modules.get("__main__")  # which has another name as well
+    others = [(top, one) for top, one in modules if top not in OWN and one is not script]
+    return sorted({top for top, one in others if any(map(of_keras_3, names_in(one)))})
+
+
+def names_in(module: Any) -> list[Any]:
+    """Return what a module has, without having a lazy one loaded."""
+    return list(vars(module).values()) if isinstance(module, ModuleType) else []
+
+
+def of_keras_3(value: Any) -> bool:
+    """Tell whether ``value`` is a class or a module of Keras 3."""
+    if isinstance(value, type):
+        return str(value.__module__).partition(".")[0] == "keras"
+    return isinstance(value, ModuleType) and is_keras_3(value)
+
+
+def keras_2() -> dict[str, ModuleType]:
+    """Return the modules of TensorFlow's Keras 2, by the names that NengoDL has for them."""
+    keras = tf.keras.Model.__module__.partition(".")[0]
+    try:
+        return {name: import_module(name.replace("keras", f"{keras}.src", 1)) for name in IMPORTED}
+    except ImportError as error:
+        raise ImportError(
+            f"NengoDL needs Keras 2, but the tf.keras of TensorFlow {tf.__version__} is of another "
+            f'Keras ({error}). Install it with: pip install "{keras}~={minor()}.0"'
+        ) from error
+
+
+@contextlib.contextmanager
+def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
+    """Have ``modules`` imported by these names in the body, and by nobody afterwards."""
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out NengoDL's warning, at its import, that it was not tested with Nengo 4."""
+    untested = r"This version of NengoDL has not been tested with your Nengo version \(4\."
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", untested, UserWarning, r"nengo_dl\.version")
+        yield
+
+
+@contextlib.contextmanager
+def without_second_python() -> Iterator[None]:
+    """Spare the Python that NengoDL starts, while it is imported, to look for a GPU.
+
+    Looking costs as much time there as importing TensorFlow, and in this process it would fix
+    which GPUs are visible. So nothing is looked for yet; `look_for_gpu_when_asked` does it.
+    """
+    call = subprocess.call
+
+    def call_of_others(*args: Any, **kwargs: Any) -> int:
+        caller = sys._getframe(1).f_globals.get("__name__")
+        return 1 if caller == "nengo_dl.utils" else call(*args, **kwargs)
+
+    subprocess.call = call_of_others
+    try:
+        yield
+    finally:
+        subprocess.call = call
+
+
+def look_for_gpu_when_asked(utils: ModuleType) -> None:
+    """Have NengoDL's ``tf_gpu_installed`` found by this TensorFlow at its first use.
+
+    That is when the first simulator is made, which sets up TensorFlow's devices anyway.
+    """
+
+    def look(name: str) -> bool:
+        if name != "tf_gpu_installed":
+            raise AttributeError(f"module {utils.__name__!r} has no attribute {name!r}")
+        found = bool(tf.config.experimental.list_physical_devices("GPU"))
+        vars(utils)[name] = found
+        return found
+
+    del vars(utils)["tf_gpu_installed"]
+    vars(utils)["__getattr__"] = look
+
+
+def let_tensor_nodes_be_copied(module: ModuleType) -> None:
+    """Have TensorNodes restored from what they have: Nengo 4's nodes have a parameter more.
+
+    Nengo sets ``size_in`` first, which NengoDL 3 computes from the shape.
+    """
+    node = vars(module)["TensorNode"]
+    if isinstance(node.size_in, property):
+        node._param_init_order = []

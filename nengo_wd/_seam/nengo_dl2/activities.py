@@ -1,0 +1,113 @@
+"""What signals of a network do: NengoDL 2 makes its graph once, and shows what probes are on."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from typing import Any, Callable, Iterator, Mapping, Sequence
+
+import nengo
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+
+from nengo_wd._checks import check_shown, check_shown_nodes
+
+
+def check_any_signal() -> None:
+    """Raise if only probes can be measured, and no other signals."""
+    raise NotImplementedError(
+        "Energy needs NengoDL 3: the graph of a simulator of NengoDL 2 is finished, and shows of "
+        "neurons only what probes are on"
+    )
+
+
+def given(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
+    """Return the data as arrays by input Node, of shape (examples, time steps, size).
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If the data do not fit the Nodes, or are not finite real numbers.
+    """
+    check_shown_nodes(sim.model.toplevel, data, sim.tensor_graph.invariant_inputs)
+    found = {node: check_shown(node, values) for node, values in data.items()}
+    sim._check_data(found)
+    return found
+
+
+def inputs(
+    sim: nengo_dl.Simulator, data: Any, n_steps: int | None
+) -> tuple[dict[nengo.Node, np.ndarray], set[nengo.Node], tuple[int, int]]:
+    """Return the data as arrays, the Nodes in it, and how many examples and time steps it has."""
+    found = given(sim, data)
+    n_examples, n_shown = next(iter(found.values())).shape[:2]
+    return found, set(found), (n_examples, n_shown)
+
+
+def recorded(sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]) -> list[np.ndarray]:
+    """Return what probes record on data with spikes, of shape (examples, time steps, *size)."""
+    with _processes_anew(sim), _weights_kept(sim):
+        found = sim.run_batch(given(sim, data), dict.fromkeys(probes), combine=np.concatenate)
+    return [found[probe] for probe in probes]
+
+
+def of_probes(
+    sim: nengo_dl.Simulator,
+    values: Mapping[nengo.Node, np.ndarray],
+    shape: tuple[int, int],
+    probes: Sequence[nengo.Probe],
+) -> list[np.ndarray]:
+    """Return the magnitudes of what probes record, summed over time, on the mean of examples."""
+    found = recorded(sim, values, list(probes))
+    return [np.abs(one).sum(axis=1, dtype=np.float64).mean(axis=0) for one in found]
+
+
+def means(
+    sim: nengo_dl.Simulator,
+    values: Mapping[nengo.Node, np.ndarray],
+    shape: tuple[int, int],
+    measures: Sequence[tuple[Any, Callable]],
+) -> list[np.ndarray]:
+    """Raise, because only probes can be measured."""
+    raise NotImplementedError("Energy needs NengoDL 3")
+
+
+@contextlib.contextmanager
+def _weights_kept(sim: nengo_dl.Simulator) -> Iterator[None]:
+    """Put back the variables that NengoDL resets for a run, beside those it puts back itself."""
+    with sim.tensor_graph.graph.as_default():
+        variables = tf.compat.v1.global_variables()
+    reset = set(sim.tensor_graph.global_init_op.control_inputs)
+    variables = [one for one in variables if one.initializer in reset]
+    before = sim.sess.run(variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before):
+            variable.load(value, sim.sess)
+
+
+@contextlib.contextmanager
+def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
+    """Have processes begin anew, as in a new simulator; go on with those that there were."""
+    graph = sim.tensor_graph
+    op_builder, input_funcs = graph.op_builder, graph.input_funcs
+    parts = {ops: getattr(b, "built_process", b) for ops, b in op_builder.op_builds.items()}
+    builders: dict[Any, Any] = {ops: b for ops, b in parts.items() if hasattr(b, "step_fs")}
+    before = [(b, b.step_fs, b.step_states) for b in builders.values()]
+
+    def post_build(sess: Any, rng: Any) -> None:
+        for ops in op_builder.plan:
+            if ops in builders:  # in a list of its own, which is filled in place
+                builders[ops].step_fs = [list(row) for row in builders[ops].step_fs]
+                builders[ops].build_post(ops, graph.signals, sess, rng)
+
+    graph.op_builder = types.SimpleNamespace(post_build=post_build)  # layers stay as they are
+    try:
+        graph.build_post(sim.sess, np.random.RandomState(sim.seed))
+        yield
+    finally:
+        graph.op_builder, graph.input_funcs = op_builder, input_funcs
+        for builder, step_fs, step_states in before:
+            builder.step_fs, builder.step_states = step_fs, step_states

@@ -1,0 +1,210 @@
+"""Objectives of ``sim.train``, to one of which every penalty is added."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
+
+import nengo
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd import _clock as clock
+from nengo_wd._seam.nengo_dl2.losses import COLLECTION, _counting
+from nengo_wd._seam.nengo_dl2.values import build
+
+OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
+
+TUPLES_OF_PROBES = True
+
+
+def probe_names(sim: nengo_dl.Simulator) -> dict[str, nengo.Probe]:
+    """Return nothing: NengoDL 2 takes probes, not their names."""
+    return {}
+
+
+def is_loss(loss: Any) -> bool:
+    """Tell whether ``loss`` is a Keras loss, None, or a function of one or two arguments."""
+    if loss is None or isinstance(loss, (_Objective, tf.keras.losses.Loss)):
+        return True
+    if isinstance(loss, str):
+        return _is_keras_name(loss)
+    return callable(loss) and not isinstance(loss, type) and _arguments(loss) in (1, 2)
+
+
+def _is_keras_name(name: str) -> bool:
+    try:
+        return callable(tf.keras.losses.get(name))
+    except ValueError:
+        return False
+
+
+def _arguments(function: Callable) -> int:
+    """Count the arguments that NengoDL will pass: those without a default."""
+    parameters = inspect.signature(function).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in positional and p.default is p.empty for p in parameters)
+
+
+def check_objective(
+    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
+) -> None:
+    """Raise if there is no loss to which penalties could be added."""
+    if not by_probe and not activities:
+        raise ValidationError(
+            "NengoDL 2 adds penalties to the loss of a probe, and there is none; give a loss "
+            f"for a probe of {sim.model.toplevel}",
+            attr="objective",
+        )
+
+
+def penalized_losses(
+    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
+) -> dict:
+    """Return the objective in which one probe's loss carries every penalty of the graph."""
+    if objective is None:
+        by_probe = {probe: nengo_dl.objectives.mse for probe in sim.model.probes}
+    losses: dict[Any, Any] = {probe: _as_function(loss) for probe, loss in by_probe.items()}
+    for activity in activities:
+        losses[activity.probe] = _penalized(losses.get(activity.probe, _no_loss), [], activity)
+    carrier, loss = next(iter(losses.items()))
+    losses[carrier] = _penalized(loss, sim.tensor_graph.graph.get_collection(COLLECTION))
+    return losses
+
+
+def count(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
+    """Do nothing: each objective has its penalties on what probes record."""
+
+
+def build_again(sim: nengo_dl.Simulator) -> None:
+    """Do nothing: each objective is built by itself."""
+
+
+def activity(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
+    """Return the penalty on what a probe recorded, the mean over minibatches."""
+    size, values = sim.minibatch_size, []
+    for start in range(0, len(recorded), size):
+        batch = recorded[start : start + size]
+        placeholder, tensor = build(sim, _OnBatch(penalty, batch.dtype, batch.shape))
+        values.append(sim.sess.run(tensor, {placeholder: batch}))
+    return float(np.mean(values, dtype=np.float64))
+
+
+class _OnBatch(NamedTuple):
+    """A penalty on what is fed to a placeholder, to be built in a simulator."""
+
+    penalty: Any
+    dtype: Any
+    shape: tuple
+
+    @property
+    def key(self) -> tuple:
+        """What tells it from all else in its simulator."""
+        return (*self.penalty.key, self.shape)
+
+    def __call__(self) -> Any:
+        """Return the placeholder, and the penalty."""
+        placeholder = tf.compat.v1.placeholder(self.dtype, self.shape)
+        return placeholder, self.penalty(placeholder)
+
+
+def _penalized(loss: Any, penalties: Sequence[tf.Tensor], activity: Any = None) -> Any:
+    return (_PenalizedOutput if _arguments(loss) == 1 else _PenalizedError)(
+        loss, penalties, activity
+    )
+
+
+def _as_function(loss: Any) -> Callable:
+    """Return ``loss`` as a function that NengoDL 2 takes, without penalties."""
+    if isinstance(loss, (_PenalizedOutput, _PenalizedError)):
+        return _as_function(loss.inner)
+    if loss is None:
+        return _direct_gradient
+    if loss == "mse":
+        return nengo_dl.objectives.mse  # as NengoDL itself reads that name
+    if isinstance(loss, (str, tf.keras.losses.Loss)) or loss in vars(tf.keras.losses).values():
+        return _KerasObjective(loss)
+    return loss
+
+
+def _direct_gradient(outputs: Any, targets: Any) -> tf.Tensor:
+    """Return zero, with ``targets`` as the gradient of ``outputs``.
+
+    This is what NengoDL does for an objective of None, as a loss to which penalties can
+    be added.
+    """
+    pairs = zip(tf.nest.flatten(outputs), tf.nest.flatten(targets))
+    total = tf.add_n([tf.reduce_sum(output * target) for output, target in pairs])
+    return total - tf.stop_gradient(total)
+
+
+_direct_gradient.__name__ = "direct_gradient"  # a scope in the graph, without an underscore
+
+
+def _no_loss(outputs: Any) -> tf.Tensor:
+    """Return zero, for a probe that has penalties only."""
+    return tf.zeros((), tf.nest.flatten(outputs)[0].dtype)
+
+
+class _Objective:
+    """An objective made from another one, and equal where that and the penalties are equal.
+
+    NengoDL keeps an optimizer's state with the objective that it was used for, so an
+    objective that is built anew for every call of ``sim.train`` must be equal each time.
+    """
+
+    __name__ = "penalized"  # a scope in the graph
+
+    def __init__(
+        self, inner: Any, penalties: Sequence[tf.Tensor] = (), activity: Any = None
+    ) -> None:
+        self.inner, self._penalties, self.activity = inner, tuple(penalties), activity
+
+    @property
+    def penalties(self) -> tuple[tf.Tensor, ...]:
+        """The penalties that are added, unless they became steps of an optimizer."""
+        return tuple(_counting(self._penalties))
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, _Objective) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple:
+        return type(self), self.inner, self.penalties, self.activity
+
+    def _total(self, loss: Any, outputs: Any) -> tf.Tensor:
+        """Add every penalty once to ``loss``, summed as `sim.train` sums it."""
+        loss = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(loss)])
+        penalties = list(self.penalties)
+        if self.activity is not None:
+            with clock.at(tf.compat.v1.train.get_global_step()):
+                penalties.append(self.activity(outputs))
+        return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in penalties])
+
+
+class _KerasObjective(_Objective):
+    """A Keras loss in NengoDL 2's order of arguments, averaged over what it leaves."""
+
+    def __call__(self, outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Return the mean of the Keras loss."""
+        return tf.reduce_mean(tf.keras.losses.get(self.inner)(targets, outputs))
+
+
+class _PenalizedOutput(_Objective):
+    """A loss of one argument plus penalties."""
+
+    def __call__(self, outputs: Any) -> tf.Tensor:
+        """Return the sum of loss and penalties."""
+        return self._total(self.inner(outputs), outputs)
+
+
+class _PenalizedError(_Objective):
+    """A loss of two arguments plus penalties."""
+
+    def __call__(self, outputs: Any, targets: Any) -> tf.Tensor:
+        """Return the sum of loss and penalties."""
+        return self._total(self.inner(outputs, targets), outputs)

@@ -1,0 +1,177 @@
+"""TensorFlow 1's optimizers, with steps beside their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nengo_dl
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd._seam.bound import Bound
+
+
+def check_optimizer(optimizer: Any) -> Any:
+    """Return ``optimizer``, if it is one that NengoDL 2 takes."""
+    if not isinstance(optimizer, tf.compat.v1.train.Optimizer):
+        is_class = isinstance(optimizer, type)
+        hint = "an instance of it" if is_class else "one of tf.compat.v1.train"
+        raise ValidationError(
+            f"{optimizer!r} is no optimizer that sim.train takes; give {hint}", attr="optimizer"
+        )
+    return optimizer
+
+
+def of_simulator(sim: nengo_dl.Simulator, given: Any) -> Any:
+    """Return the optimizer that a simulator trains with: the given one."""
+    return given
+
+
+def chain(optimizer: Any) -> list[Any]:
+    """Return an optimizer and the one inside it, if our steps are beside another's."""
+    return (
+        [optimizer, optimizer.inner] if isinstance(optimizer, OptimizerWithSteps) else [optimizer]
+    )
+
+
+def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
+    """Return an optimizer that takes ``step`` beside each of its own: ``optimizer``, if it can."""
+    extended = optimizer
+    if not isinstance(optimizer, OptimizerWithSteps):
+        extended = OptimizerWithSteps(sim, optimizer)
+    extended.add(step)
+    return extended
+
+
+class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
+    """An optimizer that takes steps before and after each of another optimizer's."""
+
+    def __init__(self, sim: nengo_dl.Simulator, inner: Any) -> None:
+        super().__init__(False, inner.get_name())
+        self.sim, self.inner, self.nengo_wd_steps = sim, inner, []  # type: ignore[var-annotated]
+
+    def add(self, step: Any) -> None:
+        """Take a step besides those so far."""
+        self.nengo_wd_steps.append(step)
+        names = "And".join(step.name for step in self.nengo_wd_steps)
+        self._name = f"{self.inner.get_name()}With{names}"
+
+    def compute_gradients(self, *args: Any, **kwargs: Any) -> list:
+        """Return gradients and variables, as the inner optimizer computes them."""
+        return self.inner.compute_gradients(*args, **kwargs)
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
+        """Take all steps, after all gradients have been computed."""
+        grads_and_vars = list(grads_and_vars)
+        variables = [variable for _, variable in grads_and_vars]
+        done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
+        with tf.control_dependencies(done):
+            scaled = any(step.needs_rate for step in self.nengo_wd_steps)
+            rate = self._rate() if scaled else None
+            # read before the inner optimizer counts its own step
+            moment = (variables, rate, tf.identity(self.sim.tensor_graph.training_step))
+        done = done + [moment[-1]]
+        with tf.control_dependencies(done):
+            done = done + [op for step in self.nengo_wd_steps for op in step.begin(variables)]
+        for step in self.nengo_wd_steps:
+            with tf.control_dependencies(done):
+                done = step.before(*moment) or done
+        with tf.control_dependencies(done):
+            applied = self.inner.apply_gradients(grads_and_vars, *args, **kwargs)
+        for step in self.nengo_wd_steps:
+            with tf.control_dependencies([applied]):
+                applied = tf.group(applied, *step.after(*moment))
+        return applied
+
+    def _rate(self) -> Any:
+        """Return the inner optimizer's learning rate at this step."""
+        found = rate(self.inner)
+        return found(self.sim.tensor_graph.training_step) if callable(found) else found
+
+    def get_slot(self, *args: Any) -> Any:
+        """Return a slot of the inner optimizer."""
+        return self.inner.get_slot(*args)
+
+    def get_slot_names(self) -> list[str]:
+        """Return the names of the inner optimizer's slots."""
+        return self.inner.get_slot_names()
+
+    def variables(self) -> list[tf.Variable]:
+        """Return the variables of the inner optimizer, and those of the steps."""
+        of_steps = [kept for step in self.nengo_wd_steps for _, kept in step.state]
+        return [*self.inner.variables(), *of_steps]
+
+
+def learning_rate(optimizer: Any) -> Any:
+    """Return the learning rate of an optimizer, which TensorFlow 1 keeps private."""
+    for attr in ("_learning_rate", "_lr"):
+        rate = getattr(optimizer, attr, None)
+        if rate is not None:
+            return rate() if callable(rate) else rate
+    raise ValidationError(
+        f"{type(optimizer).__name__} has no learning rate to scale a step by; give "
+        "scale_by_learning_rate=False",
+        attr="optimizer",
+        obj=optimizer,
+    )
+
+
+def rate(optimizer: Any) -> Any:
+    """Return the learning rate: a number, a tensor, or a function of the step."""
+    if isinstance(optimizer, RuleOptimizer):
+        return optimizer.learning_rate
+    return learning_rate(optimizer)
+
+
+def step(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
+    """Return how many steps a simulator has been trained for."""
+    return sim.tensor_graph.training_step
+
+
+def in_use(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return the optimizers that a simulator is trained with."""
+    return list({id(optimizer): optimizer for optimizer, _ in sim.tensor_graph.optimizers}.values())
+
+
+class RuleOptimizer(Bound, tf.compat.v1.train.Optimizer):
+    """An optimizer that adds an increment to the weights and remembers it.
+
+    Attributes
+    ----------
+    SETTINGS : tuple of str
+        The settings that it takes notice of.
+    """
+
+    SETTINGS: tuple[str, ...] = ()
+
+    def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
+        super().__init__(False, name)
+        self.sim, self.learning_rate = sim, learning_rate
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
+        """Update all variables: to have no gradient is to have one of zero."""
+        pairs = [(tf.zeros_like(v) if g is None else g, v) for g, v in grads_and_vars]
+        return super().apply_gradients(pairs, *args, **kwargs)
+
+    def _create_slots(self, var_list: list[tf.Variable]) -> None:
+        for variable in var_list:
+            self._zeros_slot(variable, "increment", self._name)
+
+    def _apply_dense(self, gradient: tf.Tensor, variable: tf.Variable) -> tf.Operation:
+        step = self.sim.tensor_graph.training_step
+        rate = self.learning_rate
+        rate = tf.cast(rate(step) if callable(rate) else rate, variable.dtype.base_dtype)
+        last = self.get_slot(variable, "increment")
+        increment = last.assign(self.increment(variable, gradient, last, rate, step))
+        return variable.assign_add(increment).op
+
+    _resource_apply_dense = _apply_dense
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the optimizer."""
+        return {"name": self._name, "learning_rate": self.learning_rate}
+
+
+def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
+    """Raise, because a training of NengoDL 2 compiles anew."""
+    raise NotImplementedError("nengo_wd.search.Start needs NengoDL 3")

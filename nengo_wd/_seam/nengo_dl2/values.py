@@ -1,0 +1,83 @@
+"""Values in a graph of TensorFlow 1 and its session: built, fetched, assigned and counted."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import SimulatorClosed
+
+from nengo_wd import _clock as clock
+from nengo_wd._seam import state
+
+
+def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
+    """Return the tensor that ``function`` makes; functions of equal ``key`` make only one."""
+    tensors = state.of(sim).tensors
+    if function.key not in tensors:
+        graph = sim.tensor_graph.graph
+        with graph.as_default(), tf.name_scope(None), clock.at(training_step(sim)):
+            tensors[function.key] = function()
+    return tensors[function.key]
+
+
+def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:
+    """Return the current values of tensors or variables."""
+    if sim.closed:
+        raise SimulatorClosed(f"the simulator of {sim.model.toplevel} is closed, values and all")
+    return sim.sess.run(list(tensors))
+
+
+def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
+    """Return a function that fetches the current value of what ``function`` makes."""
+    graph = sim.tensor_graph.graph
+    with graph.as_default(), tf.name_scope(None), clock.at(training_step(sim)):
+        tensor = function()
+    return lambda: sim.sess.run(tensor)
+
+
+def step_counter(sim: nengo_dl.Simulator) -> tf.Variable | None:
+    """Return the variable that counts the batches a simulator was trained on, if any."""
+    return sim.tensor_graph.training_step
+
+
+def training_step(sim: nengo_dl.Simulator) -> Any:
+    """Return the training step that is next: 0 where nothing is trained."""
+    counter = step_counter(sim)
+    return 0 if counter is None else counter
+
+
+def state_variable(sim: nengo_dl.Simulator, values: np.ndarray) -> tf.Variable:
+    """Return a variable in the simulator's graph that training does not change."""
+    with sim.tensor_graph.graph.as_default(), tf.name_scope(None):
+        variable = tf.compat.v1.Variable(values, trainable=False, collections=[])
+        sim.sess.run(variable.initializer)
+    return variable
+
+
+def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -> None:
+    """Give a variable new values."""
+    initializer = variable.initializer
+    sim.sess.run(initializer, {initializer.inputs[1]: values})
+
+
+def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
+    """Return the operation that multiplies ``variable`` by ``factors``."""
+    return tf.compat.v1.assign(variable, variable * factors).op
+
+
+def multiply_if(condition: tf.Tensor, variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
+    """Return the operation that multiplies ``variable`` by ``factors`` if a condition holds."""
+    return tf.cond(condition, lambda: multiply(variable, factors), tf.no_op).op
+
+
+def updater(variable: tf.Variable, function: Callable) -> Callable:
+    """Return what gives ``variable`` the value of a function of it and other arguments."""
+
+    def update(*args: Any) -> tf.Operation:
+        # what the variable is known as in the graph may be its value from before the step
+        return tf.compat.v1.assign(variable, function(variable.read_value(), *args)).op
+
+    return update

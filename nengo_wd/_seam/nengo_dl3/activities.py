@@ -1,0 +1,255 @@
+"""What signals of a network do while NengoDL 3 simulates it on data."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, Iterator, Mapping, Sequence
+
+import nengo
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd._checks import check_shown, check_shown_nodes
+from nengo_wd._seam import state
+
+MADE_BY_A_CALL = (
+    "final_base_params",
+    "final_internal_state",
+    "node_inputs",
+    "probe_arrays",
+    "steps_run",
+    "steps_to_run",
+)
+
+
+def check_any_signal() -> None:
+    """Raise if only probes can be measured, and no other signals; here all of them can."""
+
+
+def given(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
+    """Return the data as arrays by input Node, of shape (examples, time steps, size).
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If the data do not fit the Nodes, or are not finite real numbers.
+    """
+    is_known = data is None or isinstance(data, (list, tuple, dict, np.ndarray))
+    if not (is_known or tf.is_tensor(data)):
+        raise ValidationError(
+            f"data={data!r} can't be counted on; give arrays, by Node, as for sim.predict",
+            attr="data",
+        )
+    nodes = {sim.get_name(node): node for node in sim.node_inputs}
+    found = sim._standardize_data({} if data is None else data, list(nodes.values()))
+    check_shown_nodes(sim.model.toplevel, found, nodes)
+    return {nodes[name]: check_shown(nodes[name], values) for name, values in found.items()}
+
+
+def inputs(
+    sim: nengo_dl.Simulator, data: Any, n_steps: int | None
+) -> tuple[dict[nengo.Node, np.ndarray], set[nengo.Node], tuple[int, int]]:
+    """Return the values of input Nodes, as ``sim.predict`` has them, and the Nodes in the data.
+
+    Arrays have the shape (examples, time steps, size). How many examples and time steps there are
+    comes last. Processes of Nodes begin anew.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If there are neither data nor a number of time steps, or the data do not fit the Nodes.
+    """
+    found = given(sim, data)
+    with _processes_anew(sim):
+        values = sim._generate_inputs(found, n_steps=n_steps)
+    sim._check_data(values, n_steps=n_steps)
+    return (
+        {node: np.asarray(values[sim.get_name(node)]) for node in sim.node_inputs},
+        set(found),
+        (len(values["n_steps"]), int(values["n_steps"][0, 0])),
+    )
+
+
+def recorded(sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]) -> list[np.ndarray]:
+    """Return what probes record on data with spikes, of shape (examples, time steps, *size).
+
+    Nothing of the simulator changes, as with `means`.
+    """
+    shown, history = given(sim, data), getattr(sim.keras_model, "history", None)
+    with _processes_anew(sim), _weights_kept(sim.tensor_graph):
+        found = sim.predict(shown, verbose=0)
+    sim.keras_model.history = history  # that of the training, if one is under way
+    return [found[probe] for probe in probes]
+
+
+def of_probes(
+    sim: nengo_dl.Simulator,
+    values: Mapping[nengo.Node, np.ndarray],
+    shape: tuple[int, int],
+    probes: Sequence[nengo.Probe],
+) -> list[np.ndarray]:
+    """Return the magnitudes of what probes record, summed over time, on the mean of examples."""
+    measures = [(sim.model.sig[probe]["in"], tf.abs) for probe in probes]
+    return means(sim, values, shape, measures)
+
+
+def means(
+    sim: nengo_dl.Simulator,
+    values: Mapping[nengo.Node, np.ndarray],
+    shape: tuple[int, int],
+    measures: Sequence[tuple[Any, Callable]],
+) -> list[np.ndarray]:
+    """Return what measures say of signals, summed over time and averaged over the examples.
+
+    The network is simulated from its present state and with its present weights, in minibatches.
+    Nothing of the simulator changes: neither its state, nor weights, which learning rules change,
+    nor the random numbers that its processes and neurons draw later.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator, which is open.
+    values : dict of {nengo.Node: np.ndarray}
+        The values of all input Nodes, of shape (examples, time steps, size).
+    shape : tuple of int
+        How many examples there are, and how many time steps.
+    measures : list of (Signal, function)
+        Each signal, and a function from its values to what is summed. Equal ones are compiled once.
+
+    Returns
+    -------
+    means : list of np.ndarray
+        In float64, of the shapes of the signals.
+    """
+    n_examples, n_steps = shape
+    graph, totals = sim.tensor_graph, [np.zeros(()) for _ in measures]
+    size = graph.minibatch_size  # that of one replica, where there are several
+    with _as_built(sim):
+        run = _compiled(sim, tuple(measures))
+        with _processes_anew(sim):
+            for start in range(0, n_examples, size):
+                batch = [values[node][start : start + size] for node in graph.invariant_inputs]
+                tensors = [tf.cast(array, graph.dtype) for array in batch]
+                with _weights_kept(graph):
+                    sums = run(tensors, tf.fill((size, 1), tf.cast(n_steps, tf.int32)))
+                totals = [total + one.numpy() for total, one in zip(totals, sums)]
+    return [total / n_examples for total in totals]
+
+
+def _compiled(sim: nengo_dl.Simulator, measures: tuple[tuple[Any, Callable], ...]) -> Any:
+    """Return the function that simulates a minibatch, which a graph keeps for equal measures."""
+    graph = sim.tensor_graph
+    kept = state.of_graph(graph).simulations
+    if measures not in kept:
+        size = graph.minibatch_size
+        nodes = [
+            tf.TensorSpec((size, None, node.size_out), graph.dtype)
+            for node in graph.invariant_inputs
+        ]
+        with _builders_kept(graph):
+            simulation = _simulation(sim, measures)
+            n_steps = tf.TensorSpec((size, 1), tf.int32)
+            kept[measures] = simulation.get_concrete_function(nodes, n_steps)
+        graph.signals.reset()  # which hold tensors of this simulation's graph
+    return kept[measures]
+
+
+def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]]) -> Any:
+    """Return the function that simulates a minibatch, and returns sums of the measures."""
+    graph = sim.tensor_graph
+
+    def simulate(batch: list[tf.Tensor], n_steps: tf.Tensor) -> list[tf.Tensor]:
+        with _recording(sim, [signal for signal, _ in measures]):
+            call = type(graph).call  # without the losses on what the probes of the user record
+            recorded = call(graph, [*batch, n_steps], training=False, stateful=False)
+        measured = [measure(array) for (_, measure), array in zip(measures, recorded)]
+        by_example = [tf.reduce_sum(array, axis=1) for array in measured]
+        return [tf.reduce_sum(tf.cast(array, tf.float64), axis=0) for array in by_example]
+
+    return tf.function(simulate, autograph=False)
+
+
+@contextlib.contextmanager
+def _recording(sim: nengo_dl.Simulator, signals: Sequence[Any]) -> Iterator[None]:
+    """Have a simulator's TensorGraph record signals, and not what the user's probes are on.
+
+    Its call keeps what it makes as attributes, from which NengoDL tells the probes of a simulator.
+    """
+    model, held = sim.model, vars(sim.tensor_graph)
+    probes, recorders, before = model.probes, [object() for _ in signals], dict(held)
+    model.probes = recorders
+    model.sig.update((one, {"in": signal}) for one, signal in zip(recorders, signals))
+    try:
+        yield
+    finally:
+        model.probes = probes
+        held.update((name, before[name]) for name in MADE_BY_A_CALL)
+        for one in recorders:
+            del model.sig[one]
+
+
+@contextlib.contextmanager
+def _as_built(sim: nengo_dl.Simulator) -> Iterator[None]:
+    """Use the dtype and the device of a simulator, as its methods do."""
+    before = tf.keras.backend.floatx()
+    tf.keras.backend.set_floatx(sim.tensor_graph.dtype)
+    try:
+        with tf.device(sim.tensor_graph.device):
+            yield
+    finally:
+        tf.keras.backend.set_floatx(before)
+
+
+@contextlib.contextmanager
+def _weights_kept(graph: Any) -> Iterator[None]:
+    """Take back what learning rules, and layers by themselves, do to weights."""
+    learned = [
+        graph.base_params[key]
+        for kind in ("trainable", "non_trainable")
+        for key, initial in graph.base_arrays_init[kind].items()
+        if initial[-1]  # one value for each example, which the simulation assigns
+    ]
+    variables = list({id(one): one for one in [*learned, *graph.non_trainable_weights]}.values())
+    before = tf.keras.backend.batch_get_value(variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before):
+            if not np.array_equal(variable.numpy(), value):
+                variable.assign(value)
+
+
+@contextlib.contextmanager
+def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
+    """Have processes begin anew, as in a new simulator; go on with those that there were."""
+    graph = sim.tensor_graph
+    held, input_funcs = vars(graph), graph.input_funcs
+    with _builders_kept(graph) as builders:
+        rng = np.random.RandomState(graph.seed)
+        for builder in builders:
+            if hasattr(builder, "config"):
+                builder.config = builder.config._replace(rng=rng)
+        graph.build_post()
+        try:
+            yield
+        finally:
+            held["input_funcs"] = input_funcs
+
+
+@contextlib.contextmanager
+def _builders_kept(graph: Any) -> Iterator[list[Any]]:
+    """Give the builders of a graph's operators, and put back all that becomes of them."""
+    builders = list(graph.op_builder.op_builds.values())
+    parts = [
+        getattr(b, name, None) for b in builders for name in ("built_process", "built_neurons")
+    ]
+    builders += [part for part in parts if part is not None]
+    before = [dict(vars(builder)) for builder in builders]
+    try:
+        yield builders
+    finally:
+        for builder, attributes in zip(builders, before):
+            vars(builder).clear()
+            vars(builder).update(attributes)

@@ -1,0 +1,135 @@
+"""Keras layers in NengoDL 3, which builds them before its time loop."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any, Callable, Iterator
+
+import nengo_dl
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd import _clock as clock
+from nengo_wd import _names as names
+from nengo_wd._seam import patches
+from nengo_wd._seam.layer_penalties import layer_penalties
+
+
+def simulation_dtype() -> str | None:
+    """Return the dtype of the simulator that is being built, if one is."""
+    return None if _tensor_graph() is None else tf.keras.backend.floatx()
+
+
+@contextlib.contextmanager
+def scope() -> Iterator[None]:
+    """Name what is made in the body by the layers around it, as far as TensorFlow takes names.
+
+    A variable may have any name, but the operations of its penalty, which Keras names by it,
+    may not.
+    """
+    around = tf.get_current_name_scope()
+    valid = names.scope(around) if around else around
+    with contextlib.nullcontext() if valid == around else tf.name_scope(f"{valid}/"):
+        yield
+
+
+def begin_build(layer: tf.keras.layers.Layer) -> None:
+    """Have Keras follow the list of penalties no longer, which NengoDL may have made anew.
+
+    Copies have what Keras follows, and penalties can't be pickled.
+    """
+    penalties = [*layer._callable_losses]
+    del layer._callable_losses
+    vars(layer)["_callable_losses"] = penalties
+
+
+def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
+    """Return what a copy of ``layer`` has: all but its penalties, which can't be pickled."""
+    return {**tf.keras.layers.Layer.__getstate__(layer), "_callable_losses": []}
+
+
+def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
+    """Give ``layer``, which is new, what `state_of` returned of another, and its penalties."""
+    tf.keras.layers.Layer.__setstate__(layer, kept)
+    for variable, regularizer in kept["penalized"]:
+        name = variable.name.partition(":")[0]
+        layer._handle_weight_regularization(name, variable, regularizer)
+
+
+def _tensor_nodes(graph: nengo_dl.tensor_graph.TensorGraph) -> list[Any]:
+    """Return the operators of TensorNodes whose function is a layer."""
+    operators = (op for group in graph.plan for op in group)
+    return [op for op in operators if isinstance(getattr(op, "func", None), tf.keras.layers.Layer)]
+
+
+def _tensor_graph() -> nengo_dl.tensor_graph.TensorGraph | None:
+    """Return the TensorGraph that Keras is building, if any.
+
+    NengoDL tells a layer the shape of its input only. Keras' call context holds the
+    layer that is being built, which is NengoDL's TensorGraph.
+    """
+    keras_base_layer = sys.modules[tf.keras.layers.Layer.__module__]
+    layer = keras_base_layer.base_layer_utils.call_context().layer
+    return layer if isinstance(layer, nengo_dl.tensor_graph.TensorGraph) else None
+
+
+def apply_layer(
+    layer: tf.keras.layers.Layer, keras_call: Callable, inputs: Any, *args: Any, **kwargs: Any
+) -> tf.Tensor:
+    """Call ``layer`` as Keras does; NengoDL itself uses ``build`` and ``call``.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If a TensorNode's function calls a layer that NengoDL does not know.
+    """
+    graph = _tensor_graph()
+    nodes = [] if graph is None else _tensor_nodes(graph)
+    known = (part for node in nodes for part in node.func._flatten_layers())
+    if graph is not None and all(layer is not part for part in known):
+        raise ValidationError(
+            f"layer {layer.name!r} is called by the function of a TensorNode, where neither its "
+            "weights nor its penalties would be trained; give the layer itself to the TensorNode",
+            attr="tensor_func",
+            obj=layer,
+        )
+    return keras_call(inputs, *args, **kwargs)
+
+
+def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
+    """Make the variables of ``layer``, once."""
+    if not layer.built:
+        with tf.name_scope(layer.name):
+            layer.build(input_shape)
+
+
+def _unwrapped(coerce: Callable) -> Callable:
+    """Have a TensorNode raise what is wrong with its layer, and not that something is."""
+
+    def coerce_unwrapped(*args: Any) -> Any:
+        try:
+            return coerce(*args)
+        except ValidationError as error:
+            if isinstance(error.__cause__, ValidationError):
+                raise error.__cause__ from None
+            raise
+
+    return coerce_unwrapped
+
+
+patches.wrap(nengo_dl.tensor_node.TensorFuncParam, "coerce", "unwrapped", _unwrapped)
+
+
+def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
+    """Check the penalties of a layer that was built, and its use in each of its TensorNodes.
+
+    ``check_use`` is called with the shape of an input and the size of the output.
+    """
+    graph = _tensor_graph()
+    if graph is not None:
+        for op in _tensor_nodes(graph):
+            if op.func is layer and op.shape_in is not None:
+                check_use((graph.minibatch_size, *op.shape_in), op.output.size)
+    with clock.at(0):
+        list(layer_penalties(layer))  # which raises for those that are no scalars

@@ -1,0 +1,300 @@
+"""Keras' optimizers, with steps beside their own."""
+
+from __future__ import annotations
+
+import difflib
+from functools import partial
+from typing import Any, Callable
+
+import nengo_dl
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd._checks import check_keras_2
+from nengo_wd._seam.bound import DecayedBySettings
+from nengo_wd._seam.nengo_dl3 import distributed, saving
+
+OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
+
+
+def check_optimizer(optimizer: Any) -> Any:
+    """Return a Keras optimizer, made by its name where that was given."""
+    if isinstance(optimizer, str):
+        optimizer = _named(optimizer)
+    if not isinstance(optimizer, OPTIMIZERS):
+        check_keras_2(optimizer, "optimizer", "sim.compile")
+        hint = "an instance of it" if isinstance(optimizer, type) else "a Keras optimizer"
+        raise ValidationError(
+            f"{optimizer!r} is no optimizer that sim.compile takes; give {hint}", attr="optimizer"
+        )
+    return optimizer
+
+
+def _named(name: str) -> Any:
+    """Return an optimizer of Keras by its name."""
+    try:
+        return tf.keras.optimizers.get(name)
+    except ValueError as error:
+        public = (getattr(tf.keras.optimizers, each) for each in dir(tf.keras.optimizers))
+        kinds = {one for one in public if isinstance(one, type) and issubclass(one, OPTIMIZERS)}
+        known = sorted({one.__name__.lower() for one in kinds - set(OPTIMIZERS)})
+        close = [repr(one) for one in difflib.get_close_matches(name.lower(), known)]
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValidationError(
+            f"{name!r} is no optimizer that Keras knows; {hint}There are "
+            f"{', '.join(map(repr, known))}",
+            attr="optimizer",
+        ) from error
+
+
+def of_simulator(sim: nengo_dl.Simulator, given: Any) -> Any:
+    """Return the optimizer that a simulator trains with, as Keras made it of the given one."""
+    return sim.keras_model.optimizer
+
+
+def chain(optimizer: Any) -> list[Any]:
+    """Return an optimizer and those inside it: Keras' loss scaling wraps another one."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [optimizer] if inner is None else [optimizer, *chain(inner)]
+
+
+def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
+    """Have ``optimizer`` take ``step`` beside each of its own.
+
+    The instance stays what it is, with its state, its schedules and all that a configuration
+    would lose; it only gets a class that extends its own. Where it wraps another optimizer, that
+    one gets the step, so that both take their steps or neither does.
+    """
+    inner = chain(optimizer)[-1]
+    extended = isinstance(inner, OptimizerWithSteps)
+    taken = [*(inner.nengo_wd_steps if extended else []), step]
+    base = inner.nengo_wd_base if extended else type(inner)
+    # not on the class, which TensorFlow's caches would keep alive, and the simulator with it;
+    # not by setattr, with which Keras would wrap what it is given
+    vars(inner)["nengo_wd_steps"] = taken
+    vars(inner).setdefault("nengo_wd_state", {})
+    name = f"{base.__name__}With{'And'.join(one.name for one in taken)}"
+    inner.__class__ = type(name, (OptimizerWithSteps, base), {"nengo_wd_base": base})
+    saving.keep_state(sim, inner, step)
+    if inner is not optimizer:  # in whose configuration it must have a name that Keras knows
+        for attr in ("__name__", "__qualname__", "__module__"):
+            setattr(inner.__class__, attr, getattr(base, attr))
+    return optimizer
+
+
+class OptimizerWithSteps(DecayedBySettings):
+    """A mixin for Keras optimizers: steps that are taken before and after the optimizer's own.
+
+    Attributes
+    ----------
+    nengo_wd_base : type
+        The class of the optimizer without steps.
+    nengo_wd_steps : list of Step
+        The steps, in the order in which they are taken.
+    nengo_wd_state : dict of {str: tf.Variable}
+        What is saved of the steps, by name.
+    nengo_wd_variables : list of tf.Variable
+        What is updated: all variables, whether they have a gradient or not.
+    """
+
+    nengo_wd_base: type
+    nengo_wd_steps: list
+    nengo_wd_state: dict
+    nengo_wd_variables: list
+
+    @property
+    def decays_by_settings(self) -> bool:  # type: ignore[override]
+        """Whether a step decays weights, or the optimizer itself does."""
+        by_rule = issubclass(self.nengo_wd_base, RuleOptimizer)
+        return by_rule or any(step.decays for step in self.nengo_wd_steps)
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        """Have steps change all variables; Keras leaves out those without a gradient.
+
+        Where no output depends on a variable, its gradient is zero in a compiled time loop, and
+        None in one that is unrolled or run eagerly.
+        """
+        grads_and_vars = list(grads_and_vars)
+        vars(self)["nengo_wd_variables"] = [variable for _, variable in grads_and_vars]
+        return super().apply_gradients(grads_and_vars, *args, **kwargs)  # type: ignore[misc]
+
+    def _distributed_apply_gradients_fn(
+        self, distribution: Any, grads_and_vars: Any, **kwargs: Any
+    ) -> Any:
+        """Take all steps beside an update of Keras' current optimizers.
+
+        Keras calls this once for all replicas of a strategy, as it does the next for its legacy
+        optimizers: each step is taken once, and none comes between those of another replica.
+        """
+        apply = super()._distributed_apply_gradients_fn  # type: ignore[misc]
+        return self._with_steps(grads_and_vars, lambda found: apply(distribution, found, **kwargs))
+
+    def _distributed_apply(
+        self, distribution: Any, grads_and_vars: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Take all steps beside an update of Keras' legacy optimizers."""
+        apply = super()._distributed_apply  # type: ignore[misc]
+        return self._with_steps(
+            grads_and_vars, lambda found: apply(distribution, found, *args, **kwargs)
+        )
+
+    def _with_steps(self, grads_and_vars: Any, apply: Callable) -> Any:
+        """Take all steps; the gradients are those from before any of them.
+
+        This is where Keras changes the variables: clipped gradients have come so far, and an
+        optimizer that collects gradients over several batches comes here once for all of them.
+        """
+        grads_and_vars, variables = list(grads_and_vars), self.nengo_wd_variables
+        iteration = tf.convert_to_tensor(self.iterations)  # type: ignore[attr-defined]
+        scaled = any(step.needs_rate for step in self.nengo_wd_steps)
+        moment = (variables, learning_rate(self) if scaled else None, iteration)
+        for step in self.nengo_wd_steps:
+            step.begin(variables)
+        for step in self.nengo_wd_steps:
+            step.before(*moment)
+        # not by setattr, with which Keras would track it
+        vars(self)["nengo_wd_after"] = [partial(one.after, *moment) for one in self.nengo_wd_steps]
+        applied = apply(grads_and_vars)
+        self._take_steps_after()
+        return applied
+
+    def _take_steps_after(self) -> None:
+        """Take the steps after the optimizer's own, unless they were taken."""
+        for take in vars(self).pop("nengo_wd_after", ()):
+            take()
+
+    def _update_model_variables_moving_average(self, var_list: list) -> None:
+        """Average the weights as all steps leave them, which Keras does within its own step."""
+        self._take_steps_after()
+        super()._update_model_variables_moving_average(var_list)  # type: ignore[misc]
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save what Keras' file of weights holds of the optimizer, and the state of steps."""
+        super().save_own_variables(store)  # type: ignore[misc]
+        for name, kept in self.nengo_wd_state.items():
+            store[name] = kept.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take on what is saved, as far as it is for steps that are there."""
+        kept = self.nengo_wd_state
+        own = {name: store[name] for name in store.keys() if not name.startswith(saving.PREFIX)}
+        super().load_own_variables(own)  # type: ignore[misc]
+        for name in set(kept) & set(store.keys()):
+            kept[name].assign(store[name])
+
+    @classmethod
+    def from_config(cls, config: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the optimizer without steps, which are bound to a simulator."""
+        return cls.nengo_wd_base.from_config(config, *args, **kwargs)  # type: ignore[attr-defined]
+
+
+def learning_rate(optimizer: Any) -> Any:
+    """Return the learning rate of the step that an optimizer is about to take."""
+    if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
+        return optimizer._decayed_lr(tf.float32)
+    # the public attribute lags a step behind
+    rate = getattr(optimizer, "_learning_rate", None)
+    rate = optimizer.learning_rate if rate is None else rate
+    return rate(optimizer.iterations) if callable(rate) else tf.convert_to_tensor(rate)
+
+
+def rate(optimizer: Any) -> Any:
+    """Return the learning rate: a number, or a function of the step where it is a schedule."""
+    if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
+        scheduled = callable(optimizer._hyper.get("learning_rate")) or optimizer._initial_decay
+    else:
+        scheduled = callable(getattr(optimizer, "_learning_rate", None))
+    if scheduled:
+        return lambda step: learning_rate(optimizer)
+    try:
+        return float(tf.keras.backend.get_value(learning_rate(optimizer)))
+    except (AttributeError, KeyError) as error:
+        raise ValidationError(
+            f"{type(optimizer).__name__} has no learning rate to scale a step by; give "
+            "scale_by_learning_rate=False",
+            attr="optimizer",
+            obj=optimizer,
+        ) from error
+
+
+def step(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
+    """Return how many steps an optimizer has taken."""
+    return optimizer.iterations
+
+
+def in_use(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return the optimizers that a simulator is trained with."""
+    optimizer = getattr(sim.keras_model, "optimizer", None)
+    return [] if optimizer is None else [optimizer]
+
+
+class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
+    """An optimizer that adds an increment to the weights and remembers it.
+
+    Attributes
+    ----------
+    SETTINGS : tuple of str
+        The settings that it takes notice of.
+    """
+
+    SETTINGS: tuple[str, ...] = ()
+
+    def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
+        super().__init__(name=name)
+        self.sim = sim
+        is_live = isinstance(learning_rate, tf.Variable)  # of which Keras would take a copy
+        self._learning_rate = learning_rate if is_live else self._build_learning_rate(learning_rate)
+
+    def build(self, var_list: list[tf.Variable]) -> None:
+        """Make a variable for the last increment of each variable."""
+        super().build(var_list)
+        if not getattr(self, "_built", False):
+            self._last = [self.add_variable_from_reference(v, "increment") for v in var_list]
+            self._built = True
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        """Update all variables: to have no gradient is to have one of zero."""
+        pairs = [(tf.zeros_like(v) if g is None else g, v) for g, v in grads_and_vars]
+        return super().apply_gradients(pairs, *args, **kwargs)
+
+    def update_step(self, gradient: Any, variable: tf.Variable) -> None:
+        """Update one variable."""
+        last = self._last[self._index_dict[self._var_key(variable)]]
+        rate = tf.cast(learning_rate(self), variable.dtype)
+        gradient = tf.convert_to_tensor(gradient)
+        whole = distributed.of_all_replicas(variable)  # which settings are known by
+        last.assign(self.increment(whole, gradient, last, rate, self.iterations))
+        variable.assign_add(last)
+
+    @classmethod
+    def from_config(cls, config: Any, *args: Any, **kwargs: Any) -> Any:
+        """Raise an error: a configuration holds no simulator."""
+        raise ValidationError(
+            f"{cls.__name__} can't be made of a configuration, which holds no simulator; make it "
+            f"with {cls.__name__}(sim, ...)",
+            attr="optimizer",
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the optimizer."""
+        rate = self._serialize_hyperparameter(self._learning_rate)
+        return {**super().get_config(), "learning_rate": rate}
+
+
+def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
+    """Return all variables that a training changes: weights, states and those of the optimizer."""
+    model = sim.keras_model
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        raise ValidationError(
+            f"the simulator of {sim.model.toplevel} is not compiled; call sim.compile first",
+            attr="sim",
+        )
+    for one in chain(optimizer):
+        distributed._make_variables(one, model.trainable_variables)
+    of_optimizer = optimizer.variables  # a method of Keras' legacy optimizers
+    variables = of_optimizer() if callable(of_optimizer) else of_optimizer
+    states = sim.tensor_graph.saved_state.values()
+    tracked = tf.train.TrackableView(model).descendants()
+    found = [*model.weights, *states, *variables, *tracked]
+    return list({id(one): one for one in found if isinstance(one, tf.Variable)}.values())

@@ -1,0 +1,120 @@
+"""Values of variables and tensors of TensorFlow 2: built, fetched, assigned and counted."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import Any, Callable
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+
+from nengo_wd import _clock as clock
+from nengo_wd._seam.nengo_dl3 import distributed
+
+LARGE = 2**18  # elements, about the size of a cache
+
+
+def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
+    """Return the tensor that ``function`` makes, which has its value now."""
+    with clock.at(training_step(sim)):
+        return function()
+
+
+def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:
+    """Return the current values of tensors or variables."""
+    return tf.keras.backend.batch_get_value(list(tensors))
+
+
+def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
+    """Return a function that fetches the current value of what ``function`` makes."""
+
+    def at_step(step: tf.Tensor) -> tf.Tensor:
+        with clock.at(step):
+            return function()
+
+    of_step = tf.TensorSpec((), tf.int64)
+    traced = tf.function(at_step, autograph=False).get_concrete_function(of_step)
+    # the optimizer that counts the steps may be another one each time; TensorFlow 2.12 casts a
+    # variable of the same type to itself
+    return lambda: traced(tf.cast(tf.convert_to_tensor(training_step(sim)), tf.int64)).numpy()
+
+
+def step_counter(sim: nengo_dl.Simulator) -> tf.Variable | None:
+    """Return the variable that counts the batches an optimizer was trained on, if any."""
+    return getattr(getattr(sim.keras_model, "optimizer", None), "iterations", None)
+
+
+def training_step(sim: nengo_dl.Simulator) -> Any:
+    """Return the training step that is next: 0 before there is an optimizer."""
+    counter = step_counter(sim)
+    return 0 if counter is None else counter
+
+
+def state_variable(sim: nengo_dl.Simulator, values: np.ndarray) -> tf.Variable:
+    """Return a variable that training does not change."""
+    with distributed.scope(sim):
+        return tf.Variable(values, trainable=False)
+
+
+def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -> None:
+    """Give a variable new values."""
+    variable.assign(values)
+
+
+def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
+    """Multiply ``variable`` by ``factors``, in one pass over its memory where it is large."""
+    fused = _is_fused(variable)
+    return _on_each_device(_multiply_fused if fused else _multiply, variable, factors)
+
+
+def multiply_if(condition: tf.Tensor, variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
+    """Multiply ``variable`` by ``factors`` if a condition holds; leave its memory alone if not."""
+    return tf.cond(condition, lambda: multiply(variable, factors), lambda: None)
+
+
+def _multiply(variable: tf.Variable, factors: tf.Tensor) -> None:
+    variable.assign(variable * factors, read_value=False)
+
+
+_multiply_fused = tf.function(_multiply, jit_compile=True)
+
+
+def updater(variable: tf.Variable, function: Callable) -> Callable:
+    """Return what gives ``variable`` the value of a function of it and other arguments.
+
+    That is one pass over its memory, where it is large and the function goes by element.
+    """
+
+    def update(copy: tf.Variable, *args: Any) -> None:
+        copy.assign(function(tf.convert_to_tensor(copy), *args), read_value=False)
+
+    if _is_fused(variable):
+        update = tf.function(update, jit_compile=True, autograph=False)
+    return partial(_on_each_device, update, variable)
+
+
+def _on_each_device(function: Callable, variable: tf.Variable, *args: Any) -> None:
+    """Have each device of a strategy call ``function`` with its copy of ``variable``.
+
+    XLA takes no variables of two devices. Without a strategy, there is the variable alone.
+    """
+    tf.distribute.get_strategy().extended.update(variable, function, args=args, group=False)
+
+
+def _is_fused(variable: tf.Variable) -> bool:
+    """Tell whether what changes a variable is compiled: if it is large, and XLA is there."""
+    return variable.shape.num_elements() >= LARGE and _has_xla(variable.device)
+
+
+@lru_cache(maxsize=None)
+def _has_xla(device: str) -> bool:
+    """Tell whether TensorFlow compiles functions for a device, which some platforms can't."""
+    if not tf.test.is_built_with_xla():
+        return False
+    try:
+        with tf.init_scope(), tf.device(device):
+            tf.function(lambda x: x + 1, jit_compile=True)(tf.zeros(()))
+    except tf.errors.OpError:
+        return False
+    return True
