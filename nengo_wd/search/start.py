@@ -19,25 +19,24 @@ from nengo_wd.recording.recorder import Recorder
 class Start:
     """The beginning of a training, to which a simulator can be put back.
 
-    One simulator then serves many trials of a search. A trial after the first constructs, traces
-    and compiles nothing, if its strengths are variables: those of `nengo_wd.regularizers.Scheduled`
-    or of the setting ``weight_decay``.
+    One simulator then serves many trials of a search. Trials after the first construct, trace and
+    compile nothing, if their strengths are variables: those of `nengo_wd.regularizers.Scheduled` or
+    of the setting ``weight_decay``.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
-        The simulator, compiled for training, and still open. Its weights, its optimizer and the
-        states of its neurons and filters are kept as they are now.
+        The simulator, open and compiled for training. Its weights, its optimizer and the states of
+        its neurons and filters are kept as they are now.
     callbacks : sequence of tf.keras.callbacks.Callback
-        Callbacks that are given to each ``sim.fit``. Of nengo_wd's own, all records are removed.
-        Of others, attributes that are numbers, texts, arrays, or lists and dictionaries of these
-        get back what they are now.
+        The callbacks of each ``sim.fit``. Those of nengo_wd lose all records. Others get the
+        attributes back that are numbers, strings, arrays, or lists and dictionaries of these.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``sim`` is no NengoDL simulator, is not compiled or for inference only, or if something
-        in ``callbacks`` is no callback; in ``restore``, if the simulator was compiled anew.
+        If ``sim`` is not a NengoDL simulator, is not compiled or for inference only, or if
+        ``callbacks`` has anything else; in ``restore``, if the simulator was compiled anew.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
     NotImplementedError
@@ -45,10 +44,10 @@ class Start:
 
     Notes
     -----
-    Your own variables, strengths among them, are left alone. So are random numbers. Call
-    ``tf.keras.utils.set_random_seed`` once, and each ``sim.fit`` has the same order of examples;
-    called before each, it makes TensorFlow prepare its compiled functions anew, which takes up to a
-    second. Random numbers of layers, such as ``Dropout``, go on from one training to the next.
+    Your own variables, strengths among them, stay as they are. So do random numbers: after one call
+    of ``tf.keras.utils.set_random_seed``, each ``sim.fit`` has the same order of examples, but
+    layers such as ``Dropout`` go on from one training to the next. A call before each training
+    costs up to a second, in which TensorFlow prepares its compiled functions anew.
 
     Examples
     --------
@@ -79,7 +78,10 @@ class Start:
         check_trains(sim)
         self.sim, self.callbacks = sim, list(callbacks)
         for callback in self.callbacks:
-            _check_callback(callback)
+            if not isinstance(callback, tf.keras.callbacks.Callback):
+                raise ValidationError(
+                    f"{callback!r} in callbacks is no tf.keras.callbacks.Callback", attr="callbacks"
+                )
         self._optimizers = seam.optimizers.in_use(sim)
         self._variables = seam.optimizers.variables_of_training(sim)
         self._values = seam.values.fetch(sim, self._variables)
@@ -104,13 +106,6 @@ class Start:
                 vars(callback).update(copy.deepcopy(attributes))
 
 
-def _check_callback(callback: Any) -> None:
-    if not isinstance(callback, tf.keras.callbacks.Callback):
-        raise ValidationError(
-            f"{callback!r} in callbacks is no tf.keras.callbacks.Callback", attr="callbacks"
-        )
-
-
 def _plain_attributes(callback: Any) -> dict[str, Any]:
     """Return copies of the attributes that refer to nothing else, such as a model."""
     return {
@@ -119,6 +114,7 @@ def _plain_attributes(callback: Any) -> dict[str, Any]:
 
 
 def _is_plain(value: Any) -> bool:
+    """Tell whether a value is a number, string or array, or a container of these alone."""
     if isinstance(value, dict):
         return all(_is_plain(one) for one in value.values())
     if isinstance(value, (list, tuple, set)):

@@ -1,71 +1,134 @@
-"""The trials of a study: those that count, and those that are tried again."""
+"""The trials of a study: which of them count, are tried again, and are the best."""
 
 from __future__ import annotations
 
 import copy
+import warnings
+import zlib
+from collections import Counter
+from typing import Any
 
+import numpy as np
 import optuna
+from nengo.exceptions import ValidationError
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 WITHDRAWN = "withdrawn"  # the mark of a trial that was one too many
-MOST_TRIES = 3  # of a trial that a process or machine died of, beside the first
+MOST_TRIES = 3  # of a trial whose process or machine died, beside the first
+STATES = {"FAIL": "failed", "PRUNED": "was pruned", "RUNNING": "is running"}
 
 
-def counted(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that count: all but those that were tried again, or withdrawn."""
-    return _counted(study.get_trials(deepcopy=False))
-
-
-def _counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+def counted(study: optuna.Study, first: int | None = None) -> list[FrozenTrial]:
+    """Return those of all trials, or the first, that count: not tried again and not withdrawn."""
+    trials = study.get_trials(deepcopy=False)[:first]
     again = _tried_again(trials)
     return [t for t in trials if t.number not in again and WITHDRAWN not in t.user_attrs]
 
 
 def _tried_again(trials: list[FrozenTrial]) -> set[int]:
-    """Return the numbers of the trials that stand again behind others."""
+    """Return the numbers of the trials that others try again."""
     return {number for t in trials for number in t.system_attrs.get("retry_history", ())}
 
 
 def n_finished(study: optuna.Study) -> int:
-    """Return the number of trials that are finished, and count."""
+    """Return the number of trials that count and are finished."""
     return sum(trial.state.is_finished() for trial in counted(study))
 
 
 def n_begun(study: optuna.Study) -> int:
-    """Return the number of trials that are finished or running, and count."""
+    """Return the number of trials that count and are finished or running."""
     return sum(trial.state != TrialState.WAITING for trial in counted(study))
 
 
 def rank(study: optuna.Study, number: int) -> int:
-    """Return how many of the trials that count came before that of a number.
+    """Return the number of trials that count and came before that of a number.
 
-    A trial that is tried again behind it came before it all the same.
+    A trial that is tried again after it came before it all the same.
     """
-    so_far = [trial for trial in study.get_trials(deepcopy=False) if trial.number <= number]
-    return sum(trial.number < number for trial in _counted(so_far))
+    return sum(trial.number < number for trial in counted(study, number + 1))
 
 
 def try_again(study: optuna.Study, number: int, most: int | None = None) -> None:
-    """Have a trial that did not come to its end tried again, with the same strengths.
+    """Put an unfinished or failed trial back, with its strengths, up to ``most`` times.
 
-    It is only then marked as failed: whoever dies in between loses none.
+    Only then is it marked as failed, so that no trial is lost if this process dies in between.
     """
     trials = study.get_trials(deepcopy=False)
     trial = trials[number]
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         return
     if number not in _tried_again(trials):
-        again(most)(study, copy.deepcopy(trial))  # it changes the trial that it is given
+        retry(most)(study, copy.deepcopy(trial))  # which changes the trial
     if not trial.state.is_finished():
         study.tell(number, state=TrialState.FAIL)
 
 
-def again(most: int | None = MOST_TRIES) -> optuna.storages.RetryHeartbeatStaleTrialCallback:
-    """Return what has a trial tried again, up to so many times."""
+def retry(most: int | None = MOST_TRIES) -> optuna.storages.RetryHeartbeatStaleTrialCallback:
+    """Return Optuna's callback that puts a trial back, up to ``most`` times."""
     return optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=most)
 
 
-def try_running_again(study: optuna.Study) -> None:
-    """Have all trials tried again that are said to run, where none can be running."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        try_again(study, trial.number)
+def warn_if_all_failed(study: optuna.Study) -> None:
+    """Raise a warning, of the caller of `nengo_wd.search.strengths`, if all trials failed."""
+    found = counted(study)
+    if found and all(trial.state == TrialState.FAIL for trial in found):
+        warnings.warn(
+            f"all {len(found)} trials of the search {study.study_name!r} failed, and they count: "
+            "mend what the warnings name, and give the search another name",
+            stacklevel=4,
+        )
+
+
+class Study(optuna.Study):
+    """Optuna's study; reading the best of its trials says why there is none."""
+
+    @property
+    def best_trial(self) -> FrozenTrial:
+        """The trial with the least error, from which ``best_params`` and ``best_value`` follow."""
+        found = counted(self)
+        if not any(trial.state == TrialState.COMPLETE for trial in found):
+            raise ValidationError(_why_none_is_best(self.study_name, found), attr="best_trial")
+        return super().best_trial
+
+
+def _why_none_is_best(name: str, found: list[FrozenTrial]) -> str:
+    """Say what happened to the trials of a search, and where the first error is."""
+    counts = Counter(STATES.get(trial.state.name, "waits") for trial in found)
+    if set(counts) == {"failed"}:
+        message = f"all {len(found)} trials of the search {name!r} failed"
+    else:
+        told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        message = f"none of the {len(found)} trials of the search {name!r} came to its end: {told}"
+    errors = [trial.number for trial in found if "error" in trial.user_attrs]
+    where = f"; study.trials[{errors[0]}].user_attrs['error'] has a traceback" if errors else ""
+    return f"{message}, so none is the best{where}"
+
+
+class SeededSampler(BaseSampler):
+    """Optuna's ``TPESampler``, with a new seed for each trial: the number of trials before it.
+
+    Its suggestions depend on the trials so far, and on nothing that is lost with a process.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def _tpe(self, study: optuna.Study, trial: FrozenTrial, what: str = "") -> TPESampler:
+        place = [self.seed, rank(study, trial.number), zlib.crc32(what.encode())]
+        return TPESampler(seed=int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict:
+        """Return the distributions of the strengths that are suggested together."""
+        return self._tpe(study, trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict) -> dict:
+        """Suggest several strengths together."""
+        return self._tpe(study, trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: Any
+    ) -> Any:
+        """Suggest one strength."""
+        one = self._tpe(study, trial, param_name)
+        return one.sample_independent(study, trial, param_name, param_distribution)

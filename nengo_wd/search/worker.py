@@ -1,150 +1,280 @@
-"""What runs the trials of a search, one after another, until the total is reached."""
+"""Workers, which run the trials of a search until the total is reached: here, or in processes."""
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
 import time
 import traceback
 import warnings
-from typing import Any, Callable
+from concurrent import futures
+from typing import Any, Callable, Iterator
 
 import numpy as np
 import optuna
+import progressbar
 from nengo.exceptions import SimulationError
+from optuna.exceptions import OptunaError
 
 from nengo_wd.search import trials
-from nengo_wd.search.asked import Asked
+from nengo_wd.search.request import PROCESS, Request
+from nengo_wd.search.storages import opened
 
-PAUSE = 1.0  # seconds between looks at what other machines do
+SPAWN: Any = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+PATIENCE = 5  # seconds until a process has ended
+WAIT = 1.0  # seconds between looks at the trials of other machines
+LOOK = 0.2  # seconds between looks at the trials of other threads
 MOST_TEXT = 4000  # characters of a traceback
 
 
-class DeadProcessError(Exception):
-    """The process of a trial died."""
+def run(request: Request, progress_bar: bool) -> optuna.Study:
+    """Run a search to its end, and return its study."""
+    with opened(request) as study, _progress(study, request, progress_bar) as show:
+        if request.n_processes:
+            _run_in_processes(study, request, show)
+        else:
+            Worker(study, request, threading.Lock(), show).work()
+    trials.warn_if_all_failed(study)
+    return study
 
 
-class FailedTrialError(Exception):
-    """A trial failed in another process: what is told of it, and its traceback."""
+@contextlib.contextmanager
+def _progress(study: optuna.Study, request: Request, progress_bar: bool) -> Iterator[Callable]:
+    """Give a function that has the progress bar show the number of finished trials."""
+    if not progress_bar:
+        yield lambda: None
+        return
+
+    bar = progressbar.ProgressBar(max_value=request.n_trials, prefix=f"{request.name}: ")
+
+    def show(force: bool = False) -> None:
+        bar.update(min(trials.n_finished(study), request.n_trials), force=force)
+
+    show(force=True)
+    try:
+        yield show
+    finally:
+        show(force=True)
+        bar.finish(dirty=True)
+
+
+def _run_in_processes(study: optuna.Study, request: Request, show: Callable) -> None:
+    """Run workers in threads, each of which waits for a process of its own."""
+    taking = threading.Lock()
+    workers = [ProcessWorker(study, request, taking) for _ in range(request.n_processes)]
+    with futures.ThreadPoolExecutor(len(workers)) as pool:
+        threads = running = {pool.submit(worker.work) for worker in workers}
+        try:
+            while running and trials.n_finished(study) < request.n_trials:
+                show()
+                done, running = futures.wait(threads, LOOK, futures.FIRST_EXCEPTION)
+                for thread in done:
+                    thread.result()  # which raises its error
+        finally:
+            while running:  # and start processes, which are then stopped, too
+                for worker in workers:
+                    worker.stop()
+                running = futures.wait(threads, LOOK).not_done
+            show()
+
+
+class DeadProcessError(BaseException):
+    """The process of a trial died. It is no Exception, so that Optuna leaves the trial running."""
 
 
 class Worker:
-    """Runs trials of a study, here or in a process.
+    """Runs trials of a study, one after another, in this process; calls ``show`` after each.
 
-    Parameters
-    ----------
-    study : optuna.Study
-        The study.
-    asked : Asked
-        What was asked for.
-    train : callable
-        What takes strengths and a trial, and returns the error. Where it has a method ``prepare``,
-        that is called before there is a trial.
-    asking : threading.Lock
-        What workers of a process hold while one of them takes a trial, so that none is too many.
-    show : callable
-        What is called after each trial.
+    Of the workers that share the lock ``taking``, one at a time takes a trial, so that none takes
+    one too many.
     """
 
     def __init__(
-        self,
-        study: optuna.Study,
-        asked: Asked,
-        train: Callable,
-        asking: Any,
-        show: Callable = lambda: None,
+        self, study: optuna.Study, request: Request, taking: Any, show: Callable = lambda: None
     ) -> None:
-        self.study, self.asked, self.train = study, asked, train
-        self.asking, self.show = asking, show
+        self.study, self.request = study, request
+        self.taking, self.show = taking, show
         self.stopped = False
-        self.error: BaseException | None = None
         self._number: int | None = None  # of the trial that runs
-        self._lost = False
 
-    def work_until_stopped(self) -> None:
-        """Run trials in a thread; keep an error, but not one that comes of being stopped."""
-        try:
-            self.work()
-        except BaseException as error:
-            self.error = None if self.stopped else error
+    def prepare(self) -> None:
+        """Get ready to train, before there is a trial."""
+
+    def train(self, strengths: dict[str, float], trial: optuna.Trial) -> tuple:
+        """Train with strengths, and return an `outcome`."""
+        return outcome(self.request.train, strengths, trial)
 
     def work(self) -> None:
-        """Run trials until the total is reached, by whomever."""
-        while not self.stopped and trials.n_finished(self.study) < self.asked.n_trials:
+        """Run trials until the total is reached, by this worker and others."""
+        while not self.stopped and trials.n_finished(self.study) < self.request.n_trials:
             if self._one_is_left():
-                getattr(self.train, "prepare", lambda: None)()
+                self.prepare()
                 self._run_one()
-                self.show()
             elif self._knows_of_silence():
-                time.sleep(PAUSE)
+                time.sleep(WAIT)
                 optuna.storages.fail_stale_trials(self.study)
-                self.show()
             else:
                 return
+            self.show()
 
     def _one_is_left(self) -> bool:
-        return trials.n_begun(self.study) < self.asked.n_trials
+        return trials.n_begun(self.study) < self.request.n_trials
 
     def _knows_of_silence(self) -> bool:
-        """Tell whether trials of a machine that died would be tried again: waiting has an end."""
+        """Tell whether the storage notices dead machines, so that waiting has an end."""
         interval = getattr(self.study._storage, "get_heartbeat_interval", lambda: None)
         return interval() is not None
 
     def _run_one(self) -> None:
+        """Run a trial, if one is left, and put it back if it is lost."""
         with contextlib.ExitStack() as turn:
-            turn.enter_context(self.asking)
+            turn.enter_context(self.taking)
             if not self._one_is_left():
                 return
-            self._number, self._lost = None, False
+            self._number = None
             try:
                 self.study.optimize(
-                    lambda trial: self._objective(trial, turn), n_trials=1, catch=(Exception,)
+                    lambda trial: self._error(trial, turn), n_trials=1, catch=(Exception,)
                 )
+            except DeadProcessError:
+                self._try_again(None if self.stopped else trials.MOST_TRIES)
             except BaseException:  # Ctrl-C, or train ends Python
                 self._try_again()
                 raise
-            if self._lost:
-                self._try_again(None if self.stopped else trials.MOST_TRIES)
 
     def _try_again(self, most: int | None = None) -> None:
+        """Put the trial that ran back, if there was one."""
         if self._number is not None:
             trials.try_again(self.study, self._number, most)
 
-    def _objective(self, trial: optuna.Trial, turn: contextlib.ExitStack) -> float:
+    def _error(self, trial: optuna.Trial, turn: contextlib.ExitStack) -> float:
+        """Return the error of a trial, or raise what tells Optuna of another outcome."""
         self._number = trial.number
         turn.close()  # the trial is there, and counts: others may take theirs
-        if trials.rank(self.study, trial.number) >= self.asked.n_trials:
+        if trials.rank(self.study, trial.number) >= self.request.n_trials:
             # other machines took the last one at the same time
             trial.set_user_attr(trials.WITHDRAWN, True)
-            raise optuna.exceptions.OptunaError("there are as many trials as were asked for")
-        strengths = {
-            name: trial.suggest_float(name, *ends, log=True)
-            for name, ends in self.asked.ranges.items()
-        }
+            raise OptunaError("there are as many trials as were asked for")
+        ranges = self.request.ranges
+        strengths = {name: trial.suggest_float(name, *ranges[name], log=True) for name in ranges}
+        kind, found, *text = self.train(strengths, trial)
+        if kind == "pruned":
+            raise optuna.TrialPruned(found)
+        if kind == "failed":
+            trial.set_user_attr("error", text[0][-MOST_TEXT:])
+            message = f"failed with {strengths}: {found}"
+            warnings.warn(
+                f"trial {trial.number} of the search {self.request.name!r} {message}", stacklevel=2
+            )
+            raise OptunaError(message)
+        return found
+
+
+class ProcessWorker(Worker):
+    """Runs trials in a process, which it replaces after so many trials, and if it dies."""
+
+    def __init__(self, study: optuna.Study, request: Request, taking: Any) -> None:
+        super().__init__(study, request, taking)
+        self._job = pickle.dumps((request.train, request.name, study._storage, request.pruner))
+        self._process: Any = None
+        self._connection: Any = None
+        self._left = 0  # trials for the process
+
+    def work(self) -> None:
+        """Run trials until the total is reached, and end the process."""
         try:
-            return finite(self.train(strengths, trial))
-        except optuna.TrialPruned:
-            raise
-        except DeadProcessError:
-            self._lost = True
-            raise
-        except Exception as error:
-            self._report(trial, strengths, error)
-            raise
+            super().work()
+        finally:
+            self._end()
 
-    def _report(self, trial: optuna.Trial, strengths: dict, error: Exception) -> None:
-        told = f"{type(error).__name__}: {error}"
-        text = traceback.format_exc()
-        if isinstance(error, FailedTrialError):
-            told, text = error.args
-        trial.set_user_attr("error", text[-MOST_TEXT:])
-        warnings.warn(
-            f"trial {trial.number} of the search {self.asked.name!r} failed with {strengths}: "
-            f"{told}",
-            stacklevel=2,
-        )
+    def prepare(self) -> None:
+        """Start a process, unless there is one that can serve another trial."""
+        if self._left and self._process.is_alive():
+            return
+        self._end()
+        self._connection, theirs = SPAWN.Pipe()
+        name = f"{PROCESS} {self.request.name}"
+        self._process = SPAWN.Process(target=_serve, args=(theirs, self._job), name=name)
+        self._process.daemon = True  # which ends with this one
+        self._process.start()
+        theirs.close()
+        try:
+            self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            raise SimulationError(
+                f"a process of the search {self.request.name!r} ended before it could begin (exit "
+                f"code {self._process.exitcode}); what it printed says why. In a script, strengths "
+                'has to be called below: if __name__ == "__main__":'
+            ) from None
+        self._left = self.request.trials_per_process
+
+    def train(self, strengths: dict[str, float], trial: optuna.Trial) -> tuple:
+        """Have the process train with strengths, and return its `outcome`."""
+        self._left -= 1
+        try:
+            self._connection.send((trial._trial_id, strengths))
+            return self._connection.recv()
+        except (EOFError, OSError):
+            self._left = 0
+            raise DeadProcessError("the process of the trial died") from None
+
+    def stop(self) -> None:
+        """Take no more trials, and end the process, also if it is training."""
+        self.stopped = True
+        self._kill()
+
+    def _end(self) -> None:
+        """End the process, which is not training, and wait until it has ended."""
+        if self._process is not None:
+            self._connection.close()  # on which it ends by itself
+            self._process.join(PATIENCE)
+            self._kill()
+
+    def _kill(self) -> None:
+        process = self._process  # which the thread of the worker may replace
+        if process is not None and process.is_alive():
+            process.kill()
+            process.join()
 
 
-def finite(error: Any) -> float:
+def _serve(connection: Any, job: bytes) -> None:
+    """Train for each trial that is sent, until the connection ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that sends trials
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    train, name, storage, pruner = pickle.loads(job)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.RandomSampler()  # never used: the strengths are sent
+    study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+    connection.send("ready")
+    while True:
+        try:
+            trial_id, strengths = connection.recv()
+        except EOFError:
+            return
+        connection.send(outcome(train, strengths, optuna.Trial(study, trial_id)))
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()  # type: ignore[union-attr]
+    os._exit(1)
+
+
+def outcome(train: Callable, strengths: dict[str, float], trial: optuna.Trial) -> tuple:
+    """Train, and return ("value", error), ("pruned", why) or ("failed", what, traceback)."""
+    try:
+        return "value", _finite(train(strengths, trial))
+    except optuna.TrialPruned as pruned:
+        return "pruned", str(pruned)
+    except Exception as error:
+        return "failed", f"{type(error).__name__}: {error}", traceback.format_exc()
+
+
+def _finite(error: Any) -> float:
     """Return what ``train`` returned as a finite number, or raise."""
     try:
         number = float(error)

@@ -328,10 +328,10 @@ def test_errors_of_drivers_tell_no_passwords(secret, tmp_path, monkeypatch):
     def refused(url, **kwargs):
         raise RuntimeError(f"no connection with {url} or {unquote(secret)}") from OSError(url)
 
-    from nengo_wd.search import opening
+    from nengo_wd.search import storages
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(opening, "RDBStorage", refused)
+    monkeypatch.setattr(storages, "RDBStorage", refused)
     for url in (f"nosuch://me:{secret}@there/db", f"nosuch://there/db?password={secret}"):
         with pytest.raises(ValidationError, match="no connection with|OSError|nosuch") as caught:
             search(storage=url)

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import nengo_wd
-from nengo_wd.search import opening
+from nengo_wd.search import storages
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import searched  # noqa: E402
 
-opening.HEARTBEAT, opening.SILENCE = 1, 3  # seconds, instead of a minute
+storages.HEARTBEAT, storages.SILENCE = 1, 3  # seconds, instead of a minute
 
 _, url, *name = sys.argv
 served = []

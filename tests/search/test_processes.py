@@ -12,7 +12,7 @@ import searched
 from nengo.exceptions import SimulationError, ValidationError
 
 import nengo_wd
-from nengo_wd.search import asked, processes
+from nengo_wd.search import request, worker
 
 RANGES = searched.RANGES
 
@@ -26,7 +26,7 @@ def search(train, n_trials, name="mine", **kwargs):
 def test_a_process_serves_one_trial_unless_told_otherwise():
     def of(**kwargs):
         given = {"n_jobs": 1, "trials_per_process": None, **kwargs}
-        found = asked.checked(
+        found = request.Request(
             searched.train, RANGES, 1, None, "mine", None, sampler=None, pruner=None, **given
         )
         return found.n_processes, found.trials_per_process
@@ -63,7 +63,7 @@ def ctrl_c():
 
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_processes_and_puts_trials_back(monkeypatch):
-    monkeypatch.setattr(processes, "_serve", searched.serve_for_ever)
+    monkeypatch.setattr(worker, "_serve", searched.serve_for_ever)
     ended = threading.Event()
     threading.Thread(target=_press_ctrl_c, args=(ended,), daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
@@ -89,7 +89,7 @@ def _press_ctrl_c(ended):
 
 
 def test_a_process_that_can_not_begin(monkeypatch):
-    monkeypatch.setattr(processes, "_serve", searched.end_at_once)
+    monkeypatch.setattr(worker, "_serve", searched.end_at_once)
     with pytest.raises(SimulationError, match="'mine' ended before it could begin .exit code 3"):
         search(searched.train, 2, n_jobs=2)
     assert len(search(searched.train, 2).trials) == 2

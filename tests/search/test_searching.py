@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from scripts import run_in_fresh_python
 
 import nengo_wd
-from nengo_wd.search import opening, trials
+from nengo_wd.search import storages, trials
 from nengo_wd.search.worker import DeadProcessError
 
 RANGES, N_TRIALS = searched.RANGES, searched.N_TRIALS
@@ -323,8 +323,8 @@ def test_a_storage_by_its_url():
 
 def test_silent_machines_are_waited_for(monkeypatch):
     """A trial of a machine that died is tried again on another, once there was no heartbeat."""
-    monkeypatch.setattr(opening, "HEARTBEAT", 1)
-    monkeypatch.setattr(opening, "SILENCE", 1)
+    monkeypatch.setattr(storages, "HEARTBEAT", 1)
+    monkeypatch.setattr(storages, "SILENCE", 1)
     search(storage="sqlite:///shared.db", n_trials=2)
     elsewhere = optuna.load_study(study_name="mine", storage="sqlite:///shared.db")
     running = elsewhere.ask()

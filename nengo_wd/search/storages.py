@@ -1,0 +1,239 @@
+"""The storage of a search: opened, checked, and named in errors without its passwords."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import sqlite3
+import time
+import warnings
+from typing import Any, Iterator
+from urllib.parse import unquote, unquote_plus, urlsplit
+
+import optuna
+from nengo.exceptions import ValidationError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import BaseStorage, GrpcStorageProxy, InMemoryStorage, RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from nengo_wd.search import trials
+from nengo_wd.search.request import Request
+
+RANGES = "ranges"  # the attribute of a study
+HEARTBEAT, SILENCE = 10, 60  # seconds between heartbeats, and without any of them
+TRIES = 10  # at creating what other machines create, too
+BUSY = 60  # seconds to wait while another process writes to a file
+LOSSES = (StorageInternalError, SQLAlchemyError, sqlite3.Error)  # errors of an open storage
+
+UNREACHABLE = "can't be kept in {} ({}); give a storage that can be reached and written to"
+LOST = (
+    "can't be kept in {} any more ({}); it was deleted, moved or overwritten while the search ran, "
+    "or can't be reached or written to now"
+)
+IN_USE = (
+    "in {} is used by another process now; for several processes give n_jobs, and for several "
+    "machines a storage that all of them reach"
+)
+
+HIDDEN = "***"
+# Values of a URL's query, or of a text with settings, and what stands between a user and the host.
+IN_QUERY = re.compile(
+    r"(?i)([^?&;=\s]*(?:pass|pwd|secret|token|key|cred)[^?&;=\s]*\s*=\s*)([^&]*)()"
+)
+OF_USER = re.compile(r"(?s)^((?:[\w+.-]+://)?[^:@]*:)(.*)(@)")
+
+
+@contextlib.contextmanager
+def opened(request: Request) -> Iterator[optuna.Study]:
+    """Give the study of a search, in its storage."""
+    _check_kind("sampler", request.sampler, optuna.samplers.BaseSampler, "TPESampler")
+    _check_kind("pruner", request.pruner, optuna.pruners.BasePruner, "MedianPruner")
+    with contextlib.ExitStack() as stack:
+        if request.storage is None:
+            stack.enter_context(_locked(request))
+        stack.enter_context(_quiet())
+        with _explained(request, UNREACHABLE):
+            study = _created_by_one(request)
+        with _explained(request, LOST, LOSSES):
+            _check_study(study, request)
+            if request.storage is None:  # no other process can be running these
+                for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                    trials.try_again(study, trial.number)
+            yield study
+
+
+def _check_kind(attr: str, given: Any, kind: type, example: str) -> None:
+    """Raise if an argument is not one of Optuna's objects, such as a name or a class of them."""
+    if given is None or isinstance(given, kind):
+        return
+    is_class = isinstance(given, type) and issubclass(given, kind)
+    remedy = "is a class; give an instance"
+    if not is_class:
+        remedy = f"is not an optuna {kind.__name__}; give one"
+    raise ValidationError(
+        f"{attr}={given!r} {remedy}, such as optuna.{attr}s.{example}()", attr=attr
+    )
+
+
+@contextlib.contextmanager
+def _locked(request: Request) -> Iterator[None]:
+    """Keep other processes from the file of a search.
+
+    SQLite's lock works on all systems, and ends with its process, however that ends.
+    """
+    with contextlib.ExitStack() as stack:
+        with _explained(request, UNREACHABLE):
+            path = f"{request.file_name}.lock"
+            lock = stack.enter_context(contextlib.closing(sqlite3.connect(path, timeout=0)))
+            path = os.path.abspath(path)  # as train may change the working folder
+            lock.execute("BEGIN EXCLUSIVE")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows keeps it
+                os.remove(path)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna's lines for each trial out of the progress bar, and quiet about heartbeats."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _created_by_one(request: Request) -> optuna.Study:
+    """Return the study; try again if another machine creates it at the same time."""
+    for _ in range(TRIES - 1):
+        try:
+            return _create(request)
+        except Exception as error:
+            if "already exists" not in f"{error} {error.__cause__}":
+                raise
+            time.sleep(random.random())
+    return _create(request)
+
+
+def _create(request: Request) -> optuna.Study:
+    storage = _storage(request)
+    optuna.create_study(
+        storage=storage, study_name=request.name, direction="minimize", load_if_exists=True
+    )
+    sampler = request.sampler if request.seed is None else trials.SeededSampler(request.seed)
+    study = trials.Study(request.name, storage, sampler, request.pruner)
+    study.set_user_attr("n_trials", request.n_trials)  # which shows whether it can be written to
+    return study
+
+
+def _storage(request: Request) -> BaseStorage:
+    """Return the storage that a request names, or raise if it can't keep a search."""
+    given = request.storage
+    if given is None:
+        timeout = {"connect_args": {"timeout": BUSY}}
+        return RDBStorage(f"sqlite:///{request.file_name}", engine_kwargs=timeout)
+    if isinstance(given, InMemoryStorage) and request.n_processes:
+        _refuse("memory of this process can't be shared with others", given)
+    if isinstance(given, BaseStorage):
+        return given
+    if not isinstance(given, str) or "://" not in given:
+        _refuse("it is neither a URL, such as 'sqlite:///search.db', nor a storage", given)
+    if given.startswith("grpc://"):
+        place = urlsplit(given)
+        return GrpcStorageProxy(host=place.hostname or "localhost", port=place.port or 13000)
+    return RDBStorage(
+        given,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=SILENCE,
+        heartbeat_stale_trial_callback=trials.retry(),
+    )
+
+
+def _refuse(why: str, storage: Any) -> None:
+    shown = _without_secrets(storage) if isinstance(storage, str) else storage
+    raise ValidationError(f"storage={shown!r} can't keep a search: {why}", attr="storage")
+
+
+def _check_study(study: optuna.Study, request: Request) -> None:
+    """Raise if the study in the storage is of another search; keep the ranges."""
+    if study.directions != [optuna.study.StudyDirection.MINIMIZE]:
+        raise ValidationError(
+            f"the search {request.name!r} that the storage holds does not minimize one error; give "
+            "the search another name",
+            attr="name",
+        )
+    known = set(study.user_attrs.get(RANGES, ()))
+    known = known or {name for t in study.get_trials(deepcopy=False) for name in t.params}
+    if known and known != set(request.ranges):
+        raise ValidationError(
+            f"the search {request.name!r} that the storage holds is over {sorted(known)}, not over "
+            f"{sorted(request.ranges)}; give the search another name",
+            attr="ranges",
+        )
+    study.set_user_attr(RANGES, request.ranges)
+
+
+@contextlib.contextmanager
+def _explained(
+    request: Request, fault: str, kinds: tuple[type[Exception], ...] = (Exception,)
+) -> Iterator[None]:
+    """Raise errors again, with the names of the search and of its storage."""
+    try:
+        yield
+    except (ValidationError, ImportError):
+        raise
+    except kinds as error:  # each kind of storage has its own
+        if fault == UNREACHABLE and "database is locked" in str(error):
+            fault = IN_USE
+        reason = (str(error.__cause__ or error).splitlines() or [""])[0]
+        told = fault.format(_place(request), f"{type(error).__name__}: {_hide(reason, request)}")
+        raise ValidationError(
+            f"the search {request.name!r} {told}", attr="storage"
+        ) from _without_passwords(error, request)
+
+
+def _place(request: Request) -> str:
+    """Return the name of the storage in errors."""
+    if request.storage is None:
+        return f"{request.file_name} in the working folder"
+    if isinstance(request.storage, str):
+        return _without_secrets(request.storage)
+    return f"the {type(request.storage).__name__}"
+
+
+def _without_passwords(error: Exception, request: Request) -> Exception | None:
+    """Return an error that another one comes from, unless a password is in it."""
+    told: BaseException | None = error
+    while told is not None:
+        if _hide(str(told), request) != str(told):
+            return None
+        told = told.__cause__ or told.__context__
+    return error
+
+
+def _hide(text: str, request: Request) -> str:
+    """Return a text without the passwords of the storage, as they are in the URL or decoded."""
+    url = request.storage if isinstance(request.storage, str) else ""
+    for secret in (match.group(2) for rule in _rules(url) for match in rule.finditer(url)):
+        for spelled in (secret, unquote(secret), unquote_plus(secret)) if secret else ():
+            text = text.replace(spelled, HIDDEN)
+    return text
+
+
+def _without_secrets(url: str) -> str:
+    """Return the URL of a storage without its passwords."""
+    for rule in _rules(url):
+        url = rule.sub(lambda match: f"{match.group(1)}{HIDDEN}{match.group(3)}", url)
+    return url
+
+
+def _rules(url: str) -> list[re.Pattern]:
+    """Return what finds passwords: SQLite has no users, but paths with any signs."""
+    return [IN_QUERY] if url.startswith("sqlite") else [IN_QUERY, OF_USER]
