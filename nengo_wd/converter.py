@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import warnings
-from typing import Any
+from typing import Any, Callable
 
 import nengo
 import nengo_dl
@@ -28,40 +28,39 @@ _Base: Any = seam.converter.KerasConverter
 class Converter(_Base):
     """Convert a Keras model to a Nengo network, and its regularizers to settings.
 
-    What ``nengo_dl.Converter`` does, with the same arguments and attributes. It would put
-    a dense or convolutional layer with a regularizer into a TensorNode, or refuse it;
-    here its weights become native Nengo objects, as they do without a regularizer,
-    and the regularizers become settings on them: ``net.config[connection].regularizer``
-    for the kernel, the same on neurons or on a connection for the bias, and on
-    a new probe for the layer's activity. Settings of classes leave out connections that are
-    biases: they are regularized, decayed or bound only where their own setting says so, in the
-    config of the network that holds them.
+    It does what ``nengo_dl.Converter`` does, with the same arguments and attributes, but not with
+    regularizers. That puts a dense or convolutional layer with a regularizer into a TensorNode,
+    or refuses it. This makes its weights native Nengo objects, as without a regularizer, and its
+    regularizers settings of these: ``net.config[connection].regularizer`` for the kernel, the same
+    on neurons or on a connection for the bias, and on a new probe for the layer's activity.
     Training with `regularized_objective` then minimizes what training the Keras model would.
+
+    Settings of classes leave out connections that are biases. Set these one by one, in the config
+    of the network that holds them.
 
     Parameters
     ----------
     model : tf.keras.Model
         The model, with its weights.
     **kwargs
-        Any other argument of ``nengo_dl.Converter``. With ``scale_firing_rates``,
-        regularizers apply to the unscaled biases, and parameters can be taken from one
-        converted network to another only where both have the same scale. With
-        ``split_shared_weights``, every copy of a layer has the penalties of the layer.
+        Any other argument of ``nengo_dl.Converter``. With ``scale_firing_rates``, regularizers
+        apply to the unscaled biases, and converted networks can exchange parameters only if they
+        have the same scale. With ``split_shared_weights``, every copy of a layer has its penalties.
 
     Raises
     ------
     TypeError
-        If a layer can't be converted, or a loss was added to the model or to a layer by
-        ``add_loss``, and ``allow_fallback`` is False.
+        With ``allow_fallback=False``, if a layer can't be converted, or ``add_loss`` has added a
+        loss to the model or to a layer.
     nengo.exceptions.ValidationError
-        If ``model`` is no model of Keras 2, or has no input shape yet.
+        If ``model`` is not a model of Keras 2, or has no input shape yet.
     NotImplementedError
         In NengoDL 2, which has no converter.
 
     Warns
     -----
     UserWarning
-        If a loss was added by ``add_loss``, which is about the Keras model and not carried over.
+        If ``add_loss`` has added a loss, which is about the Keras model and not carried over.
 
     Examples
     --------
@@ -75,12 +74,12 @@ class Converter(_Base):
     """
 
     def __init__(self, model: Any, **kwargs: Any) -> None:
-        if self.converters:  # none are in NengoDL 2, which says so
+        if self.converters:  # NengoDL 2 has none, and its own error
             _check_model(model)
         self._activities: list[tuple] = []
         super().__init__(model, **kwargs)
         for activity in self._activities:  # after the probes of the model's outputs
-            self._probe_activity(*activity)
+            _probe_activity(*activity)
         for network in (self.net, *self.net.all_networks):
             _leave_out_biases(network)
         self._check_losses(kwargs.get("allow_fallback", True))
@@ -92,7 +91,7 @@ class Converter(_Base):
             return super().verify(training, *args, **kwargs)
 
     def _check_losses(self, allow_fallback: bool) -> None:
-        """Raise, or warn, if a loss was added that is not in the network."""
+        """Raise an error or a warning if ``add_loss`` has added a loss that the network lacks."""
         nodes = (n for n in self.net.all_nodes if isinstance(n, nengo_dl.TensorNode))
         copies = (layer for node in nodes for layer in parameters.layers(node))
         kept = {getattr(copy, "name", None): n_added_losses(copy) for copy in copies}
@@ -109,34 +108,32 @@ class Converter(_Base):
             warnings.warn(message, UserWarning, stacklevel=3)
 
     def get_converter(self, layer: tf.keras.layers.Layer) -> Any:
-        """Return the layer's converter, which also notes what has its activity regularized."""
+        """Return the layer's converter, which notes outputs with an activity regularizer."""
         is_new = layer not in self._layer_converters
         converter = super().get_converter(layer)
         # not the public attribute, by which Keras' wrappers show that of the inner layer
         if is_new and getattr(layer, "_activity_regularizer", None) is not None:
-            converter.convert = self._noting_activity(converter)
+            converter.convert = functools.partial(
+                self._convert_and_note, converter, converter.convert
+            )
         return converter
 
-    def _noting_activity(self, converter: Any) -> Any:
-        convert = converter.convert
+    def _convert_and_note(self, converter: Any, convert: Callable, node_id: int) -> Any:
+        """Convert a layer by ``convert``, and note its output."""
+        output = convert(node_id)
+        shape = converter.output_shape(node_id)
+        self._activities.append((nengo.Network.context[-1], output, converter.layer, shape))
+        return output
 
-        def convert_and_note(node_id: int) -> Any:
-            output = convert(node_id)
-            shape = converter.output_shape(node_id)
-            self._activities.append((nengo.Network.context[-1], output, converter.layer, shape))
-            return output
 
-        return convert_and_note
-
-    @staticmethod
-    def _probe_activity(network: nengo.Network, output: Any, layer: Any, shape: tuple) -> None:
-        """Make the layer's activity regularizer a setting on a probe of its output."""
-        with network:
-            configure_settings()
-            probe = nengo.Probe(output, label=f"{layer.name}.activity")
-        network.config[probe].regularizer = forms.of_transformed(
-            layer.activity_regularizer, lambda activity: tf.reshape(activity, (-1, *shape))
-        )
+def _probe_activity(network: nengo.Network, output: Any, layer: Any, shape: tuple) -> None:
+    """Make the layer's activity regularizer a setting of a probe of its output."""
+    with network:
+        configure_settings()
+        probe = nengo.Probe(output, label=f"{layer.name}.activity")
+    network.config[probe].regularizer = forms.of_transformed(
+        layer.activity_regularizer, lambda activity: tf.reshape(activity, (-1, *shape))
+    )
 
 
 def _leave_out_biases(network: nengo.Network) -> None:
@@ -152,26 +149,26 @@ def _leave_out_biases(network: nengo.Network) -> None:
 
 
 def _is_bias(connection: nengo.Connection) -> bool:
-    """Tell whether a connection is from a constant that NengoDL has made for biases."""
+    """Tell whether a connection comes from a constant that NengoDL made for biases."""
     constant = getattr(connection.pre_obj, "output", None)
     return isinstance(constant, np.ndarray) and str(connection.pre_obj.label).endswith(".bias")
 
 
 class _Penalized(nengo_dl.Simulator):
-    """A simulator whose losses of some probes get the penalties."""
+    """NengoDL's simulator, which adds the penalties to the losses of some probes."""
 
     def __init__(self, probes: list[nengo.Probe], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._losses_of = probes
+        self._probes_with_loss = probes
 
     def compile(self, *args: Any, loss: Any, **kwargs: Any) -> None:
-        """Compile with penalties."""
-        loss = regularized_objective(self, {probe: loss for probe in self._losses_of})
+        """Compile with the loss of these probes and the penalties."""
+        loss = regularized_objective(self, {probe: loss for probe in self._probes_with_loss})
         super().compile(*args, loss=loss, **kwargs)
 
     def fit(self, x: Any, y: Any, **kwargs: Any) -> Any:
         """Train with the targets ``y`` of the probes."""
-        return super().fit(x, dict(zip(self._losses_of, y)), **kwargs)
+        return super().fit(x, dict(zip(self._probes_with_loss, y)), **kwargs)
 
 
 def _check_model(model: Any) -> None:
@@ -188,45 +185,41 @@ def _check_model(model: Any) -> None:
 
 
 class CarriesRegularizers:
-    """A mixin for NengoDL's layer converters: regularizers of weights become settings."""
+    """A mixin for NengoDL's layer converters, which makes regularizers of weights settings."""
 
     layer: Any
     converter: Any
     kernel: Any
 
     def convert(self, node_id: int) -> Any:
-        """Convert the layer, and make its regularizers settings on the new objects."""
+        """Convert the layer, and make its regularizers settings of the new objects."""
         network = nengo.Network.context[-1]
-        n_connections = len(network.connections)
+        n_before = len(network.connections)
         output = super().convert(node_id)  # type: ignore[misc]
         configure_settings()
-        self._set(network, self.kernel, self.layer.kernel_regularizer)
+        self._set_regularizer(network, self.kernel, self.layer.kernel_regularizer)
+        biases = [new for new in network.connections[n_before:] if _is_bias(new)]
+        for connection in biases:
+            connection.label = f"{self.layer.name}.bias"
         if self.layer.use_bias:
-            biases = self._biases(output, network.connections[n_connections:])
-            self._set(network, biases, self.layer.bias_regularizer)
+            holder = biases[0] if biases else output  # the neurons
+            self._set_regularizer(network, holder, self.layer.bias_regularizer)
         return output
 
     def add_connection(self, *args: Any, **kwargs: Any) -> nengo.Connection:
-        """Remember the connection that holds the kernel: it is the trainable one."""
+        """Keep the connection that holds the kernel, which is the trainable one."""
         connection = super().add_connection(*args, **kwargs)  # type: ignore[misc]
         if kwargs.get("trainable", False):
             self.kernel = connection
             connection.label = f"{self.layer.name}.kernel"
         return connection
 
-    def _biases(self, output: Any, connections: list[nengo.Connection]) -> Any:
-        """Return what holds the biases: a connection from a constant, or the neurons."""
-        constants = [connection for connection in connections if _is_bias(connection)]
-        for connection in constants:
-            connection.label = f"{self.layer.name}.bias"
-        return constants[0] if constants else output
-
-    def _set(self, network: nengo.Network, obj: Any, regularizer: Any) -> None:
-        """Set the regularizer of a Keras weight on the object that holds the weight now."""
+    def _set_regularizer(self, network: nengo.Network, obj: Any, regularizer: Any) -> None:
+        """Set the regularizer of a Keras weight for the object that holds the weight."""
         if regularizer is None:
             return
         if isinstance(obj, nengo.ensemble.Neurons):
-            regularizer = forms.of_scaled(regularizer, self._scale())
+            regularizer = forms.of_scaled(regularizer, self._bias_scale())
         elif obj is not self.kernel:
             regularizer = forms.of_transformed(
                 regularizer, lambda weights: tf.reshape(weights, [-1])
@@ -235,7 +228,7 @@ class CarriesRegularizers:
             regularizer = forms.of_transformed(regularizer, tf.transpose)
         network.config[obj].regularizer = regularizer
 
-    def _scale(self) -> float:
+    def _bias_scale(self) -> float:
         """Return the factor by which the converter multiplied the layer's biases."""
         scale = self.converter.scale_firing_rates
         if isinstance(scale, dict):
@@ -243,8 +236,8 @@ class CarriesRegularizers:
         return 1.0 if scale is None else scale
 
 
-def _carrying(layer_converter: type) -> type:
-    """Return NengoDL's converter of a layer type, which accepts and carries regularizers."""
+def _with_regularizers(layer_converter: type) -> type:
+    """Return a subclass of NengoDL's converter of a layer type that takes regularizers."""
     refused = vars(layer_converter)["unsupported_training_args"]
     others = [arg for arg in refused if not str(arg).endswith("_regularizer")]
     return type(
@@ -254,25 +247,20 @@ def _carrying(layer_converter: type) -> type:
     )
 
 
-def _registry() -> collections.ChainMap:
-    """Return NengoDL's registry, with ours for the layers that it refuses to regularize."""
-    carrying = {
-        layer_class: _carrying(layer_converter)
-        for layer_class, layer_converter in _Base.converters.items()
-        if "kernel_regularizer" in layer_converter.unsupported_training_args
-    }
-    return collections.ChainMap(carrying, _Base.converters)
-
-
-Converter.converters = _registry()
-
-# Our layers are converted as the Keras layers that they extend.
-OURS = {
-    layers.RegularizedDense: tf.keras.layers.Dense,
-    layers.RegularizedConv1D: tf.keras.layers.Conv1D,
-    layers.RegularizedConv2D: tf.keras.layers.Conv2D,
-    layers.RegularizedConv3D: tf.keras.layers.Conv3D,
+# The registry of NengoDL, below ours for the layers that it refuses to regularize.
+_CARRYING = {
+    layer_class: _with_regularizers(layer_converter)
+    for layer_class, layer_converter in _Base.converters.items()
+    if "kernel_regularizer" in layer_converter.unsupported_training_args
 }
-for _ours, _theirs in OURS.items():
-    if _theirs in Converter.converters:  # nothing is, in NengoDL 2
+Converter.converters = collections.ChainMap(_CARRYING, _Base.converters)
+
+# Our layers are converted as the Keras layers that they extend. NengoDL 2 converts none.
+for _ours, _theirs in (
+    (layers.RegularizedDense, tf.keras.layers.Dense),
+    (layers.RegularizedConv1D, tf.keras.layers.Conv1D),
+    (layers.RegularizedConv2D, tf.keras.layers.Conv2D),
+    (layers.RegularizedConv3D, tf.keras.layers.Conv3D),
+):
+    if _theirs in Converter.converters:
         Converter.register(_ours)(Converter.converters[_theirs])

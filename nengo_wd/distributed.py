@@ -15,21 +15,21 @@ from nengo_wd import _seam as seam
 class DistributedSimulator(seam.distributed.ReplicatedSimulator):
     r"""A ``nengo_dl.Simulator`` whose ``fit``, ``evaluate`` and ``predict`` run on many devices.
 
-    Each replica of the strategy simulates its share of a minibatch. The gradients are summed over
-    all replicas, so that each training step minimizes the mean over the whole minibatch, and every
-    penalty counts once: a script means the same on one device and on eight. It needs NengoDL 3.
+    Each replica of the strategy simulates its share of a minibatch. Each training step sums the
+    gradients over all replicas. It minimizes the mean over the whole minibatch, and counts every
+    penalty once, so that a script does the same on one device and on eight. It needs NengoDL 3.
 
     Parameters
     ----------
     network : nengo.Network or None
         The network, without learning rules.
     strategy : tf.distribute.MirroredStrategy or tf.distribute.MultiWorkerMirroredStrategy
-        The devices of this machine, or those of several machines. Each worker of the latter runs
-        the same script, which has to build the same network: give the network a ``seed``.
+        The devices of this machine, or of several machines. Each of these runs the same script,
+        which has to build the same network: give the network a ``seed``.
     minibatch_size : int
-        How many examples there are in a training step, over all replicas, which have to divide it.
+        The number of examples in a training step on all replicas, a multiple of their number.
     **kwargs
-        What ``nengo_dl.Simulator`` takes besides, a ``device`` left out.
+        Other arguments of ``nengo_dl.Simulator``, but no ``device``.
 
     Attributes
     ----------
@@ -39,22 +39,20 @@ class DistributedSimulator(seam.distributed.ReplicatedSimulator):
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``strategy`` is none of these two; if the replicas don't divide the minibatch; if a layer
-        has variables that were made outside of the strategy's scope; for a ``device``; for a
-        learning rule; and for several workers without a seed of the network.
+        If ``strategy`` is not one of these two; if the replicas don't divide the minibatch; if a
+        layer has variables from outside of the strategy's scope; for a ``device``; for a learning
+        rule; and for several machines without a seed of the network.
     nengo.exceptions.SimulationError
-        In NengoDL 2, which trains on one device. Later, in ``run_steps``, ``run``, ``step``,
-        ``check_gradients``, and with ``stateful=True``: replicas share no state from one call to
-        the next.
+        In NengoDL 2. Later, in ``run_steps``, ``run``, ``step``, ``check_gradients``, and with
+        ``stateful=True``, because replicas share no state from one call to the next.
 
     Notes
     -----
-    What is made with variables, such as an optimizer, belongs into the ``with`` block, or after
+    Make all objects that have variables, such as an optimizer, in the ``with`` block, or after
     ``with strategy.scope():``.
 
-    Penalties on activities that are no mean over examples are computed on the whole minibatch,
-    which the replicas exchange for that: percentiles of `regularizers.FiringRates`, and
-    regularizers other than L1 and L2.
+    The replicas exchange the whole minibatch for penalties on activities that are not a mean over
+    examples: percentiles of `regularizers.FiringRates`, and regularizers other than L1 and L2.
 
     Examples
     --------
@@ -79,7 +77,7 @@ class DistributedSimulator(seam.distributed.ReplicatedSimulator):
 
 
 def _check_strategy(strategy: Any) -> None:
-    """Raise unless all replicas of a strategy have all of the weights, and train in step."""
+    """Raise unless each replica of a strategy has all weights, and all train in step."""
     kinds = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
     if not isinstance(strategy, kinds):
         raise ValidationError(
@@ -108,6 +106,7 @@ def _check_minibatch(strategy: Any, size: Any) -> None:
 
 
 def _check_device(device: Any) -> None:
+    """Raise if there is a device, beside those of the strategy."""
     if device is not None:
         raise ValidationError(
             f"device={device!r} is one device, but the strategy has its own; name them there, "
@@ -117,7 +116,7 @@ def _check_device(device: Any) -> None:
 
 
 def _check_network(network: nengo.Network | None, strategy: Any) -> None:
-    """Raise if replicas can't have the same weights: those of each example, or random ones."""
+    """Raise if replicas would have different weights: of each example, or random ones."""
     if network is None:
         return
     for connection in network.all_connections:

@@ -1,4 +1,4 @@
-"""Decay in simulation time, where no optimizer is: a learning rule beside PES and others."""
+"""Decay in simulation time: a learning rule, beside PES and others or alone."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ class Decay(LearningRuleType):
 
         (exp(-rate * dt) - 1) * (w - w0)
 
-    with ``w0 = 0``, or the weights as Nengo's builder made them. Alone, ``w - w0`` is thus
-    ``exp(-rate * t)`` of what it was: what other rules have added is forgotten with a time
-    constant of ``1 / rate`` seconds. As with each of Nengo's learning rules, the change is computed
-    at the end of a time step and made in the next one.
+    with ``w0 = 0``, or the weights as Nengo's builder made them. Alone, this takes ``w - w0``
+    to zero with a time constant of ``1 / rate`` seconds; so it forgets what other rules have added.
+    As with each of Nengo's learning rules, the change is computed at the end of a time step and
+    made in the next one.
 
     It runs in `nengo.Simulator` and in NengoDL, where each example of a minibatch has weights of
-    its own. What rounding leaves out of a change is made up for in the next one, so that slow
-    decay also counts in float32.
+    its own. The next change makes up for what rounding leaves out of one, so that slow decay also
+    counts in float32.
 
     Parameters
     ----------
     rate : float
-        The rate of the decay in 1/s, finite, zero or above.
+        The rate of the decay in 1/s, finite and not negative.
     towards : {"zero", "initial"}, optional
-        What the weights decay towards.
+        The weights to decay towards.
     modifies : {"decoders", "weights", "encoders"}, optional
-        What decays: the decoders, or full weights, of the connection (``"decoders"`` takes both,
-        ``"weights"`` full weights only), or the encoders of the ensemble that it leads to, scaled
-        by gain and radius as Nengo scales them.
+        The weights that decay: the decoders or full weights of the connection (``"decoders"`` takes
+        both, ``"weights"`` full weights only), or the encoders of the ensemble that it leads to,
+        scaled by gain and radius as Nengo scales them.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        For a rate that is no number, negative or not finite, and for another ``towards`` or
+        For a rate that is not a number, negative or not finite, and for another ``towards`` or
         ``modifies``.
 
     Notes
@@ -56,11 +56,10 @@ class Decay(LearningRuleType):
     ``rate * max(1 + signal, 0)`` for a signal of one dimension, so that a signal of -1 stops the
     decay.
 
-    The rule has a signal for probes, ``"delta"``: the change that is made in the next time step.
+    Probes can record ``"delta"``, the change that is made in the next time step.
 
-    Nengo has no learning on sparse transforms and convolutions, and refuses them. NengoDL does
-    not train weights that have a learning rule; a ``weight_decay`` in their settings is for those
-    that it trains.
+    Nengo refuses learning on sparse transforms and convolutions. NengoDL does not train weights
+    that have a learning rule; the setting ``weight_decay`` is for weights that it trains.
 
     Examples
     --------
@@ -92,7 +91,7 @@ class Decay(LearningRuleType):
 
     @property
     def rate(self) -> float:
-        """The rate of the decay in 1/s: what Nengo's other rules call a learning rate."""
+        """The rate of the decay in 1/s, which Nengo's other rules call a learning rate."""
         return self.learning_rate
 
     def __repr__(self) -> str:
@@ -100,6 +99,7 @@ class Decay(LearningRuleType):
 
 
 def _check_rate(rate: Any) -> None:
+    """Raise unless a rate is a finite number, zero or above."""
     if not is_number(rate):
         raise ValidationError(
             f"{rate!r} is no rate; give a number in 1/s, and for a rate that changes, connect a "
@@ -116,21 +116,18 @@ class SimDecay(Operator):
     Parameters
     ----------
     weights : Signal
-        What decays.
+        The weights.
     scale : Signal
-        What the rate is multiplied by, of shape (1,).
+        A factor of the rate, of shape (1,).
     delta : Signal
-        The change, of the shape of the weights.
+        The change, of the shape of the weights. It is an update: Nengo's own `Copy` adds it to the
+        weights in the next time step.
     remainder : Signal
-        What rounding has left out of the changes so far.
+        The sum of what rounding has left out of the changes, of the shape of the weights.
     rate : float
         The rate in 1/s.
     initial : np.ndarray, optional
-        What the weights decay towards; zero, if it is not given.
-
-    Notes
-    -----
-    The change is among the updates, and is made by Nengo's own `Copy` in the next time step.
+        The weights to decay towards, by default zero.
     """
 
     def __init__(
@@ -152,27 +149,27 @@ class SimDecay(Operator):
 
     @property
     def weights(self) -> Signal:
-        """What decays."""
+        """The weights."""
         return self.reads[0]
 
     @property
     def scale(self) -> Signal:
-        """What the rate is multiplied by."""
+        """The factor of the rate."""
         return self.reads[1]
 
     @property
     def delta(self) -> Signal:
-        """The change."""
+        """The change of the weights."""
         return self.updates[0]
 
     @property
     def remainder(self) -> Signal:
-        """What rounding has left out."""
+        """The sum of what rounding has left out."""
         return self.updates[1]
 
     @staticmethod
     def change(weights: Any, factor: Any, initial: Any, remainder: Any) -> tuple[Any, Any]:
-        """Return the change that the weights can make, and what is left of it for the next one."""
+        """Return the change as rounding lets the weights make it, and what is left of it."""
         distance = weights if initial is None else weights - initial
         wanted = factor * distance + remainder
         made = (weights + wanted) - weights
@@ -192,7 +189,7 @@ class SimDecay(Operator):
 
 @Builder.register(Decay)
 def build_decay(model: Model, decay: Decay, rule: LearningRule) -> None:
-    """Build the rule into a model, which has its weights and its change already."""
+    """Build the rule into a model, in which Nengo has built its weights and its change."""
     copy = model.operators[-1]  # Nengo's, which adds the change to the weights
     scale = Signal(shape=(1,), name="Decay:scale")  # in the precision of nengo.rc, as weights are
     model.add_op(Reset(scale, value=1.0))
@@ -201,7 +198,7 @@ def build_decay(model: Model, decay: Decay, rule: LearningRule) -> None:
     initial = copy.dst.initial_value if decay.towards == "initial" else None
     model.add_op(SimDecay(copy.dst, scale, copy.src, remainder, decay.rate, initial))
     # NengoDL merges copies that read equally many signals. Merged with the copies of another rule,
-    # this one would add to the same weights twice, by a scatter, which takes long.
+    # this one would add to the same weights twice, by a slow scatter.
     copy.reads.append(remainder)
 
 

@@ -1,7 +1,4 @@
-"""Ways to set the bound of a norm: as a number, or as a norm that training comes by.
-
-They are values of the setting ``target_norm``, for `nengo_wd.constrained_norms`.
-"""
+"""Values of the setting ``target_norm``: a number, or a rule that finds it during training."""
 
 from __future__ import annotations
 
@@ -21,23 +18,23 @@ __all__ = ["AtStep", "InflectionPoint", "OfInitial"]
 class OfInitial:
     r"""A factor of the norm before the first step: :math:`f \, \|w_0\|`.
 
-    The initial norm is that of the weights when `nengo_wd.constrained_norms` takes its first step,
-    so that loaded weights count. Weights that are all zero when it is called are refused.
+    The initial norm is that before the first step of `nengo_wd.constrained_norms`, so that loaded
+    weights count. That function raises an error if all weights are zero.
 
     Parameters
     ----------
     factor : float
-        The factor :math:`f`, above zero.
+        The factor :math:`f`, positive.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If the factor is no finite number above zero.
+        If the factor is not a finite number above zero.
 
     Notes
     -----
-    "Dependent" in the paper and in pytorch-cpr, whose factor is that of the *squared* norm:
-    :math:`f^2`.
+    "Dependent" in the paper and in pytorch-cpr, which have :math:`f^2`, a factor of the *squared*
+    norm.
     """
 
     factor: float
@@ -52,18 +49,18 @@ class OfInitial:
 
 @dataclasses.dataclass(frozen=True)
 class AtStep:
-    """The norm after so many steps; until then, weights are free.
+    """The norm after a number of steps; until then, weights are free.
 
     Parameters
     ----------
     step : int
-        How many steps of the optimizer, one or more. Steps that loss scaling leaves out don't
-        count. Where weights are all zero then, the bound is found when they are not.
+        The number of steps of the optimizer, one or more, without those that loss scaling leaves
+        out. If all weights are zero then, the bound is the norm at the first step when they aren't.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If that is no whole number above zero.
+        If that is not a whole number above zero.
 
     Notes
     -----
@@ -73,55 +70,55 @@ class AtStep:
     step: int
 
     def __post_init__(self) -> None:
-        _check_count("AtStep", "step", self.step, 1)
+        _check_steps("AtStep", "step", self.step, 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class InflectionPoint:
     r"""The norm where its growth begins to slow down; until then, weights are free.
 
-    At each step :math:`t`, an average :math:`a_t = 0.99\, a_{t-1} + 0.01\, \|w_t\|` is taken of the
-    norm, from step ``every`` on, where it is the norm itself before. It is looked at in intervals:
+    Before step ``every``, :math:`a_t` is the norm. From there on, it is the moving average
+    :math:`a_t = 0.99\, a_{t-1} + 0.01\, \|w_t\|`, whose relative growth in an interval is
 
     .. math:: g_k = (a_{k \cdot every} - a_{(k-1) \cdot every}) \,/\, a_{k \cdot every}
 
-    The bound is the norm at the first :math:`k \ge 4` with :math:`g_{k-1} > g_k > 0.01`. While
-    the norm grows by less than 1 % in an interval, no bound is found.
+    The bound is the norm at the first :math:`k \ge 4` with :math:`g_{k-1} > g_k > 0.01`. There is
+    no bound while the norm grows by less than 1 % in an interval.
 
     Parameters
     ----------
     every : int
-        Steps of the optimizer in an interval, two or more.
+        The number of steps of the optimizer in an interval, two or more.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If that is no whole number above one.
+        If that is not a whole number above one.
 
     Notes
     -----
-    The paper looks at the change of the growth alone. Average and threshold are those of
+    The paper has the change of the growth alone. Average and threshold are those of
     pytorch-cpr 0.3.1, with ``foreach=True``.
     """
 
     every: int = 200
 
     def __post_init__(self) -> None:
-        _check_count("InflectionPoint", "every", self.every, 2)  # in one, no average
+        _check_steps("InflectionPoint", "every", self.every, 2)  # one step has no average
 
 
 TargetNorm = Union[float, OfInitial, AtStep, InflectionPoint]
-WAYS = (OfInitial, AtStep, InflectionPoint)
+RULES = (OfInitial, AtStep, InflectionPoint)
 
 
 def checked(value: Any, name: str, owner: str) -> TargetNorm:
-    """Return a target norm, or raise if ``value`` is none."""
-    if isinstance(value, WAYS):
+    """Return a target norm, or raise if ``value`` is not one."""
+    if isinstance(value, RULES):
         return value
     if not is_number(value):
-        ways = ", ".join(f"nengo_wd.target_norms.{way.__name__}(...)" for way in WAYS)
+        rules = ", ".join(f"nengo_wd.target_norms.{rule.__name__}(...)" for rule in RULES)
         raise ValidationError(
-            f"{owner}: {value!r} is no {name}; give a number, or one of {ways}", attr=name
+            f"{owner}: {value!r} is no {name}; give a number, or one of {rules}", attr=name
         )
     if not _is_positive(value):
         raise ValidationError(
@@ -134,7 +131,8 @@ def _is_positive(value: Any) -> bool:
     return is_number(value) and bool(0 < np.float64(value) <= LARGEST)
 
 
-def _check_count(owner: str, name: str, value: Any, least: int) -> None:
+def _check_steps(owner: str, name: str, value: Any, least: int) -> None:
+    """Raise unless ``value`` is a whole number from ``least`` on."""
     is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not (is_whole and value >= least):
         raise ValidationError(

@@ -26,7 +26,7 @@ RANGES = "ranges"  # the attribute of a study
 HEARTBEAT, SILENCE = 10, 60  # seconds between heartbeats, and without any of them
 TRIES = 10  # at creating what other machines create, too
 BUSY = 60  # seconds to wait while another process writes to a file
-LOSSES = (StorageInternalError, SQLAlchemyError, sqlite3.Error)  # errors of an open storage
+STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError, sqlite3.Error)  # errors of an open storage
 
 UNREACHABLE = "can't be kept in {} ({}); give a storage that can be reached and written to"
 LOST = (
@@ -57,7 +57,7 @@ def opened(request: Request) -> Iterator[optuna.Study]:
         stack.enter_context(_quiet())
         with _explained(request, UNREACHABLE):
             study = _created_by_one(request)
-        with _explained(request, LOST, LOSSES):
+        with _explained(request, LOST, STORAGE_ERRORS):
             _check_study(study, request)
             if request.storage is None:  # no other process can be running these
                 for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -152,7 +152,7 @@ def _storage(request: Request) -> BaseStorage:
         given,
         heartbeat_interval=HEARTBEAT,
         grace_period=SILENCE,
-        heartbeat_stale_trial_callback=trials.retry(),
+        heartbeat_stale_trial_callback=trials.retry_callback(),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 from nengo.exceptions import ValidationError
 from optuna.samplers import BaseSampler, TPESampler
+from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
 WITHDRAWN = "withdrawn"  # the mark of a trial that was one too many
@@ -59,14 +60,14 @@ def try_again(study: optuna.Study, number: int, most: int | None = None) -> None
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         return
     if number not in _tried_again(trials):
-        retry(most)(study, copy.deepcopy(trial))  # which changes the trial
+        retry_callback(most)(study, copy.deepcopy(trial))  # which changes the trial
     if not trial.state.is_finished():
         study.tell(number, state=TrialState.FAIL)
 
 
-def retry(most: int | None = MOST_TRIES) -> optuna.storages.RetryHeartbeatStaleTrialCallback:
+def retry_callback(most: int | None = MOST_TRIES) -> RetryHeartbeatStaleTrialCallback:
     """Return Optuna's callback that puts a trial back, up to ``most`` times."""
-    return optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=most)
+    return RetryHeartbeatStaleTrialCallback(max_retry=most)
 
 
 def warn_if_all_failed(study: optuna.Study) -> None:

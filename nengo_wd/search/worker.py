@@ -75,7 +75,7 @@ def _run_in_processes(study: optuna.Study, request: Request, show: Callable) -> 
                 for thread in done:
                     thread.result()  # which raises its error
         finally:
-            while running:  # and start processes, which are then stopped, too
+            while running:  # and may start other processes meanwhile
                 for worker in workers:
                     worker.stop()
                 running = futures.wait(threads, LOOK).not_done
@@ -138,7 +138,7 @@ class Worker:
             self._number = None
             try:
                 self.study.optimize(
-                    lambda trial: self._error(trial, turn), n_trials=1, catch=(Exception,)
+                    lambda trial: self._objective(trial, turn), n_trials=1, catch=(Exception,)
                 )
             except DeadProcessError:
                 self._try_again(None if self.stopped else trials.MOST_TRIES)
@@ -151,8 +151,8 @@ class Worker:
         if self._number is not None:
             trials.try_again(self.study, self._number, most)
 
-    def _error(self, trial: optuna.Trial, turn: contextlib.ExitStack) -> float:
-        """Return the error of a trial, or raise what tells Optuna of another outcome."""
+    def _objective(self, trial: optuna.Trial, turn: contextlib.ExitStack) -> float:
+        """Return the error of a trial; raise an exception that tells Optuna any other outcome."""
         self._number = trial.number
         turn.close()  # the trial is there, and counts: others may take theirs
         if trials.rank(self.study, trial.number) >= self.request.n_trials:
@@ -236,6 +236,7 @@ class ProcessWorker(Worker):
             self._kill()
 
     def _kill(self) -> None:
+        """Kill the process, if it runs; this thread or that of `run` may do so."""
         process = self._process  # which the thread of the worker may replace
         if process is not None and process.is_alive():
             process.kill()
