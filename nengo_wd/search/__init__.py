@@ -1,6 +1,5 @@
 """A search for strengths, with Optuna: resumable, on one machine or many."""
 
-from nengo_wd.search.request import strengths
-from nengo_wd.search.start import Start
+from nengo_wd.search.searching import Start, strengths
 
 __all__ = ["Start", "strengths"]

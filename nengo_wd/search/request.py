@@ -1,147 +1,25 @@
-"""What users call to search for strengths, and the checks of its arguments."""
+"""The arguments of a search, checked; without Optuna, which may not be installed."""
 
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import numbers
 import pickle
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NoReturn
+from typing import Any, Callable, Mapping, NoReturn
 
 from nengo.exceptions import ValidationError
 
 from nengo_wd._checks import LARGEST, is_number
 
-if TYPE_CHECKING:
-    import optuna
-
 PROCESS = "nengo_wd.search"  # how the names of processes begin
-
-
-def strengths(
-    train: Callable[[dict[str, float], optuna.Trial], float],
-    ranges: Mapping[str, tuple[float, float]],
-    n_trials: int = 40,
-    storage: str | optuna.storages.BaseStorage | None = None,
-    name: str | None = None,
-    seed: int | None = None,
-    n_jobs: int = 1,
-    trials_per_process: int | None = None,
-    sampler: optuna.samplers.BaseSampler | None = None,
-    pruner: optuna.pruners.BasePruner | None = None,
-    progress_bar: bool = True,
-) -> optuna.Study:
-    r"""Search for the strengths with the least error, on a logarithmic scale.
-
-    Each trial calls ``train`` with strengths that Optuna suggests in view of the trials so far, all
-    of which are kept in a storage. The same call goes on where an earlier one stopped, whatever
-    stopped it. A trial that was running is tried again with its strengths. :doc:`/searching` says
-    more on that, on processes and on machines.
-
-    Parameters
-    ----------
-    train : callable
-        ``train(strengths, trial)`` with a dictionary of a strength for each name, and the
-        ``optuna.Trial``, which may report errors to the pruner. It returns the error, a finite
-        number to minimize. With ``n_jobs``, it is at the top level of a module or script.
-    ranges : dict of {str: (float, float)}
-        The lowest and the highest strength, both positive, by name.
-    n_trials : int
-        The number of trials in total: of earlier calls and other machines, and with those that
-        were pruned or failed. One that is tried again counts once.
-    storage : str or optuna.storages.BaseStorage, optional
-        The URL of a database that all machines reach, ``"postgresql://user:password@host/name"``
-        for example; that of Optuna's gRPC proxy, ``"grpc://host:13000"``; or one of Optuna's
-        storages. By default the SQLite file ``<name>.db`` in the working folder.
-    name : str, optional
-        The name of the search in its storage. By default that of the script.
-    seed : int, optional
-        The seed of the suggestions. A search in one process then has the same trials each time,
-        also if it is stopped and goes on.
-    n_jobs : int
-        The number of trials that run at a time, in processes of their own. With 1 they run one
-        after another, in this process.
-    trials_per_process : int, optional
-        The number of trials after which a fresh process replaces another; by default 1, so that
-        nothing of a trial can reach the next. Give many for a ``train`` that uses its simulator
-        again, with `nengo_wd.search.Start`. If given, there are processes also with ``n_jobs=1``.
-    sampler : optuna.samplers.BaseSampler, optional
-        The source of suggestions. By default Optuna's ``TPESampler``.
-    pruner : optuna.pruners.BasePruner, optional
-        The rule that ends hopeless trials. By default Optuna's ``MedianPruner``.
-    progress_bar : bool
-        Whether to show a progress bar, over the trials of all processes and machines.
-
-    Returns
-    -------
-    study : optuna.Study
-        The search. ``study.best_params`` are the strengths with the least error; if no trial came
-        to its end, reading them raises an error that says why. ``study.trials_dataframe()`` is the
-        table of all trials.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If an argument is none of the above; if the storage can't be reached or written to, is lost
-        while the search runs, or holds another search of this name; and if another process uses
-        the same file.
-    nengo.exceptions.SimulationError
-        If a process can't be started.
-    ImportError
-        If Optuna is not installed, or the driver of the database.
-    KeyboardInterrupt
-        After Ctrl-C, when all processes have ended and their trials are set to be tried again.
-
-    Warns
-    -----
-    UserWarning
-        For each trial that failed, because ``train`` raised an error or did not return a finite
-        number. The search goes on; ``study.trials[number].user_attrs["error"]`` has the traceback.
-        If all trials failed, there is another warning.
-
-    Notes
-    -----
-    If a process dies, or a machine that uses the same database, its trial is tried again, up to
-    three times. Optuna's journals and gRPC proxy do not notice that a machine died.
-
-    Examples
-    --------
-    >>> import optuna
-    >>> def train(strengths, trial):
-    ...     return (np.log10(strengths["kernels"]) + 3) ** 2
-    >>> memory = optuna.storages.InMemoryStorage()
-    >>> study = nengo_wd.search.strengths(
-    ...     train, {"kernels": (1e-5, 1)}, storage=memory, seed=0, progress_bar=False
-    ... )
-    >>> len(study.trials), round(np.log10(study.best_params["kernels"]))
-    (40, -3)
-    """
-    if multiprocessing.current_process().name.startswith(PROCESS):
-        raise ValidationError(
-            "a process of a search for strengths imports the script, which would begin another "
-            'search there; put what the script does below: if __name__ == "__main__":',
-            attr="n_jobs",
-        )
-    request = Request(
-        train, ranges, n_trials, storage, name, seed, n_jobs, trials_per_process, sampler, pruner
-    )
-    try:
-        from optuna.storages import RetryHeartbeatStaleTrialCallback  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "nengo_wd.search needs Optuna 5, on Python 3.9 or later: pip install 'optuna>=5'"
-        ) from error
-    from nengo_wd.search import worker  # which imports Optuna
-
-    return worker.run(request, progress_bar)
 
 
 @dataclasses.dataclass
 class Request:
-    """The arguments of `strengths`; making it raises an error if one of them is wrong."""
+    """The arguments of `nengo_wd.search.strengths`, or an error if one of them is wrong."""
 
     train: Callable
     ranges: Mapping[str, tuple[float, float]]
@@ -156,11 +34,11 @@ class Request:
 
     def __post_init__(self) -> None:
         if not callable(self.train):
-            told = f"{self.train!r} can't be called; give a function of strengths and a trial"
-            _refuse("train", told)
+            fault = "can't be called; give a function of strengths and a trial"
+            _refuse("train", f"{self.train!r} {fault}")
         if self.sampler is not None and self.seed is not None:
-            told = f"seed={self.seed} is not for a sampler of your own; give it to the sampler"
-            _refuse("seed", told)
+            fault = "is not for a sampler of your own; give it to the sampler"
+            _refuse("seed", f"seed={self.seed} {fault}")
         if self.seed is not None:
             _whole_number(self.seed, "seed", 0)
         self.ranges = _ranges(self.ranges)

@@ -1,15 +1,17 @@
-"""The trials of a study: which of them count, are tried again, and are the best."""
+"""The trials of a study: which of them count, are shown, are tried again and are the best."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
 import zlib
 from collections import Counter
-from typing import Any
+from typing import Any, Callable, Iterator
 
 import numpy as np
 import optuna
+import progressbar
 from nengo.exceptions import ValidationError
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RetryHeartbeatStaleTrialCallback
@@ -68,6 +70,26 @@ def try_again(study: optuna.Study, number: int, most: int | None = None) -> None
 def retry_callback(most: int | None = MOST_TRIES) -> RetryHeartbeatStaleTrialCallback:
     """Return Optuna's callback that puts a trial back, up to ``most`` times."""
     return RetryHeartbeatStaleTrialCallback(max_retry=most)
+
+
+@contextlib.contextmanager
+def shown(study: optuna.Study, n_trials: int, progress_bar: bool) -> Iterator[Callable]:
+    """Give a function that has a progress bar show the number of finished trials."""
+    if not progress_bar:
+        yield lambda: None
+        return
+
+    bar = progressbar.ProgressBar(max_value=n_trials, prefix=f"{study.study_name}: ")
+
+    def show(force: bool = False) -> None:
+        bar.update(min(n_finished(study), n_trials), force=force)
+
+    show(force=True)
+    try:
+        yield show
+    finally:
+        show(force=True)
+        bar.finish(dirty=True)
 
 
 def warn_if_all_failed(study: optuna.Study) -> None:

@@ -12,11 +12,10 @@ import time
 import traceback
 import warnings
 from concurrent import futures
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import numpy as np
 import optuna
-import progressbar
 from nengo.exceptions import SimulationError
 from optuna.exceptions import OptunaError
 
@@ -33,33 +32,13 @@ MOST_TEXT = 4000  # characters of a traceback
 
 def run(request: Request, progress_bar: bool) -> optuna.Study:
     """Run a search to its end, and return its study."""
-    with opened(request) as study, _progress(study, request, progress_bar) as show:
+    with opened(request) as study, trials.shown(study, request.n_trials, progress_bar) as show:
         if request.n_processes:
             _run_in_processes(study, request, show)
         else:
             Worker(study, request, threading.Lock(), show).work()
     trials.warn_if_all_failed(study)
     return study
-
-
-@contextlib.contextmanager
-def _progress(study: optuna.Study, request: Request, progress_bar: bool) -> Iterator[Callable]:
-    """Give a function that has the progress bar show the number of finished trials."""
-    if not progress_bar:
-        yield lambda: None
-        return
-
-    bar = progressbar.ProgressBar(max_value=request.n_trials, prefix=f"{request.name}: ")
-
-    def show(force: bool = False) -> None:
-        bar.update(min(trials.n_finished(study), request.n_trials), force=force)
-
-    show(force=True)
-    try:
-        yield show
-    finally:
-        show(force=True)
-        bar.finish(dirty=True)
 
 
 def _run_in_processes(study: optuna.Study, request: Request, show: Callable) -> None:

@@ -1,0 +1,245 @@
+"""What users call: a search for strengths, and the start of each training in it."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import numbers
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd import _seam as seam
+from nengo_wd._checks import check_simulator, check_trains
+from nengo_wd.recording.recorder import Recorder
+from nengo_wd.search.request import PROCESS, Request
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def strengths(
+    train: Callable[[dict[str, float], optuna.Trial], float],
+    ranges: Mapping[str, tuple[float, float]],
+    n_trials: int = 40,
+    storage: str | optuna.storages.BaseStorage | None = None,
+    name: str | None = None,
+    seed: int | None = None,
+    n_jobs: int = 1,
+    trials_per_process: int | None = None,
+    sampler: optuna.samplers.BaseSampler | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+    progress_bar: bool = True,
+) -> optuna.Study:
+    r"""Search for the strengths with the least error, on a logarithmic scale.
+
+    Each trial calls ``train`` with strengths that Optuna suggests in view of the trials so far, all
+    of which are kept in a storage. The same call goes on where an earlier one stopped, whatever
+    stopped it. A trial that was running is tried again with its strengths. :doc:`/searching` says
+    more on that, on processes and on machines.
+
+    Parameters
+    ----------
+    train : callable
+        ``train(strengths, trial)`` with a dictionary of a strength for each name, and the
+        ``optuna.Trial``, which may report errors to the pruner. It returns the error, a finite
+        number to minimize. With ``n_jobs``, it is at the top level of a module or script.
+    ranges : dict of {str: (float, float)}
+        The lowest and the highest strength, both positive, by name.
+    n_trials : int
+        The number of trials in total: of earlier calls and other machines, and with those that
+        were pruned or failed. One that is tried again counts once.
+    storage : str or optuna.storages.BaseStorage, optional
+        The URL of a database that all machines reach, ``"postgresql://user:password@host/name"``
+        for example; that of Optuna's gRPC proxy, ``"grpc://host:13000"``; or one of Optuna's
+        storages. By default the SQLite file ``<name>.db`` in the working folder.
+    name : str, optional
+        The name of the search in its storage. By default that of the script.
+    seed : int, optional
+        The seed of the suggestions. A search in one process then has the same trials each time,
+        also if it is stopped and goes on.
+    n_jobs : int
+        The number of trials that run at a time, in processes of their own. With 1 they run one
+        after another, in this process.
+    trials_per_process : int, optional
+        The number of trials after which a fresh process replaces another; by default 1, so that
+        nothing of a trial can reach the next. Give many for a ``train`` that uses its simulator
+        again, with `nengo_wd.search.Start`. If given, there are processes also with ``n_jobs=1``.
+    sampler : optuna.samplers.BaseSampler, optional
+        The source of suggestions. By default Optuna's ``TPESampler``.
+    pruner : optuna.pruners.BasePruner, optional
+        The rule that ends hopeless trials. By default Optuna's ``MedianPruner``.
+    progress_bar : bool
+        Whether to show a progress bar, over the trials of all processes and machines.
+
+    Returns
+    -------
+    study : optuna.Study
+        The search. ``study.best_params`` are the strengths with the least error; if no trial came
+        to its end, reading them raises an error that says why. ``study.trials_dataframe()`` is the
+        table of all trials.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If an argument is none of the above; if the storage can't be reached or written to, is lost
+        while the search runs, or holds another search of this name; and if another process uses
+        the same file.
+    nengo.exceptions.SimulationError
+        If a process can't be started.
+    ImportError
+        If Optuna is not installed, or the driver of the database.
+    KeyboardInterrupt
+        After Ctrl-C, when all processes have ended and their trials are set to be tried again.
+
+    Warns
+    -----
+    UserWarning
+        For each trial that failed, because ``train`` raised an error or did not return a finite
+        number. The search goes on; ``study.trials[number].user_attrs["error"]`` has the traceback.
+        If all trials failed, there is another warning.
+
+    Notes
+    -----
+    If a process dies, or a machine that uses the same database, its trial is tried again, up to
+    three times. Optuna's journals and gRPC proxy do not notice that a machine died.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> def train(strengths, trial):
+    ...     return (np.log10(strengths["kernels"]) + 3) ** 2
+    >>> memory = optuna.storages.InMemoryStorage()
+    >>> study = nengo_wd.search.strengths(
+    ...     train, {"kernels": (1e-5, 1)}, storage=memory, seed=0, progress_bar=False
+    ... )
+    >>> len(study.trials), round(np.log10(study.best_params["kernels"]))
+    (40, -3)
+    """
+    if multiprocessing.current_process().name.startswith(PROCESS):
+        raise ValidationError(
+            "a process of a search for strengths imports the script, which would begin another "
+            'search there; put what the script does below: if __name__ == "__main__":',
+            attr="n_jobs",
+        )
+    request = Request(
+        train, ranges, n_trials, storage, name, seed, n_jobs, trials_per_process, sampler, pruner
+    )
+    try:
+        from optuna.storages import RetryHeartbeatStaleTrialCallback  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "nengo_wd.search needs Optuna 5, on Python 3.9 or later: pip install 'optuna>=5'"
+        ) from error
+    from nengo_wd.search import worker  # which imports Optuna
+
+    return worker.run(request, progress_bar)
+
+
+class Start:
+    """The beginning of a training, to which a simulator can be put back.
+
+    One simulator then serves many trials of a search. Trials after the first construct, trace and
+    compile nothing, if their strengths are variables: those of `nengo_wd.regularizers.Scheduled` or
+    of the setting ``weight_decay``.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator, open and compiled for training. Its weights, its optimizer and the states of
+        its neurons and filters are kept as they are now.
+    callbacks : sequence of tf.keras.callbacks.Callback
+        The callbacks of each ``sim.fit``. Those of nengo_wd lose all records. Others get the
+        attributes back that are numbers, strings, arrays, or lists and dictionaries of these.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``sim`` is not a NengoDL simulator, is not compiled or for inference only, or if
+        ``callbacks`` has anything else; in ``restore``, if the simulator was compiled anew.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+    NotImplementedError
+        In NengoDL 2, for which there is no search.
+
+    Notes
+    -----
+    Your own variables, strengths among them, stay as they are. So do random numbers: after one call
+    of ``tf.keras.utils.set_random_seed``, each ``sim.fit`` has the same order of examples, but
+    layers such as ``Dropout`` go on from one training to the next. A call before each training
+    costs up to a second, in which TensorFlow prepares its compiled functions anew.
+
+    Examples
+    --------
+    >>> x, y = np.ones((8, 1, 1)), np.ones((8, 1, 10))  # examples, time steps, dimensions
+    >>> strength = tf.Variable(0.0, trainable=False)
+    >>> l2 = nengo_wd.regularizers.Scheduled(tf.keras.regularizers.l2(1.0), strength)
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node([1.0])
+    ...     layer = nengo_wd.RegularizedDense(10, kernel_regularizer=l2)
+    ...     probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     loss = nengo_wd.regularized_objective(sim, {probe: "mse"})
+    ...     sim.compile(tf.keras.optimizers.Adam(), loss=loss)
+    ...     start, norms = nengo_wd.search.Start(sim), []
+    ...     for value in (0.0, 1.0):
+    ...         start.restore()
+    ...         assigned = strength.assign(value)
+    ...         history = sim.fit({source: x}, {probe: y}, epochs=20, verbose=0)
+    ...         norms.append(np.linalg.norm(layer.kernel))
+    >>> bool(norms[1] < norms[0])
+    True
+    """
+
+    def __init__(
+        self, sim: nengo_dl.Simulator, callbacks: Sequence[tf.keras.callbacks.Callback] = ()
+    ) -> None:
+        check_simulator(sim)
+        check_trains(sim)
+        self.sim, self.callbacks = sim, list(callbacks)
+        for callback in self.callbacks:
+            if not isinstance(callback, tf.keras.callbacks.Callback):
+                raise ValidationError(
+                    f"{callback!r} in callbacks is no tf.keras.callbacks.Callback", attr="callbacks"
+                )
+        self._optimizers = seam.optimizers.in_use(sim)
+        self._variables = seam.optimizers.variables_of_training(sim)
+        self._values = seam.values.fetch(sim, self._variables)
+        self._attributes = [_plain_attributes(callback) for callback in self.callbacks]
+
+    def restore(self) -> None:
+        """Put weights, states, optimizer and callbacks back to what they were."""
+        check_simulator(self.sim)
+        if seam.optimizers.in_use(self.sim) != self._optimizers:
+            raise ValidationError(
+                f"the simulator of {self.sim.model.toplevel} was compiled anew after this Start "
+                "was made; make another one",
+                attr="sim",
+            )
+        self.sim.reset(include_trainable=False, include_probes=False)  # processes, for the rest
+        for variable, values in zip(self._variables, self._values):
+            seam.values.assign(self.sim, variable, values)
+        for callback, attributes in zip(self.callbacks, self._attributes):
+            if isinstance(callback, Recorder):
+                callback._restart()
+            else:
+                vars(callback).update(copy.deepcopy(attributes))
+
+
+def _plain_attributes(callback: Any) -> dict[str, Any]:
+    """Return copies of the attributes that refer to nothing else, such as a model."""
+    return {
+        name: copy.deepcopy(value) for name, value in vars(callback).items() if _is_plain(value)
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value is a number, string or array, or a container of these alone."""
+    if isinstance(value, dict):
+        return all(_is_plain(one) for one in value.values())
+    if isinstance(value, (list, tuple, set)):
+        return all(_is_plain(one) for one in value)
+    return value is None or isinstance(value, (numbers.Number, str, np.ndarray, np.generic))
