@@ -46,7 +46,8 @@ def strengths(
     train : callable
         ``train(strengths, trial)`` with a dictionary of a strength for each name, and the
         ``optuna.Trial``, which may report errors to the pruner. It returns the error, a finite
-        number to minimize. With ``n_jobs``, it is at the top level of a module or script.
+        number to minimize. For ``n_jobs``, it is at the top level of a module or script, which
+        calls this below ``if __name__ == "__main__":``.
     ranges : dict of {str: (float, float)}
         The lowest and the highest strength, both positive, by name.
     n_trials : int

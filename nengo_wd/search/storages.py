@@ -157,7 +157,7 @@ def _storage(request: Request) -> BaseStorage:
 
 
 def _refuse(why: str, storage: Any) -> None:
-    shown = _without_secrets(storage) if isinstance(storage, str) else storage
+    shown = _without_passwords(storage) if isinstance(storage, str) else storage
     raise ValidationError(f"storage={shown!r} can't keep a search: {why}", attr="storage")
 
 
@@ -196,7 +196,7 @@ def _explained(
         told = fault.format(_place(request), f"{type(error).__name__}: {_hide(reason, request)}")
         raise ValidationError(
             f"the search {request.name!r} {told}", attr="storage"
-        ) from _without_passwords(error, request)
+        ) from _shown_cause(error, request)
 
 
 def _place(request: Request) -> str:
@@ -204,12 +204,12 @@ def _place(request: Request) -> str:
     if request.storage is None:
         return f"{request.file_name} in the working folder"
     if isinstance(request.storage, str):
-        return _without_secrets(request.storage)
+        return _without_passwords(request.storage)
     return f"the {type(request.storage).__name__}"
 
 
-def _without_passwords(error: Exception, request: Request) -> Exception | None:
-    """Return an error that another one comes from, unless a password is in it."""
+def _shown_cause(error: Exception, request: Request) -> Exception | None:
+    """Return an error as the cause of another one; None if it tells a password."""
     told: BaseException | None = error
     while told is not None:
         if _hide(str(told), request) != str(told):
@@ -227,7 +227,7 @@ def _hide(text: str, request: Request) -> str:
     return text
 
 
-def _without_secrets(url: str) -> str:
+def _without_passwords(url: str) -> str:
     """Return the URL of a storage without its passwords."""
     for rule in _rules(url):
         url = rule.sub(lambda match: f"{match.group(1)}{HIDDEN}{match.group(3)}", url)
@@ -235,5 +235,5 @@ def _without_secrets(url: str) -> str:
 
 
 def _rules(url: str) -> list[re.Pattern]:
-    """Return what finds passwords: SQLite has no users, but paths with any signs."""
+    """Return the patterns of passwords: SQLite has no users, and paths may have any signs."""
     return [IN_QUERY] if url.startswith("sqlite") else [IN_QUERY, OF_USER]
