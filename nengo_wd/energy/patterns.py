@@ -7,26 +7,22 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
+import tensorflow as tf
 from scipy import sparse
 from scipy.sparse import csr_matrix as Pattern  # noqa: N812 - a class
 
+from nengo_wd.layers import TimeLoopLayer, refusals
 
-def full(n_outputs: int, n_inputs: int) -> Pattern:
-    """Return the pattern in which each input reaches each output."""
-    return Pattern(np.ones((n_outputs, n_inputs), bool))
+keras = tf.keras.layers
+Mask = Callable[[tf.Variable], np.ndarray]  # tells which weights of a kernel are synapses
 
 
 def identity(size: int) -> Pattern:
     """Return the pattern of what hands its inputs on."""
     return sparse.identity(size, bool, "csr")
-
-
-def of_matrix(weights: np.ndarray, skip_zeros: bool) -> Pattern:
-    """Return the pattern of a matrix, of shape (outputs, inputs)."""
-    return Pattern(weights != 0) if skip_zeros else full(*weights.shape)
 
 
 def of_places(indices: np.ndarray, shape: Sequence[int]) -> Pattern:
@@ -36,7 +32,7 @@ def of_places(indices: np.ndarray, shape: Sequence[int]) -> Pattern:
 
 
 def of_slice(size: int, places: Any) -> Pattern:
-    """Return the pattern of a slice of something of a size."""
+    """Return the pattern of a slice of an array of a size."""
     return identity(size)[np.atleast_1d(np.arange(size)[places])]
 
 
@@ -56,16 +52,14 @@ def merged(patterns: Sequence[Pattern]) -> Pattern:
     return functools.reduce(operator.add, patterns)
 
 
-def on_last_axis(pattern: Pattern, n_before: int) -> Pattern:
-    """Return the pattern of what works on the last axis of an array."""
-    return sparse.kron(identity(n_before), pattern, "csr")
+# -- convolutions --------------------------------------------------------------------------
 
 
 class Filters(NamedTuple):
-    """A convolution: the sizes of what it is applied to, and how it goes over them.
+    """A convolution: the sizes of its input, and how its window moves over them.
 
-    ``kernel`` tells which weights there are. Its shape is (*sizes of the window, input channels of
-    a group, output channels).
+    ``kernel`` tells which weights are synapses. Its shape is (*sizes of the window, input channels
+    of a group, output channels).
     """
 
     sizes: Sequence[int]
@@ -87,16 +81,11 @@ def of_convolution(filters: Filters) -> Pattern:
     in_space = [_along_axes(filters, place) for place in np.ndindex(*window)]
     if filters.kernel.all():  # a single product, of all places
         in_space, window = [merged(in_space)], (1,) * len(window)
-    parts = [
-        _with_channels(space, _of_channels(filters.kernel[place], filters.groups), filters)
-        for space, place in zip(in_space, np.ndindex(*window))
-    ]
+    parts = []
+    for space, place in zip(in_space, np.ndindex(*window)):
+        pair = space, _of_channels(filters.kernel[place], filters.groups)
+        parts.append(sparse.kron(*(pair if filters.channels_last else pair[::-1]), "csr"))
     return merged(parts)
-
-
-def _with_channels(space: Pattern, channels: Pattern, filters: Filters) -> Pattern:
-    pair = (space, channels) if filters.channels_last else (channels, space)
-    return Pattern(sparse.kron(*pair, "csr"))
 
 
 def _of_channels(kernel: np.ndarray, groups: int) -> Pattern:
@@ -130,3 +119,73 @@ def _along_axis(
     inputs = outputs * stride - padded + place * dilation
     inside = (inputs >= 0) & (inputs < size)
     return of_places(np.stack([outputs, inputs], 1)[inside], (n_outputs, size))
+
+
+# -- layers --------------------------------------------------------------------------------
+
+
+def of_layer(layer: Any, shape: Sequence[int], mask: Mask) -> tuple[Pattern, bool] | None:
+    """Return the pattern of a layer for inputs of a shape, and whether it has weights.
+
+    None, if what the layer computes is not known.
+    """
+    make = _maker(layer)
+    if make is None:
+        return None
+    if isinstance(layer, TimeLoopLayer):
+        shape = refusals.applied_shape(layer, (None, *shape))[1:]
+    pattern = make(layer, shape, mask)
+    return None if pattern is None else (pattern, make is not _identity)
+
+
+def _maker(layer: Any) -> Any:
+    """Return the function that makes the pattern of a layer, by the Keras code that it runs."""
+    classes = [cls for cls in type(layer).__mro__ if cls is not TimeLoopLayer]
+    runs = next((cls for cls in classes if "call" in vars(cls)), None)
+    makers = (make for cls, make in MAKERS.items() if isinstance(layer, cls) and runs in cls.mro())
+    return next(makers, None)
+
+
+def _dense(layer: Any, shape: Sequence[int], mask: Mask) -> Pattern:
+    """Return the pattern of a matrix on the last axis."""
+    before = identity(int(np.prod(shape[:-1])))
+    return sparse.kron(before, Pattern(mask(layer.kernel).T), "csr")
+
+
+def _convolution(layer: Any, shape: Sequence[int], mask: Mask) -> Pattern:
+    last, kernel = layer.data_format == "channels_last", mask(layer.kernel)
+    sizes, groups = shape[:-1] if last else shape[1:], getattr(layer, "groups", 1)
+    return of_convolution(
+        Filters(sizes, kernel, layer.strides, layer.dilation_rate, layer.padding, last, groups)
+    )
+
+
+def _pooling(layer: Any, shape: Sequence[int], mask: Mask) -> Pattern:
+    """Return the pattern of a convolution of each channel by itself."""
+    last = layer.data_format == "channels_last"
+    sizes, channels = (shape[:-1], shape[-1]) if last else (shape[1:], shape[0])
+    window, strides = np.atleast_1d(layer.pool_size), np.atleast_1d(layer.strides)
+    kernel, dilations = np.ones((*window, 1, channels), bool), np.ones_like(window)
+    return of_convolution(
+        Filters(sizes, kernel, strides, dilations, layer.padding, last, groups=channels)
+    )
+
+
+def _identity(layer: Any, shape: Sequence[int], mask: Mask) -> Pattern | None:
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        return None  # elements change places
+    return identity(int(np.prod(shape)))
+
+
+MAKERS = {
+    keras.Dense: _dense,
+    keras.Conv1D: _convolution,
+    keras.Conv2D: _convolution,
+    keras.Conv3D: _convolution,
+    keras.AveragePooling1D: _pooling,
+    keras.AveragePooling2D: _pooling,
+    keras.AveragePooling3D: _pooling,
+    keras.Flatten: _identity,
+    keras.Reshape: _identity,
+    keras.Dropout: _identity,
+}

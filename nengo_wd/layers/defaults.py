@@ -1,12 +1,19 @@
-"""Regularizers that a layer has by default, and those that it was given."""
+"""What a layer has by default, told from what it was given: regularizers, and the dtype."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from nengo_wd import _seam as seam
+from nengo_wd.layers.refusals import refuse
 from nengo_wd.regularizers import lookup
+
+if TYPE_CHECKING:  # the mixin's attributes come from the layer that it is mixed into
+    from typing import Any as _KerasLayer
+else:
+    _KerasLayer = object
 
 SUFFIX = "_regularizer"
 
@@ -39,3 +46,48 @@ def variables(layer: Any) -> list[tf.Variable]:
     """Return the variables of a built layer that have a regularizer by default."""
     held = (getattr(layer, attr[: -len(SUFFIX)], None) for attr in arguments(layer))
     return [variable for variable in held if variable is not None]
+
+
+class KeepsDefaults(_KerasLayer):
+    """A mixin for layers that keep their defaults as such, also in configurations and copies.
+
+    Without a dtype, they take on that of their simulator.
+    """
+
+    _dtype_given: bool
+    _default_dtype: str
+
+    def _take_on_dtype(self) -> None:
+        """Use the simulator's dtype, unless the user gave one."""
+        dtype = seam.layers.simulation_dtype() or tf.keras.backend.floatx()
+        is_other = dtype != self._default_dtype or self.dtype is None
+        if not self._dtype_given and (is_other or self._computes_in() != self.dtype):
+            self._dtype = self._default_dtype = dtype
+
+    def _computes_in(self) -> str | None:
+        """Return the dtype of outputs, which is not that of variables under a mixed policy."""
+        return getattr(self, "compute_dtype", self.dtype)
+
+    def _check_dtype(self) -> None:
+        """Raise if the layer has another dtype than the simulator that is being built."""
+        dtype, own = seam.layers.simulation_dtype(), self._computes_in()
+        if dtype is not None and own != dtype:
+            refuse(
+                f"layer {self.name!r} computes in {own}, but its simulator in {dtype}; make the "
+                "layer without dtype, and it takes on the simulator's",
+                "dtype",
+                self,
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make the same layer again."""
+        config = super().get_config()
+        config.update((attr, DefaultConfig(config[attr])) for attr in arguments(self))
+        return config if self._dtype_given else {**config, "dtype": None}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy of the layer has."""
+        return seam.layers.state_of(self)
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        seam.layers.restore(self, kept)
