@@ -10,16 +10,11 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _checks as checks
 from nengo_wd._frames import frame
 
-NAN = float("nan")
 PICO, NANO = 1e-12, 1e-9
 
 
 class Device(NamedTuple):
-    """What a device spends, in joules, and whether it waits for spikes.
-
-    A device that does can leave out synapses whose weights are zero. One that does not computes
-    them.
-    """
+    """What a device spends, in joules, and whether it waits for spikes, and so can skip zeros."""
 
     energy_per_synop: float
     energy_per_neuron: float
@@ -50,26 +45,14 @@ def get(name: Any) -> Device:
     return devices[name]
 
 
-def register(name: Any, energy_per_synop: Any, energy_per_neuron: Any, spiking: Any) -> None:
-    """Add a device, or change one."""
-    if not isinstance(name, str) or not name:
-        raise ValidationError(f"a device has a text for a name, not {name!r}", attr="name")
-    if not isinstance(spiking, (bool, np.bool_)):
+def _joules(value: Any, attr: str, name: str) -> float:
+    """Return a figure as a number, or raise if it is not finite, zero or above."""
+    if not checks.is_number(value) or not 0 <= value < np.inf:
         raise ValidationError(
-            f"device {name!r}: spiking={spiking!r} must be True, if synapses work for spikes "
-            "only, or False",
-            attr="spiking",
+            f"device {name!r}: {attr}={value!r} must be a number of joules, zero or above",
+            attr=attr,
         )
-    for attr, value in (
-        ("energy_per_synop", energy_per_synop),
-        ("energy_per_neuron", energy_per_neuron),
-    ):
-        if not checks.is_number(value) or not 0 <= value < np.inf:
-            raise ValidationError(
-                f"device {name!r}: {attr}={value!r} must be a number of joules, zero or above",
-                attr=attr,
-            )
-    devices[name] = Device(float(energy_per_synop), float(energy_per_neuron), bool(spiking))
+    return float(value)
 
 
 class Count:
@@ -111,9 +94,20 @@ class Costs:
         Raises
         ------
         nengo.exceptions.ValidationError
-            If a figure is not a number of joules, zero or above.
+            If the name is not a string, ``spiking`` not a bool, or a figure not a number of joules,
+            zero or above.
         """
-        register(name, energy_per_synop, energy_per_neuron, spiking)
+        if not isinstance(name, str) or not name:
+            raise ValidationError(f"a device has a text for a name, not {name!r}", attr="name")
+        if not isinstance(spiking, (bool, np.bool_)):
+            raise ValidationError(
+                f"device {name!r}: spiking={spiking!r} must be True, if synapses work for spikes "
+                "only, or False",
+                attr="spiking",
+            )
+        per_synop = _joules(energy_per_synop, "energy_per_synop", name)
+        per_neuron = _joules(energy_per_neuron, "energy_per_neuron", name)
+        devices[name] = Device(per_synop, per_neuron, bool(spiking))
 
     def total(self, device: str, inputs: bool = True) -> float:
         """Return the joules that one example takes on a device.
@@ -128,7 +122,7 @@ class Costs:
         Raises
         ------
         nengo.exceptions.ValidationError
-            If there is no such device, with those that there are.
+            If there is no such device.
         """
         joules = self.by_object(device, inputs).values()
         return sum(value for value in joules if not np.isnan(value))
@@ -157,11 +151,12 @@ class Costs:
         return frame([self._row(name, count, inputs) for name, count in self._counts.items()])
 
     def _row(self, name: str, count: Count, inputs: bool) -> dict[str, Any]:
-        row = {"name": name, "neurons": NAN, "updates": NAN, "synapses": NAN, "events": NAN}
+        numbers: list[float] = [np.nan] * 4
         if count.is_known:
             neurons, (_, synapses, events) = int(count.neurons[1]), count.synapses(inputs)
-            row.update(neurons=neurons, updates=neurons * self.n_steps)
-            row.update(synapses=int(synapses), events=float(events))
+            numbers = [neurons, neurons * self.n_steps, int(synapses), float(events)]
+        columns = ("name", "neurons", "updates", "synapses", "events")
+        row: dict[str, Any] = dict(zip(columns, [name, *numbers]))
         for device, spent in devices.items():
             row[f"joules_{device}"] = self._joules(count, spent, inputs)
         return {**row, "note": "; ".join(count.notes)}
@@ -169,7 +164,7 @@ class Costs:
     def _joules(self, count: Count, device: Device, inputs: bool) -> float:
         """Return the joules of an object; NaN, if it could not be counted."""
         if not count.is_known:
-            return NAN
+            return np.nan
         (neurons, kept), (synapses, _, events) = count.neurons, count.synapses(inputs)
         if device.spiking:
             synops, updates = events, kept * self.n_steps

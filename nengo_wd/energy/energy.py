@@ -33,7 +33,7 @@ class Energy(Costs):
     Events are the spikes of each neuron, of either sign, times the synapses that leave it. Updates
     are neurons times time steps. A device without spikes has :math:`events = synapses \cdot passes`
     and :math:`updates = neurons \cdot passes` whatever the data, as KerasSpiking's ``ModelEnergy``
-    assumes. The known devices take, for a synaptic event and for an update of a neuron,
+    assumes. A synaptic event and an update of a neuron take
 
     ========== ================= ================== =======
     device     :math:`E_{synop}` :math:`E_{neuron}` spiking
@@ -46,9 +46,9 @@ class Energy(Costs):
     spinnaker2 450 pJ            2.19 nJ            yes
     ========== ================= ================== =======
 
-    A cpu is an Intel i7-4960X, a gpu an Nvidia GTX Titan Black, and an arm a Cortex-A [1]_. Each
-    event and each update is one multiply-accumulate on them. On Loihi, an event is a synaptic
-    operation and a spike's way within a tile [2]_. For SpiNNaker see [3]_.
+    An event or update is a multiply-accumulate on a cpu (Intel i7-4960X), a gpu (Nvidia GTX Titan
+    Black) or an arm (Cortex-A) [1]_. On Loihi, an event is a synaptic operation and a spike's way
+    within a tile [2]_. For SpiNNaker see [3]_.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Energy(Costs):
         How many time steps an example has, where the data don't say it.
     skip_zeros : bool
         Whether devices with spikes leave out synapses whose weight is exactly zero now, and neurons
-        that do not spike on the data and that no other synapse leads to from an input or a neuron.
+        that do not spike on the data and that nothing reaches then.
     passes : int
         How often a device without spikes computes the network for one example: the number of time
         steps for a recurrent network, or for inputs that change over time.
@@ -125,8 +125,9 @@ class Energy(Costs):
     ) -> None:
         checks.check_simulator(sim)
         seam.activities.check_any_signal()
-        _check_count(passes, "passes")
-        _check_count(1 if n_steps is None else n_steps, "n_steps")
+        for name, value in (("passes", passes), ("n_steps", 1 if n_steps is None else n_steps)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise ValidationError(f"{name}={value!r} must be a whole number above 0", attr=name)
         _check_network(sim)
         shown = Shown(*seam.activities.inputs(sim, data, n_steps))
         self.n_examples, n_steps = shown.shape
@@ -145,14 +146,8 @@ class Energy(Costs):
             )
 
 
-def _check_count(value: Any, name: str) -> None:
-    """Raise unless ``value`` is a whole number above zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValidationError(f"{name}={value!r} must be a whole number above 0", attr=name)
-
-
 def _check_network(sim: nengo_dl.Simulator) -> None:
-    """Raise unless a simulator has a network, and the weights of its layers."""
+    """Raise unless a simulator has all objects of a network, and the weights of its layers."""
     if sim.model.toplevel is None:
         raise ValidationError(
             "the simulator was made of a model without a network, which has no objects to count; "
@@ -160,6 +155,11 @@ def _check_network(sim: nengo_dl.Simulator) -> None:
             attr="sim",
         )
     defaults.check_layers(sim)
+    network = sim.model.toplevel
+    for obj in (*network.all_nodes, *network.all_ensembles, *network.all_connections):
+        if obj not in sim.model.sig:
+            late = f"{obj} was added to {network} after the simulator was built"
+            raise ValidationError(f"{late}; make a simulator anew", attr="network", obj=obj)
 
 
 def _check_spiking(sim: nengo_dl.Simulator, flow: Flow) -> None:
@@ -171,7 +171,11 @@ def _check_spiking(sim: nengo_dl.Simulator, flow: Flow) -> None:
             attr="learning_phase",
         )
     populations = [source for source in flow.sources if source.neurons is not None]
-    silent = {source.obj: _kind(source.neurons) for source in populations if not source.spikes}
+    silent = {
+        source.obj: getattr(source.neurons, "__name__", type(source.neurons).__name__)
+        for source in populations
+        if not source.spikes
+    }
     if len(silent) == len(populations):
         kinds = ", ".join(sorted({*silent.values()}))
         what = f"only neurons that do not spike ({kinds})" if silent else "no neurons"
@@ -187,11 +191,6 @@ def _check_spiking(sim: nengo_dl.Simulator, flow: Flow) -> None:
             UserWarning,
             stacklevel=3,
         )
-
-
-def _kind(neurons: Any) -> str:
-    """Return the name of the type of neurons, or of an activation."""
-    return getattr(neurons, "__name__", type(neurons).__name__)
 
 
 def _counted(

@@ -18,9 +18,6 @@ Label = Tuple[Any, bool]  # the object that synapses belong to, and whether it h
 Reached = Dict[Label, patterns.Pattern]  # from the elements of a source to those of a place
 
 
-# -- spikes --------------------------------------------------------------------------------
-
-
 class Shown(NamedTuple):
     """The data that a network gets: the values of its input Nodes."""
 
@@ -35,15 +32,13 @@ class Shown(NamedTuple):
 
 
 class Spikes(NamedTuple):
-    """Counts spikes of a size, ``amplitude / dt``, negative ones included.
-
-    What rounding takes away is the error of floating-point numbers.
-    """
+    """Counts spikes of a size, ``amplitude / dt``, negative ones included."""
 
     size: float
 
     def __call__(self, values: tf.Tensor) -> tf.Tensor:
         """Return the number of spikes in values at a time step."""
+        # rounded, because floating-point numbers are not exact
         return tf.round(tf.abs(values) / tf.cast(self.size, values.dtype))
 
 
@@ -70,25 +65,18 @@ def count_events(sim: nengo_dl.Simulator, flow: Flow, shown: Shown) -> dict[Sour
                 attr="data",
                 obj=source.obj,
             )
-    outer = (source for source in flow.sources if source not in found)
-    return {**found, **{source: _known_events(source, shown) for source in outer}}
+    for source in flow.sources:
+        if source.obj in shown.values:
+            found[source] = np.count_nonzero(shown.values[source.obj], axis=1).mean(axis=0)
+        elif source not in found:
+            found[source] = np.full(source.size, float(shown.shape[1]))
+    return found
 
 
 def _measure(sim: nengo_dl.Simulator, source: Source) -> Any:
     """Return the function from values of a source to the events at each time step."""
-    if not source.spikes:
-        return not_zero
-    return Spikes(getattr(source.neurons, "amplitude", 1.0) / sim.dt)
-
-
-def _known_events(source: Source, shown: Shown) -> np.ndarray:
-    """Return the events of a source whose values are not simulated."""
-    if source.obj in shown.values:
-        return np.count_nonzero(shown.values[source.obj], axis=1).mean(axis=0)
-    return np.full(source.size, float(shown.shape[1]))
-
-
-# -- synapses ------------------------------------------------------------------------------
+    size = getattr(source.neurons, "amplitude", 1.0) / sim.dt
+    return Spikes(size) if source.spikes else not_zero
 
 
 def fan_out(flow: Flow, source: Source) -> dict[Any, np.ndarray]:
@@ -114,43 +102,28 @@ def reached_from(flow: Flow, source: Source) -> dict[Place, Reached]:
     leaving = [(edge, start) for edge in flow.edges.get(source.place, [])]
     while leaving:
         edge, arriving = leaving.pop(0)
-        has_grown = _add(found.setdefault(edge.end, {}), _through(edge, arriving))
-        if has_grown and edge.end not in flow.ends:
-            leaving += [(after, found[edge.end]) for after in flow.edges[edge.end]]
+        there = found.setdefault(edge.end, {})
+        grown = [_add(there, edge, *one) for one in [*arriving.items()]]
+        if any(grown) and edge.end not in flow.ends:
+            leaving += [(after, there) for after in flow.edges[edge.end]]
     return found
 
 
-def _add(reached: Reached, more: Reached) -> bool:
-    """Add what comes to a place on one way; tell whether any synapse is new."""
-    has_grown = False
-    for label, pattern in more.items():
-        n_before = reached[label].nnz if label in reached else 0
-        if n_before:
-            pattern = patterns.merged([pattern, reached[label]])
-        if pattern.nnz > n_before:
-            reached[label], has_grown = pattern, True
-    return has_grown
-
-
-def _through(edge: Edge, arriving: Reached) -> Reached:
-    """Return what comes out at the end of an edge."""
-    if edge.weighs is Weighs.ALL:
-        together = patterns.merged([*arriving.values()])
-        return {(edge.obj, True): patterns.composed(edge.pattern, together)}
-    through: Reached = {}
-    for label, pattern in arriving.items():
-        _add(through, {_label(edge, *label): patterns.composed(edge.pattern, pattern)})
-    return through
+def _add(reached: Reached, edge: Edge, label: Label, pattern: patterns.Pattern) -> bool:
+    """Add what comes along an edge to what is reached at its end; tell whether any of it is new."""
+    label, through = _label(edge, *label), patterns.composed(edge.pattern, pattern)
+    n_before = reached[label].nnz if label in reached else 0
+    if n_before:
+        through = patterns.merged([through, reached[label]])
+    if through.nnz > n_before:
+        reached[label] = through
+    return through.nnz > n_before
 
 
 def _label(edge: Edge, obj: Any, weighs: bool) -> Label:
-    """Return what synapses belong to after an edge without a matrix of its own."""
-    if obj is None or (edge.weighs is Weighs.EACH and not weighs):
-        obj = edge.obj
-    return obj, weighs or edge.weighs is not Weighs.NOTHING
-
-
-# -- zeros ---------------------------------------------------------------------------------
+    """Return what synapses belong to after an edge."""
+    is_own = edge.weighs is Weighs.ALL or edge.weighs is Weighs.EACH and not weighs
+    return (edge.obj if obj is None or is_own else obj), weighs or edge.weighs is not Weighs.NOTHING
 
 
 def kept_neurons(

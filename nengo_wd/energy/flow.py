@@ -9,7 +9,6 @@ import nengo
 import nengo_dl
 import numpy as np
 import tensorflow as tf
-from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
@@ -17,6 +16,7 @@ from nengo_wd.energy import patterns
 
 Place = Tuple[str, Any]  # what is there of which object: NEURONS, SPACE, INPUT or OUTPUT
 NEURONS, SPACE, INPUT, OUTPUT = "neurons", "space", "input", "output"
+KNOWN = (nengo.Dense, nengo.Convolution, nengo.transforms.Sparse, nengo.transforms.NoTransform)
 
 
 class Weighs(enum.Enum):
@@ -59,30 +59,15 @@ class Source(NamedTuple):
 class Flow:
     """A simulator's network as a graph, with its weights as they are now.
 
-    Parameters
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator.
-    skip_zeros : bool
-        Whether weights that are zero are no synapses.
-
-    Attributes
-    ----------
-    sources : list of Source
-        Where values come from.
-    edges : dict of {Place: list of Edge}
-        The edges that leave each place.
-    ends : set of Place
-        Where values end: at neurons, at what is not linear, and where no edge leaves.
-    uncounted : dict of {object: str}
-        The objects whose synapses are not known, with the reason.
+    With ``skip_zeros``, weights of zero are not synapses. Values end at neurons, at what is not
+    linear, and where no edge leaves.
     """
 
     def __init__(self, sim: nengo_dl.Simulator, skip_zeros: bool = False) -> None:
         self._sim, self._skip_zeros = sim, skip_zeros
         self.sources: list[Source] = []
-        self.edges: dict[Place, list[Edge]] = {}
-        self.uncounted: dict[Any, str] = {}
+        self.edges: dict[Place, list[Edge]] = {}  # by the place that they leave
+        self.uncounted: dict[Any, str] = {}  # objects whose synapses are not known, with the reason
         network = sim.model.toplevel
         for node in network.all_nodes:
             self._add_node(node)
@@ -98,13 +83,12 @@ class Flow:
         self.edges.setdefault(start, []).append(edge)
 
     def _add_ensemble(self, ensemble: nengo.Ensemble) -> None:
-        self._signals(ensemble)  # which raises, if it is not in the simulator
         if _is_direct(ensemble):
             self._add_output(ensemble)
             return
-        place, signal = (NEURONS, ensemble), self._signals(ensemble.neurons)["out"]
+        place, signal = (NEURONS, ensemble), self._sim.model.sig[ensemble.neurons]["out"]
         self.sources.append(Source(place, ensemble.n_neurons, ensemble.neuron_type, signal))
-        encoders = patterns.Pattern(self._synapses(self._values(ensemble, "scaled_encoders")))
+        encoders = patterns.Pattern(self._synapses(ensemble, "scaled_encoders"))
         self._add_edge((SPACE, ensemble), Edge(place, encoders, Weighs.ENCODES, ensemble))
 
     def _add_node(self, node: nengo.Node) -> None:
@@ -133,18 +117,15 @@ class Flow:
 
     def _add_output(self, obj: Any, activation: Any = None) -> None:
         """Add the output of an object as a source."""
-        signal = self._signals(obj)["out"]
+        signal = self._sim.model.sig[obj]["out"]
         self.sources.append(Source((OUTPUT, obj), obj.size_out, activation, signal))
 
     def _add_connection(self, connection: nengo.Connection) -> None:
-        self._signals(connection)  # which raises, if it is not in the simulator
         start, end = _start(connection), _end(connection)
-        found = self._of_transform(connection)
-        if found is None:
-            kind = type(connection.transform).__name__
-            self.uncounted[connection] = f"its transform is {kind}"
+        pattern, weighs = self._of_transform(connection)
+        if pattern is None:
+            self.uncounted[connection] = f"its transform is {type(connection.transform).__name__}"
             return
-        pattern, weighs = found
         if start == (OUTPUT, connection):  # a function, computed at each time step
             self.sources.append(Source(start, connection.size_mid))
         elif start[0] == OUTPUT or isinstance(connection.pre_obj, nengo.ensemble.Neurons):
@@ -155,15 +136,14 @@ class Flow:
             pattern = patterns.composed(patterns.Pattern(given.T), pattern)
         self._add_edge(start, Edge(end, pattern, weighs, connection))
 
-    def _of_transform(self, connection: nengo.Connection) -> tuple[patterns.Pattern, Weighs] | None:
-        """Return the pattern of a connection's weights, with decoders, if it is known."""
+    def _of_transform(self, connection: nengo.Connection) -> tuple[Any, Weighs]:
+        """Return the pattern of a connection's weights, with decoders; None, if not known."""
         transform, built = connection.transform, self._sim.model.sig[connection]["weights"]
         if built is None:
             return patterns.identity(connection.size_mid), Weighs.NOTHING
-        known = (nengo.Convolution, nengo.transforms.Sparse, nengo.Dense)
-        if not isinstance(transform, (*known, nengo.transforms.NoTransform)):
-            return None
-        synapses = self._synapses(self._values(connection, "weights"))
+        if not isinstance(transform, KNOWN):
+            return None, Weighs.NOTHING
+        synapses = self._synapses(connection, "weights")
         if isinstance(transform, nengo.Convolution):
             return _of_convolution(transform, synapses), Weighs.ALL
         if isinstance(transform, nengo.transforms.Sparse):
@@ -173,35 +153,23 @@ class Flow:
             return patterns.Pattern(np.diag(each)), Weighs.EACH
         return patterns.Pattern(synapses), Weighs.ALL
 
-    def _values(self, obj: Any, name: str) -> np.ndarray:
-        """Return weights as they are now.
+    def _synapses(self, obj: Any, name: str) -> np.ndarray:
+        """Return which weights of an object are synapses.
 
-        Those of a learning rule differ by the example of a minibatch: the largest of each is
-        returned, which is zero where all of them are.
+        Those of a learning rule differ by the example of a minibatch: a weight is zero if it is for
+        all examples.
         """
         values = np.asarray(self._sim.data.get_params((obj, name))[0])
-        by_example = values.ndim > np.ndim(getattr(self._sim.model.params[obj], name))
-        return np.abs(values).max(axis=0) if by_example else values
-
-    def _synapses(self, weights: np.ndarray) -> np.ndarray:
-        """Return which weights are synapses, as an array of bools."""
-        return weights != 0 if self._skip_zeros else np.ones(weights.shape, bool)
+        if values.ndim > np.ndim(getattr(self._sim.model.params[obj], name)):
+            values = np.abs(values).max(axis=0)
+        return self._not_left_out(values)
 
     def _kernel(self, variable: tf.Variable) -> np.ndarray:
         """Return which weights of a layer's kernel are synapses."""
-        return self._synapses(seam.values.fetch(self._sim, [variable])[0])
+        return self._not_left_out(seam.values.fetch(self._sim, [variable])[0])
 
-    def _signals(self, obj: Any) -> Any:
-        """Return the signals of an object, or raise if it is not in the simulator."""
-        model = self._sim.model
-        if obj not in model.sig:
-            raise ValidationError(
-                f"{obj} was added to {model.toplevel} after the simulator was built; make a "
-                "simulator anew",
-                attr="network",
-                obj=obj,
-            )
-        return model.sig[obj]
+    def _not_left_out(self, weights: np.ndarray) -> np.ndarray:
+        return weights != 0 if self._skip_zeros else np.ones(weights.shape, bool)
 
 
 def _is_direct(ensemble: nengo.Ensemble) -> bool:
@@ -228,17 +196,10 @@ def _end(connection: nengo.Connection) -> Place:
 
 
 def _of_convolution(transform: nengo.Convolution, kernel: np.ndarray) -> patterns.Pattern:
-    return patterns.of_convolution(
-        patterns.Filters(
-            transform.input_shape.spatial_shape,
-            kernel,
-            transform.strides,
-            (1,) * transform.dimensions,
-            transform.padding,
-            transform.channels_last,
-            getattr(transform, "groups", 1),
-        )
-    )
+    sizes, dilations = transform.input_shape.spatial_shape, (1,) * transform.dimensions
+    strides, padding, last = transform.strides, transform.padding, transform.channels_last
+    groups = getattr(transform, "groups", 1)
+    return patterns.of_convolution(sizes, kernel, strides, dilations, padding, last, groups)
 
 
 def _of_sparse(built: Any, synapses: np.ndarray) -> patterns.Pattern:

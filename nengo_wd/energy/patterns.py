@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +25,7 @@ def identity(size: int) -> Pattern:
     return sparse.identity(size, bool, "csr")
 
 
-def of_places(indices: np.ndarray, shape: Sequence[int]) -> Pattern:
+def of_places(indices: np.ndarray, shape: Sequence) -> Pattern:
     """Return the pattern that has synapses at (row, column), of shape (synapses, 2)."""
     rows, columns = np.reshape(indices, (-1, 2)).T
     return Pattern((np.ones(len(rows), bool), (rows, columns)), shape=tuple(shape))
@@ -52,53 +52,38 @@ def merged(patterns: Sequence[Pattern]) -> Pattern:
     return functools.reduce(operator.add, patterns)
 
 
-# -- convolutions --------------------------------------------------------------------------
-
-
-class Filters(NamedTuple):
-    """A convolution: the sizes of its input, and how its window moves over them.
-
-    ``kernel`` tells which weights are synapses. Its shape is (*sizes of the window, input channels
-    of a group, output channels).
-    """
-
-    sizes: Sequence[int]
-    kernel: np.ndarray
-    strides: Sequence[int]
-    dilations: Sequence[int]
-    padding: str
-    channels_last: bool = True
-    groups: int = 1
-
-
-def of_convolution(filters: Filters) -> Pattern:
+def of_convolution(
+    sizes: Sequence,
+    kernel: np.ndarray,
+    strides: Sequence,
+    dilations: Sequence,
+    padding: str,
+    channels_last: bool = True,
+    groups: int = 1,
+) -> Pattern:
     """Return the pattern of a convolution on flat inputs, in the order of their elements.
 
     It is the sum over the places in the window: for each of them, one element of the input
-    contributes to each element of the output, except beyond the borders.
+    contributes to each element of the output, except beyond the borders. ``kernel`` tells which
+    weights are synapses: (*sizes of the window, input channels of a group, output channels).
     """
-    window = filters.kernel.shape[:-2]
-    in_space = [_along_axes(filters, place) for place in np.ndindex(*window)]
-    if filters.kernel.all():  # a single product, of all places
+    window, axes = kernel.shape[:-2], [*zip(sizes, kernel.shape, strides, dilations)]
+    in_space = [
+        _kron(*(_along_axis(*axis, i, padding) for axis, i in zip(axes, place)))
+        for place in np.ndindex(*window)
+    ]
+    if kernel.all():  # a single product, of all places
         in_space, window = [merged(in_space)], (1,) * len(window)
     parts = []
     for space, place in zip(in_space, np.ndindex(*window)):
-        pair = space, _of_channels(filters.kernel[place], filters.groups)
-        parts.append(sparse.kron(*(pair if filters.channels_last else pair[::-1]), "csr"))
+        channels = sparse.block_diag([*map(Pattern, np.split(kernel[place].T, groups))])
+        parts.append(_kron(space, channels) if channels_last else _kron(channels, space))
     return merged(parts)
 
 
-def _of_channels(kernel: np.ndarray, groups: int) -> Pattern:
-    """Return which input channels reach which output channels, through one place of a kernel."""
-    blocks = np.split(kernel.T, groups)  # of some output channels each
-    return Pattern(sparse.block_diag([Pattern(block) for block in blocks]))
-
-
-def _along_axes(filters: Filters, place: tuple[int, ...]) -> Pattern:
-    """Return which elements of the input are at one place of the window, along all axes."""
-    axes = zip(filters.sizes, filters.kernel.shape, filters.strides, filters.dilations, place)
-    each = [_along_axis(*axis, filters.padding) for axis in axes]
-    return functools.reduce(lambda one, other: sparse.kron(one, other, "csr"), each)
+def _kron(*patterns: Pattern) -> Pattern:
+    """Return the pattern of an array of several axes, from those of its axes."""
+    return functools.reduce(lambda one, other: sparse.kron(one, other, "csr"), patterns)
 
 
 def _along_axis(
@@ -121,10 +106,7 @@ def _along_axis(
     return of_places(np.stack([outputs, inputs], 1)[inside], (n_outputs, size))
 
 
-# -- layers --------------------------------------------------------------------------------
-
-
-def of_layer(layer: Any, shape: Sequence[int], mask: Mask) -> tuple[Pattern, bool] | None:
+def of_layer(layer: Any, shape: Sequence, mask: Mask) -> tuple[Pattern, bool] | None:
     """Return the pattern of a layer for inputs of a shape, and whether it has weights.
 
     None, if what the layer computes is not known.
@@ -146,32 +128,29 @@ def _maker(layer: Any) -> Any:
     return next(makers, None)
 
 
-def _dense(layer: Any, shape: Sequence[int], mask: Mask) -> Pattern:
+def _dense(layer: Any, shape: Sequence, mask: Mask) -> Pattern:
     """Return the pattern of a matrix on the last axis."""
     before = identity(int(np.prod(shape[:-1])))
-    return sparse.kron(before, Pattern(mask(layer.kernel).T), "csr")
+    return _kron(before, Pattern(mask(layer.kernel).T))
 
 
-def _convolution(layer: Any, shape: Sequence[int], mask: Mask) -> Pattern:
+def _convolution(layer: Any, shape: Sequence, mask: Mask) -> Pattern:
     last, kernel = layer.data_format == "channels_last", mask(layer.kernel)
     sizes, groups = shape[:-1] if last else shape[1:], getattr(layer, "groups", 1)
-    return of_convolution(
-        Filters(sizes, kernel, layer.strides, layer.dilation_rate, layer.padding, last, groups)
-    )
+    strides, dilations = layer.strides, layer.dilation_rate
+    return of_convolution(sizes, kernel, strides, dilations, layer.padding, last, groups)
 
 
-def _pooling(layer: Any, shape: Sequence[int], mask: Mask) -> Pattern:
+def _pooling(layer: Any, shape: Sequence, mask: Mask) -> Pattern:
     """Return the pattern of a convolution of each channel by itself."""
     last = layer.data_format == "channels_last"
     sizes, channels = (shape[:-1], shape[-1]) if last else (shape[1:], shape[0])
-    window, strides = np.atleast_1d(layer.pool_size), np.atleast_1d(layer.strides)
-    kernel, dilations = np.ones((*window, 1, channels), bool), np.ones_like(window)
-    return of_convolution(
-        Filters(sizes, kernel, strides, dilations, layer.padding, last, groups=channels)
-    )
+    window, strides = (tuple(np.atleast_1d(one)) for one in (layer.pool_size, layer.strides))
+    kernel, dilations = np.ones((*window, 1, channels), bool), (1,) * len(window)
+    return of_convolution(sizes, kernel, strides, dilations, layer.padding, last, channels)
 
 
-def _identity(layer: Any, shape: Sequence[int], mask: Mask) -> Pattern | None:
+def _identity(layer: Any, shape: Sequence, mask: Mask) -> Pattern | None:
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         return None  # elements change places
     return identity(int(np.prod(shape)))

@@ -73,10 +73,10 @@ class KeepsDefaults(_KerasLayer):
         dtype, own = seam.layers.simulation_dtype(), self._computes_in()
         if dtype is not None and own != dtype:
             refuse(
-                f"layer {self.name!r} computes in {own}, but its simulator in {dtype}; make the "
-                "layer without dtype, and it takes on the simulator's",
-                "dtype",
                 self,
+                f"computes in {own}, but its simulator in {dtype}; make the layer without dtype, "
+                "and it takes on the simulator's",
+                "dtype",
             )
 
     def get_config(self) -> dict[str, Any]:

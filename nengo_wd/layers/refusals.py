@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import numbers
 from typing import Any, Callable, NoReturn, Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
+
+from nengo_wd._checks import is_number
 
 Shape = Tuple[Optional[int], ...]  # with the minibatch in front
 
@@ -17,22 +18,15 @@ COUNTS = ("units", "filters", "depth_multiplier")
 SIZES = ("kernel_size", "pool_size", "strides", "dilation_rate")
 OBJECTS = ("activation", "initializer", "constraint")  # how the names of such attributes end
 KERAS = ("keras", "tf_keras", "tensorflow", "tensorflow_core")
-OF_SEVERAL = tuple(
-    getattr(tf.keras.layers, name)
-    for name in (
-        *("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot"),
-        *("Attention", "AdditiveAttention", "MultiHeadAttention"),
-    )
-    if hasattr(tf.keras.layers, name)  # not all of them in TensorFlow 1
-)
+ATTENTION = ("Attention", "AdditiveAttention", "MultiHeadAttention")
+MERGING = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
+NAMES = [one for one in (*ATTENTION, *MERGING) if hasattr(tf.keras.layers, one)]  # not all in 1.15
+OF_SEVERAL = tuple(getattr(tf.keras.layers, name) for name in NAMES)
 
 
-def refuse(message: str, attr: str, obj: Any = None) -> NoReturn:
-    """Raise an error about an argument, or a property, of a layer."""
-    raise ValidationError(message, attr=attr, obj=obj)
-
-
-# -- classes and arguments -----------------------------------------------------------------
+def refuse(layer: Any, why: str, attr: str) -> NoReturn:
+    """Raise an error that names a layer."""
+    raise ValidationError(f"layer {layer.name!r} {why}", attr=attr, obj=layer)
 
 
 def check_class(layer: Any) -> None:
@@ -40,19 +34,19 @@ def check_class(layer: Any) -> None:
     name = type(layer).__name__
     if not isinstance(layer, tf.keras.layers.Layer):
         example = "Mine" if name == MIXIN else name
-        refuse(
+        raise ValidationError(
             f"{name} has no Keras layer among its base classes; {MIXIN} is for classes such as "
             f"class {example}({MIXIN}, tf.keras.layers.Dense)",
-            "bases",
+            attr="bases",
         )
     call = list(inspect.signature(_keras_method(layer, "call")).parameters.values())[1:]
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     n_required = sum(one.kind in positional and one.default is one.empty for one in call)
     if isinstance(layer, OF_SEVERAL) or n_required > 1:
-        refuse(
+        raise ValidationError(
             f"{name} is a layer of several inputs, and a TensorNode has one; connect all of them "
             "to one TensorNode, whose layer splits its input",
-            "bases",
+            attr="bases",
         )
 
 
@@ -72,44 +66,37 @@ def check_arguments(layer: Any, args: tuple, kwargs: dict[str, Any], owner: str)
     except TypeError:  # which Keras raises, too
         return
     for attr, value in {**given, **given.get("kwargs", {})}.items():
-        whole = f"{owner}: {attr}={value!r} must be a whole number, 1 or more"
-        if attr in COUNTS and not _is_count(value):
-            refuse(whole, attr)
-        if attr in SIZES and not (_are_counts(value) or attr == "strides" and value is None):
-            refuse(f"{whole}, or a tuple of them", attr)
+        of_several = attr in SIZES and isinstance(value, (list, tuple)) and value
+        is_given = attr in (*COUNTS, *SIZES) and not (attr == "strides" and value is None)
+        if is_given and not all(map(_is_count, value if of_several else [value])):
+            raise ValidationError(
+                f"{owner}: {attr}={value!r} must be a whole number, 1 or more"
+                f"{', or a tuple of them' if attr in SIZES else ''}",
+                attr=attr,
+            )
 
 
 def _is_count(value: Any) -> bool:
     """Tell whether a value is a whole number from 1 on; a float may be one."""
-    number = value.item() if np.shape(value) == () and isinstance(value, np.ndarray) else value
-    if isinstance(number, (bool, np.bool_)) or not isinstance(number, numbers.Real):
-        return False
-    return float(number) >= 1 and float(number).is_integer()
-
-
-def _are_counts(value: Any) -> bool:
-    several = isinstance(value, (list, tuple)) and len(value) > 0
-    return all(map(_is_count, value if several else [value]))
+    number = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    return is_number(number) and number >= 1 and float(number).is_integer()
 
 
 def check_made(layer: Any) -> None:
     """Raise if a layer has a class where Keras calls an object, or a penalty on its output."""
     if layer.activity_regularizer is not None:
-        refuse(
+        raise ValidationError(
             f"layer {layer.name!r}: its output exists only inside the time loop, where no loss can "
             "be collected; put a probe on the TensorNode and the penalty on the probe",
-            "activity_regularizer",
+            attr="activity_regularizer",
         )
     for attr, value in vars(layer).items():
         if isinstance(value, type) and attr.endswith(OBJECTS):
-            refuse(
+            raise ValidationError(
                 f"layer {layer.name!r}: {attr}={value.__name__} is a class; give an instance, "
                 f"{value.__name__}(...), a function, or a name that Keras knows",
-                attr,
+                attr=attr,
             )
-
-
-# -- shapes, without the time --------------------------------------------------------------
 
 
 def input_shape(layer: Any, shape: Any) -> Shape:
@@ -118,7 +105,7 @@ def input_shape(layer: Any, shape: Any) -> Shape:
     is_pair = isinstance(shape, (list, tuple)) and len(shape) == 2 and isinstance(shape[0], nested)
     found = tf.TensorShape(shape[1] if is_pair and tf.TensorShape(shape[0]).rank == 0 else shape)
     if found.rank in (0, None):
-        refuse(f"layer {layer.name!r} has no input; give its TensorNode one", "shape_in", layer)
+        refuse(layer, "has no input; give its TensorNode one", "shape_in")
     return tuple(found.as_list())
 
 
@@ -131,11 +118,11 @@ def applied_shape(layer: Any, shape: Any) -> Shape:
         rank = exactly or max(least or 0, len(shape))
         if rank != len(shape):
             refuse(
-                f"layer {layer.name!r} takes inputs of {rank - 1} dimensions, but its input has "
-                f"the shape {shape[1:]}; give the layer an input_shape of {rank - 1} dimensions, "
-                "which a flat input is then given",
-                "input_shape",
                 layer,
+                f"takes inputs of {rank - 1} dimensions, but its input has the shape {shape[1:]}; "
+                f"give the layer an input_shape of {rank - 1} dimensions, which a flat input is "
+                "then given",
+                "input_shape",
             )
     return shape
 
@@ -147,12 +134,8 @@ def declared_shape(layer: Any, shape: Any) -> Shape | None:
     if len(given) != 1 or len(declared) < 2 or None in declared:
         return None
     if given[0] != np.prod(declared):
-        refuse(
-            f"layer {layer.name!r} has input_shape={declared}, of {np.prod(declared)} "
-            f"elements, but its input has {given[0]}",
-            "input_shape",
-            layer,
-        )
+        has = f"has input_shape={declared}, of {np.prod(declared)} elements"
+        refuse(layer, f"{has}, but its input has {given[0]}", "input_shape")
     return (batch, *declared)
 
 
@@ -175,11 +158,11 @@ def check_output(layer: Any, shape: Any, compute_output_shape: Callable) -> tf.T
     if is_empty:
         window = [f"{attr}={getattr(layer, attr)}" for attr in SIZES if hasattr(layer, attr)]
         refuse(
-            f"layer {layer.name!r} has no output for inputs of shape {tuple(shape)[1:]}, which are "
-            f"too small for its {', '.join(window) or 'arguments'}; make the kernel or pool "
-            "smaller, or give padding='same'",
-            "kernel_size",
             layer,
+            f"has no output for inputs of shape {tuple(shape)[1:]}, which are too small for its "
+            f"{', '.join(window) or 'arguments'}; make the kernel or pool smaller, or give "
+            "padding='same'",
+            "kernel_size",
         )
     return outputs
 
@@ -194,11 +177,10 @@ def check_use(layer: Any, shape_in: Any, size_out: int) -> None:
         return
     if shape_out.num_elements() != size_out:
         refuse(
-            f"layer {layer.name!r} has outputs of shape {tuple(shape_out.as_list())}, which "
-            f"do not fit the {size_out} that its TensorNode promises; leave the output "
-            "size out to have it inferred",
-            "size_out",
             layer,
+            f"has outputs of shape {tuple(shape_out.as_list())}, which do not fit the {size_out} "
+            "that its TensorNode promises; leave the output size out to have it inferred",
+            "size_out",
         )
 
 
@@ -208,9 +190,8 @@ def check_input(layer: Any, shape: Any) -> None:
         for axis, size in (getattr(spec, "axes", None) or {}).items():
             if size is not None and shape[axis] != size:
                 refuse(
-                    f"layer {layer.name!r} was built for inputs with {size} elements along "
-                    f"axis {axis}, but is applied to shape {shape}; only inputs of "
-                    "one shape can share a layer",
-                    "shape_in",
                     layer,
+                    f"was built for inputs with {size} elements along axis {axis}, but is applied "
+                    f"to shape {shape}; only inputs of one shape can share a layer",
+                    "shape_in",
                 )

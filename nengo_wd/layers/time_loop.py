@@ -34,11 +34,11 @@ class TimeLoopLayer(defaults.KeepsDefaults):
     Raises
     ------
     nengo.exceptions.ValidationError
-        For a regularizer that Keras does not know, a strength that is negative or not
-        finite, an ``activity_regularizer``, and a variable that is not made in ``build``; for
-        a class without a Keras layer, with one of several inputs, or in which the mixin does
-        not come first; for ``units``, ``filters`` and sizes that are not whole numbers from 1 on,
-        and for a kernel that is larger than the input.
+        For a class without a Keras layer, with one of several inputs, or in which the mixin does
+        not come first. For a regularizer that Keras does not know, a strength that is negative or
+        not finite, and an ``activity_regularizer``. For ``units``, ``filters`` and sizes that are
+        not whole numbers from 1 on, and for a kernel that is larger than the input. For a variable
+        that is not made in ``build``.
 
     Notes
     -----
@@ -127,8 +127,7 @@ class TimeLoopLayer(defaults.KeepsDefaults):
         """Apply the layer to ``x``, ``(t, x)`` or ``[t, x]``."""
         if len(args) > 1 and _is_time(args[0]):
             args = args[1:]
-        if not args:
-            args = (kwargs.pop("inputs"),)
+        args = args or (kwargs.pop("inputs"),)
         inputs = _without_time(args[0])
         return seam.layers.apply_layer(self, super().__call__, inputs, *args[1:], **kwargs)
 
@@ -141,13 +140,13 @@ class TimeLoopLayer(defaults.KeepsDefaults):
                 kwargs.pop(argument, None)
         declared = refusals.declared_shape(self, inputs.shape)
         if declared is not None:
-            inputs = tf.reshape(inputs, _batched(declared))
+            inputs = tf.reshape(inputs, (-1, *declared[1:]))
         refusals.check_input(self, inputs.shape.as_list())
         outputs = super().call(inputs, *args, **kwargs)
-        if declared is not None:
-            size = tf.TensorShape(outputs.shape[1:]).num_elements()
-            outputs = tf.reshape(outputs, _batched((declared[0], size)))
-        return outputs
+        if declared is None:
+            return outputs
+        size = tf.TensorShape(outputs.shape[1:]).num_elements()
+        return tf.reshape(outputs, (declared[0] or -1, size or -1))
 
     def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
         """Return the shape of the output for ``input_shape`` (time, where given, left out)."""
@@ -182,11 +181,6 @@ def _without_time(inputs: Any) -> Any:
     return inputs
 
 
-def _batched(shape: Any) -> tuple[int, ...]:
-    """Return a shape for ``tf.reshape``, with -1 for what is not known."""
-    return tuple(-1 if size is None else int(size) for size in shape)
-
-
 def _check_in_build(layer: Any) -> None:
     """Raise if a layer makes a variable in ``__init__`` or ``call``, and not in ``build``."""
     if not hasattr(layer, "_dtype_given"):
@@ -196,16 +190,12 @@ def _check_in_build(layer: Any) -> None:
             attr="add_weight",
         )
     if vars(layer).get("_in_call", False):
-        raise ValidationError(
-            f"layer {layer.name!r} makes a variable in call, inside the time loop, where no loss "
-            "can reach it; make it in build",
-            attr="add_weight",
-            obj=layer,
-        )
+        why = "makes a variable in call, inside the time loop, where no loss can reach it"
+        refusals.refuse(layer, f"{why}; make it in build", "add_weight")
 
 
 def _noted(call: Callable) -> Callable:
-    """Return a layer's ``call``, which the layer is told of while it runs."""
+    """Return a layer's ``call``, with a note on the layer while it runs."""
 
     @functools.wraps(call)
     def noted(self: TimeLoopLayer, *args: Any, **kwargs: Any) -> Any:
@@ -227,10 +217,7 @@ def _check_order(cls: type) -> None:
     """Raise if a class has a Keras layer before the mixin, which then could not extend it."""
     check_keras_2(cls, "bases", cls.__name__)
     before = cls.__mro__[: cls.__mro__.index(TimeLoopLayer)]
-    if any(
-        issubclass(c, tf.keras.layers.Layer) and not issubclass(c, TimeLoopLayer) for c in before
-    ):
-        raise ValidationError(
-            f"{cls.__name__} must have TimeLoopLayer as the first of its base classes",
-            attr="bases",
-        )
+    others = [one for one in before if not issubclass(one, TimeLoopLayer)]
+    if any(issubclass(one, tf.keras.layers.Layer) for one in others):
+        message = f"{cls.__name__} must have TimeLoopLayer as the first of its base classes"
+        raise ValidationError(message, attr="bases")

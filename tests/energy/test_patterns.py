@@ -20,8 +20,8 @@ def reached(layer, shape):
 
 def pattern(sizes, kernel, strides, padding, dilations=None, **kwargs):
     dilations = dilations or (1,) * len(sizes)
-    filters = patterns.Filters(sizes, kernel, strides, dilations, padding, **kwargs)
-    return patterns.of_convolution(filters).toarray()
+    found = patterns.of_convolution(sizes, kernel, strides, dilations, padding, **kwargs)
+    return found.toarray()
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
