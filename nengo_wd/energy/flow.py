@@ -16,7 +16,6 @@ from nengo_wd.energy import patterns
 
 Place = Tuple[str, Any]  # what is there of which object: NEURONS, SPACE, INPUT or OUTPUT
 NEURONS, SPACE, INPUT, OUTPUT = "neurons", "space", "input", "output"
-KNOWN = (nengo.Dense, nengo.Convolution, nengo.transforms.Sparse, nengo.transforms.NoTransform)
 
 
 class Weighs(enum.Enum):
@@ -141,12 +140,13 @@ class Flow:
         transform, built = connection.transform, self._sim.model.sig[connection]["weights"]
         if built is None:
             return patterns.identity(connection.size_mid), Weighs.NOTHING
-        if not isinstance(transform, KNOWN):
+        known = (nengo.Dense, nengo.Convolution, nengo.Sparse)
+        if not isinstance(transform, (*known, nengo.transforms.NoTransform)):
             return None, Weighs.NOTHING
         synapses = self._synapses(connection, "weights")
         if isinstance(transform, nengo.Convolution):
             return _of_convolution(transform, synapses), Weighs.ALL
-        if isinstance(transform, nengo.transforms.Sparse):
+        if isinstance(transform, nengo.Sparse):
             return _of_sparse(built.initial_value, synapses), Weighs.ALL
         if synapses.ndim < 2:
             each = np.broadcast_to(synapses, connection.size_mid)
