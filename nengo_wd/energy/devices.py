@@ -1,4 +1,4 @@
-"""Devices, and what they spend on what was counted."""
+"""Devices, and the joules that they spend on one example."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PICO, NANO = 1e-12, 1e-9
 
 
 class Device(NamedTuple):
-    """What a device spends, in joules, and whether it waits for spikes, and so can skip zeros."""
+    """Joules of a synaptic event and of an update; with spikes, a device can skip zeros."""
 
     energy_per_synop: float
     energy_per_neuron: float
@@ -56,7 +56,7 @@ def _joules(value: Any, attr: str, name: str) -> float:
 
 
 class Count:
-    """What is counted of an object; some of it is kept where zeros are left out."""
+    """The numbers of an object. Without zeros, some of its neurons and synapses are kept."""
 
     def __init__(self) -> None:
         self.neurons = np.zeros(2, int)  # all of them, and those that are kept
@@ -71,7 +71,7 @@ class Count:
 
 
 class Costs:
-    """What one example costs, from what was counted of each object, by its name."""
+    """The costs of one example, from a count for each object, by name."""
 
     def __init__(self, counts: Mapping[str, Count], n_steps: int, passes: int) -> None:
         self._counts, self.n_steps, self._passes = counts, n_steps, passes
@@ -80,22 +80,21 @@ class Costs:
     def register_device(
         name: str, energy_per_synop: float, energy_per_neuron: float, spiking: bool
     ) -> None:
-        """Add a device, or give one other figures, for all that is asked from now on.
+        """Add a device, or change its figures, for all that is computed from now on.
 
         Parameters
         ----------
         name : str
-            What the device is called.
+            The name of the device.
         energy_per_synop, energy_per_neuron : float
-            What a synaptic event and the update of a neuron take, in joules.
+            Joules for a synaptic event, and for an update of a neuron.
         spiking : bool
-            Whether a synapse works for spikes only, and not at each update.
+            Whether a synapse takes energy for spikes only, and not at each update.
 
         Raises
         ------
         nengo.exceptions.ValidationError
-            If the name is not a string, ``spiking`` not a bool, or a figure not a number of joules,
-            zero or above.
+            If an argument has another type, or a figure is negative or not finite.
         """
         if not isinstance(name, str) or not name:
             raise ValidationError(f"a device has a text for a name, not {name!r}", attr="name")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import warnings
-from typing import Any
+from typing import Any, Iterator
 
 import nengo_dl
 import numpy as np
@@ -18,7 +18,7 @@ from nengo_wd import _seam as seam
 from nengo_wd._parameters import defaults
 from nengo_wd.energy.devices import Costs, Count
 from nengo_wd.energy.events import Shown, count_events, fan_out, kept_neurons
-from nengo_wd.energy.flow import Flow
+from nengo_wd.energy.flow import Flow, Source
 
 
 class Energy(Costs):
@@ -48,7 +48,7 @@ class Energy(Costs):
 
     An event or update is a multiply-accumulate on a cpu (Intel i7-4960X), a gpu (Nvidia GTX Titan
     Black) or an arm (Cortex-A) [1]_. On Loihi, an event is a synaptic operation and a spike's way
-    within a tile [2]_. For SpiNNaker see [3]_.
+    within a tile [2]_. For SpiNNaker see [3]_, and for what counts as a synapse :doc:`/energy`.
 
     Parameters
     ----------
@@ -85,11 +85,6 @@ class Energy(Costs):
     -----
     UserWarning
         If something can't be counted, some neurons don't spike, or an example has one time step.
-
-    Notes
-    -----
-    What is linear between neurons acts as one matrix of weights. :doc:`/energy` says what that
-    means, and what is left out.
 
     Examples
     --------
@@ -211,16 +206,23 @@ def _counted(
         if source in biases:
             counts[source.obj].notes.append("a constant, as a bias: not counted")
             continue
-        leaving = fan_out(flow, source)
-        kept_leaving = leaving if without_zeros is flow else fan_out(without_zeros, source)
-        for obj, synapses in leaving.items():
-            there = np.where(is_kept, kept_leaving.get(obj, 0), 0)
+        for obj, every, there in _leaving(flow, without_zeros, source, is_kept):
             count = counts[obj].from_nodes if source.neurons is None else counts[obj].from_neurons
-            count += synapses.sum(), there.sum(), there @ events[source]
+            count += every.sum(), there.sum(), there @ events[source]
     for obj, why in flow.uncounted.items():
         counts[obj].notes.append(f"not counted: {why}")
         counts[obj].is_known = False
     return counts
+
+
+def _leaving(
+    flow: Flow, without_zeros: Flow, source: Source, is_kept: np.ndarray
+) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+    """Yield each object with the synapses that leave the elements of a source: all, and kept."""
+    found = fan_out(flow, source)
+    kept = found if without_zeros is flow else fan_out(without_zeros, source)
+    for obj, every in found.items():
+        yield obj, every, np.where(is_kept, kept.get(obj, 0), 0)
 
 
 def _name(obj: Any) -> str:

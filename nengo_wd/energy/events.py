@@ -1,4 +1,4 @@
-"""How many events each source has, the synapses that they come to, and which neurons are kept."""
+"""The events of each source, the synapses that they reach, and the neurons that are kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Reached = Dict[Label, patterns.Pattern]  # from the elements of a source to thos
 
 
 class Shown(NamedTuple):
-    """The data that a network gets: the values of its input Nodes."""
+    """The data shown to a network: the values of its input Nodes."""
 
     values: Mapping[nengo.Node, np.ndarray]  # of all of them: (examples, time steps, size)
     given: set[nengo.Node]  # those in the user's data
@@ -96,7 +96,7 @@ def fan_out(flow: Flow, source: Source) -> dict[Any, np.ndarray]:
 
 
 def reached_from(flow: Flow, source: Source) -> dict[Place, Reached]:
-    """Return what a source reaches, at each place."""
+    """Return the synapses from a source to each place that it reaches."""
     found: dict[Place, Reached] = {}
     start: Reached = {(None, False): patterns.identity(source.size)}
     leaving = [(edge, start) for edge in flow.edges.get(source.place, [])]
@@ -110,7 +110,7 @@ def reached_from(flow: Flow, source: Source) -> dict[Place, Reached]:
 
 
 def _add(reached: Reached, edge: Edge, label: Label, pattern: patterns.Pattern) -> bool:
-    """Add what comes along an edge to what is reached at its end; tell whether any of it is new."""
+    """Add the synapses along an edge to those at its end; tell whether any is new."""
     label, through = _label(edge, *label), patterns.composed(edge.pattern, pattern)
     n_before = reached[label].nnz if label in reached else 0
     if n_before:
@@ -121,7 +121,7 @@ def _add(reached: Reached, edge: Edge, label: Label, pattern: patterns.Pattern) 
 
 
 def _label(edge: Edge, obj: Any, weighs: bool) -> Label:
-    """Return what synapses belong to after an edge."""
+    """Return the object to which synapses belong after an edge."""
     is_own = edge.weighs is Weighs.ALL or edge.weighs is Weighs.EACH and not weighs
     return (edge.obj if obj is None or is_own else obj), weighs or edge.weighs is not Weighs.NOTHING
 

@@ -1,4 +1,4 @@
-"""The network as places of values, and the linear edges between them."""
+"""A network as a graph: places with values, and linear edges between them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd.energy import patterns
 
-Place = Tuple[str, Any]  # what is there of which object: NEURONS, SPACE, INPUT or OUTPUT
+Place = Tuple[str, Any]  # one of the following four, of an object
 NEURONS, SPACE, INPUT, OUTPUT = "neurons", "space", "input", "output"
 
 
 class Weighs(enum.Enum):
-    """What synapses an edge has."""
+    """The weights of an edge."""
 
-    NOTHING = 0  # it hands values on
-    EACH = 1  # one for each value, as a factor does
-    ALL = 2  # those of a matrix
-    ENCODES = 3  # those of a matrix, which belong to the connection that leads there
+    NOTHING = 0  # none: values pass unchanged
+    EACH = 1  # one for each value, as a factor has
+    ALL = 2  # a matrix
+    ENCODES = 3  # a matrix, whose synapses belong to the connection that leads there
 
 
 class Edge(NamedTuple):
-    """What hands values on to a place, through weights or without."""
+    """A linear step to a place, with weights or without."""
 
     end: Place
     pattern: patterns.Pattern
@@ -37,16 +37,16 @@ class Edge(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A place from which values come that are not just handed on."""
+    """A place whose values are not linear in others: neurons, functions, inputs."""
 
     place: Place
     size: int
     neurons: Any = None  # the neuron type of an ensemble, or the activation of a layer
-    signal: Any = None  # None, if it is not known; there is an event at each time step then
+    signal: Any = None  # None, if not known: each time step is then an event
 
     @property
     def obj(self) -> Any:
-        """The object that the values are of."""
+        """The object to which the values belong."""
         return self.place[1]
 
     @property

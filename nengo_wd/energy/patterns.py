@@ -1,4 +1,4 @@
-"""Which inputs of something linear reach which of its outputs: sparse matrices of bools.
+"""Which inputs of a linear step reach which of its outputs: sparse matrices of bools.
 
 A pattern has a row for each output, and a column for each input.
 """
@@ -21,7 +21,7 @@ Mask = Callable[[tf.Variable], np.ndarray]  # tells which weights of a kernel ar
 
 
 def identity(size: int) -> Pattern:
-    """Return the pattern of what hands its inputs on."""
+    """Return the pattern of outputs that equal the inputs."""
     return sparse.identity(size, bool, "csr")
 
 
@@ -37,7 +37,7 @@ def of_slice(size: int, places: Any) -> Pattern:
 
 
 def composed(after: Pattern, before: Pattern) -> Pattern:
-    """Return the pattern of one thing after another."""
+    """Return the pattern of one linear step after another."""
     n_outputs = after.shape[0]
     if after.nnz != n_outputs * after.shape[1]:
         return after @ before
@@ -48,7 +48,7 @@ def composed(after: Pattern, before: Pattern) -> Pattern:
 
 
 def merged(patterns: Sequence[Pattern]) -> Pattern:
-    """Return the pattern of things side by side, whose outputs are added."""
+    """Return the pattern of a sum, of several steps on the same inputs."""
     return functools.reduce(operator.add, patterns)
 
 

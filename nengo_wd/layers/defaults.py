@@ -1,4 +1,4 @@
-"""What a layer has by default, told from what it was given: regularizers, and the dtype."""
+"""Defaults of a layer, distinct from equal arguments of the user: regularizers and dtype."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SUFFIX = "_regularizer"
 
 
 class Default(str):
-    """The name of a default, told from the same name where a user gives it.
+    """The name of a default, distinct from the same name given by a user.
 
     It looks like any other string, so that signatures and ``help`` show the default.
     """
 
 
 class DefaultConfig(dict):
-    """The configuration of a default regularizer, told from an equal one that a user gives."""
+    """The configuration of a default regularizer, distinct from an equal one given by a user."""
 
 
 def looked_up(given: dict[str, Any], owner: str) -> tuple[dict[str, Any], list[str]]:
@@ -37,7 +37,7 @@ def looked_up(given: dict[str, Any], owner: str) -> tuple[dict[str, Any], list[s
 
 
 def arguments(layer: Any) -> set[str]:
-    """Return the arguments for regularizers that hold by default: nobody gave or changed them."""
+    """Return the arguments of regularizers that are defaults: nobody gave or changed them."""
     made = getattr(layer, "_default_regularizers", ())
     return {attr for attr, regularizer in made if getattr(layer, attr) is regularizer}
 
@@ -49,9 +49,9 @@ def variables(layer: Any) -> list[tf.Variable]:
 
 
 class KeepsDefaults(_KerasLayer):
-    """A mixin for layers that keep their defaults as such, also in configurations and copies.
+    """A mixin for layers whose configurations and copies keep defaults as defaults.
 
-    Without a dtype, they take on that of their simulator.
+    A layer that is made without dtype takes on the dtype of its simulator.
     """
 
     _dtype_given: bool
@@ -86,7 +86,7 @@ class KeepsDefaults(_KerasLayer):
         return config if self._dtype_given else {**config, "dtype": None}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy of the layer has."""
+        """Return the state of a copy of the layer."""
         return seam.layers.state_of(self)
 
     def __setstate__(self, kept: dict[str, Any]) -> None:

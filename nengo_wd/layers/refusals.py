@@ -1,4 +1,4 @@
-"""What layers are refused for: classes, arguments, and shapes of inputs and outputs."""
+"""Checks of layers: their classes, their arguments, and the shapes of inputs and outputs."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def check_made(layer: Any) -> None:
 
 
 def input_shape(layer: Any, shape: Any) -> Shape:
-    """Return the shape of an input without the shape of the time, or raise if nothing is left."""
+    """Return the shape of an input, without that of the time; raise if there is no input."""
     nested = (list, tuple, tf.TensorShape)
     is_pair = isinstance(shape, (list, tuple)) and len(shape) == 2 and isinstance(shape[0], nested)
     found = tf.TensorShape(shape[1] if is_pair and tf.TensorShape(shape[0]).rank == 0 else shape)
