@@ -1,22 +1,20 @@
-"""What devices spend on a synaptic event and on the update of a neuron."""
+"""Devices, and the joules that they spend on one example."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _checks as checks
+from nengo_wd._frames import frame
 
 PICO, NANO = 1e-12, 1e-9
 
 
 class Device(NamedTuple):
-    """What a device spends, in joules, and whether it waits for spikes.
-
-    One that does can leave out synapses whose weights are zero; one that does not computes them.
-    """
+    """Joules of a synaptic event and of an update; with spikes, a device can skip zeros."""
 
     energy_per_synop: float
     energy_per_neuron: float
@@ -47,26 +45,128 @@ def get(name: Any) -> Device:
     return devices[name]
 
 
-def register(name: Any, energy_per_synop: Any, energy_per_neuron: Any, spiking: Any) -> None:
-    """Add a device, or change one."""
-    if not isinstance(name, str) or not name:
-        raise ValidationError(f"a device has a text for a name, not {name!r}", attr="name")
-    if not isinstance(spiking, (bool, np.bool_)):
-        raise ValidationError(
-            f"device {name!r}: spiking={spiking!r} must be True, if synapses work for spikes "
-            "only, or False",
-            attr="spiking",
-        )
-    per_synop = _joules(energy_per_synop, "energy_per_synop", name)
-    per_neuron = _joules(energy_per_neuron, "energy_per_neuron", name)
-    devices[name] = Device(per_synop, per_neuron, bool(spiking))
-
-
 def _joules(value: Any, attr: str, name: str) -> float:
-    """Return a figure as a number, or raise if it is no finite number, zero or above."""
+    """Return a figure as a number, or raise if it is not finite, zero or above."""
     if not checks.is_number(value) or not 0 <= value < np.inf:
         raise ValidationError(
             f"device {name!r}: {attr}={value!r} must be a number of joules, zero or above",
             attr=attr,
         )
     return float(value)
+
+
+class Count:
+    """The numbers of an object. Without zeros, some of its neurons and synapses are kept."""
+
+    def __init__(self) -> None:
+        self.neurons = np.zeros(2, int)  # all of them, and those that are kept
+        self.from_neurons = np.zeros(3)  # all synapses, those that are kept, and events of these
+        self.from_nodes = np.zeros(3)  # the same for synapses that leave Nodes
+        self.notes: list[str] = []
+        self.is_known = True
+
+    def synapses(self, inputs: bool) -> np.ndarray:
+        """Return all synapses, those that are kept, and events, with inputs or without."""
+        return self.from_neurons + (self.from_nodes if inputs else 0)
+
+
+class Costs:
+    """The costs of one example, from a count for each object, by name."""
+
+    def __init__(self, counts: Mapping[str, Count], n_steps: int, passes: int) -> None:
+        self._counts, self.n_steps, self._passes = counts, n_steps, passes
+
+    @staticmethod
+    def register_device(
+        name: str, energy_per_synop: float, energy_per_neuron: float, spiking: bool
+    ) -> None:
+        """Add a device, or change its figures, for all that is computed from now on.
+
+        Parameters
+        ----------
+        name : str
+            The name of the device.
+        energy_per_synop, energy_per_neuron : float
+            Joules for a synaptic event, and for an update of a neuron.
+        spiking : bool
+            Whether a synapse takes energy for spikes only, and not at each update.
+
+        Raises
+        ------
+        nengo.exceptions.ValidationError
+            If an argument has another type, or a figure is negative or not finite.
+        """
+        if not isinstance(name, str) or not name:
+            raise ValidationError(f"a device has a text for a name, not {name!r}", attr="name")
+        if not isinstance(spiking, (bool, np.bool_)):
+            raise ValidationError(
+                f"device {name!r}: spiking={spiking!r} must be True, if synapses work for spikes "
+                "only, or False",
+                attr="spiking",
+            )
+        per_synop = _joules(energy_per_synop, "energy_per_synop", name)
+        per_neuron = _joules(energy_per_neuron, "energy_per_neuron", name)
+        devices[name] = Device(per_synop, per_neuron, bool(spiking))
+
+    def total(self, device: str, inputs: bool = True) -> float:
+        """Return the joules that one example takes on a device.
+
+        Parameters
+        ----------
+        device : str
+            The device, one of those above or of those registered.
+        inputs : bool
+            Whether synapses from Nodes count.
+
+        Raises
+        ------
+        nengo.exceptions.ValidationError
+            If there is no such device.
+        """
+        joules = self.by_object(device, inputs).values()
+        return sum(value for value in joules if not np.isnan(value))
+
+    def by_object(self, device: str, inputs: bool = True) -> dict[str, float]:
+        """Return the joules that one example takes on a device, by the name of the object."""
+        found = get(device)
+        return {name: self._joules(count, found, inputs) for name, count in self._counts.items()}
+
+    def to_frame(self, inputs: bool = True) -> Any:
+        """Return a table with a row for each object, for one example, as a ``pandas.DataFrame``.
+
+        The columns are name, neurons, updates, synapses, events, the joules on each device, such as
+        joules_loihi, and note: what is special about the object. What is not counted is NaN.
+
+        Parameters
+        ----------
+        inputs : bool
+            Whether synapses from Nodes count.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return frame([self._row(name, count, inputs) for name, count in self._counts.items()])
+
+    def _row(self, name: str, count: Count, inputs: bool) -> dict[str, Any]:
+        numbers: list[float] = [np.nan] * 4
+        if count.is_known:
+            neurons, (_, synapses, events) = int(count.neurons[1]), count.synapses(inputs)
+            numbers = [neurons, neurons * self.n_steps, int(synapses), float(events)]
+        columns = ("name", "neurons", "updates", "synapses", "events")
+        row: dict[str, Any] = dict(zip(columns, [name, *numbers]))
+        for device, spent in devices.items():
+            row[f"joules_{device}"] = self._joules(count, spent, inputs)
+        return {**row, "note": "; ".join(count.notes)}
+
+    def _joules(self, count: Count, device: Device, inputs: bool) -> float:
+        """Return the joules of an object; NaN, if it could not be counted."""
+        if not count.is_known:
+            return np.nan
+        (neurons, kept), (synapses, _, events) = count.neurons, count.synapses(inputs)
+        if device.spiking:
+            synops, updates = events, kept * self.n_steps
+        else:
+            synops, updates = synapses * self._passes, neurons * self._passes
+        return float(device.energy_per_synop * synops + device.energy_per_neuron * updates)

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import itertools
+import collections
 import warnings
-from typing import Any
+from typing import Any, Iterator
 
 import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _checks as checks
+from nengo_wd import _names as names
 from nengo_wd import _neurons as neurons
+from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._parameters import defaults
-from nengo_wd.energy import fan_out, flow, spikes
-from nengo_wd.energy import kept as keeping
-from nengo_wd.energy.costs import Costs
-from nengo_wd.energy.table import Table
+from nengo_wd.energy.devices import Costs, Count
+from nengo_wd.energy.events import Shown, count_events, fan_out, kept_neurons
+from nengo_wd.energy.flow import Flow, Source
 
 
 class Energy(Costs):
     r"""What a network with spikes costs on a device: events and joules for one example, by object.
 
     The network is simulated with spikes, from the simulator's present state and with its present
-    weights. Neither of them changes, nor do the random numbers that are drawn later. Processes
-    begin anew.
+    weights. Neither changes, nor do the random numbers that are drawn later. Processes begin anew.
 
     .. math::
         joules = events \cdot E_{synop} + updates \cdot E_{neuron}
 
-    Events are the spikes of each neuron, of either sign, times the synapses that leave it, and
-    updates are neurons times time steps. A device without spikes computes every synapse and every
-    neuron once instead, as KerasSpiking's ``ModelEnergy`` assumes, whatever the data: its
-    :math:`events = synapses \cdot passes` and :math:`updates = neurons \cdot passes`.
-
-    These devices are known. A synaptic event and an update of a neuron take
+    Events are the spikes of each neuron, of either sign, times the synapses that leave it. Updates
+    are neurons times time steps. A device without spikes has :math:`events = synapses \cdot passes`
+    and :math:`updates = neurons \cdot passes` whatever the data, as KerasSpiking's ``ModelEnergy``
+    assumes. A synaptic event and an update of a neuron take
 
     ========== ================= ================== =======
     device     :math:`E_{synop}` :math:`E_{neuron}` spiking
@@ -48,9 +46,9 @@ class Energy(Costs):
     spinnaker2 450 pJ            2.19 nJ            yes
     ========== ================= ================== =======
 
-    A cpu is an Intel i7-4960X, a gpu an Nvidia GTX Titan Black, and an arm a Cortex-A [1]_. Each
-    event and each update is one multiply-accumulate on them. On Loihi, an event is a synaptic
-    operation and a spike's way within a tile [2]_. For SpiNNaker see [3]_.
+    An event or update is a multiply-accumulate on a cpu (Intel i7-4960X), a gpu (Nvidia GTX Titan
+    Black) or an arm (Cortex-A) [1]_. On Loihi, an event is a synaptic operation and a spike's way
+    within a tile [2]_. For SpiNNaker see [3]_, and for what counts as a synapse :doc:`/energy`.
 
     Parameters
     ----------
@@ -62,12 +60,11 @@ class Energy(Costs):
     n_steps : int, optional
         How many time steps an example has, where the data don't say it.
     skip_zeros : bool
-        Whether devices with spikes leave out synapses whose weight is exactly zero now, and then
-        neurons that do not spike on the data and that nothing reaches: no synapse leads to them
-        from an input, or from a neuron that is there. Devices without spikes compute all of them.
+        Whether devices with spikes leave out synapses whose weight is exactly zero now, and neurons
+        that do not spike on the data and that nothing reaches then.
     passes : int
-        How often a device without spikes computes the network for one example. Give the number of
-        time steps for a recurrent network, or for inputs that change over time.
+        How often a device without spikes computes the network for one example: the number of time
+        steps for a recurrent network, or for inputs that change over time.
 
     Attributes
     ----------
@@ -88,11 +85,6 @@ class Energy(Costs):
     -----
     UserWarning
         If something can't be counted, some neurons don't spike, or an example has one time step.
-
-    Notes
-    -----
-    What is linear between neurons acts as one: decoders and encoders, Nodes that only pass values
-    on, and layers without an activation. :doc:`/energy` says what that means, and what is left out.
 
     Examples
     --------
@@ -128,18 +120,19 @@ class Energy(Costs):
     ) -> None:
         checks.check_simulator(sim)
         seam.activities.check_any_signal()
-        check_count(passes, "passes")
-        check_count(1 if n_steps is None else n_steps, "n_steps")
-        _check(sim)
-        shown = spikes.Shown(sim, data, n_steps)
-        self.n_examples, self.n_steps = shown.shape
-        found = flow.of_network(sim, skip_zeros=False)
-        _check_spiking(sim, found)
-        neurons.warn_of_one_step(sim.model.toplevel, self.n_steps, stacklevel=2)
-        super().__init__(Table(passes, self.n_steps))
-        without_zeros = flow.of_network(sim, skip_zeros=True) if skip_zeros else None
-        _fill(self._table, found, without_zeros, shown, spikes.events(sim, found, shown))
-        for obj, why in found.uncounted.items():
+        for name, value in (("passes", passes), ("n_steps", 1 if n_steps is None else n_steps)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise ValidationError(f"{name}={value!r} must be a whole number above 0", attr=name)
+        _check_network(sim)
+        shown = Shown(*seam.activities.inputs(sim, data, n_steps))
+        self.n_examples, n_steps = shown.shape
+        flow = Flow(sim)
+        _check_spiking(sim, flow)
+        neurons.warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
+        without_zeros = Flow(sim, skip_zeros=True) if skip_zeros else flow
+        counts = _counted(sim, flow, without_zeros, shown).items()
+        super().__init__(names.unique((_name(obj), one) for obj, one in counts), n_steps, passes)
+        for obj, why in flow.uncounted.items():
             warnings.warn(
                 f"{obj} is not counted, because {why}; its row has no numbers, and totals leave "
                 "it out",
@@ -148,14 +141,8 @@ class Energy(Costs):
             )
 
 
-def check_count(value: Any, name: str) -> None:
-    """Raise unless ``value`` is a whole number above zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValidationError(f"{name}={value!r} must be a whole number above 0", attr=name)
-
-
-def _check(sim: nengo_dl.Simulator) -> None:
-    """Raise unless a simulator has a network, and the weights of its layers."""
+def _check_network(sim: nengo_dl.Simulator) -> None:
+    """Raise unless a simulator has all objects of a network, and the weights of its layers."""
     if sim.model.toplevel is None:
         raise ValidationError(
             "the simulator was made of a model without a network, which has no objects to count; "
@@ -163,9 +150,14 @@ def _check(sim: nengo_dl.Simulator) -> None:
             attr="sim",
         )
     defaults.check_layers(sim)
+    network = sim.model.toplevel
+    for obj in (*network.all_nodes, *network.all_ensembles, *network.all_connections):
+        if obj not in sim.model.sig:
+            late = f"{obj} was added to {network} after the simulator was built"
+            raise ValidationError(f"{late}; make a simulator anew", attr="network", obj=obj)
 
 
-def _check_spiking(sim: nengo_dl.Simulator, found: flow.Flow) -> None:
+def _check_spiking(sim: nengo_dl.Simulator, flow: Flow) -> None:
     """Raise if no neurons spike, and warn of those that don't."""
     if nengo_dl.config.get_setting(sim.model, "learning_phase"):
         raise ValidationError(
@@ -173,9 +165,13 @@ def _check_spiking(sim: nengo_dl.Simulator, found: flow.Flow) -> None:
             "leave the setting out",
             attr="learning_phase",
         )
-    all_neurons = [source for source in found.sources if source.neurons is not None]
-    silent = {source.obj: _kind(source.neurons) for source in all_neurons if not source.spikes}
-    if len(silent) == len(all_neurons):
+    populations = [source for source in flow.sources if source.neurons is not None]
+    silent = {
+        source.obj: getattr(source.neurons, "__name__", type(source.neurons).__name__)
+        for source in populations
+        if not source.spikes
+    }
+    if len(silent) == len(populations):
         kinds = ", ".join(sorted({*silent.values()}))
         what = f"only neurons that do not spike ({kinds})" if silent else "no neurons"
         raise ValidationError(
@@ -192,37 +188,45 @@ def _check_spiking(sim: nengo_dl.Simulator, found: flow.Flow) -> None:
         )
 
 
-def _kind(neurons: Any) -> str:
-    """Return what neurons are called: the name of their type, or of an activation."""
-    return getattr(neurons, "__name__", type(neurons).__name__)
-
-
-def _fill(
-    table: Table,
-    found: flow.Flow,
-    without_zeros: flow.Flow | None,
-    shown: spikes.Shown,
-    events: dict,
-) -> None:
-    """Fill the table: neurons, and the synapses that leave each source."""
-    sources, biases = found.sources, {one for one in found.sources if shown.is_bias(one)}
-    fan_outs = fan_out.of_sources(found, sources)
-    kept_fan_outs, kept = fan_outs, {source: np.ones(source.size, bool) for source in sources}
-    if without_zeros is None:
-        fan_outs, kept_fan_outs = itertools.tee(fan_outs)
-    else:
-        kept = keeping.neurons(without_zeros, events, biases)
-        kept_fan_outs = fan_out.of_sources(without_zeros, sources)
-    for source, leaving, kept_leaving in zip(sources, fan_outs, kept_fan_outs):
+def _counted(
+    sim: nengo_dl.Simulator, flow: Flow, without_zeros: Flow, shown: Shown
+) -> dict[Any, Count]:
+    """Count neurons, and the synapses that leave each source, by object."""
+    counts: dict[Any, Count] = collections.defaultdict(Count)
+    events = count_events(sim, flow, shown)
+    biases = {source for source in flow.sources if shown.is_bias(source)}
+    kept = {} if without_zeros is flow else kept_neurons(without_zeros, events, biases)
+    for source in flow.sources:
+        is_kept = kept.get(source, np.ones(source.size, bool))
         if source.neurons is not None:
-            table.add_neurons(source.obj, kept[source], source.spikes)
+            counts[source.obj].neurons += len(is_kept), is_kept.sum()
+            if not source.spikes:
+                note = "without spikes: an event for each value that is not zero"
+                counts[source.obj].notes.append(note)
         if source in biases:
-            table.note(source.obj, "a constant, as a bias: not counted")
+            counts[source.obj].notes.append("a constant, as a bias: not counted")
             continue
-        is_input = source.neurons is None
-        for obj, synapses in leaving.items():
-            there = np.where(kept[source], kept_leaving.get(obj, 0), 0)
-            by_spikes = there @ events[source]
-            table.add_synapses(obj, synapses.sum(), there.sum(), by_spikes, is_input)
-    for obj, why in found.uncounted.items():
-        table.note(obj, f"not counted: {why}", counted=False)
+        for obj, every, there in _leaving(flow, without_zeros, source, is_kept):
+            count = counts[obj].from_nodes if source.neurons is None else counts[obj].from_neurons
+            count += every.sum(), there.sum(), there @ events[source]
+    for obj, why in flow.uncounted.items():
+        counts[obj].notes.append(f"not counted: {why}")
+        counts[obj].is_known = False
+    return counts
+
+
+def _leaving(
+    flow: Flow, without_zeros: Flow, source: Source, is_kept: np.ndarray
+) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+    """Yield each object with the synapses that leave the elements of a source: all, and kept."""
+    found = fan_out(flow, source)
+    kept = found if without_zeros is flow else fan_out(without_zeros, source)
+    for obj, every in found.items():
+        yield obj, every, np.where(is_kept, kept.get(obj, 0), 0)
+
+
+def _name(obj: Any) -> str:
+    """Return the name of an object, or of the layer of a TensorNode."""
+    if isinstance(obj, nengo_dl.TensorNode):
+        return getattr(parameters.layers(obj)[0], "name", None) or names.of_object(obj)
+    return names.of_object(obj)

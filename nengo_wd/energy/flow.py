@@ -1,4 +1,4 @@
-"""The network as places of values, and the linear edges between them."""
+"""A network as a graph: places with values, and linear edges between them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from typing import Any, NamedTuple, Tuple
 import nengo
 import nengo_dl
 import numpy as np
-from nengo.exceptions import ValidationError
+import tensorflow as tf
 
-from nengo_wd.energy import layers, patterns
+from nengo_wd import _parameters as parameters
+from nengo_wd import _seam as seam
+from nengo_wd.energy import patterns
 
-Place = Tuple[str, Any]  # what is there of which object: NEURONS, SPACE, INPUT or OUTPUT
+Place = Tuple[str, Any]  # one of the following four, of an object
 NEURONS, SPACE, INPUT, OUTPUT = "neurons", "space", "input", "output"
 
 
 class Weighs(enum.Enum):
-    """What synapses an edge has."""
+    """The weights of an edge."""
 
-    NOTHING = 0  # it hands values on
-    EACH = 1  # one for each value, as a factor does
-    ALL = 2  # those of a matrix
-    ENCODES = 3  # those of a matrix, which belong to the connection that leads there
+    NOTHING = 0  # none: values pass unchanged
+    EACH = 1  # one for each value, as a factor has
+    ALL = 2  # a matrix
+    ENCODES = 3  # a matrix, whose synapses belong to the connection that leads there
 
 
 class Edge(NamedTuple):
-    """What hands values on from one place to another, through weights or without."""
+    """A linear step to a place, with weights or without."""
 
-    start: Place
     end: Place
     pattern: patterns.Pattern
     weighs: Weighs
@@ -36,16 +37,16 @@ class Edge(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A place from which values come that are not just handed on."""
+    """A place whose values are not linear in others: neurons, functions, inputs."""
 
     place: Place
     size: int
     neurons: Any = None  # the neuron type of an ensemble, or the activation of a layer
-    signal: Any = None  # None, if it is not known; there is an event at each time step then
+    signal: Any = None  # None, if not known: each time step is then an event
 
     @property
     def obj(self) -> Any:
-        """The object that the values are of."""
+        """The object to which the values belong."""
         return self.place[1]
 
     @property
@@ -54,87 +55,133 @@ class Source(NamedTuple):
         return getattr(self.neurons, "spiking", False)
 
 
-class Flow(NamedTuple):
-    """A network as a graph, and the objects that can't be counted, with the reason."""
+class Flow:
+    """A simulator's network as a graph, with its weights as they are now.
 
-    sources: list[Source]
-    edges: list[Edge]
-    uncounted: dict[Any, str]
+    With ``skip_zeros``, weights of zero are not synapses. Values end at neurons, at what is not
+    linear, and where no edge leaves.
+    """
+
+    def __init__(self, sim: nengo_dl.Simulator, skip_zeros: bool = False) -> None:
+        self._sim, self._skip_zeros = sim, skip_zeros
+        self.sources: list[Source] = []
+        self.edges: dict[Place, list[Edge]] = {}  # by the place that they leave
+        self.uncounted: dict[Any, str] = {}  # objects whose synapses are not known, with the reason
+        network = sim.model.toplevel
+        for node in network.all_nodes:
+            self._add_node(node)
+        for ensemble in network.all_ensembles:
+            self._add_ensemble(ensemble)
+        for connection in network.all_connections:
+            self._add_connection(connection)
+        reached = (edge.end for leaving in self.edges.values() for edge in leaving)
+        self.ends = {end for end in reached if end not in self.edges or end[0] == NEURONS}
+        self.ends.update(source.place for source in self.sources)
+
+    def _add_edge(self, start: Place, edge: Edge) -> None:
+        self.edges.setdefault(start, []).append(edge)
+
+    def _add_ensemble(self, ensemble: nengo.Ensemble) -> None:
+        if _is_direct(ensemble):
+            self._add_output(ensemble)
+            return
+        place, signal = (NEURONS, ensemble), self._sim.model.sig[ensemble.neurons]["out"]
+        self.sources.append(Source(place, ensemble.n_neurons, ensemble.neuron_type, signal))
+        encoders = patterns.Pattern(self._synapses(ensemble, "scaled_encoders"))
+        self._add_edge((SPACE, ensemble), Edge(place, encoders, Weighs.ENCODES, ensemble))
+
+    def _add_node(self, node: nengo.Node) -> None:
+        if isinstance(node, nengo_dl.TensorNode):
+            self._add_tensor_node(node)
+        elif node.output is None:
+            edge = Edge((OUTPUT, node), patterns.identity(node.size_in), Weighs.NOTHING, node)
+            self._add_edge((INPUT, node), edge)
+        else:
+            self._add_output(node)
+
+    def _add_tensor_node(self, node: nengo_dl.TensorNode) -> None:
+        layer = parameters.layers(node, self._sim)[0]
+        known = patterns.of_layer(layer, node.shape_in, self._kernel) if node.size_in else None
+        if known is None:
+            self._add_output(node)
+            self.uncounted[node] = "its function is not known"
+            return
+        (pattern, has_weights), activation = known, getattr(layer, "activation", None)
+        is_linear = activation in (None, tf.keras.activations.linear)
+        end = (OUTPUT if is_linear else NEURONS), node
+        weighs = Weighs.ALL if has_weights else Weighs.NOTHING
+        self._add_edge((INPUT, node), Edge(end, pattern, weighs, node))
+        if not is_linear:
+            self._add_output(node, activation)
+
+    def _add_output(self, obj: Any, activation: Any = None) -> None:
+        """Add the output of an object as a source."""
+        signal = self._sim.model.sig[obj]["out"]
+        self.sources.append(Source((OUTPUT, obj), obj.size_out, activation, signal))
+
+    def _add_connection(self, connection: nengo.Connection) -> None:
+        start, end = _start(connection), _end(connection)
+        pattern, weighs = self._of_transform(connection)
+        if pattern is None:
+            self.uncounted[connection] = f"its transform is {type(connection.transform).__name__}"
+            return
+        if start == (OUTPUT, connection):  # a function, computed at each time step
+            self.sources.append(Source(start, connection.size_mid))
+        elif start[0] == OUTPUT or isinstance(connection.pre_obj, nengo.ensemble.Neurons):
+            taken = patterns.of_slice(connection.pre_obj.size_out, connection.pre_slice)
+            pattern = patterns.composed(pattern, taken)
+        if end[0] != NEURONS or isinstance(connection.post_obj, nengo.ensemble.Neurons):
+            given = patterns.of_slice(connection.post_obj.size_in, connection.post_slice)
+            pattern = patterns.composed(patterns.Pattern(given.T), pattern)
+        self._add_edge(start, Edge(end, pattern, weighs, connection))
+
+    def _of_transform(self, connection: nengo.Connection) -> tuple[Any, Weighs]:
+        """Return the pattern of a connection's weights, with decoders; None, if not known."""
+        transform, built = connection.transform, self._sim.model.sig[connection]["weights"]
+        if built is None:
+            return patterns.identity(connection.size_mid), Weighs.NOTHING
+        known = (nengo.Dense, nengo.Convolution, nengo.Sparse)
+        if not isinstance(transform, (*known, nengo.transforms.NoTransform)):
+            return None, Weighs.NOTHING
+        synapses = self._synapses(connection, "weights")
+        if isinstance(transform, nengo.Convolution):
+            return _of_convolution(transform, synapses), Weighs.ALL
+        if isinstance(transform, nengo.Sparse):
+            return _of_sparse(built.initial_value, synapses), Weighs.ALL
+        if synapses.ndim < 2:
+            each = np.broadcast_to(synapses, connection.size_mid)
+            return patterns.Pattern(np.diag(each)), Weighs.EACH
+        return patterns.Pattern(synapses), Weighs.ALL
+
+    def _synapses(self, obj: Any, name: str) -> np.ndarray:
+        """Return which weights of an object are synapses.
+
+        Those of a learning rule differ by the example of a minibatch: a weight is zero if it is for
+        all examples.
+        """
+        values = np.asarray(self._sim.data.get_params((obj, name))[0])
+        if values.ndim > np.ndim(getattr(self._sim.model.params[obj], name)):
+            values = np.abs(values).max(axis=0)
+        return self._not_left_out(values)
+
+    def _kernel(self, variable: tf.Variable) -> np.ndarray:
+        """Return which weights of a layer's kernel are synapses."""
+        return self._not_left_out(seam.values.fetch(self._sim, [variable])[0])
+
+    def _not_left_out(self, weights: np.ndarray) -> np.ndarray:
+        return weights != 0 if self._skip_zeros else np.ones(weights.shape, bool)
 
 
-def of_network(sim: nengo_dl.Simulator, skip_zeros: bool) -> Flow:
-    """Return the flow of the simulator's network, with its weights as they are now."""
-    flow = Flow([], [], {})
-    network = sim.model.toplevel
-    for node in network.all_nodes:
-        _add_node(flow, sim, node, skip_zeros)
-    for ensemble in network.all_ensembles:
-        _add_ensemble(flow, sim, ensemble, skip_zeros)
-    for connection in network.all_connections:
-        _add_connection(flow, sim, connection, skip_zeros)
-    return flow
-
-
-def _add_ensemble(flow: Flow, sim: Any, ensemble: nengo.Ensemble, skip_zeros: bool) -> None:
-    signals = _signals(sim, ensemble)
-    if is_direct(ensemble):
-        flow.sources.append(Source((OUTPUT, ensemble), ensemble.size_out, None, signals["out"]))
-        return
-    signal = _signals(sim, ensemble.neurons)["out"]
-    place = NEURONS, ensemble
-    flow.sources.append(Source(place, ensemble.n_neurons, ensemble.neuron_type, signal))
-    encoders = patterns.of_matrix(_values(sim, ensemble, "scaled_encoders"), skip_zeros)
-    flow.edges.append(Edge((SPACE, ensemble), place, encoders, Weighs.ENCODES, ensemble))
-
-
-def _add_node(flow: Flow, sim: Any, node: nengo.Node, skip_zeros: bool) -> None:
-    is_tensor_node = isinstance(node, nengo_dl.TensorNode)
-    known = layers.of_node(sim, node, skip_zeros) if is_tensor_node else None
-    if known is not None:
-        _add_layer(flow, sim, node, known)
-    elif not is_tensor_node and node.output is None:
-        same = patterns.identity(node.size_in)
-        flow.edges.append(Edge((INPUT, node), (OUTPUT, node), same, Weighs.NOTHING, node))
-    else:
-        signal = _signals(sim, node)["out"]
-        flow.sources.append(Source((OUTPUT, node), node.size_out, None, signal))
-        if is_tensor_node:
-            flow.uncounted[node] = "its function is not known"
-
-
-def _add_layer(flow: Flow, sim: Any, node: nengo_dl.TensorNode, known: layers.Known) -> None:
-    weighs = Weighs.ALL if known.has_weights else Weighs.NOTHING
-    end = (OUTPUT if known.activation is None else NEURONS), node
-    flow.edges.append(Edge((INPUT, node), end, known.pattern, weighs, node))
-    if known.activation is not None:
-        signal = _signals(sim, node)["out"]
-        flow.sources.append(Source((OUTPUT, node), node.size_out, known.activation, signal))
-
-
-def _add_connection(flow: Flow, sim: Any, connection: nengo.Connection, skip_zeros: bool) -> None:
-    _signals(sim, connection)
-    start, end = _start(connection), _end(connection)
-    found = _of_transform(sim, connection, skip_zeros)
-    if found is None:
-        flow.uncounted[connection] = f"its transform is {type(connection.transform).__name__}"
-        return
-    pattern, weighs = found
-    if start == (OUTPUT, connection):  # a function, computed at each time step
-        flow.sources.append(Source(start, connection.size_mid))
-    elif start[0] == OUTPUT or isinstance(connection.pre_obj, nengo.ensemble.Neurons):
-        taken = patterns.of_slice(connection.pre_obj.size_out, connection.pre_slice)
-        pattern = patterns.composed(pattern, taken)
-    if end[0] != NEURONS or isinstance(connection.post_obj, nengo.ensemble.Neurons):
-        given = patterns.of_slice(connection.post_obj.size_in, connection.post_slice)
-        pattern = patterns.composed(patterns.Pattern(given.T), pattern)
-    flow.edges.append(Edge(start, end, pattern, weighs, connection))
+def _is_direct(ensemble: nengo.Ensemble) -> bool:
+    """Tell whether an ensemble computes without neurons."""
+    return isinstance(ensemble.neuron_type, nengo.Direct)
 
 
 def _start(connection: nengo.Connection) -> Place:
     pre = connection.pre_obj
     if isinstance(pre, nengo.ensemble.Neurons):
         return NEURONS, pre.ensemble
-    if isinstance(pre, nengo.Ensemble) and not is_direct(pre):
+    if isinstance(pre, nengo.Ensemble) and not _is_direct(pre):
         return NEURONS, pre
     return OUTPUT, (pre if connection.function is None else connection)
 
@@ -148,85 +195,18 @@ def _end(connection: nengo.Connection) -> Place:
     return INPUT, post
 
 
-def _of_transform(
-    sim: Any, connection: nengo.Connection, skip_zeros: bool
-) -> tuple[patterns.Pattern, Weighs] | None:
-    """Return the pattern of a connection's weights, decoders included; None if it is not known."""
-    transform = connection.transform
-    built = sim.model.sig[connection]["weights"]
-    if built is None:
-        return patterns.identity(connection.size_mid), Weighs.NOTHING
-    if isinstance(transform, nengo.Convolution):
-        return _of_convolution(sim, connection, skip_zeros), Weighs.ALL
-    if isinstance(transform, nengo.transforms.Sparse):
-        return _of_sparse(sim, connection, skip_zeros), Weighs.ALL
-    if not isinstance(transform, (nengo.Dense, nengo.transforms.NoTransform)):
-        return None
-    weights = _values(sim, connection)
-    if weights.ndim < 2:
-        kept = np.broadcast_to(weights != 0 if skip_zeros else True, connection.size_mid)
-        return patterns.Pattern(np.diag(kept)), Weighs.EACH
-    return patterns.of_matrix(weights, skip_zeros), Weighs.ALL
+def _of_convolution(transform: nengo.Convolution, kernel: np.ndarray) -> patterns.Pattern:
+    sizes, dilations = transform.input_shape.spatial_shape, (1,) * transform.dimensions
+    strides, padding, last = transform.strides, transform.padding, transform.channels_last
+    groups = getattr(transform, "groups", 1)
+    return patterns.of_convolution(sizes, kernel, strides, dilations, padding, last, groups)
 
 
-def _of_convolution(sim: Any, connection: nengo.Connection, skip_zeros: bool) -> patterns.Pattern:
-    transform, kernel = connection.transform, _values(sim, connection)
-    return patterns.of_convolution(
-        patterns.Filters(
-            transform.input_shape.spatial_shape,
-            kernel != 0 if skip_zeros else np.ones(kernel.shape, bool),
-            transform.strides,
-            (1,) * transform.dimensions,
-            transform.padding,
-            transform.channels_last,
-            getattr(transform, "groups", 1),
-        )
-    )
-
-
-def _of_sparse(sim: Any, connection: nengo.Connection, skip_zeros: bool) -> patterns.Pattern:
-    built = sim.model.sig[connection]["weights"].initial_value
+def _of_sparse(built: Any, synapses: np.ndarray) -> patterns.Pattern:
+    """Return the pattern of a sparse matrix, of Nengo or of SciPy."""
     if isinstance(built, nengo.transforms.SparseMatrix):
         indices = built.indices
     else:
         places = built.tocoo()
         indices = np.stack([places.row, places.col], 1)
-    if skip_zeros:
-        indices = indices[np.ravel(_values(sim, connection)) != 0]
-    return patterns.of_places(indices, built.shape)
-
-
-def _values(sim: Any, obj: Any, name: str = "weights") -> np.ndarray:
-    """Return weights as they are now.
-
-    Those of a learning rule differ by the example of a minibatch: the largest of each is returned,
-    which is zero where all of them are.
-    """
-    values = np.asarray(sim.data.get_params((obj, name))[0])
-    by_example = values.ndim > np.ndim(getattr(sim.model.params[obj], name))
-    return np.abs(values).max(axis=0) if by_example else values
-
-
-def is_direct(ensemble: nengo.Ensemble) -> bool:
-    """Tell whether an ensemble computes without neurons."""
-    return isinstance(ensemble.neuron_type, nengo.Direct)
-
-
-def _signals(sim: nengo_dl.Simulator, obj: Any) -> Any:
-    """Return the signals of an object, or raise if it is not in the simulator."""
-    if obj not in sim.model.sig:
-        raise ValidationError(
-            f"{obj} was added to {sim.model.toplevel} after the simulator was built; make a "
-            "simulator anew",
-            attr="network",
-            obj=obj,
-        )
-    return sim.model.sig[obj]
-
-
-def out_edges(flow: Flow) -> dict[Place, list[Edge]]:
-    """Return the edges that leave each place."""
-    found: dict[Place, list[Edge]] = {}
-    for edge in flow.edges:
-        found.setdefault(edge.start, []).append(edge)
-    return found
+    return patterns.of_places(indices[synapses.ravel()], built.shape)

@@ -1,4 +1,4 @@
-"""Which inputs of something linear reach which of its outputs: sparse matrices of bools.
+"""Which inputs of a linear step reach which of its outputs: sparse matrices of bools.
 
 A pattern has a row for each output, and a column for each input.
 """
@@ -7,41 +7,37 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
+import tensorflow as tf
 from scipy import sparse
 from scipy.sparse import csr_matrix as Pattern  # noqa: N812 - a class
 
+from nengo_wd.layers import TimeLoopLayer, refusals
 
-def full(n_outputs: int, n_inputs: int) -> Pattern:
-    """Return the pattern in which each input reaches each output."""
-    return Pattern(np.ones((n_outputs, n_inputs), bool))
+keras = tf.keras.layers
+Mask = Callable[[tf.Variable], np.ndarray]  # tells which weights of a kernel are synapses
 
 
 def identity(size: int) -> Pattern:
-    """Return the pattern of what hands its inputs on."""
+    """Return the pattern of outputs that equal the inputs."""
     return sparse.identity(size, bool, "csr")
 
 
-def of_matrix(weights: np.ndarray, skip_zeros: bool) -> Pattern:
-    """Return the pattern of a matrix, of shape (outputs, inputs)."""
-    return Pattern(weights != 0) if skip_zeros else full(*weights.shape)
-
-
-def of_places(indices: np.ndarray, shape: Sequence[int]) -> Pattern:
+def of_places(indices: np.ndarray, shape: Sequence) -> Pattern:
     """Return the pattern that has synapses at (row, column), of shape (synapses, 2)."""
     rows, columns = np.reshape(indices, (-1, 2)).T
     return Pattern((np.ones(len(rows), bool), (rows, columns)), shape=tuple(shape))
 
 
 def of_slice(size: int, places: Any) -> Pattern:
-    """Return the pattern of a slice of something of a size."""
+    """Return the pattern of a slice of an array of a size."""
     return identity(size)[np.atleast_1d(np.arange(size)[places])]
 
 
 def composed(after: Pattern, before: Pattern) -> Pattern:
-    """Return the pattern of one thing after another."""
+    """Return the pattern of one linear step after another."""
     n_outputs = after.shape[0]
     if after.nnz != n_outputs * after.shape[1]:
         return after @ before
@@ -52,64 +48,42 @@ def composed(after: Pattern, before: Pattern) -> Pattern:
 
 
 def merged(patterns: Sequence[Pattern]) -> Pattern:
-    """Return the pattern of things side by side, whose outputs are added."""
+    """Return the pattern of a sum, of several steps on the same inputs."""
     return functools.reduce(operator.add, patterns)
 
 
-def on_last_axis(pattern: Pattern, n_before: int) -> Pattern:
-    """Return the pattern of what works on the last axis of an array."""
-    return sparse.kron(identity(n_before), pattern, "csr")
-
-
-class Filters(NamedTuple):
-    """A convolution: the sizes of what it is applied to, and how it goes over them.
-
-    ``kernel`` tells which weights there are. Its shape is (*sizes of the window, input channels of
-    a group, output channels).
-    """
-
-    sizes: Sequence[int]
-    kernel: np.ndarray
-    strides: Sequence[int]
-    dilations: Sequence[int]
-    padding: str
-    channels_last: bool = True
-    groups: int = 1
-
-
-def of_convolution(filters: Filters) -> Pattern:
+def of_convolution(
+    sizes: Sequence,
+    kernel: np.ndarray,
+    strides: Sequence,
+    dilations: Sequence,
+    padding: str,
+    channels_last: bool = True,
+    groups: int = 1,
+) -> Pattern:
     """Return the pattern of a convolution on flat inputs, in the order of their elements.
 
     It is the sum over the places in the window: for each of them, one element of the input
-    contributes to each element of the output, except beyond the borders.
+    contributes to each element of the output, except beyond the borders. ``kernel`` tells which
+    weights are synapses: (*sizes of the window, input channels of a group, output channels).
     """
-    window = filters.kernel.shape[:-2]
-    in_space = [_along_axes(filters, place) for place in np.ndindex(*window)]
-    if filters.kernel.all():  # a single product, of all places
-        in_space, window = [merged(in_space)], (1,) * len(window)
-    parts = [
-        _with_channels(space, _of_channels(filters.kernel[place], filters.groups), filters)
-        for space, place in zip(in_space, np.ndindex(*window))
+    window, axes = kernel.shape[:-2], [*zip(sizes, kernel.shape, strides, dilations)]
+    in_space = [
+        _kron(*(_along_axis(*axis, i, padding) for axis, i in zip(axes, place)))
+        for place in np.ndindex(*window)
     ]
+    if kernel.all():  # a single product, of all places
+        in_space, window = [merged(in_space)], (1,) * len(window)
+    parts = []
+    for space, place in zip(in_space, np.ndindex(*window)):
+        channels = sparse.block_diag([*map(Pattern, np.split(kernel[place].T, groups))])
+        parts.append(_kron(space, channels) if channels_last else _kron(channels, space))
     return merged(parts)
 
 
-def _with_channels(space: Pattern, channels: Pattern, filters: Filters) -> Pattern:
-    pair = (space, channels) if filters.channels_last else (channels, space)
-    return Pattern(sparse.kron(*pair, "csr"))
-
-
-def _of_channels(kernel: np.ndarray, groups: int) -> Pattern:
-    """Return which input channels reach which output channels, through one place of a kernel."""
-    blocks = np.split(kernel.T, groups)  # of some output channels each
-    return Pattern(sparse.block_diag([Pattern(block) for block in blocks]))
-
-
-def _along_axes(filters: Filters, place: tuple[int, ...]) -> Pattern:
-    """Return which elements of the input are at one place of the window, along all axes."""
-    axes = zip(filters.sizes, filters.kernel.shape, filters.strides, filters.dilations, place)
-    each = [_along_axis(*axis, filters.padding) for axis in axes]
-    return functools.reduce(lambda one, other: sparse.kron(one, other, "csr"), each)
+def _kron(*patterns: Pattern) -> Pattern:
+    """Return the pattern of an array of several axes, from those of its axes."""
+    return functools.reduce(lambda one, other: sparse.kron(one, other, "csr"), patterns)
 
 
 def _along_axis(
@@ -130,3 +104,67 @@ def _along_axis(
     inputs = outputs * stride - padded + place * dilation
     inside = (inputs >= 0) & (inputs < size)
     return of_places(np.stack([outputs, inputs], 1)[inside], (n_outputs, size))
+
+
+def of_layer(layer: Any, shape: Sequence, mask: Mask) -> tuple[Pattern, bool] | None:
+    """Return the pattern of a layer for inputs of a shape, and whether it has weights.
+
+    None, if what the layer computes is not known.
+    """
+    make = _maker(layer)
+    if make is None:
+        return None
+    if isinstance(layer, TimeLoopLayer):
+        shape = refusals.applied_shape(layer, (None, *shape))[1:]
+    pattern = make(layer, shape, mask)
+    return None if pattern is None else (pattern, make is not _identity)
+
+
+def _maker(layer: Any) -> Any:
+    """Return the function that makes the pattern of a layer, by the Keras code that it runs."""
+    classes = [cls for cls in type(layer).__mro__ if cls is not TimeLoopLayer]
+    runs = next((cls for cls in classes if "call" in vars(cls)), None)
+    makers = (make for cls, make in MAKERS.items() if isinstance(layer, cls) and runs in cls.mro())
+    return next(makers, None)
+
+
+def _dense(layer: Any, shape: Sequence, mask: Mask) -> Pattern:
+    """Return the pattern of a matrix on the last axis."""
+    before = identity(int(np.prod(shape[:-1])))
+    return _kron(before, Pattern(mask(layer.kernel).T))
+
+
+def _convolution(layer: Any, shape: Sequence, mask: Mask) -> Pattern:
+    last, kernel = layer.data_format == "channels_last", mask(layer.kernel)
+    sizes, groups = shape[:-1] if last else shape[1:], getattr(layer, "groups", 1)
+    strides, dilations = layer.strides, layer.dilation_rate
+    return of_convolution(sizes, kernel, strides, dilations, layer.padding, last, groups)
+
+
+def _pooling(layer: Any, shape: Sequence, mask: Mask) -> Pattern:
+    """Return the pattern of a convolution of each channel by itself."""
+    last = layer.data_format == "channels_last"
+    sizes, channels = (shape[:-1], shape[-1]) if last else (shape[1:], shape[0])
+    window, strides = (tuple(np.atleast_1d(one)) for one in (layer.pool_size, layer.strides))
+    kernel, dilations = np.ones((*window, 1, channels), bool), (1,) * len(window)
+    return of_convolution(sizes, kernel, strides, dilations, layer.padding, last, channels)
+
+
+def _identity(layer: Any, shape: Sequence, mask: Mask) -> Pattern | None:
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        return None  # elements change places
+    return identity(int(np.prod(shape)))
+
+
+MAKERS = {
+    keras.Dense: _dense,
+    keras.Conv1D: _convolution,
+    keras.Conv2D: _convolution,
+    keras.Conv3D: _convolution,
+    keras.AveragePooling1D: _pooling,
+    keras.AveragePooling2D: _pooling,
+    keras.AveragePooling3D: _pooling,
+    keras.Flatten: _identity,
+    keras.Reshape: _identity,
+    keras.Dropout: _identity,
+}

@@ -1,25 +1,32 @@
-"""Regularizers that a layer has by default, and those that it was given."""
+"""Defaults of a layer, distinct from equal arguments of the user: regularizers and dtype."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from nengo_wd import _seam as seam
+from nengo_wd.layers.refusals import refuse
 from nengo_wd.regularizers import lookup
+
+if TYPE_CHECKING:  # the mixin's attributes come from the layer that it is mixed into
+    from typing import Any as _KerasLayer
+else:
+    _KerasLayer = object
 
 SUFFIX = "_regularizer"
 
 
 class Default(str):
-    """The name of a default, told from the same name where a user gives it.
+    """The name of a default, distinct from the same name given by a user.
 
     It looks like any other string, so that signatures and ``help`` show the default.
     """
 
 
 class DefaultConfig(dict):
-    """The configuration of a default regularizer, told from an equal one that a user gives."""
+    """The configuration of a default regularizer, distinct from an equal one given by a user."""
 
 
 def looked_up(given: dict[str, Any], owner: str) -> tuple[dict[str, Any], list[str]]:
@@ -30,7 +37,7 @@ def looked_up(given: dict[str, Any], owner: str) -> tuple[dict[str, Any], list[s
 
 
 def arguments(layer: Any) -> set[str]:
-    """Return the arguments for regularizers that hold by default: nobody gave or changed them."""
+    """Return the arguments of regularizers that are defaults: nobody gave or changed them."""
     made = getattr(layer, "_default_regularizers", ())
     return {attr for attr, regularizer in made if getattr(layer, attr) is regularizer}
 
@@ -39,3 +46,48 @@ def variables(layer: Any) -> list[tf.Variable]:
     """Return the variables of a built layer that have a regularizer by default."""
     held = (getattr(layer, attr[: -len(SUFFIX)], None) for attr in arguments(layer))
     return [variable for variable in held if variable is not None]
+
+
+class KeepsDefaults(_KerasLayer):
+    """A mixin for layers whose configurations and copies keep defaults as defaults.
+
+    A layer that is made without dtype takes on the dtype of its simulator.
+    """
+
+    _dtype_given: bool
+    _default_dtype: str
+
+    def _take_on_dtype(self) -> None:
+        """Use the simulator's dtype, unless the user gave one."""
+        dtype = seam.layers.simulation_dtype() or tf.keras.backend.floatx()
+        is_other = dtype != self._default_dtype or self.dtype is None
+        if not self._dtype_given and (is_other or self._computes_in() != self.dtype):
+            self._dtype = self._default_dtype = dtype
+
+    def _computes_in(self) -> str | None:
+        """Return the dtype of outputs, which is not that of variables under a mixed policy."""
+        return getattr(self, "compute_dtype", self.dtype)
+
+    def _check_dtype(self) -> None:
+        """Raise if the layer has another dtype than the simulator that is being built."""
+        dtype, own = seam.layers.simulation_dtype(), self._computes_in()
+        if dtype is not None and own != dtype:
+            refuse(
+                self,
+                f"computes in {own}, but its simulator in {dtype}; make the layer without dtype, "
+                "and it takes on the simulator's",
+                "dtype",
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make the same layer again."""
+        config = super().get_config()
+        config.update((attr, DefaultConfig(config[attr])) for attr in arguments(self))
+        return config if self._dtype_given else {**config, "dtype": None}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state of a copy of the layer."""
+        return seam.layers.state_of(self)
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        seam.layers.restore(self, kept)

@@ -93,8 +93,8 @@ class RegularizedConv1D(_KernelPenalty, tf.keras.layers.Conv1D):
         ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. Where it is
         not given, a setting takes its place; see `configure_settings`. None means no penalty.
     input_shape : tuple of int, optional
-        The shape ``(steps, channels)`` that a flat input is given first. The
-        output is then flattened. Inputs are always flat in NengoDL 2.
+        The shape ``(steps, channels)`` that a flat input is given first. The output is then
+        flattened. Inputs are always flat in NengoDL 2.
     *args, **kwargs
         Any other argument of ``tf.keras.layers.Conv1D``, ``bias_regularizer`` for one.
 
@@ -120,23 +120,10 @@ class RegularizedConv2D(_KernelPenalty, tf.keras.layers.Conv2D):
 
     Parameters
     ----------
-    filters : int
-        Number of filters, and so of output channels.
-    kernel_size : int or tuple of int
-        Size of a filter along each dimension.
-    kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
-        Penalty on the kernel :math:`W`, of shape ``(*kernel_size, channels, filters)``. The name
-        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. Where it is
-        not given, a setting takes its place; see `configure_settings`. None means no penalty.
+    filters, kernel_size, kernel_regularizer, *args, **kwargs
+        As for `RegularizedConv1D`. The kernel has the shape ``(*kernel_size, channels, filters)``.
     input_shape : tuple of int, optional
-        The shape ``(rows, columns, channels)`` that a flat input is given first. The
-        output is then flattened. Inputs are always flat in NengoDL 2.
-    *args, **kwargs
-        Any other argument of ``tf.keras.layers.Conv2D``, ``bias_regularizer`` for one.
-
-    See Also
-    --------
-    TimeLoopLayer : what it accepts and raises.
+        The shape ``(rows, columns, channels)`` that a flat input is given first.
 
     Examples
     --------
@@ -156,23 +143,10 @@ class RegularizedConv3D(_KernelPenalty, tf.keras.layers.Conv3D):
 
     Parameters
     ----------
-    filters : int
-        Number of filters, and so of output channels.
-    kernel_size : int or tuple of int
-        Size of a filter along each dimension.
-    kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
-        Penalty on the kernel :math:`W`, of shape ``(*kernel_size, channels, filters)``. The name
-        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. Where it is
-        not given, a setting takes its place; see `configure_settings`. None means no penalty.
+    filters, kernel_size, kernel_regularizer, *args, **kwargs
+        As for `RegularizedConv1D`. The kernel has the shape ``(*kernel_size, channels, filters)``.
     input_shape : tuple of int, optional
-        The shape ``(x, y, z, channels)`` that a flat input is given first. The
-        output is then flattened. Inputs are always flat in NengoDL 2.
-    *args, **kwargs
-        Any other argument of ``tf.keras.layers.Conv3D``, ``bias_regularizer`` for one.
-
-    See Also
-    --------
-    TimeLoopLayer : what it accepts and raises.
+        The shape ``(x, y, z, channels)`` that a flat input is given first.
 
     Examples
     --------

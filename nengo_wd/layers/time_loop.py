@@ -12,12 +12,11 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_keras_2, check_penalty
-from nengo_wd.layers import defaults, refused, shapes
-from nengo_wd.layers.of_simulator import OfSimulator
+from nengo_wd.layers import defaults, refusals
 from nengo_wd.regularizers import lookup
 
 
-class TimeLoopLayer(OfSimulator):
+class TimeLoopLayer(defaults.KeepsDefaults):
     """Make a Keras layer class usable, with its regularizers, inside NengoDL's time loop.
 
     A mixin for any ``tf.keras.layers.Layer`` class with one input, Keras' or your own: the
@@ -35,11 +34,11 @@ class TimeLoopLayer(OfSimulator):
     Raises
     ------
     nengo.exceptions.ValidationError
-        For a regularizer that Keras does not know, a strength that is negative or not
-        finite, an ``activity_regularizer``, and a variable that is not made in ``build``; for
-        a class without a Keras layer, with one of several inputs, or in which the mixin does
-        not come first; for ``units``, ``filters`` and sizes that are not whole numbers from 1 on,
-        and for a kernel that is larger than the input.
+        For a class without a Keras layer, with one of several inputs, or in which the mixin does
+        not come first. For a regularizer that Keras does not know, a strength that is negative or
+        not finite, and an ``activity_regularizer``. For ``units``, ``filters`` and sizes that are
+        not whole numbers from 1 on, and for a kernel that is larger than the input. For a variable
+        that is not made in ``build``.
 
     Notes
     -----
@@ -62,12 +61,12 @@ class TimeLoopLayer(OfSimulator):
             cls.call = _noted(cls.call)  # type: ignore[method-assign]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        refused.check_class(self)
+        refusals.check_class(self)
         owner = f"layer {kwargs.get('name') or type(self).__name__!r}"
         regularizers, by_default = defaults.looked_up(kwargs, owner)
-        refused.check_arguments(self, args, kwargs, owner)
+        refusals.check_arguments(self, args, kwargs, owner)
         super().__init__(*args, **{**kwargs, **regularizers})
-        refused.check_made(self)
+        refusals.check_made(self)
         self._regularized = list(regularizers)
         self._default_regularizers = tuple((attr, regularizers[attr]) for attr in by_default)
         object.__setattr__(self, "penalized", [])  # out of the sight of Keras, which would wrap it
@@ -93,22 +92,23 @@ class TimeLoopLayer(OfSimulator):
         """
         seam.layers.build_layer(self, shape_in)
         if shape_out is not None:
-            shapes.check_use(self, shape_in, int(np.prod(shape_out[1:])))
+            refusals.check_use(self, shape_in, int(np.prod(shape_out[1:])))
 
     def build(self, input_shape: Any) -> None:
         """Make the variables for inputs of ``input_shape`` (time, where given, left out)."""
-        input_shape = shapes.applied_shape(self, input_shape)
+        input_shape = refusals.applied_shape(self, input_shape)
         self._take_on_dtype()
         self._check_dtype()
         self.penalized.clear()
         seam.layers.begin_build(self)
         for attr in self._regularized:  # which may have been changed since
             lookup.get(getattr(self, attr), attr, f"layer {self.name!r}")
-        shapes.check_window(self, input_shape, super().compute_output_shape)
+        if refusals.has_window(self):
+            refusals.check_output(self, input_shape, super().compute_output_shape)
         with seam.layers.scope():
             super().build(input_shape)
         self.built = True  # or Keras would build it again, to find out the shape of its output
-        seam.layers.check_built(self, functools.partial(shapes.check_use, self))
+        seam.layers.check_built(self, functools.partial(refusals.check_use, self))
 
     def add_weight(self, *args: Any, **kwargs: Any) -> tf.Variable:
         """Make a variable, in the simulator's dtype."""
@@ -125,44 +125,37 @@ class TimeLoopLayer(OfSimulator):
 
     def __call__(self, *args: Any, **kwargs: Any) -> tf.Tensor:
         """Apply the layer to ``x``, ``(t, x)`` or ``[t, x]``."""
-        if len(args) > 1 and shapes.is_time(args[0]):
+        if len(args) > 1 and _is_time(args[0]):
             args = args[1:]
-        if not args:
-            args = (kwargs.pop("inputs"),)
-        inputs = shapes.without_time(args[0])
+        args = args or (kwargs.pop("inputs"),)
+        inputs = _without_time(args[0])
         return seam.layers.apply_layer(self, super().__call__, inputs, *args[1:], **kwargs)
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
         """Apply the variables to ``x`` or ``[t, x]``."""
-        inputs = shapes.without_time(inputs)
+        inputs = _without_time(inputs)
         accepted = inspect.signature(super().call).parameters
         for argument in ("training", "mask"):  # offered by NengoDL and Keras to every layer
             if argument not in accepted:
                 kwargs.pop(argument, None)
-        declared = shapes.declared_shape(self, inputs.shape)
+        declared = refusals.declared_shape(self, inputs.shape)
         if declared is not None:
-            inputs = tf.reshape(inputs, shapes.batched(declared))
-        shapes.check_input(self, inputs.shape.as_list())
+            inputs = tf.reshape(inputs, (-1, *declared[1:]))
+        refusals.check_input(self, inputs.shape.as_list())
         outputs = super().call(inputs, *args, **kwargs)
-        if declared is not None:
-            size = tf.TensorShape(outputs.shape[1:]).num_elements()
-            outputs = tf.reshape(outputs, shapes.batched((declared[0], size)))
-        return outputs
+        if declared is None:
+            return outputs
+        size = tf.TensorShape(outputs.shape[1:]).num_elements()
+        return tf.reshape(outputs, (declared[0] or -1, size or -1))
 
     def compute_output_shape(self, input_shape: Any) -> tf.TensorShape:
         """Return the shape of the output for ``input_shape`` (time, where given, left out)."""
-        input_shape = shapes.input_shape(self, input_shape)
-        applied = shapes.applied_shape(self, input_shape)
-        outputs = shapes.check_output(self, applied, super().compute_output_shape)
+        input_shape = refusals.input_shape(self, input_shape)
+        applied = refusals.applied_shape(self, input_shape)
+        outputs = refusals.check_output(self, applied, super().compute_output_shape)
         if len(applied) == len(input_shape):
             return outputs
         return tf.TensorShape([outputs[0], outputs[1:].num_elements()])
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make the same layer again."""
-        config = super().get_config()
-        config.update((a, defaults.DefaultConfig(config[a])) for a in defaults.arguments(self))
-        return config
 
 
 class CheckedPenalty(NamedTuple):
@@ -176,6 +169,18 @@ class CheckedPenalty(NamedTuple):
         return check_penalty(self.name, self.regularizer(weights))
 
 
+def _is_time(value: Any) -> bool:
+    """Tell whether ``value`` is a scalar, as the simulation time is."""
+    return len(getattr(value, "shape", np.shape(value))) == 0
+
+
+def _without_time(inputs: Any) -> Any:
+    """Return ``x`` of ``[t, x]``, and anything else as it is."""
+    if isinstance(inputs, (list, tuple)) and len(inputs) == 2 and _is_time(inputs[0]):
+        return inputs[1]
+    return inputs
+
+
 def _check_in_build(layer: Any) -> None:
     """Raise if a layer makes a variable in ``__init__`` or ``call``, and not in ``build``."""
     if not hasattr(layer, "_dtype_given"):
@@ -185,16 +190,12 @@ def _check_in_build(layer: Any) -> None:
             attr="add_weight",
         )
     if vars(layer).get("_in_call", False):
-        raise ValidationError(
-            f"layer {layer.name!r} makes a variable in call, inside the time loop, where no loss "
-            "can reach it; make it in build",
-            attr="add_weight",
-            obj=layer,
-        )
+        why = "makes a variable in call, inside the time loop, where no loss can reach it"
+        refusals.refuse(layer, f"{why}; make it in build", "add_weight")
 
 
 def _noted(call: Callable) -> Callable:
-    """Return a layer's ``call``, which the layer is told of while it runs."""
+    """Return a layer's ``call``, with a note on the layer while it runs."""
 
     @functools.wraps(call)
     def noted(self: TimeLoopLayer, *args: Any, **kwargs: Any) -> Any:
@@ -216,10 +217,7 @@ def _check_order(cls: type) -> None:
     """Raise if a class has a Keras layer before the mixin, which then could not extend it."""
     check_keras_2(cls, "bases", cls.__name__)
     before = cls.__mro__[: cls.__mro__.index(TimeLoopLayer)]
-    if any(
-        issubclass(c, tf.keras.layers.Layer) and not issubclass(c, TimeLoopLayer) for c in before
-    ):
-        raise ValidationError(
-            f"{cls.__name__} must have TimeLoopLayer as the first of its base classes",
-            attr="bases",
-        )
+    others = [one for one in before if not issubclass(one, TimeLoopLayer)]
+    if any(issubclass(one, tf.keras.layers.Layer) for one in others):
+        message = f"{cls.__name__} must have TimeLoopLayer as the first of its base classes"
+        raise ValidationError(message, attr="bases")

@@ -191,6 +191,16 @@ def test_no_other_synapses_are_counted(fan):
     assert set(with_synapses) == set(fan.by_hand)
 
 
+def test_rows_are_in_the_order_of_the_connections(fan):
+    with_synapses = [name for name in fan.frame.index if name in fan.by_hand]
+    inner = ["loop", "view", "weights", "decoded"]  # which end in neurons of this network
+    layers = ["strided", "padded", "both", "dense", "causal", "three"]
+    transforms = ["native strided", "native padded", "native both", "sparse", "matrix", "factor"]
+    assert set(with_synapses[1:]) == {*inner, *layers, *transforms, "from relay", "last"}
+    for group in (layers, transforms):
+        assert [name for name in with_synapses if name in group] == group
+
+
 def test_neurons_and_their_updates(fan):
     with_neurons = fan.frame[fan.frame.neurons > 0]
     assert dict(with_neurons.neurons) == {"a": 48, "b": 10, "c": 3}

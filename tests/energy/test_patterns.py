@@ -20,8 +20,8 @@ def reached(layer, shape):
 
 def pattern(sizes, kernel, strides, padding, dilations=None, **kwargs):
     dilations = dilations or (1,) * len(sizes)
-    filters = patterns.Filters(sizes, kernel, strides, dilations, padding, **kwargs)
-    return patterns.of_convolution(filters).toarray()
+    found = patterns.of_convolution(sizes, kernel, strides, dilations, padding, **kwargs)
+    return found.toarray()
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
@@ -70,5 +70,5 @@ def test_groups_of_channels():
 @pytest.mark.parametrize("share", [1.0, 0.3])
 def test_one_after_another(rng, share):
     one, other = rng.uniform(size=(4, 5)) < 0.3, rng.uniform(size=(3, 4)) <= share
-    ours = patterns.composed(patterns.of_matrix(other, True), patterns.of_matrix(one, True))
+    ours = patterns.composed(patterns.Pattern(other), patterns.Pattern(one))
     np.testing.assert_array_equal(ours.toarray(), (other.astype(int) @ one) > 0)
