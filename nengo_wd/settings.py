@@ -44,10 +44,10 @@ class Definition(NamedTuple):
     check: Callable[[Any, str, Any], Any]  # of value, name and owner; returns the value to keep
     used_by: str  # the function of `nengo_wd` that makes the objective or optimizer
     classes: tuple[type, ...] = TRAINABLE  # of the objects that take it
-    keeps_small: bool = False  # keeps weights small: biases in layers and converted models are free
+    keeps_small: bool = False  # it keeps weights small, and leaves out the biases beside them
     recorded: bool = False  # `WeightNorms` records the parameters that have it by default
     replaces_default: bool = False  # it takes the place of the default penalty of a layer
-    none_replaces: bool = False  # so does None
+    none_replaces: bool = False  # None does so, too
 
 
 SETTINGS = {  # a new setting is a new row
@@ -61,11 +61,7 @@ SETTINGS = {  # a new setting is a new row
         none_replaces=True,
     ),
     "weight_decay": Definition(
-        check_rate,
-        "decoupled_weight_decay",
-        keeps_small=True,
-        recorded=True,
-        replaces_default=True,
+        check_rate, "decoupled_weight_decay", keeps_small=True, recorded=True, replaces_default=True
     ),
     "target_norm": Definition(
         target_norms.checked,
@@ -112,21 +108,16 @@ def configure_settings(
 
     Notes
     -----
-    A setting is looked up as NengoDL looks up ``trainable``: in the config of the outermost
-    network first; that of an inner network overrides it; and in each, the setting of an
-    object overrides that of its class. Where ``net.config[...]`` was set to None, there is
-    no regularizer; where nothing was set, the outer network's setting holds. (None handed
-    to this function sets nothing.)
+    A setting is looked up as NengoDL looks up ``trainable``: the config of an inner network
+    overrides that of an outer one, and in each, the setting of an object overrides that of its
+    class. ``net.config[...].regularizer = None`` switches an outer setting off; None handed to
+    this function sets nothing. Call it again for an inner network with settings of its own.
 
-    On a TensorNode, a setting takes the place of the layer's default penalty: a regularizer, None
-    included, a weight decay or a target norm. What the layer was given wins over settings of
-    classes and networks; together with a regularizer of the TensorNode itself, it is an error.
+    On a TensorNode, a regularizer, None included, a weight decay or a target norm takes the place
+    of the layer's default penalty. What the layer was given wins over settings of classes and
+    networks; together with a regularizer of the TensorNode itself, it is an error.
 
-    Settings that a simulator takes no notice of, because it is compiled without
-    `regularized_objective` or the optimizer that they are for, are warned of.
-
-    Like ``nengo_dl.configure_settings(trainable=...)``, this works on the innermost
-    network; call it again for an inner network that is to have settings of its own.
+    Training without the objective or the optimizer that a setting is for raises a warning.
 
     Examples
     --------
@@ -257,14 +248,9 @@ def _has(params: Any, name: str) -> bool:
 
 def _check_members(network: nengo.Network, name: str) -> None:
     """Raise if the network's config has a setting for an object from elsewhere."""
-    configured = [
-        obj
-        for obj, params in network.config.params.items()
-        if not inspect.isclass(obj) and _has(params, name)
-    ]
     inside = set(members(network))
-    for obj in configured:
-        if obj not in inside:
+    for obj, params in network.config.params.items():
+        if not inspect.isclass(obj) and _has(params, name) and obj not in inside:
             raise ValidationError(
                 f"{obj} has a {name} in the config of {network}, but is not in that network; "
                 "set it in the config of the network that holds the object",

@@ -78,7 +78,7 @@ def everything(
     objects = [] if sim.model.toplevel is None else settings.members(sim.model.toplevel)
     found: dict[tuple[int, int], Parameter] = {}
     for obj in (obj for obj in objects if isinstance(obj, kind)):
-        if not (skip_later and isinstance(obj, nengo_dl.TensorNode)) or _is_current(sim, obj):
+        if not (skip_later and _is_built_again(sim, obj)):
             for parameter in parameters_of(sim, obj, min_rank=1, frozen=frozen):
                 found.setdefault(parameter.key, parameter)
     return list(found.values())
@@ -130,9 +130,10 @@ def _kind_and_signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
     return kind, sim.model.sig.get(obj, {}).get(key)
 
 
-def _is_current(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> bool:
-    """Tell that the weights of a TensorNode are those of ``sim``, not of a later simulator."""
-    return all(seam.parameters.in_graph(sim, variable) for variable in _variables(sim, node))
+def _is_built_again(sim: nengo_dl.Simulator, obj: Any) -> bool:
+    """Tell whether an object is a TensorNode whose weights are those of a later simulator."""
+    variables = _variables(sim, obj) if isinstance(obj, nengo_dl.TensorNode) else ()
+    return not all(seam.parameters.in_graph(sim, variable) for variable in variables)
 
 
 def _layer_parameter(

@@ -18,20 +18,9 @@ from nengo_wd._seam.stand_ins import original
 
 
 def asked_for(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
-    """Return the parameters that are meant, each of them once.
+    """Return the parameters of objects, classes, networks or layers, each of them once.
 
-    Parameters
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator.
-    asked : Nengo object, class, nengo.Network, tf.Module, or a list of these
-        What the parameters belong to.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If nothing was asked for, or something that is not in the simulator's network, or
-        has nothing to train.
+    What is not in the simulator's network, or has nothing to train, raises an error.
     """
     among = everything(sim)
     found: dict[tuple[int, int], Parameter] = {}
@@ -51,12 +40,17 @@ def asked_for(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
     return list(found.values())
 
 
-def recorded_by_default(sim: nengo_dl.Simulator) -> list[Parameter]:
-    """Return the parameters that a penalty of their layer or a setting keeps small.
-
-    The column ``recorded`` of `settings.SETTINGS` says which settings do.
-    """
-    return _recorded_by_default(sim, everything(sim))
+def recorded_by_default(
+    sim: nengo_dl.Simulator, among: list[Parameter] | None = None
+) -> list[Parameter]:
+    """Return the parameters with a penalty of their layer, or with a setting that is recorded."""
+    among = everything(sim) if among is None else among
+    with defaults_as_set(sim):
+        found = {p.key: p for p in among if p.layer_penalty is not None}
+    for name, definition in settings.SETTINGS.items():
+        if definition.recorded:
+            found.update((p.key, p) for p, _ in with_setting(sim, name))
+    return list(found.values())
 
 
 def names_by_key(sim: nengo_dl.Simulator) -> dict[tuple[int, int], str]:
@@ -66,18 +60,9 @@ def names_by_key(sim: nengo_dl.Simulator) -> dict[tuple[int, int], str]:
     whatever else is in the network.
     """
     current = everything(sim, skip_later=True)
-    found = {p.key: p for p in [*_recorded_by_default(sim, current), *current]}
+    found = {p.key: p for p in [*recorded_by_default(sim, current), *current]}
     named = unique_names((parameter.name, key) for key, parameter in found.items())
     return {key: name for name, key in named.items()}
-
-
-def _recorded_by_default(sim: nengo_dl.Simulator, among: list[Parameter]) -> list[Parameter]:
-    with defaults_as_set(sim):
-        found = {p.key: p for p in among if p.layer_penalty is not None}
-    for name, definition in settings.SETTINGS.items():
-        if definition.recorded:
-            found.update((p.key, p) for p, _ in with_setting(sim, name))
-    return list(found.values())
 
 
 def matching(among: list[Parameter], one: Any) -> list[Parameter]:
