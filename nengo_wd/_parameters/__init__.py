@@ -7,7 +7,6 @@ from nengo_wd._parameters.objects import (
     layers,
     parameters_of,
     unique_names,
-    without_frozen,
 )
 from nengo_wd._parameters.parameter import Parameter, values
 from nengo_wd._parameters.precedence import with_setting
@@ -22,5 +21,4 @@ __all__ = [
     "unique_names",
     "values",
     "with_setting",
-    "without_frozen",
 ]

@@ -14,7 +14,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _names as names
 from nengo_wd import _seam as seam
 from nengo_wd import settings
-from nengo_wd._parameters.parameter import Parameter
+from nengo_wd._parameters.parameter import Parameter, trained_variables
 from nengo_wd._seam.layer_penalties import variable_penalties
 
 KINDS = {  # the trainable parameter of each class, and the signal that holds it
@@ -48,17 +48,14 @@ def unique_names(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def parameters_of(
-    sim: nengo_dl.Simulator, obj: Any, min_rank: int = 2, frozen: bool = False
-) -> Iterator[Parameter]:
-    """Yield the trainable parameters of an object, if it has any.
+def parameters_of(sim: nengo_dl.Simulator, obj: Any) -> Iterator[Parameter]:
+    """Yield the parameters of an object, if it has any.
 
-    For a TensorNode, they are the variables of ``min_rank`` or more; with ``frozen`` also those
-    that are penalized but not trained.
+    For a TensorNode, they are the variables that are trained, or penalized but not trained.
     """
     if isinstance(obj, nengo_dl.TensorNode):
-        for variable in _variables(sim, obj, frozen):
-            if variable.shape.rank >= min_rank:
+        for variable in _variables(sim, obj):
+            if variable.shape.rank > 0:
                 yield _layer_parameter(sim, obj, variable)
     elif isinstance(obj, tuple(KINDS)) and why_none(sim, obj) is None:
         kind, signal = _kind_and_signal(sim, obj)
@@ -67,30 +64,20 @@ def parameters_of(
 
 
 def everything(
-    sim: nengo_dl.Simulator, skip_later: bool = False, kind: type = object, frozen: bool = True
+    sim: nengo_dl.Simulator, skip_later: bool = False, kind: type = object
 ) -> list[Parameter]:
     """Return the parameters of all objects in the simulator's network, each of them once.
 
     With ``skip_later``, layers that a later simulator built again are left out. With ``kind``, only
-    objects of that class are looked at. Without ``frozen``, what is penalized but not trained is
-    left out.
+    objects of that class are looked at.
     """
     objects = [] if sim.model.toplevel is None else settings.members(sim.model.toplevel)
     found: dict[tuple[int, int], Parameter] = {}
     for obj in (obj for obj in objects if isinstance(obj, kind)):
         if not (skip_later and _is_built_again(sim, obj)):
-            for parameter in parameters_of(sim, obj, min_rank=1, frozen=frozen):
+            for parameter in parameters_of(sim, obj):
                 found.setdefault(parameter.key, parameter)
     return list(found.values())
-
-
-def without_frozen(
-    sim: nengo_dl.Simulator, found: list[tuple[Parameter, Any]]
-) -> list[tuple[Parameter, Any]]:
-    """Return pairs of a parameter and a value, except for the weights of frozen layers."""
-    in_layers = everything(sim, kind=nengo_dl.TensorNode, frozen=False)
-    trained = {parameter.key for parameter in in_layers}
-    return [(one, value) for one, value in found if one.layer is None or one.key in trained]
 
 
 def why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
@@ -157,20 +144,13 @@ def _owner(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: tf.Vari
     return func
 
 
-def _variables(
-    sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, frozen: bool = False
-) -> list[tf.Variable]:
-    """Return the trainable variables of a TensorNode's function.
-
-    With ``frozen``, also those that are penalized but not trained.
-    """
+def _variables(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> list[tf.Variable]:
+    """Return the variables of a TensorNode's function that are trained or penalized."""
     func, *inner = layers(node, sim)
     if not isinstance(func, tf.Module):  # which every Keras layer is
-        held = getattr(func, "__dict__", {}).values()
-        return [v for v in held if isinstance(v, tf.Variable) and v.trainable]
-    wanted = {id(variable) for variable in func.trainable_variables}
-    if frozen:
-        wanted.update(*(variable_penalties(layer) for layer in (func, *inner)))
+        return trained_variables(func)
+    wanted = {id(variable) for variable in trained_variables(func)}
+    wanted.update(*(variable_penalties(layer) for layer in (func, *inner)))
     return [variable for variable in func.variables if id(variable) in wanted]
 
 

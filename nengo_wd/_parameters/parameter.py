@@ -133,6 +133,14 @@ class Parameter:
                 return found
         return None
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether training changes the parameter: the weights of frozen layers stay."""
+        if self.layer is None:
+            return True
+        func = seam.parameters.layer_in(self.sim, seam.parameters.function_of(self.obj))
+        return any(self.variable is variable for variable in trained_variables(func))
+
     def _stand_ins(self) -> Iterator[Any]:
         """Yield what has the layer's place in the simulator, where a later one was made with it."""
         func = seam.parameters.function_of(self.obj)
@@ -143,6 +151,14 @@ class Parameter:
     def gather(self) -> tf.Tensor:
         """Return a tensor of shape ``shape`` with the value."""
         return tf.reshape(in_rows(self.variable, self.rows), self.shape)
+
+
+def trained_variables(function: Any) -> list[tf.Variable]:
+    """Return the variables of a TensorNode's function that are trained."""
+    if isinstance(function, tf.Module):  # as every Keras layer is
+        return list(function.trainable_variables)
+    held = getattr(function, "__dict__", {}).values()
+    return [v for v in held if isinstance(v, tf.Variable) and v.trainable]
 
 
 def values(parameters: Iterable[Parameter], held_in: str = "variable") -> list[np.ndarray]:

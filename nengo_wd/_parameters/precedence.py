@@ -66,8 +66,12 @@ def _parameters_with(sim: nengo_dl.Simulator, name: str, setting: Setting) -> li
     is_none = setting.value is None
     if is_none and not isinstance(setting.obj, nengo_dl.TensorNode):
         return []  # None asks for nothing; native parameters are not shared
-    min_rank = 2 if SETTINGS[name].keeps_small else 1
-    found = list(parameters_of(sim, setting.obj, min_rank))
+    least_rank = 2 if SETTINGS[name].keeps_small else 1  # of the weights of layers
+    found = [
+        parameter
+        for parameter in parameters_of(sim, setting.obj)
+        if parameter.is_trained and (parameter.layer is None or len(parameter.shape) >= least_rank)
+    ]
     if not (found or is_none) and setting.own and not sim.tensor_graph.inference_only:
         raise ValidationError(
             f"{setting.obj} has a {name}, but {why_none(sim, setting.obj)}",
