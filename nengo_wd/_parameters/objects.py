@@ -74,7 +74,7 @@ def everything(
     objects = [] if sim.model.toplevel is None else settings.members(sim.model.toplevel)
     found: dict[tuple[int, int], Parameter] = {}
     for obj in (obj for obj in objects if isinstance(obj, kind)):
-        if not (skip_later and _is_built_again(sim, obj)):
+        if not (skip_later and _is_lost(sim, obj)):
             for parameter in parameters_of(sim, obj):
                 found.setdefault(parameter.key, parameter)
     return list(found.values())
@@ -117,7 +117,7 @@ def _kind_and_signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
     return kind, sim.model.sig.get(obj, {}).get(key)
 
 
-def _is_built_again(sim: nengo_dl.Simulator, obj: Any) -> bool:
+def _is_lost(sim: nengo_dl.Simulator, obj: Any) -> bool:
     """Tell whether an object is a TensorNode whose weights are those of a later simulator."""
     variables = _variables(sim, obj) if isinstance(obj, nengo_dl.TensorNode) else ()
     return not all(seam.parameters.in_graph(sim, variable) for variable in variables)
@@ -127,7 +127,7 @@ def _layer_parameter(
     sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: Any
 ) -> Parameter:
     if not seam.parameters.in_graph(sim, variable):
-        raise _built_again(str(node), node)
+        raise _lost_error(str(node), node)
     layer = _owner(sim, node, variable)
     name = f"{getattr(layer, 'name', None) or label(node)}.{names.variable_name(variable)}"
     shape = tuple(variable.shape.as_list())
@@ -157,10 +157,10 @@ def _variables(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> list[tf.Va
 def check_layers(sim: nengo_dl.Simulator) -> None:
     """Raise if the weights of a layer in a simulator are those of a later one."""
     for layer in seam.parameters.lost_layers(sim):
-        raise _built_again(f"{layer.name!r}, in a TensorNode,", layer)
+        raise _lost_error(f"{layer.name!r}, in a TensorNode,", layer)
 
 
-def _built_again(name: str, obj: Any) -> ValidationError:
+def _lost_error(name: str, obj: Any) -> ValidationError:
     return ValidationError(
         f"{name} was built again by a later simulator, to which its weights belong now; "
         "use one simulator of its network at a time",
