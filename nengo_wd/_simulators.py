@@ -111,9 +111,9 @@ def idle_rates(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, s
     """Yield the settings that an optimizer takes no notice of, and the one that does."""
     if not sim.tensor_graph.inference_only:
         known = settings_of(optimizer)
-        for name, function in sorted(settings.for_optimizers().items()):
+        for name, remedy in sorted(settings.for_optimizers().items()):
             if name not in known and parameters.with_setting(sim, name):
-                yield name, f"nengo_wd.{function}(...)"
+                yield name, f"nengo_wd.{remedy}"
         if state.is_to_be_proximal(sim) and "regularizer" not in known:
             yield "regularizer", "nengo_wd.proximal_regularization(...)"
 

@@ -35,14 +35,14 @@ def _check_regularizer(value: Any, name: str, owner: Any) -> Any:
 
 
 TRAINABLE = (nengo.Connection, nengo_dl.TensorNode, nengo.Ensemble, nengo.ensemble.Neurons)
-OBJECTIVE = "regularized_objective"
+OBJECTIVE = "regularized_objective(...)"
 
 
 class Definition(NamedTuple):
     """What there is to know of a setting: a row of `SETTINGS`."""
 
     check: Callable[[Any, str, Any], Any]  # of value, name and owner; returns the value to keep
-    used_by: str  # the function of `nengo_wd` that makes the objective or optimizer
+    used_by: str  # what of `nengo_wd` makes the objective or optimizer, as warnings say it
     classes: tuple[type, ...] = TRAINABLE  # of the objects that take it
     keeps_small: bool = False  # it keeps weights small, and leaves out the biases beside them
     recorded: bool = False  # `WeightNorms` records the parameters that have it by default
@@ -61,17 +61,21 @@ SETTINGS = {  # a new setting is a new row
         none_replaces=True,
     ),
     "weight_decay": Definition(
-        check_rate, "decoupled_weight_decay", keeps_small=True, recorded=True, replaces_default=True
-    ),
-    "target_norm": Definition(
-        target_norms.checked,
-        "constrained_norms",
+        check_rate,
+        "decoupled_weight_decay(...)",
         keeps_small=True,
         recorded=True,
         replaces_default=True,
     ),
-    "learning_rate": Definition(check_rate, "LayerwiseSGD"),
-    "momentum": Definition(check_momentum, "LayerwiseSGD"),
+    "target_norm": Definition(
+        target_norms.checked,
+        "constrained_norms(...)",
+        keeps_small=True,
+        recorded=True,
+        replaces_default=True,
+    ),
+    "learning_rate": Definition(check_rate, "LayerwiseSGD(...)"),
+    "momentum": Definition(check_momentum, "LayerwiseSGD(...)"),
 }
 
 
@@ -188,7 +192,7 @@ def is_configured(network: nengo.Network | None) -> bool:
 
 
 def for_optimizers() -> dict[str, str]:
-    """Return the settings that optimizers use, each with the function that makes the optimizer."""
+    """Return the settings that optimizers use, and what makes such an optimizer."""
     return {name: one.used_by for name, one in SETTINGS.items() if one.used_by != OBJECTIVE}
 
 
