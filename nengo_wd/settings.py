@@ -196,17 +196,6 @@ def for_optimizers() -> dict[str, str]:
     return {name: one.used_by for name, one in SETTINGS.items() if one.used_by != OBJECTIVE}
 
 
-def nodes_without_default(network: nengo.Network) -> set[nengo_dl.TensorNode]:
-    """Return the TensorNodes whose settings take the place of their layers' default penalties."""
-    return {
-        setting.obj
-        for name, definition in SETTINGS.items()
-        if definition.replaces_default
-        for setting in look_up(network, name, nengo_dl.TensorNode, check=False)
-        if definition.none_replaces or setting.value is not None
-    }
-
-
 def members(network: nengo.Network) -> Iterator[Any]:
     """Yield the objects of a network and its subnetworks that can have settings."""
     for inner, _ in _networks(network):

@@ -24,14 +24,8 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
     """Return each parameter for whose object a setting was made, with the setting's value.
 
     A regularizer that was given to a layer wins over those of classes and networks. None given
-    to a layer is no regularizer: settings hold.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If a setting on an object itself has nothing to work on, TensorNodes that share
-        a layer have different settings, a layer and its TensorNode have regularizers of their
-        own, or an object was removed from the network.
+    to a layer is no regularizer: settings hold. Settings that contradict each other, or that are
+    of an object itself and have nothing to work on, raise a ``ValidationError``.
     """
     found = _set_parameters(sim, name)
     if name == "regularizer":
@@ -120,7 +114,14 @@ def _is_same(one: Any, other: Any) -> bool:
 def replaced_defaults(sim: nengo_dl.Simulator) -> Nodes:
     """Return the TensorNodes whose settings replace the default penalties of layers, as of now."""
     network = sim.model.toplevel
-    return frozenset(() if network is None else settings.nodes_without_default(network))
+    found = (
+        setting
+        for name, definition in SETTINGS.items()
+        if definition.replaces_default and network is not None
+        for setting in settings.look_up(network, name, nengo_dl.TensorNode, check=False)
+        if definition.none_replaces or setting.value is not None
+    )
+    return frozenset(setting.obj for setting in found)
 
 
 def settle_defaults(sim: nengo_dl.Simulator, without: Nodes | None = None) -> None:
