@@ -1,4 +1,4 @@
-"""What is refused, and the remedy: simulators, rates, strengths and penalties."""
+"""Arguments that several parts take: their types, and checks that raise with a remedy."""
 
 from __future__ import annotations
 
@@ -6,12 +6,37 @@ import numbers
 import re
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Sequence, Union
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import SimulatorClosed, ValidationError
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Assignable(Protocol):
+        """A ``tf.Variable``, which TensorFlow has no type for."""
+
+        def assign(self, value: Any) -> Any:
+            """Give the variable another value."""
+
+else:
+    Assignable = Any
+
+
+# The name of a Keras regularizer, its configuration, or what computes a scalar from a tensor.
+Regularizer = Union[str, Dict[str, Any], Callable[[Any], Any]]
+
+# A number, a schedule of the training step, or a variable.
+Rate = Union[float, Callable[[Any], Any], "Assignable"]
+
+# The name of a Keras loss, a Keras loss, or a function.
+Loss = Union[str, Callable[..., Any], None]
+
+# One loss for all probes, one for each probe, or some by probe.
+Objective = Union[Loss, Sequence[Loss], Mapping[Any, Loss]]
 
 SYMBOLIC = (tf.Variable, tf.keras.optimizers.schedules.LearningRateSchedule)
 
@@ -20,7 +45,6 @@ HIGHER_IS_BETTER = re.compile(
     r"(^|_)(acc|accuracy|auc|precision|recall|sensitivity|specificity|io_u|iou|(f1|fbeta|r2)_score)"
     r"(_\d+)?$"
 )
-
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -57,8 +81,8 @@ def check_trains(sim: nengo_dl.Simulator) -> None:
         )
 
 
-def check_keras_2(value: Any, attr: str, owner: str) -> None:
-    """Raise if an object, class or function is of Keras 3, and not of the Keras of NengoDL."""
+def check_keras_2(value: Any, attr: str, owner: Any) -> None:
+    """Raise if an object, class or function is from Keras 3; NengoDL needs Keras 2."""
     kind = value if isinstance(value, (type, types.FunctionType)) else type(value)
     bases = getattr(kind, "__mro__", (kind,))
     of_keras = [one.__name__ for one in bases if one.__module__.partition(".")[0] == "keras"]
@@ -74,7 +98,7 @@ def check_keras_2(value: Any, attr: str, owner: str) -> None:
 def check_watched(callbacks: Any) -> None:
     """Raise if one of Optuna's callbacks would prune the best trials of a search.
 
-    It reports a metric that is the higher the better, in a study that minimizes.
+    It would if it reports a metric that is the higher the better, to a study that minimizes.
     """
     for callback in tf.nest.flatten(getattr(callbacks, "callbacks", callbacks)):
         metric = getattr(callback, "_monitor", None)
@@ -91,8 +115,8 @@ def check_watched(callbacks: Any) -> None:
             )
 
 
-def check_rate(value: Any, name: str, owner: str) -> None:
-    """Raise unless ``value`` is a finite number, zero or above, or will be one at every step."""
+def check_rate(value: Any, name: str, owner: Any) -> Any:
+    """Return ``value`` if it is a finite number from zero on, now or at each step, or raise."""
     if is_number(value):
         check_strength(float(value), name, name, owner)
     elif not isinstance(value, SYMBOLIC):
@@ -104,6 +128,7 @@ def check_rate(value: Any, name: str, owner: str) -> None:
         )
     elif isinstance(value, tf.Variable):
         check_scalar(value, name, f"{owner}: the variable {value.name}")
+    return value
 
 
 def check_scalar(value: Any, name: str, owner: str) -> None:
@@ -118,7 +143,7 @@ def check_scalar(value: Any, name: str, owner: str) -> None:
 
 
 def as_strength(value: Any, name: str, owner: str) -> Any:
-    """Return a strength as a number, or as the variable that it is, or raise if it is neither."""
+    """Return a strength as a number or variable, or raise if it is neither."""
     if is_live(value):
         return value
     check_keras_2(value, name, owner)
@@ -134,18 +159,19 @@ def as_strength(value: Any, name: str, owner: str) -> Any:
     return strength
 
 
-def check_momentum(value: Any, name: str, owner: str) -> None:
-    """Raise unless ``value`` is a rate, and below one where it is known."""
+def check_momentum(value: Any, name: str, owner: Any) -> Any:
+    """Return ``value`` if it is a number, schedule or variable, and not a number from one on."""
     check_rate(value, name, owner)
     if is_number(value) and float(value) >= 1:
         raise ValidationError(
             f"{owner}: with a {name} of {value}, weights grow without end; it must be below 1",
             attr=name,
         )
+    return value
 
 
-def check_strength(value: Any, name: str, attr: str, owner: str) -> None:
-    """Raise if ``value`` is a number that is no strength: not finite, in float32, or negative."""
+def check_strength(value: Any, name: str, attr: str, owner: Any) -> None:
+    """Raise if ``value`` is a number that is negative, or not finite in float32."""
     is_known = isinstance(value, (numbers.Real, np.ndarray))  # Keras makes them 0-d arrays
     if is_known and not np.all((np.asarray(value) >= 0) & (np.asarray(value) <= LARGEST)):
         raise ValidationError(
@@ -192,51 +218,17 @@ def check_finite(name: str, penalty: Any) -> None:
         )
 
 
-def check_shown_nodes(network: Any, data: Any, nodes: Any) -> None:
-    """Raise if there are data for what is not among the input Nodes of a network."""
-    for obj in data:
-        if obj not in nodes:
-            raise ValidationError(
-                f"there are data for {obj!r}, which is not an input Node of {network}; its input "
-                f"Nodes are {', '.join(map(str, nodes))}",
-                attr="data",
-            )
-
-
-def check_shown(node: Any, values: Any) -> np.ndarray:
-    """Return the data for a Node as an array of (examples, time steps, size), or raise."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:  # of lists that have different lengths
-        raise ValidationError(
-            f"the data for {node} can't be an array ({error})", attr="data", obj=node
-        ) from error
-    if array.dtype.kind not in "biuf":
-        problem = f"has dtype {array.dtype}, but must be an array of real numbers"
-    elif array.ndim != 3 or array.shape[2] != node.size_out:
-        problem = (
-            f"has shape {array.shape}, but must have shape (examples, time steps, {node.size_out})"
-        )
-    elif 0 in array.shape[:2]:
-        problem = f"has shape {array.shape}, without any example or time step; give one or more"
-    elif not np.isfinite(array).all():
-        problem = "has NaN or infinite numbers"
-    else:
-        return array
-    raise ValidationError(f"the data for {node} {problem}", attr="data", obj=node)
-
-
 def is_real(dtype: tf.DType) -> bool:
-    """Tell whether a dtype is that of real numbers; bool is none of them."""
+    """Tell whether a dtype is of real numbers; bool is not."""
     return dtype.is_floating or dtype.is_integer
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether ``value`` is a real number; True and False are none."""
+    """Tell whether ``value`` is a real number; True and False are not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def is_live(value: Any) -> bool:
-    """Tell whether ``value`` is a variable, or a tensor, that can have another value later."""
+    """Tell whether ``value`` is a variable or tensor that can have another value later."""
     is_symbolic = isinstance(value, tf.Tensor) and not hasattr(value, "numpy")
     return is_symbolic or isinstance(value, tf.Variable)

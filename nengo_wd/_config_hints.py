@@ -16,7 +16,7 @@ from nengo.config import ClassParams
 from nengo.exceptions import ConfigError
 
 from nengo_wd._seam import patches
-from nengo_wd.settings import ACTIVITY_SETTINGS, CLASSES, SETTINGS
+from nengo_wd.settings import SETTINGS
 
 
 def install() -> None:
@@ -47,11 +47,12 @@ def _of_setting(params: ClassParams, name: str) -> str | None:
     """Say how to have a setting of this package."""
     if name not in SETTINGS:
         return None
-    if issubclass(params._configures, nengo.Probe) and name not in ACTIVITY_SETTINGS:
+    classes = SETTINGS[name].classes
+    if issubclass(params._configures, nengo.Probe) and nengo.Probe not in classes:
         return f"a Probe has no {name}, because what it records is not trained"
     return (
         "nengo_wd.configure_settings(), called in the network's with block, makes "
-        f"{name} a setting of {', '.join(c.__name__ for c in CLASSES)}"
+        f"{name} a setting of {', '.join(c.__name__ for c in classes)}"
     )
 
 

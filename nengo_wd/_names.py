@@ -1,4 +1,4 @@
-"""What objects, weights and penalties are called."""
+"""Names that TensorFlow gives to variables, and takes for scopes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def of_object(obj: Any) -> str:
     return type(obj).__name__.lower()
 
 
-def of_variable(variable: tf.Variable) -> str:
+def variable_name(variable: tf.Variable) -> str:
     """Return the last part of a variable's name, such as ``"kernel"``."""
     return variable.name.split("/")[-1].split(":")[0]
 
 
 def scope(name: str) -> str:
-    """Return ``name`` with "_" for each character that TensorFlow does not take in a scope."""
+    """Return ``name`` with "_" for each character that TensorFlow refuses in a scope."""
     valid = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
     return valid if re.match(r"[A-Za-z0-9.]", valid) else f"layer{valid}"
 
@@ -43,3 +43,6 @@ def unique(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             candidate = f"{name}_{counts[name]}"
         found[candidate] = value
     return found
+
+
+of_variable = variable_name  # the old name

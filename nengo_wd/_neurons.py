@@ -1,4 +1,4 @@
-"""Probes of neurons, and the rates that what they record stands for."""
+"""Neurons and their firing rates: what probes of them record, and the data they are shown."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import nengo
+import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 from nengo_dl import config
@@ -72,3 +73,37 @@ def warn_of_one_step(network: Any, n_steps: int, stacklevel: int) -> None:
             UserWarning,
             stacklevel=stacklevel + 1,
         )
+
+
+def check_shown_nodes(network: Any, data: Any, nodes: Any) -> None:
+    """Raise if there are data for what is not among the input Nodes of a network."""
+    for obj in data:
+        if obj not in nodes:
+            raise ValidationError(
+                f"there are data for {obj!r}, which is not an input Node of {network}; its input "
+                f"Nodes are {', '.join(map(str, nodes))}",
+                attr="data",
+            )
+
+
+def check_shown(node: Any, values: Any) -> np.ndarray:
+    """Return the data for a Node as an array of (examples, time steps, size), or raise."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # of lists that have different lengths
+        raise ValidationError(
+            f"the data for {node} can't be an array ({error})", attr="data", obj=node
+        ) from error
+    if array.dtype.kind not in "biuf":
+        problem = f"has dtype {array.dtype}, but must be an array of real numbers"
+    elif array.ndim != 3 or array.shape[2] != node.size_out:
+        problem = (
+            f"has shape {array.shape}, but must have shape (examples, time steps, {node.size_out})"
+        )
+    elif 0 in array.shape[:2]:
+        problem = f"has shape {array.shape}, without any example or time step; give one or more"
+    elif not np.isfinite(array).all():
+        problem = "has NaN or infinite numbers"
+    else:
+        return array
+    raise ValidationError(f"the data for {node} {problem}", attr="data", obj=node)

@@ -20,12 +20,6 @@ from nengo_wd._seam.penalized import Penalized
 from nengo_wd.layers import TimeLoopLayer
 from nengo_wd.optimizers.steps import settings_of, simulators_of
 
-RATES = {  # the settings that an optimizer takes notice of, and which one does
-    "weight_decay": "decoupled_weight_decay(...)",
-    "learning_rate": "LayerwiseSGD(...)",
-    "momentum": "LayerwiseSGD(...)",
-    "target_norm": "constrained_norms(...)",
-}
 PENALIZED = "loss=nengo_wd.regularized_objective(...)"
 
 
@@ -117,9 +111,9 @@ def idle_rates(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, s
     """Yield the settings that an optimizer takes no notice of, and the one that does."""
     if not sim.tensor_graph.inference_only:
         known = settings_of(optimizer)
-        for name in sorted(set(RATES) - known):
-            if parameters.with_setting(sim, name):
-                yield name, f"nengo_wd.{RATES[name]}"
+        for name, remedy in sorted(settings.for_optimizers().items()):
+            if name not in known and parameters.with_setting(sim, name):
+                yield name, f"nengo_wd.{remedy}"
         if state.is_to_be_proximal(sim) and "regularizer" not in known:
             yield "regularizer", "nengo_wd.proximal_regularization(...)"
 

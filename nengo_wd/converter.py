@@ -20,7 +20,7 @@ from nengo_wd._checks import check_keras_2
 from nengo_wd._penalties import regularized_objective
 from nengo_wd._seam.layer_penalties import n_added_losses
 from nengo_wd.regularizers import forms
-from nengo_wd.settings import OF_WEIGHTS, configure_settings
+from nengo_wd.settings import SETTINGS, configure_settings
 
 _Base: Any = seam.converter.KerasConverter
 
@@ -143,8 +143,8 @@ def _leave_out_biases(network: nengo.Network) -> None:
         with network:
             configure_settings()
     for connection in biases:
-        for name in OF_WEIGHTS:
-            if name not in network.config[connection]:
+        for name, definition in SETTINGS.items():
+            if definition.keeps_small and name not in network.config[connection]:
                 setattr(network.config[connection], name, None)
 
 

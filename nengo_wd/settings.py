@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 import nengo
 import nengo_dl
@@ -11,63 +11,72 @@ from nengo.exceptions import NetworkContextError, ValidationError
 from nengo.params import Parameter
 
 from nengo_wd import target_norms
-from nengo_wd._checks import check_momentum, check_rate
-from nengo_wd._types import Rate, Regularizer
+from nengo_wd._checks import Rate, Regularizer, check_momentum, check_rate
 from nengo_wd.regularizers import lookup
 
 
-class RegularizerParam(Parameter):
-    """A regularizer: a name, a configuration, or what computes a scalar from a tensor."""
+class SettingParam(Parameter):
+    """A setting of Nengo's config, whose values are checked when they are set."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, default=None, optional=True)
 
     def coerce(self, instance: Any, value: Any) -> Any:
-        """Return the regularizer for ``value``."""
-        owner = getattr(instance, "_configures", instance)
-        of_probe = owner is nengo.Probe or isinstance(owner, nengo.Probe)
-        found = lookup.get(value, self.name, str(owner), of_probe)
-        return super().coerce(instance, found)
-
-
-class RateParam(Parameter):
-    """A number, a schedule or a variable: a rate per step of training."""
-
-    check = staticmethod(check_rate)
-
-    def coerce(self, instance: Any, value: Any) -> Any:
-        """Return ``value``, checked where it is known now."""
+        """Return ``value`` as it is kept, or raise if it does not fit the setting."""
         if value is not None:
-            self.check(value, self.name, str(getattr(instance, "_configures", instance)))
+            owner = getattr(instance, "_configures", instance)
+            value = SETTINGS[self.name].check(value, self.name, owner)
         return super().coerce(instance, value)
 
 
-class MomentumParam(RateParam):
-    """A rate below one."""
-
-    check = staticmethod(check_momentum)
-
-
-class TargetNormParam(Parameter):
-    """A target norm: a number, or a way to find one."""
-
-    def coerce(self, instance: Any, value: Any) -> Any:
-        """Return the target norm, checked."""
-        if value is not None:
-            owner = str(getattr(instance, "_configures", instance))
-            value = target_norms.checked(value, self.name, owner)
-        return super().coerce(instance, value)
+def _check_regularizer(value: Any, name: str, owner: Any) -> Any:
+    of_probe = owner is nengo.Probe or isinstance(owner, nengo.Probe)
+    return lookup.get(value, name, str(owner), of_probe)
 
 
-SETTINGS = {
-    "regularizer": RegularizerParam,
-    "weight_decay": RateParam,
-    "learning_rate": RateParam,
-    "momentum": MomentumParam,
-    "target_norm": TargetNormParam,
-}
-OF_WEIGHTS = ("regularizer", "weight_decay", "target_norm")  # biases need settings of their own
 TRAINABLE = (nengo.Connection, nengo_dl.TensorNode, nengo.Ensemble, nengo.ensemble.Neurons)
-CLASSES = (*TRAINABLE, nengo.Probe)
-ACTIVITY_SETTINGS = ("regularizer",)
-WEIGHTS = TRAINABLE[:2]  # those to which a value handed to `configure_settings` applies
+OBJECTIVE = "regularized_objective(...)"
+
+
+class Definition(NamedTuple):
+    """What there is to know of a setting: a row of `SETTINGS`."""
+
+    check: Callable[[Any, str, Any], Any]  # of value, name and owner; returns the value to keep
+    used_by: str  # what of `nengo_wd` makes the objective or optimizer, as warnings say it
+    classes: tuple[type, ...] = TRAINABLE  # of the objects that take it
+    keeps_small: bool = False  # it keeps weights small, and leaves out the biases beside them
+    recorded: bool = False  # `WeightNorms` records the parameters that have it by default
+    replaces_default: bool = False  # it takes the place of the default penalty of a layer
+    none_replaces: bool = False  # None does so, too
+
+
+SETTINGS = {  # a new setting is a new row
+    "regularizer": Definition(
+        _check_regularizer,
+        OBJECTIVE,
+        (*TRAINABLE, nengo.Probe),
+        keeps_small=True,
+        recorded=True,
+        replaces_default=True,
+        none_replaces=True,
+    ),
+    "weight_decay": Definition(
+        check_rate,
+        "decoupled_weight_decay(...)",
+        keeps_small=True,
+        recorded=True,
+        replaces_default=True,
+    ),
+    "target_norm": Definition(
+        target_norms.checked,
+        "constrained_norms(...)",
+        keeps_small=True,
+        recorded=True,
+        replaces_default=True,
+    ),
+    "learning_rate": Definition(check_rate, "LayerwiseSGD(...)"),
+    "momentum": Definition(check_momentum, "LayerwiseSGD(...)"),
+}
 
 
 def configure_settings(
@@ -103,21 +112,16 @@ def configure_settings(
 
     Notes
     -----
-    A setting is looked up as NengoDL looks up ``trainable``: in the config of the outermost
-    network first; that of an inner network overrides it; and in each, the setting of an
-    object overrides that of its class. Where ``net.config[...]`` was set to None, there is
-    no regularizer; where nothing was set, the outer network's setting holds. (None handed
-    to this function sets nothing.)
+    A setting is looked up as NengoDL looks up ``trainable``: the config of an inner network
+    overrides that of an outer one, and in each, the setting of an object overrides that of its
+    class. ``net.config[...].regularizer = None`` switches an outer setting off; None handed to
+    this function sets nothing. Call it again for an inner network with settings of its own.
 
-    On a TensorNode, a setting takes the place of the layer's default penalty: a regularizer, None
-    included, a weight decay or a target norm. What the layer was given wins over settings of
-    classes and networks; together with a regularizer of the TensorNode itself, it is an error.
+    On a TensorNode, a regularizer, None included, a weight decay or a target norm takes the place
+    of the layer's default penalty. What the layer was given wins over settings of classes and
+    networks; together with a regularizer of the TensorNode itself, it is an error.
 
-    Settings that a simulator takes no notice of, because it is compiled without
-    `regularized_objective` or the optimizer that they are for, are warned of.
-
-    Like ``nengo_dl.configure_settings(trainable=...)``, this works on the innermost
-    network; call it again for an inner network that is to have settings of its own.
+    Training without the objective or the optimizer that a setting is for raises a warning.
 
     Examples
     --------
@@ -139,16 +143,14 @@ def configure_settings(
             "`with nengo.Network(): ...`"
         )
     config = nengo.Network.context[-1].config
-    for configured in CLASSES:
-        if configured not in config.params:
-            config.configures(configured)
-        for name in ACTIVITY_SETTINGS if configured is nengo.Probe else SETTINGS:
+    for name, definition in SETTINGS.items():
+        for configured in definition.classes:
+            if configured not in config.params:
+                config.configures(configured)
             if name not in config[configured].extra_params:
-                parameter = SETTINGS[name](name, default=None, optional=True)
-                config[configured].set_param(name, parameter)
-    values = {"regularizer": regularizer, "weight_decay": weight_decay}
-    for name, value in values.items():
-        for configured in WEIGHTS if value is not None else ():
+                config[configured].set_param(name, SettingParam(name))
+    for name, value in (("regularizer", regularizer), ("weight_decay", weight_decay)):
+        for configured in (nengo.Connection, nengo_dl.TensorNode) if value is not None else ():
             setattr(config[configured], name, value)
 
 
@@ -160,27 +162,25 @@ class Setting(NamedTuple):
     own: bool  # whether it was set on the object itself, not on its class
 
 
-def look_up(network: nengo.Network, name: str, of: Any = object) -> Iterator[Setting]:
+def look_up(
+    network: nengo.Network, name: str, kind: Any = object, check: bool = True
+) -> Iterator[Setting]:
     """Yield a setting for each object in ``network`` and its subnetworks that has one.
 
-    A setting of None is one, too: it switches off what would hold otherwise. With ``of``, only
-    settings of objects of a class.
+    A setting of None is one, too: it switches off what would hold otherwise. With ``kind``, only
+    settings of objects of that class or classes.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If an object has the setting in the config of a network that it is not part of.
+        With ``check``, if an object has the setting in the config of a network that it is not
+        part of.
     """
-    for inner, _ in _networks(network):
+    for inner, _ in _networks(network) if check else ():
         _check_members(inner, name)
-    yield from made(network, name, of)
-
-
-def made(network: nengo.Network, name: str, of: Any = object) -> Iterator[Setting]:
-    """Yield what `look_up` yields, without a check that each object is in its network."""
     for inner, configs in _networks(network) if is_configured(network) else ():
         for obj in _objects(inner):
-            setting = _innermost(configs, obj, name) if isinstance(obj, of) else None
+            setting = _innermost(configs, obj, name) if isinstance(obj, kind) else None
             if setting is not None:
                 yield setting
 
@@ -191,12 +191,9 @@ def is_configured(network: nengo.Network | None) -> bool:
     return any("regularizer" in one.config[nengo.Connection].extra_params for one in networks)
 
 
-def said_of_nodes(network: nengo.Network) -> set[nengo_dl.TensorNode]:
-    """Return the TensorNodes with a regularizer, None included, a weight decay or a target norm."""
-    node = nengo_dl.TensorNode
-    others = (*made(network, "weight_decay", node), *made(network, "target_norm", node))
-    others = tuple(one for one in others if one.value is not None)
-    return {setting.obj for setting in (*made(network, "regularizer", node), *others)}
+def for_optimizers() -> dict[str, str]:
+    """Return the settings that optimizers use, and what makes such an optimizer."""
+    return {name: one.used_by for name, one in SETTINGS.items() if one.used_by != OBJECTIVE}
 
 
 def members(network: nengo.Network) -> Iterator[Any]:
@@ -244,14 +241,9 @@ def _has(params: Any, name: str) -> bool:
 
 def _check_members(network: nengo.Network, name: str) -> None:
     """Raise if the network's config has a setting for an object from elsewhere."""
-    configured = [
-        obj
-        for obj, params in network.config.params.items()
-        if not inspect.isclass(obj) and _has(params, name)
-    ]
     inside = set(members(network))
-    for obj in configured:
-        if obj not in inside:
+    for obj, params in network.config.params.items():
+        if not inspect.isclass(obj) and _has(params, name) and obj not in inside:
             raise ValidationError(
                 f"{obj} has a {name} in the config of {network}, but is not in that network; "
                 "set it in the config of the network that holds the object",

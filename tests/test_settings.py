@@ -4,12 +4,14 @@ import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
-from generations import GENERATION, simulator, tensor_node
+from generations import GENERATION, sgd, simulator, tensor_node, train
 from nengo.exceptions import NetworkContextError, ValidationError
 from networks import Ensembles, ThreeConnections
 
 import nengo_wd
-from nengo_wd import nengo_dl
+from nengo_wd import _parameters as parameters
+from nengo_wd import nengo_dl, settings
+from nengo_wd._checks import check_rate
 
 
 @pytest.fixture
@@ -45,6 +47,84 @@ def test_inner_network_inherits_and_overrides():
             "one.weights": pytest.approx(0.5 * np.sum(sim.data[one].weights ** 2), rel=1e-6),
             "two.weights": pytest.approx(0.25 * np.sum(sim.data[two].weights ** 2), rel=1e-6),
         }
+
+
+# -- the table of settings ----------------------------------------------------------------
+
+
+def network_with_a_layer():
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node(np.zeros(2))
+        layer = nengo_wd.RegularizedDense(3, name="layer")
+        probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    (node,) = (node for node in net.nodes if isinstance(node, nengo_dl.TensorNode))
+    return net, node, source, probe
+
+
+@pytest.fixture
+def rigidity(monkeypatch):
+    """A setting that nothing knows but its row."""
+    definition = settings.Definition(
+        check_rate, "rigid_weights(...)", (nengo_dl.TensorNode,), True, True, True
+    )
+    monkeypatch.setitem(settings.SETTINGS, "rigidity", definition)
+
+
+@pytest.mark.usefixtures("rigidity")
+def test_a_row_is_a_setting():
+    net, node, source, probe = network_with_a_layer()
+    with pytest.raises(AttributeError, match="makes rigidity a setting of TensorNode$"):
+        net.config[nengo.Connection].rigidity = 0.5
+    with net:
+        nengo_wd.configure_settings()
+    with pytest.raises(AttributeError, match="rigidity"):
+        net.config[nengo.Ensemble].rigidity = 0.5
+    with pytest.raises(ValidationError, match="TensorNode.*'much' is no rigidity"):
+        net.config[node].rigidity = "much"
+    with simulator(net) as sim:
+        assert set(nengo_wd.regularization_losses(sim)) == {"layer.kernel"}  # the default
+        net.config[nengo_dl.TensorNode].rigidity = 0.5
+        assert not nengo_wd.regularization_losses(sim)
+        ((kernel, value),) = parameters.with_setting(sim, "rigidity")
+        assert (kernel.name, value) == ("layer.kernel", 0.5)
+        assert nengo_wd.WeightNorms(sim).names == ["layer.kernel"]
+
+
+@pytest.mark.usefixtures("rigidity")
+def test_a_row_has_a_warning_where_nothing_uses_it():
+    net, node, source, probe = network_with_a_layer()
+    with net:
+        nengo_wd.configure_settings()
+    net.config[node].rigidity = 0.5
+    data = {source: np.ones((1, 1, 2))}, {probe: np.zeros((1, 1, 3))}
+    loss = {probe: "mse" if GENERATION == 3 else nengo_dl.objectives.mse}
+    with simulator(net) as sim:
+        with pytest.warns(UserWarning, match=r"settings for rigidity.*nengo_wd.rigid_weights\("):
+            train(sim, *data, loss, sgd(0.1))
+
+
+def test_none_replaces_a_default_where_its_row_says_so(rigidity, monkeypatch):
+    net, node, _, _ = network_with_a_layer()
+    with net:
+        nengo_wd.configure_settings()
+    net.config[node].rigidity = None
+    with simulator(net) as sim:
+        assert nengo_wd.regularization_losses(sim)
+        replaces = settings.SETTINGS["rigidity"]._replace(none_replaces=True)
+        monkeypatch.setitem(settings.SETTINGS, "rigidity", replaces)
+        assert not nengo_wd.regularization_losses(sim)
+
+
+def test_a_row_that_is_not_for_small_weights_reaches_biases(rigidity, monkeypatch):
+    every_rank = settings.SETTINGS["rigidity"]._replace(keeps_small=False)
+    monkeypatch.setitem(settings.SETTINGS, "rigidity", every_rank)
+    net, node, _, _ = network_with_a_layer()
+    with net:
+        nengo_wd.configure_settings()
+    net.config[node].rigidity = 0.5
+    with simulator(net) as sim:
+        found = {parameter.name for parameter, _ in parameters.with_setting(sim, "rigidity")}
+    assert found == {"layer.kernel", "layer.bias"}
 
 
 # -- bad input ---------------------------------------------------------------------------

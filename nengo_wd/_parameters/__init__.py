@@ -1,22 +1,24 @@
 """Which rows of which variable belong to which Nengo object."""
 
 from nengo_wd._parameters.objects import (
+    check_layers,
     everything,
-    of,
-    why_none,
-    with_setting,
-    without_frozen,
+    label,
+    layers,
+    parameters_of,
+    unique_names,
 )
 from nengo_wd._parameters.parameter import Parameter, values
-from nengo_wd._parameters.tensor_nodes import layers
+from nengo_wd._parameters.precedence import with_setting
 
 __all__ = [
     "Parameter",
+    "check_layers",
     "everything",
+    "label",
     "layers",
-    "of",
+    "parameters_of",
+    "unique_names",
     "values",
-    "why_none",
     "with_setting",
-    "without_frozen",
 ]

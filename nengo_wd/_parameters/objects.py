@@ -1,153 +1,169 @@
-"""Parameters by object, with the settings of the objects."""
+"""The parameters of Nengo objects: weights, encoders, biases and the variables of layers."""
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+import collections
+from typing import Any, Iterable, Iterator
 
 import nengo
 import nengo_dl
+import numpy as np
+import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd import _names as names
+from nengo_wd import _seam as seam
 from nengo_wd import settings
-from nengo_wd._parameters import defaults, native, tensor_nodes
-from nengo_wd._parameters.parameter import Parameter
+from nengo_wd._parameters.parameter import Parameter, trained_variables
+from nengo_wd._seam.layer_penalties import variable_penalties
 
-MIN_RANK = {"learning_rate": 1, "momentum": 1}  # of a TensorNode's variables with the setting
+KINDS = {  # the trainable parameter of each class, and the signal that holds it
+    nengo.Connection: ("weights", "weights"),
+    nengo.Ensemble: ("encoders", "encoders"),
+    nengo.ensemble.Neurons: ("biases", "bias"),
+}
 
 
-def of(
-    sim: nengo_dl.Simulator, obj: Any, min_rank: int = 2, frozen: bool = False
-) -> Iterator[Parameter]:
-    """Yield the trainable parameters of an object; none where it has nothing to train.
+def label(obj: Any) -> str:
+    """Return the label of an object, or one made of its class or of the ends it connects."""
+    if isinstance(obj, nengo.ensemble.Neurons):
+        return label(obj.ensemble)
+    if getattr(obj, "label", None) is not None:
+        return obj.label
+    if isinstance(obj, nengo.Connection):
+        return f"{label(obj.pre_obj)}->{label(obj.post_obj)}"
+    return type(obj).__name__.lower()
 
-    Of a TensorNode, they are the variables of ``min_rank`` or more; with ``frozen`` also those
-    that are penalized but not trained.
+
+def unique_names(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Append numbers to names that occur twice, as TensorFlow does: a, a_1, a_2."""
+    found: dict[str, Any] = {}
+    counts: dict[str, int] = collections.Counter()
+    for name, value in named:
+        candidate = name
+        while candidate in found:
+            counts[name] += 1
+            candidate = f"{name}_{counts[name]}"
+        found[candidate] = value
+    return found
+
+
+def parameters_of(sim: nengo_dl.Simulator, obj: Any) -> Iterator[Parameter]:
+    """Yield the parameters of an object, if it has any.
+
+    For a TensorNode, they are the variables that are trained, or penalized but not trained.
     """
     if isinstance(obj, nengo_dl.TensorNode):
-        yield from tensor_nodes.of_node(sim, obj, min_rank, frozen)
-    elif isinstance(obj, tuple(native.KINDS)) and native.why_none(sim, obj) is None:
-        yield native.of_signal(sim, obj)
+        for variable in _variables(sim, obj):
+            if variable.shape.rank > 0:
+                yield _layer_parameter(sim, obj, variable)
+    elif isinstance(obj, tuple(KINDS)) and why_none(sim, obj) is None:
+        kind, signal = _kind_and_signal(sim, obj)
+        variable, rows, shape = seam.parameters.base_rows(sim, signal)
+        yield Parameter(sim, obj, f"{label(obj)}.{kind}", variable, rows, shape, signal)
 
 
 def everything(
-    sim: nengo_dl.Simulator, skip_later: bool = False, kind: type = object, frozen: bool = True
+    sim: nengo_dl.Simulator, skip_later: bool = False, kind: type = object
 ) -> list[Parameter]:
     """Return the parameters of all objects in the simulator's network, each of them once.
 
-    With ``skip_later``, what a later simulator has built again is left out. With ``kind``, only
-    objects of that class are looked at. Without ``frozen``, what is penalized but not trained is
-    left out.
+    With ``skip_later``, layers that a later simulator built again are left out. With ``kind``, only
+    objects of that class are looked at.
     """
     objects = [] if sim.model.toplevel is None else settings.members(sim.model.toplevel)
     found: dict[tuple[int, int], Parameter] = {}
     for obj in (obj for obj in objects if isinstance(obj, kind)):
-        is_node = isinstance(obj, nengo_dl.TensorNode)
-        if not (skip_later and is_node) or tensor_nodes.is_current(sim, obj):
-            for parameter in of(sim, obj, min_rank=1, frozen=frozen):
+        if not (skip_later and _is_lost(sim, obj)):
+            for parameter in parameters_of(sim, obj):
                 found.setdefault(parameter.key, parameter)
     return list(found.values())
-
-
-def without_frozen(
-    sim: nengo_dl.Simulator, found: list[tuple[Parameter, Any]]
-) -> list[tuple[Parameter, Any]]:
-    """Return parameters with what is known of each, but for the weights of frozen layers."""
-    in_layers = everything(sim, kind=nengo_dl.TensorNode, frozen=False)
-    trained = {parameter.key for parameter in in_layers}
-    return [(one, known) for one, known in found if one.layer is None or one.key in trained]
 
 
 def why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
     """Say why an object has nothing to train, or return None if it has something."""
     if isinstance(obj, nengo_dl.TensorNode):
         return "its function has no trainable weights of rank 2 or more"
-    return native.why_none(sim, obj)
-
-
-def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Any]]:
-    """Return each parameter for whose object a setting was made, with the setting's value.
-
-    A regularizer that was given to a layer wins over those of classes and networks. None given
-    to a layer is no regularizer: settings hold.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If a setting on an object itself has nothing to work on, TensorNodes that share
-        a layer have different settings, a layer and its TensorNode have regularizers of their
-        own, or an object was removed from the network.
-    """
-    found = _settings(sim, name)
-    if name == "regularizer":
-        with defaults.as_set(sim):
-            found = [(one, setting) for one, setting in found if _holds_beside_layer(one, setting)]
-    return [(one, setting.value) for one, setting in found if setting.value is not None]
-
-
-def _holds_beside_layer(parameter: Parameter, setting: settings.Setting) -> bool:
-    """Tell whether a regularizer holds, and not what the layer of the parameter was given."""
-    if parameter.layer_penalty is not None and setting.own:
-        raise ValidationError(
-            f"layer {parameter.layer.name!r} was given a regularizer for {parameter.name}, and its "
-            f"{setting.obj} has a setting of its own, {setting.value}; leave one of them out",
-            attr="regularizer",
-            obj=setting.obj,
+    kind, signal = _kind_and_signal(sim, obj)
+    if getattr(obj, "ensemble", obj) not in sim.model.params:
+        return "it was added after the simulator was built; make a simulator anew"
+    if signal is None or signal not in sim.tensor_graph.signals:
+        return f"it has no {kind} that could be trained"
+    if signal.minibatched:
+        return (
+            f"its {kind} are changed by a learning rule, not by training; nengo_wd.Decay is a "
+            "learning rule that has them decay"
         )
-    return parameter.layer_penalty is None
+    if not signal.trainable and not sim.tensor_graph.inference_only:
+        return f"its {kind} are set not to be trainable"
+    return None
 
 
-def _settings(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, settings.Setting]]:
-    """Return each parameter with the setting that was made for its object, None included."""
-    found: dict[tuple[int, int], tuple[Parameter, settings.Setting]] = {}
-    if not settings.is_configured(sim.model.toplevel):
-        return []
-    _check_not_removed(sim)
-    for setting in settings.look_up(sim.model.toplevel, name):
-        if isinstance(setting.obj, nengo.Probe):
-            continue  # has activity, and no parameters
-        if setting.value is None and not isinstance(setting.obj, nengo_dl.TensorNode):
-            continue  # asks for nothing, of a parameter that no other object shares
-        parameters = list(of(sim, setting.obj, MIN_RANK.get(name, 2)))
-        if setting.value is None and not parameters:
-            continue  # asks for nothing
-        if setting.own and not parameters and not sim.tensor_graph.inference_only:
-            raise ValidationError(
-                f"{setting.obj} has a {name}, but {why_none(sim, setting.obj)}",
-                attr=name,
-                obj=setting.obj,
-            )
-        for parameter in parameters:
-            other, first = found.setdefault(parameter.key, (parameter, setting))
-            if not _same(first.value, setting.value):
-                raise ValidationError(
-                    f"{parameter.name} is shared by {other.obj} and {setting.obj}, which have "
-                    f"different settings for {name}; give both the same",
-                    attr=name,
-                    obj=setting.obj,
-                )
-            if setting.own:
-                found[parameter.key] = other, setting
-    return list(found.values())
+def layers(holder: Any, sim: nengo_dl.Simulator | None = None) -> list[Any]:
+    """Return a layer or a TensorNode's function, and the layers in it.
+
+    With ``sim``, they have the weights of that simulator, also after a later one was made.
+    """
+    is_node = isinstance(holder, nengo_dl.TensorNode)
+    func = seam.parameters.function_of(holder) if is_node else holder
+    if sim is not None:
+        func = seam.parameters.layer_in(sim, func)
+    return [func, *(func.submodules if isinstance(func, tf.Module) else ())]
 
 
-def _check_not_removed(sim: nengo_dl.Simulator) -> None:
-    """Raise if an object was removed from the network after the simulator was built."""
-    inside = set(settings.members(sim.model.toplevel))
-    for obj in sim.model.params:
-        of_probe = isinstance(getattr(obj, "post_obj", None), nengo.Probe)  # made by the builder
-        if isinstance(obj, settings.CLASSES) and not of_probe and obj not in inside:
-            raise ValidationError(
-                f"{obj} was removed from {sim.model.toplevel} after the simulator was built, which "
-                "still has it; make a simulator anew",
-                attr="network",
-                obj=obj,
-            )
+def _kind_and_signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
+    """Return kind and signal of an object's trainable parameter; None if it has no signal."""
+    kind, key = next(KINDS[c] for c in type(obj).__mro__ if c in KINDS)
+    return kind, sim.model.sig.get(obj, {}).get(key)
 
 
-def _same(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    try:
-        return type(one) is type(other) and one.get_config() == other.get_config()
-    except (AttributeError, NotImplementedError, TypeError):  # no configuration to compare
-        return bool(one == other)
+def _is_lost(sim: nengo_dl.Simulator, obj: Any) -> bool:
+    """Tell whether an object is a TensorNode whose weights are those of a later simulator."""
+    variables = _variables(sim, obj) if isinstance(obj, nengo_dl.TensorNode) else ()
+    return not all(seam.parameters.in_graph(sim, variable) for variable in variables)
+
+
+def _layer_parameter(
+    sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: Any
+) -> Parameter:
+    if not seam.parameters.in_graph(sim, variable):
+        raise _lost_error(str(node), node)
+    layer = _owner(sim, node, variable)
+    name = f"{getattr(layer, 'name', None) or label(node)}.{names.variable_name(variable)}"
+    shape = tuple(variable.shape.as_list())
+    return Parameter(sim, node, name, variable, np.arange(shape[0]), shape, layer=layer)
+
+
+def _owner(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: tf.Variable) -> Any:
+    """Return the layer that made a variable: a TensorNode's function, or one inside it."""
+    func, *inner = layers(node, sim)
+    own = ("_trainable_weights", "_non_trainable_weights")
+    for layer in inner:
+        if any(variable is weight for name in own for weight in getattr(layer, name, ())):
+            return layer
+    return func
+
+
+def _variables(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> list[tf.Variable]:
+    """Return the variables of a TensorNode's function that are trained or penalized."""
+    func, *inner = layers(node, sim)
+    if not isinstance(func, tf.Module):  # which every Keras layer is
+        return trained_variables(func)
+    wanted = {id(variable) for variable in trained_variables(func)}
+    wanted.update(*(variable_penalties(layer) for layer in (func, *inner)))
+    return [variable for variable in func.variables if id(variable) in wanted]
+
+
+def check_layers(sim: nengo_dl.Simulator) -> None:
+    """Raise if the weights of a layer in a simulator are those of a later one."""
+    for layer in seam.parameters.lost_layers(sim):
+        raise _lost_error(f"{layer.name!r}, in a TensorNode,", layer)
+
+
+def _lost_error(name: str, obj: Any) -> ValidationError:
+    return ValidationError(
+        f"{name} was built again by a later simulator, to which its weights belong now; "
+        "use one simulator of its network at a time",
+        attr="tensor_func",
+        obj=obj,
+    )

@@ -1,20 +1,42 @@
-"""One parameter of one object: which rows of which variable hold it."""
+"""One parameter of one object: which rows of which variable hold it, and sums over rows."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Iterator
+import dataclasses
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from nengo.transforms import SparseMatrix
 
+from nengo_wd import _names as names
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_called_now
-from nengo_wd._parameters import initial
-from nengo_wd._parameters.channels import Channels
+from nengo_wd._seam import state
 from nengo_wd._seam.layer_penalties import variable_penalties
 
+LEAST_NORM = 1e-12  # below it, float32 loses some of the squares
+TRANSPOSED = tuple(  # whose kernels have the output channels before the input channels
+    getattr(tf.keras.layers, name)
+    for name in ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
+    if hasattr(tf.keras.layers, name)
+)
 
+
+class Channels(NamedTuple):
+    """The output channels of a parameter: the groups of its rows, times its channel axes.
+
+    Decoders have a channel in each row; the kernel of a convolution has all of its channels in
+    every row, along its last axis.
+    """
+
+    rows: np.ndarray  # the group of each row, along the first axis
+    n_groups: int
+    axes: tuple[int, ...] = ()  # the others along which channels lie
+
+
+@dataclasses.dataclass(eq=False, repr=False)
 class Parameter:
     """One trainable parameter of one object in one simulator.
 
@@ -35,27 +57,21 @@ class Parameter:
         Shape of the parameter: ``(size_out, size_in)`` for the weights of a connection,
         ``(n_neurons, dimensions)`` for encoders, ``(n_neurons,)`` for biases, that of
         the variable for a layer; ``(n_nonzero,)`` for sparse weights.
-    channels : Channels
-        Which output channel each of the weights belongs to.
+    signal : nengo.builder.Signal or None
+        Nengo's signal of the parameter; None for a layer.
     layer : callable or None
         The layer that made the variable: the function of the TensorNode, or a layer in it;
         None for native parameters.
     """
 
-    def __init__(
-        self,
-        sim: nengo_dl.Simulator,
-        obj: Any,
-        name: str,
-        variable: tf.Variable,
-        rows: np.ndarray,
-        shape: tuple[int, ...],
-        channels: Channels,
-        layer: Any = None,
-    ) -> None:
-        self.sim, self.obj, self.name = sim, obj, name
-        self.variable, self.rows, self.shape = variable, rows, shape
-        self.channels, self.layer = channels, layer
+    sim: nengo_dl.Simulator
+    obj: Any
+    name: str
+    variable: tf.Variable
+    rows: np.ndarray
+    shape: tuple[int, ...]
+    signal: Any = None
+    layer: Any = None
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name}, shape {self.shape}>"
@@ -75,8 +91,11 @@ class Parameter:
 
     @property
     def initial_variable(self) -> tf.Variable:
-        """The initial values of all that is in ``variable``."""
-        return initial.of_variable(self.sim, self.obj, self.variable)
+        """The initial values of everything in ``variable``, as a variable."""
+        kept = state.of(self.sim).initial
+        if id(self.variable) not in kept:
+            kept[id(self.variable)] = _keep_initial(self.sim, self.obj, self.variable)
+        return kept[id(self.variable)]
 
     @property
     def key(self) -> tuple[int, int]:
@@ -84,10 +103,26 @@ class Parameter:
         return id(self.variable), int(self.rows[0])
 
     @property
+    def channels(self) -> Channels:
+        """Which output channel each of the weights belongs to: a neuron, unit or filter."""
+        n_rows, last = len(self.rows), len(self.shape) - 1
+        if self.signal is not None and self.signal.sparse:
+            return Channels(_sparse_rows(self.signal.initial_value), self.signal.shape[0])
+        if last == 0 or (self.signal is not None and last < 2):  # no kernel
+            return Channels(np.arange(n_rows), n_rows)
+        axes: tuple[int, ...] = (last,)
+        if self.layer is not None and names.variable_name(self.variable) == "depthwise_kernel":
+            axes = (last - 1, last)  # a filter for each input channel
+        elif isinstance(self.layer, TRANSPOSED):
+            axes = (last - 1,)
+        return Channels(np.zeros(n_rows, int), 1, axes)
+
+    @property
     def n_channels(self) -> int:
         """How many output channels the parameter has."""
-        sizes = [int(self.variable.shape[axis]) for axis in self.channels.axes]
-        return self.channels.n_groups * int(np.prod(sizes))
+        channels = self.channels
+        sizes = [int(self.variable.shape[axis]) for axis in channels.axes]
+        return channels.n_groups * int(np.prod(sizes))
 
     @property
     def layer_penalty(self) -> Callable | None:
@@ -97,6 +132,14 @@ class Parameter:
             if found is not None:
                 return found
         return None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether training changes the parameter: the weights of frozen layers stay."""
+        if self.layer is None:
+            return True
+        func = seam.parameters.layer_in(self.sim, seam.parameters.function_of(self.obj))
+        return any(self.variable is variable for variable in trained_variables(func))
 
     def _stand_ins(self) -> Iterator[Any]:
         """Yield what has the layer's place in the simulator, where a later one was made with it."""
@@ -110,14 +153,12 @@ class Parameter:
         return tf.reshape(in_rows(self.variable, self.rows), self.shape)
 
 
-def is_block(rows: np.ndarray) -> bool:
-    """Tell whether rows follow one another."""
-    return bool(np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))))
-
-
-def in_rows(values: Any, rows: np.ndarray) -> tf.Tensor:
-    """Return some rows of a variable or tensor."""
-    return values[rows[0] : rows[-1] + 1] if is_block(rows) else tf.gather(values, rows)
+def trained_variables(function: Any) -> list[tf.Variable]:
+    """Return the variables of a TensorNode's function that are trained."""
+    if isinstance(function, tf.Module):  # as every Keras layer is
+        return list(function.trainable_variables)
+    held = getattr(function, "__dict__", {}).values()
+    return [v for v in held if isinstance(v, tf.Variable) and v.trainable]
 
 
 def values(parameters: Iterable[Parameter], held_in: str = "variable") -> list[np.ndarray]:
@@ -133,3 +174,80 @@ def values(parameters: Iterable[Parameter], held_in: str = "variable") -> list[n
     held = [getattr(parameter, held_in) for parameter in variables.values()]
     fetched = dict(zip(variables, seam.values.fetch(parameters[0].sim, held)))
     return [np.reshape(fetched[id(p.variable)][p.rows], p.shape) for p in parameters]
+
+
+def _keep_initial(sim: nengo_dl.Simulator, obj: Any, variable: tf.Variable) -> tf.Variable:
+    """Return a variable with the initial values: of Nengo's builder, or of a layer as it is now.
+
+    A layer has one set of initial values for all of its simulators.
+    """
+    built = seam.parameters.built_values(sim, variable)
+    if built is not None:
+        return seam.saving.keep_initial(sim, variable, built)[0]
+    function = seam.parameters.function_of(obj)
+    among = function.variables if isinstance(function, tf.Module) else vars(function).values()
+    namesakes = [v for v in among if getattr(v, "name", None) == variable.name]
+    name = variable.name, next(i for i, v in enumerate(namesakes) if v is variable)
+    known = state.of_layer(function).initial
+    initial = known[name] if name in known else seam.values.fetch(sim, [variable])[0]
+    kept, known[name] = seam.saving.keep_initial(sim, variable, initial)
+    return kept
+
+
+def _sparse_rows(value: Any) -> np.ndarray:
+    """Return the row of each value of a sparse matrix, in the order of its data."""
+    return value.indices[:, 0] if isinstance(value, SparseMatrix) else value.tocoo().row
+
+
+def is_block(rows: np.ndarray) -> bool:
+    """Tell whether rows follow one another."""
+    return bool(np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))))
+
+
+def in_rows(values: Any, rows: np.ndarray) -> tf.Tensor:
+    """Return some rows of a variable or tensor."""
+    return values[rows[0] : rows[-1] + 1] if is_block(rows) else tf.gather(values, rows)
+
+
+def sum_rows(values: tf.Tensor, keep: tuple[int, ...] = ()) -> tf.Tensor:
+    """Return the sum over all axes of ``values`` but the first and those in ``keep``."""
+    axes = [axis for axis in range(1, len(values.shape)) if axis not in keep]
+    return tf.reduce_sum(values, axis=axes)
+
+
+def sum_channels(values: tf.Tensor, parameters: list[Parameter]) -> tf.Tensor:
+    """Return the sum of ``values`` over each output channel of parameters in one variable.
+
+    The values are those of the variable's elements, in its shape. The channels follow one
+    another, parameter after parameter.
+    """
+    by_row = sum_rows(values, parameters[0].channels.axes)
+    groups, n_groups = np.full(int(values.shape[0]), -1), 0  # rows of nobody are left out
+    for parameter in parameters:
+        channels = parameter.channels
+        groups[parameter.rows] = n_groups + channels.rows
+        n_groups += channels.n_groups
+    return tf.reshape(tf.math.unsorted_segment_sum(by_row, groups, n_groups), (-1,))
+
+
+def norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
+    """Return the L2 norm of each group of rows in float64; rows of group ``n_groups`` are left out.
+
+    That is one pass with no copy. Where the squares are too large or too small for the precision of
+    the values, there is a second pass.
+    """
+    norms = _norms_of_groups(values, groups, n_groups)
+    if values.dtype == tf.float64:
+        return norms
+    return tf.cond(
+        tf.reduce_any(~tf.math.is_finite(norms) | (norms < LEAST_NORM)),
+        lambda: _norms_of_groups(tf.cast(values, tf.float64), groups, n_groups),
+        lambda: norms,
+    )
+
+
+def _norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
+    axes = list(range(1, len(values.shape)))
+    by_row = tf.math.reduce_euclidean_norm(values, axis=axes) if axes else tf.abs(values)
+    squares = tf.square(tf.cast(by_row, tf.float64))
+    return tf.sqrt(tf.math.unsorted_segment_sum(squares, groups, n_groups + 1)[:n_groups])

@@ -10,30 +10,17 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _names as names
 from nengo_wd import settings
-from nengo_wd._parameters import defaults
-from nengo_wd._parameters.objects import everything, why_none, with_setting
+from nengo_wd._parameters.objects import everything, layers, unique_names, why_none
 from nengo_wd._parameters.parameter import Parameter
-from nengo_wd._parameters.tensor_nodes import layers
+from nengo_wd._parameters.precedence import defaults_as_set, with_setting
 from nengo_wd._seam.stand_ins import original
 
 
 def asked_for(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
-    """Return the parameters that are meant, each of them once.
+    """Return the parameters of objects, classes, networks or layers, each of them once.
 
-    Parameters
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator.
-    asked : Nengo object, class, nengo.Network, tf.Module, or a list of these
-        What the parameters belong to.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If nothing was asked for, or something that is not in the simulator's network, or
-        has nothing to train.
+    What is not in the simulator's network, or has nothing to train, raises an error.
     """
     among = everything(sim)
     found: dict[tuple[int, int], Parameter] = {}
@@ -53,29 +40,29 @@ def asked_for(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
     return list(found.values())
 
 
-def held_small(sim: nengo_dl.Simulator) -> list[Parameter]:
-    """Return the parameters with a regularizer, also of their layer, a decay or a target norm."""
-    return _held_small(sim, everything(sim))
+def recorded_by_default(
+    sim: nengo_dl.Simulator, among: list[Parameter] | None = None
+) -> list[Parameter]:
+    """Return the parameters with a penalty of their layer, or with a setting that is recorded."""
+    among = everything(sim) if among is None else among
+    with defaults_as_set(sim):
+        found = {p.key: p for p in among if p.layer_penalty is not None}
+    for name, definition in settings.SETTINGS.items():
+        if definition.recorded:
+            found.update((p.key, p) for p, _ in with_setting(sim, name))
+    return list(found.values())
 
 
 def names_by_key(sim: nengo_dl.Simulator) -> dict[tuple[int, int], str]:
     """Return the names of all parameters, by their keys.
 
-    Of those with equal labels, the ones that are regularized come first, and so keep their
-    names whatever else is in the network.
+    Among equal labels, those that are recorded by default come first, and so keep their names
+    whatever else is in the network.
     """
     current = everything(sim, skip_later=True)
-    found = {p.key: p for p in [*_held_small(sim, current), *current]}
-    named = names.unique((parameter.name, key) for key, parameter in found.items())
+    found = {p.key: p for p in [*recorded_by_default(sim, current), *current]}
+    named = unique_names((parameter.name, key) for key, parameter in found.items())
     return {key: name for name, key in named.items()}
-
-
-def _held_small(sim: nengo_dl.Simulator, among: list[Parameter]) -> list[Parameter]:
-    with defaults.as_set(sim):
-        found = {p.key: p for p in among if p.layer_penalty is not None}
-    for name in ("regularizer", "weight_decay", "target_norm"):
-        found.update((p.key, p) for p, _ in with_setting(sim, name))
-    return list(found.values())
 
 
 def matching(among: list[Parameter], one: Any) -> list[Parameter]:
@@ -88,7 +75,7 @@ def matching(among: list[Parameter], one: Any) -> list[Parameter]:
     if isinstance(one, (tf.Module, nengo_dl.TensorNode)):
         ids = {id(layer) for layer in layers(one)}
         return [p for p in among if id(original(p.layer)) in ids]
-    # of the same type, because others may not be fit to be compared
+    # of the same type, because others may not be comparable
     return [p for p in among if type(p.obj) is type(one) and p.obj == one]
 
 

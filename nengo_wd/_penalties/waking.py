@@ -57,7 +57,7 @@ def _rows(probes: list[nengo.Probe]) -> np.ndarray:
 
 def _with_minimum(model: Any) -> Iterator[nengo.Probe]:
     """Yield the probes of neurons that should not be silent."""
-    for probe, setting, _ in settings.made(model.toplevel, "regularizer"):
+    for probe, setting, _ in settings.look_up(model.toplevel, "regularizer", check=False):
         regularizer = unscheduled(setting)
         if isinstance(regularizer, FiringRates) and regularizer.minimum > 0:
             if neurons.why_no_rates(probe) is None and probe in model.probes:

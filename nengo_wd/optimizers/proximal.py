@@ -40,7 +40,7 @@ class ProximalStep(Step):
     ) -> None:
         self.sim, self.optimizer = sim, seam.optimizers.chain(optimizer)[-1]
         self.needs_rate = scale_by_learning_rate
-        regularized = parameters.without_frozen(sim, regularized)
+        regularized = [(one, value) for one, value in regularized if one.is_trained]
         self._with_live_strengths = live.with_any(regularized)
         rows, others = by_variable(regularized)
         groups: dict[int, Grouped] = {}

@@ -172,7 +172,9 @@ def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
     if objects is not None:
         return selection.asked_for(sim, objects)
     counted = (penalty.parameter for penalty in counting.now(sim).penalties)
-    found = {parameter.key: parameter for parameter in (*selection.held_small(sim), *counted)}
+    found = {
+        parameter.key: parameter for parameter in (*selection.recorded_by_default(sim), *counted)
+    }
     if not found:
         raise ValidationError(
             f"no weights in {sim.model.toplevel} have a regularizer, a weight_decay or a "

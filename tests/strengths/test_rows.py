@@ -19,7 +19,7 @@ def sim():
 def row_values(sim, values, **kwargs):
     """Return the values by row of the variable that holds the encoders, and their number."""
     obj = sim.model.toplevel.all_ensembles[0]
-    (encoders,) = parameters.of(sim, obj)
+    (encoders,) = parameters.parameters_of(sim, obj)
     return RowValues(sim, encoders.variable, values, **kwargs), int(encoders.variable.shape[0])
 
 

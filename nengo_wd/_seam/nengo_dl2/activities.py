@@ -11,7 +11,7 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd._checks import check_shown, check_shown_nodes
+from nengo_wd._neurons import check_shown, check_shown_nodes
 
 
 def check_any_signal() -> None:

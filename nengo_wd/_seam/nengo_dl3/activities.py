@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import check_shown, check_shown_nodes
+from nengo_wd._neurons import check_shown, check_shown_nodes
 from nengo_wd._seam import state
 
 MADE_BY_A_CALL = (
