@@ -134,15 +134,15 @@ class RowRegularizer:
     def __init__(self, sim: nengo_dl.Simulator, formed: Formed, live: bool) -> None:
         self.variable = formed[0][0].variable
         self.parameters = [parameter for parameter, _ in formed]
-        self._moving = _moving(formed)
+        self._moving, parts = _moving(formed), _parts(formed)
         self._parts = {
             part: RowValues(sim, self.variable, _by_rows(formed, part), live=live)
             for part in (*ELEMENTWISE, "towards_initial")
-            if part in _parts(formed)
+            if part in parts
         }
-        pulled = "towards_initial" in self._parts
+        pulled = "towards_initial" in parts
         self._initial = self.parameters[0].initial_variable if pulled else None
-        self.strengths = {name: self._parts[name] for name in ELEMENTWISE if name in self._parts}
+        self.strengths = {name: self._parts[name] for name in ELEMENTWISE if name in parts}
 
     def can_take(self, formed: Formed) -> bool:
         """Tell whether the strengths, variables and initial values of ``formed`` are built in."""
@@ -181,9 +181,9 @@ class RowRegularizer:
 
     def _by_row(self, dtype: Any) -> tf.Tensor:
         """Return what each row adds, of shape (n_rows,), in a precision."""
-        weights = tf.cast(tf.convert_to_tensor(self.variable), dtype)
-        if self.centre is not None:
-            initial, pulled = self.centre
+        weights, centre = tf.cast(tf.convert_to_tensor(self.variable), dtype), self.centre
+        if centre is not None:
+            initial, pulled = centre
             weights -= tf.cast(pulled * initial, dtype)
         terms = []
         for name, values in self.strengths.items():
