@@ -1,4 +1,4 @@
-"""The training step, and what numbers, schedules and variables are at it."""
+"""The training step, and the strengths that depend on it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _here = threading.local()  # a strategy traces its replicas in threads of their 
 
 @contextlib.contextmanager
 def at(step: Any) -> Iterator[None]:
-    """Have `step` return this step in the body, where no outer one holds; None stands for none."""
+    """Have `step` return this step in the body, unless an outer one is known; None is no step."""
     before = getattr(_here, "step", None)
     _here.step = step if before is None else before
     try:
@@ -45,7 +45,7 @@ def step() -> Any:
 
 
 def value_at(value: Any, training_step: Any) -> Any:
-    """Return a number, schedule or variable as it is at a training step: a single number."""
+    """Return the value of a number, schedule or variable at a training step: a single number."""
     if not callable(value):
         return value
     name = type(value).__name__
@@ -59,35 +59,30 @@ def value_at(value: Any, training_step: Any) -> Any:
     return now
 
 
-class Product(NamedTuple):
-    """A number or variable times a schedule or variable."""
+class Strength(NamedTuple):
+    """A number, times schedules and variables with their values at each step."""
 
-    number: Any
-    factor: Any
+    number: float
+    factors: tuple = ()
 
-    def __call__(self, training_step: Any) -> tf.Tensor:
-        """Return the product at a training step, in float64."""
-        one, other = (tf.cast(value_at(part, training_step), tf.float64) for part in self)
-        return one * other
+    @classmethod
+    def from_value(cls, value: Any) -> Strength:
+        """Return a number, schedule or variable as a strength."""
+        return cls(float(value)) if is_number(value) else cls(1.0, (value,))
 
+    def times(self, other: Strength) -> Strength:
+        """Return the product of two strengths; zero, which no factor changes, has no factors."""
+        number = self.number * other.number
+        return Strength(number, (*self.factors, *other.factors) if number else ())
 
-def times(one: Any, other: Any) -> Any:
-    """Return the product of two numbers, schedules or variables; it moves if one of them does."""
-    if is_number(one) and is_number(other):
-        return float(one) * float(other)
-    number, factor = (one, other) if is_number(one) else (other, one)
-    return number if is_number(number) and number == 0 else Product(number, factor)
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The ids of the schedules and variables."""
+        return tuple(map(id, self.factors))
 
-
-def split(value: Any) -> tuple[Any, tuple]:
-    """Return the number in a value, and the schedules and variables that it is multiplied by."""
-    if is_number(value):
-        return value, ()
-    if not isinstance(value, Product):
-        return 1.0, (value,)
-    return (value.number, (value.factor,)) if is_number(value.number) else (1.0, tuple(value))
-
-
-def ids(value: Any) -> tuple[int, ...]:
-    """Return the ids of the schedules and variables in a value; none for a number."""
-    return tuple(id(factor) for factor in split(value)[1])
+    def at(self, training_step: Any) -> tf.Tensor:
+        """Return the value at a training step, a scalar in float64."""
+        product = tf.constant(self.number, tf.float64)
+        for factor in self.factors:
+            product *= tf.cast(value_at(factor, training_step), tf.float64)
+        return product

@@ -1,9 +1,9 @@
-"""What this package looks at when a simulator is made, compiled and trained."""
+"""What a simulator trains on, and which settings it does not notice."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator, NamedTuple
 
 import nengo
 import nengo_dl
@@ -12,15 +12,105 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
+from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties
 from nengo_wd._checks import check_watched
 from nengo_wd._parameters import defaults
-from nengo_wd._penalties import counting, on_activities, on_parameters
+from nengo_wd._penalties import Penalty, Terms, penalties_of_settings
 from nengo_wd._seam import state
 from nengo_wd._seam.penalized import Penalized
 from nengo_wd.layers import TimeLoopLayer
 from nengo_wd.optimizers.steps import settings_of, simulators_of
 
 PENALIZED = "loss=nengo_wd.regularized_objective(...)"
+
+
+class Carried(NamedTuple):
+    """What an objective adds to the losses of probes, besides the penalties of layers."""
+
+    terms: Terms  # on parameters
+    activities: dict[str, ActivityPenalty]  # on what probes record, by name
+    replaced: defaults.Nodes  # those with settings in the place of default penalties
+    original: Terms | None = None  # those of the objective, before others changed its strengths
+    as_steps: bool = False  # whether an optimizer has the regularizers of parameters as steps
+
+    @property
+    def penalties(self) -> list[Penalty]:
+        """The penalties on parameters, object by object."""
+        return self.terms.penalties
+
+    @property
+    def layout(self) -> tuple:
+        """What is equal where the losses that were built for one serve for the other."""
+        return self.terms.layout, _keys(self.activities.values()), self.replaced, self.as_steps
+
+    def is_current(self, sim: nengo_dl.Simulator) -> bool:
+        """Tell whether these are the penalties that settings ask for now, unless as steps."""
+        if _keys(activity_penalties(sim).values()) != _keys(self.activities.values()):
+            return False
+        now, carried = penalties_of_settings(sim), self.penalties
+        return state.is_to_be_proximal(sim) or now is carried or _keys(now) == _keys(carried)
+
+
+def _keys(penalties: Iterable[Penalty | ActivityPenalty]) -> list[tuple]:
+    return [penalty.key for penalty in penalties]
+
+
+def counting_penalties(sim: nengo_dl.Simulator) -> Carried:
+    """Return the penalties of settings that count now.
+
+    They are those of the objective that the simulator was compiled with last. Before that, they
+    are those of the objective that was made last, or else those that settings ask for now.
+    """
+    kept, carried = state.of(sim), state.of(sim).installed
+    if carried is None:
+        asks = not seam.losses.is_compiled(sim)
+        penalties = penalties_of_settings(sim) if asks else []
+        activities = activity_penalties(sim) if asks else {}
+        carried = Carried(Terms(sim, penalties, live=False), activities, kept.replaced)
+    elif state.is_proximal(sim):
+        carried = carried._replace(terms=Terms(sim, [], live=False))
+    return carried._replace(as_steps=state.is_proximal(sim))
+
+
+def carry(
+    sim: nengo_dl.Simulator, penalties: list[Penalty], activities: dict[str, ActivityPenalty]
+) -> Carried:
+    """Return what an objective is to carry.
+
+    It counts at once in a simulator that was not compiled yet. Strengths of L1 and L2 count at
+    once where the simulator was compiled with the same penalties of other strengths.
+    """
+    kept = state.of(sim)
+    before, built = kept.installed, [] if kept.built is None else [kept.built]
+    terms = Terms(sim, penalties, built if before is None else [before.terms, *built])
+    expressions, kept.built = terms.expressions, terms
+    carried = Carried(terms, activities, defaults.replaced(sim), original=terms)
+    seam.losses.hold(sim, expressions)
+    if not seam.losses.is_compiled(sim):
+        _install(sim, carried)
+        if before is None or carried.layout != before.layout:
+            seam.objectives.build_again(sim)  # where Keras alone was asked to compile
+    elif before is not None and _changes_strengths(kept, carried):
+        kept.installed = before._replace(terms=terms)
+        terms.install()
+    return carried
+
+
+def _changes_strengths(kept: state.SimulatorState, carried: Carried) -> bool:
+    """Tell whether an objective differs from the compiled one in strengths on parameters alone."""
+    terms, compiled = carried.terms, kept.installed.original
+    is_built = terms.expressions is compiled.expressions and terms.changes_strengths_of(compiled)
+    has_same_steps = kept.proximal == kept.left_out_parameters
+    return is_built and has_same_steps and carried.replaced == kept.replaced
+
+
+def _install(sim: nengo_dl.Simulator, carried: Carried | None) -> None:
+    """Have these penalties be the ones that count; with None, no setting counts."""
+    state.of(sim).installed = carried
+    defaults.settle(sim, None if carried is None else carried.replaced)
+    seam.objectives.count(sim, {} if carried is None else carried.activities)
+    if carried is not None:
+        carried.terms.install()
 
 
 class Watcher:
@@ -48,10 +138,16 @@ class Watcher:
 
     @staticmethod
     def compiled(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
-        """Remember what counts now, and warn of settings that do not."""
+        """Have what the objective carries count, and warn of settings that do not."""
         if _has_penalties(sim):
-            counting.install(sim, objective)
-            state.of(sim).warned.clear()
+            kept = state.of(sim)
+            kept.compiled = True
+            if seam.losses.is_compiled(sim):
+                kept.left_out_parameters = kept.proximal
+                _install(sim, objective.carried if isinstance(objective, Penalized) else None)
+            elif kept.installed is None:
+                defaults.settle(sim)
+            kept.warned.clear()
             if objective is not None or optimizer is not None:
                 warn_of_idle(sim, idle_penalties(sim))
             if optimizer is not None:
@@ -101,9 +197,9 @@ def idle_penalties(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
         return
     carried = state.of(sim).installed
     if carried is None:
-        if on_parameters.of_settings(sim) or on_activities.of_settings(sim):
+        if penalties_of_settings(sim) or activity_penalties(sim):
             yield "regularizer", PENALIZED
-    elif not counting.is_current(sim, carried):
+    elif not carried.is_current(sim):
         yield "regularizer", f"{PENALIZED}, made anew since the settings were changed"
 
 

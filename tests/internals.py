@@ -7,7 +7,7 @@ from generations import GENERATION, n_operations
 
 import nengo_wd
 from nengo_wd import _seam as seam
-from nengo_wd._penalties import on_parameters
+from nengo_wd._penalties import Terms, penalties_of_settings
 
 GENERATION_OF_MODULE = {  # of the code in the docstrings of a module or a folder; the others: both
     "nengo_wd.converter": 3,
@@ -34,7 +34,7 @@ def modules():
 
 def n_operations_of_penalties(sim):
     """Return how many operations the penalties that are settings have, all on one variable."""
-    (expression,) = on_parameters.expressions(sim, on_parameters.of_settings(sim))
+    (expression,) = Terms(sim, penalties_of_settings(sim), live=False).expressions
     return n_operations(sim, expression)
 
 

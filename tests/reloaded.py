@@ -20,7 +20,7 @@ MODULES = ["nengo_wd._seam." + name for name in ("patches", "left_out", "nengo4"
 MODULES += [SEAM + name for name in ("layers", "saving", "simulators", "converter", "probes")]
 MODULES += [SEAM + "learning_rules", "nengo_wd._seam", "nengo_wd.learning_rules"]
 MODULES += [
-    "nengo_wd._penalties.waking",
+    "nengo_wd._activity_penalties",
     "nengo_wd.converter",
     "nengo_wd._simulators",
     "nengo_wd._config_hints",

@@ -1,8 +1,12 @@
 """Regularizers that Keras does not have."""
 
+import sys as _sys
+
 from nengo_wd.regularizers.firing_rates import FiringRates
-from nengo_wd.regularizers.group_lasso import GroupLasso
-from nengo_wd.regularizers.scheduled import Scheduled
-from nengo_wd.regularizers.towards_initial import TowardsInitial
+from nengo_wd.regularizers.forms import Scheduled
+from nengo_wd.regularizers.weights import GroupLasso, TowardsInitial
 
 __all__ = ["FiringRates", "GroupLasso", "Scheduled", "TowardsInitial"]
+
+for _name in ("group_lasso", "scheduled", "towards_initial"):  # in older pickles and configurations
+    _sys.modules[f"{__name__}.{_name}"] = _sys.modules[__name__]

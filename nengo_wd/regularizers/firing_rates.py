@@ -25,13 +25,12 @@ class FiringRates(tf.keras.regularizers.Regularizer):
         d = \max(r_{min} - r, 0) + \max(r - r_{max}, 0)
 
     The rate :math:`r` of a neuron in an example is the mean over time of the magnitude of what a
-    probe recorded, divided by the amplitude of the neuron type: a spike counts whatever its sign.
-    The mean :math:`\langle \cdot \rangle` is that over examples and neurons. With ``percentile``,
-    :math:`r` is that percentile of a neuron's rates over the examples of the minibatch, and the
-    mean is that over neurons.
+    probe recorded, divided by the amplitude of the neuron type. The mean
+    :math:`\langle \cdot \rangle` is that over examples and neurons. With ``percentile``, :math:`r`
+    is that percentile of a neuron's rates over the minibatch, and the mean is that over neurons.
 
-    It is a setting of a `nengo.Probe` of neurons: of ``ensemble.neurons`` or some of them, and
-    those of ``nengo_dl.Layer(nengo.LIF())`` or a converted model among them.
+    It is a setting of a `nengo.Probe` of neurons: of ``ensemble.neurons`` or some of them, also in
+    ``nengo_dl.Layer(nengo.LIF())`` and in converted models.
 
     Parameters
     ----------
@@ -56,16 +55,16 @@ class FiringRates(tf.keras.regularizers.Regularizer):
 
     Notes
     -----
-    Training works on the rates that NengoDL trains with. Where neurons are silent, these have no
-    gradient. With a ``minimum``, what the probe records gets one there: that of rates that rise
-    with the neuron's input by 1 over the membrane's time constant, or by 1 for neurons without.
-    The value of the penalty, and gradients that do not come through the probe, stay. In NengoDL 2,
-    make the setting before the simulator.
+    Training works on the rates that NengoDL trains with, which have no gradient where neurons are
+    silent. With a ``minimum``, what the probe records gets one there: that of rates that rise with
+    the neuron's input by 1 over the membrane's time constant, or by 1 for neurons without. The
+    value of the penalty and all other gradients stay. In NengoDL 2, make the setting before the
+    simulator.
 
     References
     ----------
-    The range and the percentile are those of KerasSpiking's ``L1L2(target=(minimum, maximum))``
-    and ``Percentile`` (Applied Brain Research, 2020), which sum where this takes the mean.
+    KerasSpiking's ``L1L2(target=(minimum, maximum))`` and ``Percentile`` (Applied Brain Research,
+    2020) have the same range and percentile; they sum where this takes the mean.
 
     Examples
     --------
@@ -75,6 +74,8 @@ class FiringRates(tf.keras.regularizers.Regularizer):
     ...     rates = nengo.Probe(ensemble.neurons)
     ...     net.config[rates].regularizer = nengo_wd.regularizers.FiringRates(10, 30, l2=1e-3)
     """
+
+    __module__ = "nengo_wd.regularizers"  # by which configurations and pickles name it
 
     def __init__(
         self,
@@ -149,7 +150,7 @@ def percentile_over_examples(rates: tf.Tensor, percentile: float) -> tf.Tensor:
 
 
 def _number(value: Any, name: str, largest: float = np.inf) -> float:
-    """Return a bound or percentile as a number, or raise if it is none, or none that fits."""
+    """Return a bound or percentile as a number, or raise if it is not one in its range."""
     if is_number(value) and np.isfinite(value) and 0 <= value <= largest:
         return float(value)
     most = "finite and zero or above" if largest == np.inf else f"from 0 to {largest:g}"

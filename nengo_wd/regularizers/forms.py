@@ -1,94 +1,223 @@
-"""Regularizers that are sums over the elements of the weights, and regularizers made of others."""
+"""The regularizers that users mean, what these compute, and regularizers made of others."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any, Callable, NamedTuple
 
-import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import is_live, is_number
-from nengo_wd._clock import ids, split, times
-from nengo_wd.regularizers.firing_rates import FiringRates
-from nengo_wd.regularizers.group_lasso import GroupLasso
-from nengo_wd.regularizers.scheduled import Scheduled
-from nengo_wd.regularizers.towards_initial import TowardsInitial
+from nengo_wd import _clock as clock
+from nengo_wd._checks import check_keras_2, check_rate, check_strength, is_live, is_number
+from nengo_wd._clock import Strength
+from nengo_wd._types import Rate, Regularizer
+from nengo_wd.regularizers.firing_rates import ELSEWHERE, FiringRates
+from nengo_wd.regularizers.weights import ELEMENTWISE, GroupLasso, TowardsInitial
 
-
-class Norm(NamedTuple):
-    """A function of the elements of weights, which a strength is multiplied by."""
-
-    of_tensor: Callable
-    of_array: Callable
+STRENGTHS = ("l1", "l2", "factor", "strength")  # the names in Keras' regularizers and ours
 
 
-# The norms of a `RowForm`, by the names of their strengths.
-NORMS = {"l1": Norm(tf.abs, np.abs), "l2": Norm(tf.square, np.square)}
+def as_regularizer(
+    value: Regularizer | None, attr: str, owner: str, of_probe: bool = False
+) -> Callable | None:
+    """Return the regularizer that a user means by a name, a configuration or a callable.
+
+    It raises if Keras knows none of that name, if a strength is negative, infinite or NaN, or for
+    `FiringRates` without ``of_probe``. Errors name the argument or setting ``attr`` of ``owner``.
+    """
+    check_keras_2(value, attr, owner)
+    if isinstance(value, type):
+        name = value.__name__
+        raise ValidationError(
+            f"{owner}: {name} is a class, not a regularizer; give an instance, {name}(...)",
+            attr=attr,
+        )
+    try:
+        found = tf.keras.regularizers.get(value)
+        if isinstance(found, str):  # Keras 2.13 and later return an unknown name
+            raise ValueError(found)
+    except (ValueError, TypeError) as error:
+        raise ValidationError(
+            f"{owner}: {value!r} is no regularizer that Keras knows; give 'l1', 'l2', "
+            "'l1_l2', one of tf.keras.regularizers, or a callable from a tensor to a scalar",
+            attr=attr,
+        ) from error
+    if hasattr(found, "of_rates") and not of_probe:
+        raise ValidationError(f"{owner}: {ELSEWHERE}", attr=attr)
+    check_strengths(found, attr, owner)
+    return found
+
+
+def check_strengths(regularizer: Any, attr: str, owner: str) -> None:
+    """Raise if a strength of a regularizer, or of one in it, is negative or not finite."""
+    for name in STRENGTHS:
+        check_strength(getattr(regularizer, name, None), name, attr, owner)
+    inner = getattr(regularizer, "regularizer", None)
+    if inner is not None:
+        check_strengths(inner, attr, owner)
+
+
+class Scheduled(tf.keras.regularizers.Regularizer):
+    r"""Multiply a regularizer by a strength that moves while a network is trained.
+
+    .. math:: R(w, t) = s(t) \, R(w)
+
+    with the strength :math:`s` at the training step :math:`t`. It can be a setting of anything
+    that takes a regularizer, and an argument of a layer. A strength that moves causes no tracing
+    or compiling.
+
+    Parameters
+    ----------
+    regularizer : str, dict, callable or tf.keras.regularizers.Regularizer
+        What is multiplied: what Keras or a setting takes, with strengths of its own.
+    strength : float, tf.keras.optimizers.schedules.LearningRateSchedule or tf.Variable
+        The strength :math:`s`, zero or above. A schedule is looked up at the training step, as a
+        learning rate is: that is 0 in the first update, and a number of batches. A variable
+        counts with the value that it has at each step.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``regularizer`` is not one, or is scheduled itself; if ``strength`` is not a number,
+        schedule or variable, or is negative or not finite: a number now, a schedule or variable
+        when an objective is made. If it becomes so later, `nengo_wd.WeightNorms` warns.
+
+    Notes
+    -----
+    The training step is that of the optimizer with which the simulator was compiled. A training
+    loop of your own, without ``sim.compile``, has none, and a schedule raises an error; give it a
+    variable, and assign that. In NengoDL 2, make a variable in the simulator's graph, within
+    ``sim.tensor_graph.graph.as_default()``.
+
+    Examples
+    --------
+    >>> warm_up = tf.keras.optimizers.schedules.PolynomialDecay(0.0, 1000, end_learning_rate=1.0)
+    >>> l1 = tf.keras.regularizers.l1(1e-3)
+    >>> with nengo.Network(seed=0) as net:
+    ...     nengo_wd.configure_settings(regularizer=nengo_wd.regularizers.Scheduled(l1, warm_up))
+    """
+
+    __module__ = "nengo_wd.regularizers"  # by which configurations and pickles name it
+
+    def __init__(self, regularizer: Regularizer, strength: Rate) -> None:
+        owner = type(self).__name__
+        self.regularizer: Any = as_regularizer(regularizer, "regularizer", owner, of_probe=True)
+        if self.regularizer is None or isinstance(self.regularizer, Scheduled):
+            raise ValidationError(
+                f"{owner}: {regularizer!r} can't be multiplied by a strength; give a regularizer "
+                "that is not scheduled itself",
+                attr="regularizer",
+            )
+        check_rate(strength, "strength", owner)
+        self.strength: Any = float(strength) if is_number(strength) else strength  # type: ignore
+
+    def __call__(self, weights: Any) -> tf.Tensor:
+        """Return the penalty on ``weights`` at this training step, a scalar."""
+        return self._scaled(self.regularizer(weights))
+
+    @property
+    def of_rates(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The penalty on rates in Hz, of shape (examples, neurons), where that is scheduled."""
+        of_rates = self.regularizer.of_rates  # which only regularizers of rates have
+        return lambda rates: self._scaled(of_rates(rates))
+
+    def _scaled(self, penalty: Any) -> tf.Tensor:
+        penalty = tf.convert_to_tensor(penalty)
+        step = clock.step() if callable(self.strength) else None
+        return penalty * tf.cast(clock.value_at(self.strength, step), penalty.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make the same regularizer again."""
+        strength = self.strength
+        if callable(strength):
+            strength = tf.keras.optimizers.schedules.serialize(strength)
+        regularizer = tf.keras.regularizers.serialize(self.regularizer)
+        return {"regularizer": regularizer, "strength": strength}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Scheduled:
+        """Return the regularizer that has a configuration."""
+        strength = config["strength"]
+        if isinstance(strength, dict):
+            strength = tf.keras.optimizers.schedules.deserialize(strength)
+        ours = {one.__name__: one for one in (FiringRates, GroupLasso, TowardsInitial)}
+        with tf.keras.utils.custom_object_scope(ours):
+            return cls(tf.keras.regularizers.deserialize(config["regularizer"]), strength)
+
+
+def unscheduled(regularizer: Any) -> Any:
+    """Return what a regularizer multiplies by a strength, or itself where it does not."""
+    return regularizer.regularizer if isinstance(regularizer, Scheduled) else regularizer
 
 
 class RowForm(NamedTuple):
-    """A regularizer that is a sum over the elements of the weights, by its strengths.
+    """A regularizer that is a sum over the elements of the weights.
 
-    A strength is a number, or a variable or schedule, which counts with the value that it has at
-    each step.
+    Attributes
+    ----------
+    strengths : dict of {str: Strength}
+        The strengths that are or can be above zero, by their names in `ELEMENTWISE`.
+    towards_initial : bool
+        Whether the elements are those of the distance from the initial weights.
     """
 
-    l1: Any
-    l2: Any
+    strengths: dict[str, Strength]
     towards_initial: bool = False
 
-    def has(self, part: str) -> bool:
-        """Tell whether a strength is or can be above zero, or ``towards_initial`` holds."""
-        value = getattr(self, part)
-        return is_live(value) or bool(value)
+    @property
+    def parts(self) -> dict[str, Strength]:
+        """The strengths, and 1 for ``towards_initial`` where that holds."""
+        pulled = {"towards_initial": Strength(1.0)} if self.towards_initial else {}
+        return {**self.strengths, **pulled}
 
     @property
-    def live(self) -> list[Any]:
-        """The strengths that are variables or schedules."""
-        return [strength for strength in (self.l1, self.l2) if not is_number(strength)]
+    def moving(self) -> tuple:
+        """What tells apart the variables and schedules; empty where all strengths are numbers."""
+        return tuple((name, one.ids) for name, one in self.strengths.items() if one.factors)
 
     @property
     def content(self) -> tuple:
         """What is equal for equal numbers, and the same schedules and variables."""
-        strengths = ((split(s)[0], ids(s)) for s in (self.l1, self.l2))
-        return (*strengths, self.towards_initial)
-
-    def times(self, factor: Any) -> RowForm:
-        """Return the form with its strengths multiplied by a number, schedule or variable."""
-        return self._replace(l1=times(self.l1, factor), l2=times(self.l2, factor))
+        numbers = tuple((name, strength.number) for name, strength in self.strengths.items())
+        return numbers, self.moving, self.towards_initial
 
 
 def row_form(regularizer: Any) -> RowForm | None:
-    """Return the strengths of a regularizer that is a sum over elements; None for others.
+    """Return the form of a regularizer that is a sum over elements; None for others.
 
-    Keras' subclasses are left out: they may compute anything. A form stands for itself.
+    Keras' subclasses are left out: they may compute anything.
     """
-    if isinstance(regularizer, RowForm):
-        return regularizer
-    if type(regularizer) is Scheduled:
-        form = row_form(regularizer.regularizer)
-        return form and form.times(regularizer.strength)
-    if type(regularizer) is not TowardsInitial and type(regularizer) not in _KERAS_L1_L2:
+    inner, factor = _factored(regularizer)
+    if type(inner) is not TowardsInitial and type(inner) not in _KERAS_L1_L2:
         return None
-    strengths = (getattr(regularizer, norm, 0) for norm in NORMS)
-    l1, l2 = (s if is_live(s) else float(s) for s in strengths)  # Keras' are NumPy's
-    return RowForm(l1, l2, towards_initial=type(regularizer) is TowardsInitial)
+    values = {name: getattr(inner, name, 0) for name in ELEMENTWISE}
+    numbers = {name: one if is_live(one) else float(one) for name, one in values.items()}
+    found = {name: Strength.from_value(one).times(factor) for name, one in numbers.items()}
+    strengths = {name: strength for name, strength in found.items() if strength.number}
+    return RowForm(strengths, towards_initial=type(inner) is TowardsInitial)
 
 
 class GroupForm(NamedTuple):
-    """A group lasso, and its strength, which may be a variable or a schedule."""
+    """A group lasso, and its strength."""
 
     lasso: GroupLasso
-    strength: Any
+    strength: Strength
 
 
 def group_form(regularizer: Any) -> GroupForm | None:
     """Return the group lasso that a regularizer is, with its strength; None for others."""
+    inner, factor = _factored(regularizer)
+    if type(inner) is not GroupLasso:
+        return None
+    return GroupForm(inner, Strength.from_value(inner.strength).times(factor))
+
+
+def _factored(regularizer: Any) -> tuple[Any, Strength]:
+    """Return the regularizer that is scheduled, and what multiplies it."""
     if type(regularizer) is Scheduled:
-        form = group_form(regularizer.regularizer)
-        return form and form._replace(strength=times(form.strength, regularizer.strength))
-    return GroupForm(regularizer, regularizer.strength) if type(regularizer) is GroupLasso else None
+        return regularizer.regularizer, Strength.from_value(regularizer.strength)
+    return regularizer, Strength(1.0)
 
 
 _KERAS_L1_L2 = {
@@ -102,7 +231,7 @@ _KNOWN = {*_KERAS_L1_L2, FiringRates, GroupLasso, Scheduled, TowardsInitial}
 
 
 class Itself(NamedTuple):
-    """An object that equals itself alone, whatever it says about that."""
+    """An object that equals only itself, whatever its own ``==`` says."""
 
     obj: Any
 
@@ -114,7 +243,7 @@ class Itself(NamedTuple):
 
 
 def frozen(regularizer: Any) -> Any:
-    """Return a copy of a regularizer, for which later changes of it do not count.
+    """Return a copy of a regularizer, which later changes of it do not reach.
 
     What computes anything else than Keras' regularizers and ours is returned as it is.
     """
@@ -161,7 +290,9 @@ def of_scaled(regularizer: Any, scale: float) -> Any:
     if type(regularizer) is Scheduled:
         return Scheduled(of_scaled(regularizer.regularizer, scale), regularizer.strength)
     form = row_form(regularizer)
-    if form is None or form.live:
+    if form is None or form.moving:
         return lambda weights: regularizer(weights / scale)
-    strengths = form.l1 / scale, form.l2 / scale**2
-    return (TowardsInitial if form.towards_initial else tf.keras.regularizers.l1_l2)(*strengths)
+    strengths = dict.fromkeys(ELEMENTWISE, 0.0)
+    for name, strength in form.strengths.items():
+        strengths[name] = strength.number / scale ** ELEMENTWISE[name].degree
+    return (TowardsInitial if form.towards_initial else tf.keras.regularizers.l1_l2)(**strengths)

@@ -492,7 +492,7 @@ def test_settings_are_looked_at_once(model):
     changed = l2(1.0)
     for connection in model.connections:
         model.config[connection].regularizer = changed
-    of_settings = nengo_wd._penalties.on_parameters.of_settings
+    of_settings = nengo_wd._penalties.penalties_of_settings
     with simulator(model.net, minibatch_size=2) as sim:
 
         def set_other():

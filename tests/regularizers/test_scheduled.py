@@ -22,6 +22,7 @@ from nengo.exceptions import ValidationError
 from networks import Ensembles, ThreeConnections, native_weights, network_of, product
 
 import nengo_wd
+from nengo_wd._penalties import Terms, penalties_of_settings
 from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled, TowardsInitial
 
 schedules = tf.keras.optimizers.schedules
@@ -240,9 +241,7 @@ def n_operations_of(n_objects, regularizer):
         for connection in connections[::2]:
             net.config[connection].regularizer = "l1"
     with simulator(net) as sim:
-        penalties = nengo_wd._penalties.on_parameters.expressions(
-            sim, nengo_wd._penalties.on_parameters.of_settings(sim), live=True
-        )
+        penalties = Terms(sim, penalties_of_settings(sim)).expressions
         with nengo_wd._clock.at(0):
             return n_operations(sim, lambda: [penalty() for penalty in penalties])
 

@@ -1,15 +1,112 @@
-"""The regularizer that drives whole groups of weights to zero."""
+"""Formulas of regularizers of weights, each with its proximal map."""
 
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd._checks import as_strength
+
+
+class Elementwise(NamedTuple):
+    """A regularizer that sums a function of each element of the weights.
+
+    Attributes
+    ----------
+    degree : int
+        The power of a factor of the weights in the function.
+    of_tensor, of_array : callable
+        The function, of a tensor and of a NumPy array.
+    shrunk : callable
+        The proximal map: from weights and the size of a step to the weights after it.
+    """
+
+    degree: int
+    of_tensor: Callable[[tf.Tensor], tf.Tensor]
+    of_array: Callable[[np.ndarray], np.ndarray]
+    shrunk: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def _soft_threshold(weights: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    return tf.sign(weights) * tf.nn.relu(tf.abs(weights) - size)
+
+
+def _divide(weights: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    return weights / (1 + 2 * size)
+
+
+# By the names that Keras gives their strengths, in the order of their proximal steps.
+ELEMENTWISE = {
+    "l1": Elementwise(1, tf.abs, np.abs, _soft_threshold),
+    "l2": Elementwise(2, tf.square, np.square, _divide),
+}
+
+
+def shrunk(weights: tf.Tensor, sizes: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Return weights after the proximal steps that have a size, one after the other."""
+    for name, regularizer in ELEMENTWISE.items():
+        weights = regularizer.shrunk(weights, sizes[name]) if name in sizes else weights
+    return weights
+
+
+class TowardsInitial(tf.keras.regularizers.Regularizer):
+    r"""Pull weights towards their initial values, instead of to zero.
+
+    .. math:: R(w) = a \sum_i |w_i - w_i^0| + b \sum_i (w_i - w_i^0)^2
+
+    For decoders and connection weights that the Neural Engineering Framework solved for, the
+    solution is a better guess than zero. It is a setting for Nengo objects, not an argument of
+    layers, since a layer does not know its initial weights. The initial value :math:`w^0` of a
+    native parameter is the one that Nengo's builder gave it, whatever was loaded since. That of a
+    layer's weights is their value when a penalty or objective is first asked for, also in later
+    simulators of the network. Checkpoints of NengoDL 3 hold the initial values, so that a resumed
+    training pulls towards the same ones.
+
+    Parameters
+    ----------
+    l1 : float or tf.Variable
+        Strength :math:`a` of the distance.
+    l2 : float or tf.Variable
+        Strength :math:`b` of the squared distance.
+
+    References
+    ----------
+    Xuhong Li, Yves Grandvalet and Franck Davoine, "Explicit inductive bias for transfer
+    learning with convolutional networks", ICML 2018, which calls the squared distance L2-SP.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     nengo_wd.configure_settings(regularizer=nengo_wd.regularizers.TowardsInitial(l2=0.1))
+    ...     readout = nengo.Connection(nengo.Ensemble(10, 1), nengo.Node(size_in=1))
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     nengo_wd.regularization_loss(sim)
+    0.0
+    """
+
+    __module__ = "nengo_wd.regularizers"  # by which configurations and pickles name it
+
+    def __init__(self, l1: Any = 0.0, l2: Any = 0.0) -> None:
+        self.l1 = as_strength(l1, "l1", "TowardsInitial")
+        self.l2 = as_strength(l2, "l2", "TowardsInitial")
+
+    def __call__(self, weights: Any) -> Any:
+        """Raise a ValidationError: only a setting knows the initial weights."""
+        raise ValidationError(
+            "TowardsInitial is a setting for Nengo objects, as in "
+            "net.config[connection].regularizer; a layer does not know its initial weights, "
+            "so set it on the layer's TensorNode",
+            attr="regularizer",
+            obj=self,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make the same regularizer again."""
+        return {"l1": self.l1, "l2": self.l2}
 
 
 class GroupLasso(tf.keras.regularizers.Regularizer):
@@ -47,6 +144,8 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     0.7071
     """
 
+    __module__ = "nengo_wd.regularizers"
+
     def __init__(self, strength: Any = 0.01, axis: Any = 0) -> None:
         self.strength = as_strength(strength, "strength", "GroupLasso")
         self.axis = axis
@@ -74,7 +173,7 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         .. math:: w_g \max(0, 1 - b \sqrt{n_g} / \|w_g\|_2)
 
         That is the proximal step of the regularizer with strength one, and exactly zero for each
-        group that is no longer than that. The strength is not looked at.
+        group that is no longer than that. The strength does not matter.
         """
         within = self.within(len(weights.shape))
         squares = _sum_of_squares(weights, within, keepdims=True)

@@ -12,16 +12,16 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _names as names
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
+from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties
 from nengo_wd._checks import check_finite, check_keras_2, check_simulator
 from nengo_wd._parameters import defaults, selection
-from nengo_wd._penalties import counting, on_activities, on_parameters
-from nengo_wd._penalties.on_activities import ProbePenalty
-from nengo_wd._penalties.on_parameters import Penalty
+from nengo_wd._penalties import Penalty, penalties_of_settings, values
 from nengo_wd._seam.layer_penalties import LayerPenalty, regularizer_of
 from nengo_wd._seam.penalized import Penalized
-from nengo_wd._strengths import live
+from nengo_wd._simulators import carry, counting_penalties
+from nengo_wd._strengths import check_live_strengths
 from nengo_wd._types import Loss, Objective
-from nengo_wd.regularizers import lookup
+from nengo_wd.regularizers.forms import check_strengths
 
 
 def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
@@ -31,10 +31,9 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
 
     .. math:: \sum_{p} L_p + \sum_{w} R_w
 
-    with the loss :math:`L_p` of every probe in ``objective`` and the penalty :math:`R_w`
-    of every regularized weight in the simulator, each counted exactly once: however many
-    probes there are, however often this function is called and however many TensorNodes
-    share a layer.
+    with the loss :math:`L_p` of every probe in ``objective`` and the penalty :math:`R_w` of every
+    regularized weight in the simulator, each counted exactly once: however many probes there are,
+    and however many TensorNodes share a layer.
 
     Parameters
     ----------
@@ -43,36 +42,35 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     objective : str, callable, tf.keras.losses.Loss, list, dict or None
         What the simulator takes: one loss for all probes, a list with one for each of
         ``sim.model.probes``, or a dictionary from probes to losses. NengoDL 3 takes
-        ``f(y_true, y_pred)`` and, as keys, also the names of probes. NengoDL 2 takes
-        ``f(outputs, targets)``, ``f(outputs)`` or None (the targets are the gradient) and,
-        as keys, also tuples of probes. An ``objective`` of None means no probe loss in
-        NengoDL 3, and the mean squared error of every probe in NengoDL 2.
+        ``f(y_true, y_pred)``, names of probes as keys, and None for no loss of any probe. NengoDL 2
+        takes ``f(outputs, targets)``, ``f(outputs)`` or None (the targets are the gradient), tuples
+        of probes as keys, and an ``objective`` of None for the mean squared error of every probe.
 
     Returns
     -------
     objective
-        To be given to ``sim.compile(loss=...)`` (NengoDL 3) or
-        ``sim.train(objective=...)`` and ``sim.loss(objective=...)`` (NengoDL 2).
+        A dictionary for ``sim.compile(loss=...)`` (NengoDL 3), or for ``sim.train(objective=...)``
+        and ``sim.loss(objective=...)`` (NengoDL 2).
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``sim`` is no NengoDL simulator, a probe is not in its network, a loss is none
-        that the simulator takes, a penalty is not a scalar or not finite, settings contradict each
-        other or what a layer was given, an object was removed after the simulator was built, or a
-        strength that is a variable is negative or not finite; and inside a ``tf.function``.
+        If ``sim`` is not a NengoDL simulator, a probe is not in its network, the simulator does
+        not take a loss, a penalty is not a finite scalar, settings contradict each other or what a
+        layer was given, an object was removed after the simulator was built, or a strength is
+        negative or not finite now; and inside a ``tf.function``.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
     Notes
     -----
-    The objective is for this simulator alone, and another one refuses it. In NengoDL 3 it is a
-    dictionary. A simulator that is compiled without it warns of settings that are left out then.
+    The objective is for this simulator alone, and another one refuses it. A simulator that is
+    compiled without it warns of settings that are left out.
 
     Call this again after settings were changed. Changed strengths of L1 and L2 then count in what
-    was compiled before, too. After a change of another kind, such as an L1 penalty where there
-    was none, what was compiled keeps all penalties that it had: compile again (NengoDL 3), or use
-    the new objective (NengoDL 2).
+    was compiled before, too. After another change, such as an L1 penalty on weights without one,
+    what was compiled keeps all its penalties: compile again (NengoDL 3), or use the new objective
+    (NengoDL 2).
 
     NengoDL 2 sums what an objective returns in ``sim.train`` and averages it in
     ``sim.loss``. With penalties it is summed in both, so return a scalar.
@@ -90,38 +88,37 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     """
     check_simulator(sim)
     by_probe = _losses_by_probe(sim, objective)
-    penalties, activities = on_parameters.of_settings(sim), on_activities.by_name(sim)
+    penalties, activities = penalties_of_settings(sim), activity_penalties(sim)
     on_probes = list(activities.values())
     seam.objectives.check_objective(sim, objective, by_probe, on_probes)
     with defaults.as_set(sim):
         _check_strengths(sim, penalties, on_probes)
         _check_finite(sim, seam.losses.of_layers(sim), penalties)
-    carried = counting.carry(sim, penalties, activities)
+    carried = carry(sim, penalties, activities)
     losses = seam.objectives.penalized_losses(sim, objective, by_probe, on_probes)
     return Penalized(sim, losses, carried)
 
 
 def _check_strengths(
-    sim: nengo_dl.Simulator, penalties: list[Penalty], on_probes: list[ProbePenalty]
+    sim: nengo_dl.Simulator, penalties: list[Penalty], on_probes: list[ActivityPenalty]
 ) -> None:
     """Raise if a strength is negative or not finite now, also one that was changed since."""
-    live.check(sim, [(penalty.parameter, penalty.regularizer) for penalty in penalties])
-    for penalty in penalties:
-        lookup.check_strengths(penalty.regularizer, "regularizer", penalty.parameter.name)
-    for on_probe in on_probes:
-        lookup.check_strengths(on_probe.regularizer, "regularizer", str(on_probe.probe))
-    for parameter in parameters.everything(sim, skip_later=True, kind=nengo_dl.TensorNode):
-        if parameter.layer_penalty is not None:
-            regularizer = regularizer_of(parameter.layer_penalty)
-            lookup.check_strengths(regularizer, "regularizer", parameter.name)
+    check_live_strengths(sim, penalties)
+    found = [(one.parameter.name, one.regularizer) for one in penalties]
+    found += [(str(one.probe), one.regularizer) for one in on_probes]
+    of_layers = parameters.everything(sim, skip_later=True, kind=nengo_dl.TensorNode)
+    given = [(parameter.name, parameter.layer_penalty) for parameter in of_layers]
+    found += [(name, regularizer_of(one)) for name, one in given if one is not None]
+    for owner, regularizer in found:
+        check_strengths(regularizer, "regularizer", owner)
 
 
 def _check_finite(
     sim: nengo_dl.Simulator, of_layers: list[LayerPenalty], of_settings: list[Penalty]
 ) -> None:
-    """Raise if a penalty that anybody may have written is NaN or infinite from the start."""
-    others = [penalty for penalty in of_settings if penalty.form is None]
+    """Raise if a penalty of a layer, or one that is not L1 or L2, is NaN or infinite now."""
     tensors = {p.name: p.value for p in of_layers if p.variable is not None}
+    others = [penalty for penalty in of_settings if penalty.form is None]
     tensors.update((p.parameter.name, seam.values.build(sim, p)) for p in others)
     for name, value in zip(tensors, seam.values.fetch(sim, list(tensors.values()))):
         check_finite(name, value)
@@ -138,48 +135,47 @@ def regularization_losses(
         A simulator, still open.
     data : dict of {nengo.Node: np.ndarray}, optional
         Inputs of shape (n_examples, n_steps, ``node.size_out``), as ``sim.predict`` takes them.
-        With them, penalties on what probes record are among the losses: as ``sim.evaluate`` has
-        them on these data, with spikes. Without data they are left out.
+        With them, the losses include penalties on what probes record, with spikes, as
+        ``sim.evaluate`` has them on these data.
 
     Returns
     -------
     losses : dict of {str: float}
-        The penalties by the name of layer and weight, such as ``"readout.kernel"``, in the
-        units of the training loss. A second layer of the same name is told apart by a
-        number: ``"readout.kernel_1"``. `WeightNorms` has the same names. With ``data``, also
-        those on what probes record, such as ``"rates.activity"``, by the label of the probe or
-        that of its object.
+        The penalties by the name of layer and weight, such as ``"readout.kernel"``, in the units
+        of the training loss. A number tells apart layers of the same name: ``"readout.kernel_1"``.
+        `WeightNorms` has the same names. Penalties on what probes record, such as
+        ``"rates.activity"``, have the label of the probe or of its object.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``sim`` is no NengoDL simulator, or a penalty is not a scalar.
+        If ``sim`` is not a NengoDL simulator, or a penalty is not a scalar.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
     Notes
     -----
-    The penalties are those that count: in NengoDL 3, those of layers and those that the loss has
-    which the simulator was compiled with last. Before it was compiled, and in NengoDL 2, they are
-    those of the objective that was made last, or else those that settings ask for.
+    The penalties are those that count: in NengoDL 3, those of layers and those of the loss that the
+    simulator was compiled with last. Before that, and in NengoDL 2, they are those of the objective
+    that was made last, or else those that settings ask for.
     """
     check_simulator(sim)
     defaults.check_layers(sim)
-    counted, of_layers = counting.now(sim), seam.losses.of_layers(sim)
+    carried, of_layers = counting_penalties(sim), seam.losses.of_layers(sim)
     fetched = seam.values.fetch(sim, [penalty.value for penalty in of_layers])
     named = [(p.key, p.name, float(value)) for p, value in zip(of_layers, fetched)]
-    values = on_parameters.values(sim, counted.penalties)
-    of_settings = zip((p.parameter for p in counted.penalties), values)
-    named += [(parameter.key, parameter.name, value) for parameter, value in of_settings]
+    penalized = [penalty.parameter for penalty in carried.penalties]
+    found = zip(penalized, values(sim, carried.penalties))
+    named += [(parameter.key, parameter.name, value) for parameter, value in found]
     known = selection.names_by_key(sim)
     named.sort(key=lambda penalty: penalty[0] not in known)  # which have their names for sure
     losses = [(known.get(key, name), value) for key, name, value in named]
-    on_data = {} if data is None else _on_data(sim, counted.activities, data)
+    on_data = {} if data is None else _on_data(sim, carried.activities, data)
     return names.unique([*losses, *on_data.items()])
 
 
 def _on_data(
-    sim: nengo_dl.Simulator, activities: dict[str, ProbePenalty], data: Any
+    sim: nengo_dl.Simulator, activities: dict[str, ActivityPenalty], data: Any
 ) -> dict[str, float]:
     """Return the penalties on what probes record on data, by name."""
     probes = [penalty.probe for penalty in activities.values()]
@@ -189,7 +185,9 @@ def _on_data(
 
 
 def regularization_loss(sim: nengo_dl.Simulator) -> float:
-    """Return the sum of all regularization losses in a simulator.
+    """Return the sum of the `regularization_losses` of a simulator, in units of the training loss.
+
+    Penalties on what probes record depend on data, and are left out.
 
     Parameters
     ----------
@@ -199,15 +197,12 @@ def regularization_loss(sim: nengo_dl.Simulator) -> float:
     Returns
     -------
     loss : float
-        The sum of the `regularization_losses`, in the units of the training loss. Penalties on
-        what probes record depend on data, and are left out.
+        The sum.
 
     Raises
     ------
-    nengo.exceptions.ValidationError
-        If ``sim`` is no NengoDL simulator, or a penalty is not a scalar.
-    nengo.exceptions.SimulatorClosed
-        If ``sim`` is closed.
+    nengo.exceptions.ValidationError, nengo.exceptions.SimulatorClosed
+        As `regularization_losses` does.
     """
     return sum(regularization_losses(sim).values(), 0.0)
 

@@ -1,0 +1,169 @@
+"""Penalties on what probes record: activities, and the firing rates of neurons."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, NamedTuple
+
+import nengo
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd import _names as names
+from nengo_wd import _neurons as neurons
+from nengo_wd import _seam as seam
+from nengo_wd import settings
+from nengo_wd._checks import check_penalty
+from nengo_wd.regularizers import FiringRates
+from nengo_wd.regularizers.forms import content, frozen, row_form, unscheduled
+
+ENDING = ".activity"  # of the names of what probes record
+AXIS = seam.probes.AXIS
+
+
+class ActivityPenalty(NamedTuple):
+    r"""A regularizer on what a probe records, or on the firing rates of its neurons.
+
+    .. math:: R(y) / (n_{examples} \, n_{steps})
+
+    is what a Keras layer's ``activity_regularizer`` adds to the loss, for each time step of the
+    simulation. What a probe of a connection's weights records at a time step has the shape of the
+    weights, and so is one term. On firing rates, of neurons with an amplitude :math:`A`, it is
+
+    .. math:: R(r), \qquad r_{bn} = \frac{1}{n_{steps} A} \sum_t |y_{btn}|
+
+    A spike counts whatever its sign. Means over examples are the regularizer's own.
+    """
+
+    probe: nengo.Probe
+    regularizer: Any
+    amplitude: float | None = None  # None for a regularizer of activities
+
+    @property
+    def key(self) -> tuple:
+        """What tells the penalty from every other one in its simulator."""
+        return (self.probe, *content(self.regularizer))
+
+    @property
+    def of_minibatch(self) -> bool:
+        """Whether it depends on the whole minibatch, and is not a mean over examples."""
+        if self.amplitude is None:
+            return row_form(self.regularizer) is None
+        return unscheduled(self.regularizer).percentile is not None
+
+    def __call__(self, activity: tf.Tensor) -> tf.Tensor:
+        """Return the penalty on ``activity``, of shape (examples, steps, *size)."""
+        if self.amplitude is not None:
+            rates = tf.reduce_mean(neurons.magnitudes(activity), axis=1) / self.amplitude
+            return self.regularizer.of_rates(rates)
+        by_step = tf.reshape(activity, (-1, *activity.shape[2:]))
+        penalty = check_penalty(f"{self.probe}.activity", self.regularizer(by_step))
+        return penalty / tf.cast(tf.shape(by_step)[0], penalty.dtype)
+
+
+def activity_penalties(sim: nengo_dl.Simulator) -> dict[str, ActivityPenalty]:
+    """Return the penalties that settings on probes ask for, by the names of what they are on.
+
+    `FiringRates` of a class of probes are about those that record neurons.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If a probe has `FiringRates` as a setting of its own, and does not record neurons; or if a
+        probe with `FiringRates` keeps its last time step alone.
+    """
+    found = () if sim.model.toplevel is None else _of_probes(sim.model)
+    return names.unique((_name(penalty.probe), penalty) for penalty in found)
+
+
+def _of_probes(model: Any) -> Iterator[ActivityPenalty]:
+    for probe, regularizer, own in settings.look_up(model.toplevel, "regularizer", nengo.Probe):
+        if regularizer is None:
+            continue
+        if not isinstance(unscheduled(regularizer), FiringRates):
+            yield ActivityPenalty(probe, frozen(regularizer))
+        elif _has_rates(probe, own):
+            neurons.check_history(model, probe)
+            yield ActivityPenalty(probe, frozen(regularizer), neurons.amplitude(probe))
+
+
+def _has_rates(probe: nengo.Probe, own: bool) -> bool:
+    """Tell whether a probe records rates, or raise if its own setting is about them."""
+    why_not = neurons.why_no_rates(probe)
+    if why_not is not None and own:
+        raise ValidationError(
+            f"{probe} has FiringRates as its regularizer, but {why_not}",
+            attr="regularizer",
+            obj=probe,
+        )
+    return why_not is None
+
+
+def _name(probe: nengo.Probe) -> str:
+    """Return the name of what a probe records: its label, or that of its object or layer."""
+    obj = probe.obj if probe.label is None else probe
+    is_node = isinstance(obj, nengo_dl.TensorNode) and obj.label is None
+    layer = seam.parameters.function_of(obj) if is_node else None
+    name = getattr(layer, "name", None) or names.of_object(obj)
+    return name if name.endswith(ENDING) else name + ENDING  # as `Converter` calls its probes
+
+
+def wake(model: Any, recorded: list[tf.Tensor], signals: Any) -> list[tf.Tensor]:
+    """Return what probes record at a time step, with gradients for neurons that are silent.
+
+    A neuron below its threshold outputs zero, and so does not respond to a small change of its
+    input. Where a probe of it has `FiringRates` with a minimum, what the probe records gets the
+    gradient that a line through zero would have. Its value stays, and so do all gradients that do
+    not come through the probe.
+
+    The tensors are what each of the probes of a `nengo.builder.Model` records. The ``signals`` have
+    the values at the time step.
+    """
+    probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in signals]
+    if not probes:
+        return recorded
+    # all at once, because the time of a loop goes by the number of its operations
+    currents = signals.gather([model.sig[probe.obj]["in"] for probe in probes])
+    if any(probe.slice is not None for probe in probes):
+        currents = tf.gather(currents, _rows(probes), axis=AXIS)
+    slopes = np.concatenate([np.full(probe.size_in, neurons.slope(probe)) for probe in probes])
+    places = [model.probes.index(probe) for probe in probes]
+    woken = dict(zip(places, _woken([recorded[i] for i in places], currents, slopes)))
+    return [woken.get(place, tensor) for place, tensor in enumerate(recorded)]
+
+
+def _with_minimum(model: Any) -> Iterator[nengo.Probe]:
+    """Yield the probes of neurons that should not be silent."""
+    for probe, setting, _ in settings.made(model.toplevel, "regularizer"):
+        regularizer = unscheduled(setting)
+        if isinstance(regularizer, FiringRates) and regularizer.minimum > 0:
+            if neurons.why_no_rates(probe) is None and probe in model.probes:
+                yield probe
+
+
+def _rows(probes: list[nengo.Probe]) -> np.ndarray:
+    """Return where the neurons of probes are among the neurons of all their ensembles."""
+    sizes = [probe.obj.size_out for probe in probes]
+    rows = zip(probes, np.split(np.arange(sum(sizes)), np.cumsum(sizes[:-1])))
+    return np.concatenate([every if p.slice is None else every[p.slice] for p, every in rows])
+
+
+def _woken(activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray) -> list[tf.Tensor]:
+    """Return the activities, with slopes by the currents where they are zero."""
+    slopes = np.expand_dims(slopes.astype(currents.dtype.as_numpy_dtype), 1 - AXIS)
+
+    @tf.custom_gradient
+    def identity(currents: tf.Tensor, *activities: tf.Tensor) -> Any:
+        silent = tf.equal(tf.concat(activities, AXIS), 0)
+
+        def gradient(*dys: tf.Tensor) -> Any:
+            of_currents = slopes * tf.concat(dys, AXIS)
+            return (tf.where(silent, of_currents, tf.zeros_like(of_currents)), *dys)
+
+        return [tf.identity(activity) for activity in activities], gradient
+
+    return identity(currents, *activities)
+
+
+seam.probes.change(wake)

@@ -1,0 +1,198 @@
+"""Penalties on parameters: those that settings ask for, and those of layers."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence, Union
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+
+from nengo_wd import _parameters as parameters
+from nengo_wd import _seam as seam
+from nengo_wd import settings
+from nengo_wd._checks import check_penalty
+from nengo_wd._parameters import Parameter, defaults
+from nengo_wd._seam import state
+from nengo_wd._strengths import RowRegularizer, by_variable, now
+from nengo_wd.regularizers.forms import RowForm, content, frozen, row_form
+from nengo_wd.regularizers.weights import ELEMENTWISE
+
+
+class Penalty(NamedTuple):
+    """A regularizer on one parameter."""
+
+    parameter: Parameter
+    regularizer: Any
+
+    @property
+    def form(self) -> RowForm | None:
+        """Its form, if it is a sum over elements."""
+        return row_form(self.regularizer)
+
+    @property
+    def key(self) -> tuple:
+        """What tells the penalty from every other one in its simulator."""
+        return (*self.parameter.key, *content(self.regularizer))
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """The parameter, in a list like the one of a `RowRegularizer`."""
+        return [self.parameter]
+
+    def __call__(self) -> tf.Tensor:
+        """Return the penalty as a scalar tensor."""
+        return check_penalty(self.parameter.name, self.regularizer(self.parameter.gather()))
+
+    def by_parameter(self) -> tf.Tensor:
+        """Return the penalty as a tensor of shape (1,)."""
+        return tf.reshape(self(), (1,))
+
+
+Expression = Union[Penalty, RowRegularizer]
+
+
+def penalties_of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
+    """Return the penalties that the setting ``regularizer`` asks for, object by object.
+
+    There are none where regularizers are steps of an optimizer. It is the same list while the
+    settings are the same. What is done to a regularizer later does not count.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If a layer was given a regularizer, and its TensorNode has one of its own as well.
+    """
+    if state.is_to_be_proximal(sim):
+        return []
+    defaults.check_layers(sim)
+    kept, asked = state.of(sim), _asked(sim)
+    if kept.asked is None or kept.asked[0] != asked:  # of many objects it takes long
+        found = parameters.with_setting(sim, "regularizer")
+        kept.asked = asked, [Penalty(parameter, frozen(one)) for parameter, one in found]
+    return kept.asked[1]
+
+
+def _asked(sim: nengo_dl.Simulator) -> tuple:
+    """Return what is equal while settings ask for the same penalties on parameters."""
+    network = sim.model.toplevel
+    if not settings.is_configured(network):
+        return ()
+    found = list(settings.look_up(network, "regularizer"))
+    different = {id(setting.value): setting.value for setting in found}  # few, of classes
+    contents = {key: content(value) for key, value in different.items()}
+    asked = [(*_typed(one.obj), one.own, contents[id(one.value)]) for one in found]
+    nodes = [one.obj for one in found if isinstance(one.obj, nengo_dl.TensorNode)]
+    layers = [parameters.layers(node, sim) for node in nodes]
+    trained = [[getattr(layer, "trainable", None) for layer in parts] for parts in layers]
+    return list(map(_typed, settings.members(network))), asked, trained, defaults.replaced(sim)
+
+
+def _typed(obj: Any) -> tuple:
+    """Return an object after its type, since objects of two types may not be comparable."""
+    return type(obj), obj
+
+
+def penalty_of_layer(parameter: Parameter) -> Penalty | None:
+    """Return the penalty that a parameter's own layer has on it, if any."""
+    function = None if state.is_proximal(parameter.sim) else parameter.layer_penalty
+    return None if function is None else Penalty(parameter, lambda weights: function())
+
+
+class Terms:
+    """Terms of the loss: penalties on parameters, one expression for each variable if possible.
+
+    The expressions are those of the first of the terms in ``built`` that need other strengths
+    alone, or new ones. If they are live, `install` can change their strengths.
+    """
+
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        penalties: list[Penalty],
+        built: Sequence[Terms] = (),
+        live: bool = True,
+    ) -> None:
+        self.sim, self.penalties, self.live = sim, penalties, live
+        self._rows, self._others = by_variable(penalties)
+        fitting = (terms.expressions for terms in built if self._fit(terms.expressions))
+        self._expressions: list[Expression] | None = next(fitting, None)
+
+    @property
+    def expressions(self) -> list[Expression]:
+        """What to add to the loss."""
+        if self._expressions is None:
+            rows = self._rows.values()
+            sums = [RowRegularizer(self.sim, formed, self.live) for formed in rows]
+            self._expressions = [*sums, *self._others]
+        return self._expressions
+
+    def _fit(self, built: list[Expression]) -> bool:
+        """Tell whether expressions can take on all strengths, with nothing to be built."""
+        of_rows = {id(e.variable): e for e in built if isinstance(e, RowRegularizer)}
+        others = [e.key for e in built if isinstance(e, Penalty)]
+        return others == [one.key for one in self._others] and all(
+            key in of_rows and of_rows[key].can_take(formed) for key, formed in self._rows.items()
+        )
+
+    def changes_strengths_of(self, other: Terms) -> bool:
+        """Tell whether numbers alone differ: no weight, kind of strength or variable is new."""
+        fixed, parts = self._structure()
+        other_fixed, other_parts = other._structure()
+        return fixed == other_fixed and parts <= other_parts
+
+    def _structure(self) -> tuple[set, set]:
+        """Return what numbers can't change, and the parts of forms, by parameter."""
+        formed = [(parameter.key, form) for rows in self._rows.values() for parameter, form in rows]
+        fixed = {penalty.key for penalty in self._others}
+        fixed.update((key, form.moving) for key, form in formed if form.moving)
+        return fixed, {(key, part) for key, form in formed for part in form.parts}
+
+    @property
+    def layout(self) -> list[tuple]:
+        """What is equal for terms that are computed alike, with other live strengths or not."""
+        if not self.live:
+            return [penalty.key for penalty in self.penalties]
+        owners = {key: [p.key for p, _ in formed] for key, formed in self._rows.items()}
+        return [
+            (id(e), owners.get(id(e.variable)) if isinstance(e, RowRegularizer) else None)
+            for e in self.expressions
+        ]
+
+    def install(self) -> None:
+        """Give the expressions the strengths that these penalties have."""
+        for expression in self.expressions:
+            if isinstance(expression, RowRegularizer):
+                expression.take(self._rows.get(id(expression.variable), []))
+
+
+def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
+    """Return the current value of each penalty, in float64 where it is a sum over elements."""
+    rows, others = by_variable(penalties)
+    tensors = [seam.values.build(sim, penalty) for penalty in others]
+    fetched = seam.values.fetch(sim, tensors)
+    found = {one.parameter.key: float(value) for one, value in zip(others, fetched)}
+    formed = [one for of_variable in rows.values() for one in of_variable]
+    strengths = [strength for _, form in formed for strength in form.strengths.values()]
+    factors = {id(factor): factor for strength in strengths for factor in strength.factors}
+    known: dict[int, Any] = dict(zip(factors, now(sim, list(factors.values()))))
+    for (parameter, form), distance in zip(formed, _distances(formed)):
+        sums = (
+            strength.number
+            * np.prod([known[key] for key in strength.ids])
+            * ELEMENTWISE[name].of_array(distance).sum()
+            for name, strength in form.strengths.items()
+        )
+        found[parameter.key] = float(sum(sums))
+    return [found[penalty.parameter.key] for penalty in penalties]
+
+
+def _distances(formed: list[tuple[Parameter, RowForm]]) -> list[np.ndarray]:
+    """Return the weights of each parameter, less the initial ones that they are pulled towards."""
+    among = [parameter for parameter, _ in formed]
+    weights = [weight.astype(np.float64) for weight in parameters.values(among)]
+    pulled = [i for i, (_, form) in enumerate(formed) if form.towards_initial]
+    centres = parameters.values((among[i] for i in pulled), "initial_variable")
+    for i, centre in zip(pulled, centres):
+        weights[i] -= centre
+    return weights

@@ -1,0 +1,285 @@
+"""Numbers, schedules and variables as values for the rows of a variable, and as they are now."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import ValidationError
+
+from nengo_wd import _clock as clock
+from nengo_wd import _seam as seam
+from nengo_wd._checks import is_live, is_number
+from nengo_wd._clock import Strength
+from nengo_wd._parameters import Parameter
+from nengo_wd._parameters.sums import sum_rows
+from nengo_wd.regularizers import Scheduled
+from nengo_wd.regularizers.forms import STRENGTHS, RowForm, row_form
+from nengo_wd.regularizers.weights import ELEMENTWISE
+
+Regularized = Sequence[Tuple[Parameter, Any]]  # parameters, each with its regularizer
+Formed = List[Tuple[Parameter, RowForm]]  # parameters of one variable, and how each is regularized
+
+
+class LiveArray:
+    """An array that can be changed in what was built with it; a constant, if it is not live."""
+
+    def __init__(self, sim: nengo_dl.Simulator, values: np.ndarray, live: bool = True) -> None:
+        self.sim, self.values = sim, values
+        self.variable = seam.values.state_variable(sim, values) if live else None
+
+    def assign(self, values: np.ndarray) -> None:
+        """Take on other values of the same shape."""
+        if values.tobytes() != self.values.tobytes():
+            self.values = values
+            seam.values.assign(self.sim, self.variable, values)
+
+    def tensor(self) -> tf.Tensor:
+        """Return the values as they are when the tensor is evaluated."""
+        return tf.convert_to_tensor(self.values if self.variable is None else self.variable)
+
+
+class RowValues:
+    """A strength, decay or learning rate of all objects in a variable, as a value for each row.
+
+    The values are given as arrays of rows, each with a number, schedule, variable or `Strength`.
+    Other rows have the value ``unset``: NaN where `tensor` is to fill in a default. Numbers, if
+    they are live, can change without building anything again. Schedules and the user's own
+    variables multiply them at every step.
+    """
+
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        variable: tf.Variable,
+        values: Iterable[tuple[np.ndarray, Any]],
+        unset: float = 0.0,
+        live: bool = True,
+    ) -> None:
+        self.variable, self.unset = variable, unset
+        self.dtype = variable.dtype.base_dtype
+        self.numbers = LiveArray(sim, self._split(values), live)
+
+    def take(self, values: Iterable[tuple[np.ndarray, Any]]) -> None:
+        """Take on other values."""
+        self.numbers.assign(self._split(values))
+
+    def _split(self, values: Iterable[tuple[np.ndarray, Any]]) -> np.ndarray:
+        """Return the numbers by row; keep the factors that move, with a mask of their rows."""
+        n_rows = int(self.variable.shape[0])
+        numbers = np.full(n_rows, self.unset, self.dtype.as_numpy_dtype)
+        masks: dict[tuple, tuple[tuple, np.ndarray]] = {}
+        for rows, value in values:
+            strength = value if isinstance(value, Strength) else Strength.from_value(value)
+            numbers[rows] = strength.number
+            if strength.factors:  # one mask for all objects of a class
+                no_rows = np.zeros(n_rows, bool)
+                masks.setdefault(strength.ids, (strength.factors, no_rows))[1][rows] = True
+        self.moving = list(masks.values())
+        return numbers
+
+    @property
+    def has_schedules(self) -> bool:
+        """Whether a value depends on the training step."""
+        return any(callable(factor) for factors, _ in self.moving for factor in factors)
+
+    def tensor(self, step: tf.Tensor | None = None, default: Any = None) -> tf.Tensor:
+        """Return the values at a training step, of shape (n_rows,).
+
+        Rows with the value NaN have the value ``default``, where that is given.
+        """
+        values = self.numbers.tensor()
+        if default is not None:
+            values = _where(tf.math.is_nan(values), tf.cast(default, self.dtype), values)
+        for factors, mask in self.moving:
+            for factor in factors:
+                now = tf.cast(clock.value_at(factor, step), self.dtype)
+                values *= _where(mask, now, tf.ones((), self.dtype))
+        return values
+
+    def over_rows(self, values: tf.Tensor) -> tf.Tensor:
+        """Return values by row in a shape that fits the variable's."""
+        return tf.reshape(values, [-1] + [1] * (self.variable.shape.rank - 1))
+
+
+_where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
+
+
+def by_variable(regularized: Regularized) -> tuple[dict[int, Formed], list[Any]]:
+    """Return the parameters whose regularizers are sums over elements, by variable, and others."""
+    rows: dict[int, Formed] = {}
+    others = []
+    for one in regularized:
+        parameter, regularizer = one
+        form = row_form(regularizer)
+        if form is None:
+            others.append(one)
+        else:
+            rows.setdefault(id(parameter.variable), []).append((parameter, form))
+    return rows, others
+
+
+class RowRegularizer:
+    r"""The L1 and L2 regularizers on all rows of one variable, as one expression.
+
+    .. math:: \sum_i a_i \|w_i - c_i\|_1 + b_i \|w_i - c_i\|_2^2
+
+    with the rows :math:`w_i` of the variable, and strengths and centre by row. So the number of
+    operations does not depend on the number of objects. Live strengths can change without building
+    anything again. They are `RowValues`, by their names in `ELEMENTWISE`.
+    """
+
+    def __init__(self, sim: nengo_dl.Simulator, formed: Formed, live: bool) -> None:
+        self.variable = formed[0][0].variable
+        self.parameters = [parameter for parameter, _ in formed]
+        self._moving, parts = _moving(formed), _parts(formed)
+        self._parts = {
+            part: RowValues(sim, self.variable, _by_rows(formed, part), live=live)
+            for part in (*ELEMENTWISE, "towards_initial")
+            if part in parts
+        }
+        pulled = "towards_initial" in parts
+        self._initial = self.parameters[0].initial_variable if pulled else None
+        self.strengths = {name: self._parts[name] for name in ELEMENTWISE if name in parts}
+
+    def can_take(self, formed: Formed) -> bool:
+        """Tell whether the strengths, variables and initial values of ``formed`` are built in."""
+        return _parts(formed) <= set(self._parts) and _moving(formed) == self._moving
+
+    def take(self, formed: Formed) -> None:
+        """Take on other strengths, of the same parameters or others."""
+        self.parameters = [parameter for parameter, _ in formed]
+        for part, values in self._parts.items():
+            values.take(_by_rows(formed, part))
+
+    @property
+    def centre(self) -> tuple[tf.Tensor, tf.Tensor] | None:
+        """The initial values, and ones for the rows that are pulled there; None for zero alone."""
+        if self._initial is None:
+            return None
+        pulled = self._parts["towards_initial"]
+        return tf.convert_to_tensor(self._initial), pulled.over_rows(pulled.tensor())
+
+    @property
+    def key(self) -> RowRegularizer:
+        """What tells the expression from every other one in its simulator: itself."""
+        return self
+
+    def __call__(self) -> tf.Tensor:
+        """Return the penalty as a scalar tensor."""
+        return tf.reduce_sum(self._by_row(self.variable.dtype.base_dtype))
+
+    def by_parameter(self) -> tf.Tensor:
+        """Return in float64 what each of ``parameters`` adds, of shape (n_parameters,)."""
+        owners = np.full(int(self.variable.shape[0]), -1)  # rows of nobody are left out
+        for i, parameter in enumerate(self.parameters):
+            owners[parameter.rows] = i
+        by_row = self._by_row(tf.float64)
+        return tf.math.unsorted_segment_sum(by_row, owners, len(self.parameters))
+
+    def _by_row(self, dtype: Any) -> tf.Tensor:
+        """Return what each row adds, of shape (n_rows,), in a precision."""
+        weights, centre = tf.cast(tf.convert_to_tensor(self.variable), dtype), self.centre
+        if centre is not None:
+            initial, pulled = centre
+            weights -= tf.cast(pulled * initial, dtype)
+        terms = []
+        for name, values in self.strengths.items():
+            sums = sum_rows(ELEMENTWISE[name].of_tensor(weights))
+            strengths = values.tensor(clock.step() if values.has_schedules else None)
+            # a sum that is infinite counts for nothing where the strength is zero
+            terms.append(tf.math.multiply_no_nan(sums, tf.cast(strengths, dtype)))
+        return tf.add_n(terms) if terms else tf.zeros(weights.shape[:1], dtype)
+
+
+def _parts(formed: Formed) -> set[str]:
+    return {part for _, form in formed for part in form.parts}
+
+
+def _by_rows(formed: Formed, part: str) -> Iterator[tuple[np.ndarray, Strength]]:
+    """Yield the rows for which there is a part of the forms, and its strength."""
+    for parameter, form in formed:
+        if part in form.parts:
+            yield parameter.rows, form.parts[part]
+
+
+def _moving(formed: Formed) -> list[tuple]:
+    """Return what is built in: strengths that are variables or schedules, by parameter."""
+    return [(parameter.key, form.moving) for parameter, form in formed if form.moving]
+
+
+class Now(NamedTuple):
+    """Computes a schedule or a variable at a step."""
+
+    value: Any
+    step: Any
+
+    @property
+    def key(self) -> Now:
+        """What tells it from all else in its simulator: itself."""
+        return self
+
+    def __call__(self) -> tf.Tensor:
+        """Return a scalar tensor."""
+        return tf.convert_to_tensor(clock.value_at(self.value, self.step))
+
+
+def now(sim: nengo_dl.Simulator, values: Sequence[Any], step: Any = None) -> list[float | None]:
+    """Return the numbers that values are at a step, by default at that of the simulator.
+
+    If a variable has no value yet, in TensorFlow 1, it is None for all that move.
+    """
+    live = {id(value): value for value in values if not is_number(value)}  # few, of classes
+    for value in live.values():
+        _check_graph(sim, value)
+    step = seam.values.training_step(sim) if step is None else step
+    tensors = [seam.values.build(sim, Now(value, step)) for value in live.values()]
+    try:
+        fetched = seam.values.fetch(sim, tensors) if tensors else []
+        known: dict[int, float | None] = dict(zip(live, map(float, fetched)))
+    except tf.errors.FailedPreconditionError:
+        known = dict.fromkeys(live)
+    return [known[id(value)] if id(value) in live else float(value) for value in values]
+
+
+def _check_graph(sim: nengo_dl.Simulator, value: Any) -> None:
+    """Raise if a variable is in another graph than the simulator."""
+    if isinstance(value, tf.Variable) and not seam.parameters.in_graph(sim, value):
+        raise ValidationError(
+            f"{value.name} is not in the graph of the simulator of {sim.model.toplevel}; make "
+            "the variable within sim.tensor_graph.graph.as_default()",
+            attr="variable",
+        )
+
+
+def with_live_strengths(regularized: Regularized) -> list[tuple[Parameter, Any]]:
+    """Return the parameters whose regularizers have strengths that are not numbers."""
+    return [(parameter, one) for parameter, one in regularized if _live_strengths(one)]
+
+
+def strength_faults(
+    sim: nengo_dl.Simulator, regularized: Regularized
+) -> Iterator[tuple[Parameter, str]]:
+    """Yield parameters and what is wrong with strengths that are negative now, or not finite."""
+    for parameter, regularizer in regularized:
+        live = _live_strengths(regularizer)
+        for (name, _), value in zip(live, now(sim, [strength for _, strength in live])):
+            if value is not None and not (np.isfinite(value) and value >= 0):
+                what = f"the strength {name}={value} of the regularizer of {parameter.name}"
+                yield parameter, f"{what} must be a finite number, zero or above"
+
+
+def check_live_strengths(sim: nengo_dl.Simulator, regularized: Regularized) -> None:
+    """Raise if a strength that is a variable or schedule is negative now, or not finite."""
+    for _, fault in strength_faults(sim, with_live_strengths(regularized)):
+        raise ValidationError(fault, attr="regularizer")
+
+
+def _live_strengths(regularizer: Any) -> list[tuple[str, Any]]:
+    """Return the strengths of a regularizer that are variables or schedules, with their names."""
+    is_scheduled = isinstance(regularizer, Scheduled)
+    named = [(name, getattr(regularizer, name, None)) for name in STRENGTHS]
+    found = [(n, one) for n, one in named if is_live(one) or (is_scheduled and callable(one))]
+    return found + _live_strengths(regularizer.regularizer) if is_scheduled else found

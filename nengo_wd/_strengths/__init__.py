@@ -1,1 +1,0 @@
-"""Numbers, schedules and variables by row of a variable, and bounds of norms by object."""
