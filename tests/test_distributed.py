@@ -1,9 +1,7 @@
 """One simulator on many devices."""
 
-from pathlib import Path
-
 import pytest
-from scripts import run_in_fresh_python
+from scripts import SUPPORT, run_in_fresh_python
 
 pytestmark = pytest.mark.generation(3)
 
@@ -30,9 +28,7 @@ def differences(tmp_path_factory):
     They have to be set up before TensorFlow starts its devices.
     """
     folder = tmp_path_factory.mktemp("two_replicas")
-    ran = run_in_fresh_python(
-        Path(__file__).with_name("two_replicas.py"), str(folder), folder=folder
-    )
+    ran = run_in_fresh_python(SUPPORT / "two_replicas.py", str(folder), folder=folder)
     assert ran.returncode == 0, ran.stderr
     return dict(line.split(" ", 1) for line in ran.stdout.splitlines() if " " in line)
 

@@ -13,6 +13,7 @@ import nengo_wd
 from nengo_wd._seam import bridge
 
 ROOT = pathlib.Path(nengo_wd.__file__).parents[1]
+SUPPORT = pathlib.Path(__file__).parent  # with the scripts that tests run
 
 
 def run_in_fresh_python(script, *arguments, folder):
