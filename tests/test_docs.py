@@ -44,6 +44,7 @@ def pages():
             yield pytest.param(page, marks=generation, id=page.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages())
 def test_code_in_pages(page, tmp_path):
     """It runs in a Python of its own, its own checks hold, and it prints what the page shows."""

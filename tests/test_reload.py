@@ -5,6 +5,8 @@ import json
 import pytest
 from scripts import SUPPORT, run_in_fresh_python
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):

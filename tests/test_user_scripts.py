@@ -11,6 +11,7 @@ SCRIPTS = SUPPORT / "user_scripts"
 IN_FRESH_PYTHON = {"from_nengo.py"}
 
 
+@pytest.mark.slow
 @pytest.mark.generation(3)
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
 def test_script_runs_to_its_end(script, tmp_path, monkeypatch):

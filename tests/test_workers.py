@@ -1,4 +1,4 @@
-"""One training on several machines: here two processes, which take a minute; with --references."""
+"""One training on several machines: here two processes."""
 
 import pytest
 from scripts import SUPPORT, run_in_fresh_python
@@ -6,6 +6,7 @@ from scripts import SUPPORT, run_in_fresh_python
 pytestmark = pytest.mark.generation(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", ["two_workers", "killed_worker"])
 def test_two_workers_do_what_one_device_does(check, tmp_path):
     ran = run_in_fresh_python(SUPPORT / "workers.py", str(tmp_path), check, folder=tmp_path)

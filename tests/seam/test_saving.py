@@ -19,6 +19,7 @@ KILLED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.generation(3)
 def test_training_that_was_killed_ends_in_the_weights_of_one_that_was_not(tmp_path):
     script = SUPPORT / "killed_and_resumed.py"

@@ -113,6 +113,7 @@ def test_python_that_ends_puts_the_trial_back():
     assert tried(search(n_trials=3)) == tried(in_memory(n_trials=3))
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_goes_on(working_folder):
     """A process is killed by the system, as none can prevent, in the middle of its tenth trial."""
     ran = run_in_fresh_python(SUPPORT / "killed_search.py", folder=working_folder)

@@ -374,11 +374,11 @@ CHECKS = {
 
 
 def main(folder, *names):
-    import generations
+    from untraced import after_making_variables
 
     for name in ("make_train_function", "make_test_function"):
         make = getattr(tf.keras.Model, name)
-        setattr(tf.keras.Model, name, generations.after_making_variables(make))
+        setattr(tf.keras.Model, name, after_making_variables(make))
     warnings.simplefilter("ignore")
     for name in names or CHECKS:
         try:
