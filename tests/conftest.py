@@ -45,7 +45,6 @@ def rng(request):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--slow", action="store_true", help="also the tests that take long")
     parser.addoption("--references", action="store_true", help="also what needs other packages")
 
 
@@ -68,6 +67,7 @@ def pytest_report_header():
 def pytest_collection_modifyitems(config, items):
     """Leave out what only the other NengoDL has, and slow tests without `--slow`.
 
+    Option and marker come from Nengo's plugin for pytest, which skips such tests one by one.
     The slow ones come first, so that no worker is left with one of them at the end.
     """
     own = [item for item in items if _is_for_this_generation(item)]
