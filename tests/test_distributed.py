@@ -45,6 +45,7 @@ def trained(make):
         return [ran.history["loss"][0], *np.ravel(sim.data[conn].weights)]
 
 
+@pytest.mark.traced
 def test_one_replica_does_what_a_simulator_does():
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     spread = trained(

@@ -15,8 +15,8 @@ STEPS_OF_BATCH = 6  # what a minibatch costs without a trace, in time steps
 STEPS_OF_TRACE = {"fit": 48, "evaluate": 32, "predict": 24, "predict_on_batch": 24}
 
 
-def n_steps(x, batch_size=None, epochs=1, initial_epoch=0, **_):
-    """Return the cost of a run without a trace, by the inputs that NengoDL gives to Keras."""
+def cost(x, batch_size=None, epochs=1, initial_epoch=0, **_):
+    """Return what a run costs without a trace, in time steps, by the inputs of the Keras model."""
     if not isinstance(x, dict) or not isinstance(x.get("n_steps"), np.ndarray):
         return np.inf
     examples = len(x["n_steps"])
@@ -31,7 +31,8 @@ def eagerly_where_short(name):
     @functools.wraps(method)
     def run(model, x=None, *args, **kwargs):
         before = model._run_eagerly
-        eagerly = before or n_steps(x, **kwargs) <= STEPS_OF_TRACE[name]
+        is_short = cost(x, **kwargs) <= STEPS_OF_TRACE[name]
+        eagerly = is_short if before is None else before  # as the test says
         if getattr(getattr(model, function), "eagerly", eagerly) != eagerly:
             setattr(model, function, None)
         model._run_eagerly = eagerly
@@ -44,7 +45,7 @@ def eagerly_where_short(name):
 
 
 def marked(make_function):
-    """Return a method of Keras' models that says of what it makes whether that runs eagerly."""
+    """Return a method of Keras' models that marks the function it makes as eager or not."""
 
     @functools.wraps(make_function)
     def make(model, force=False):
