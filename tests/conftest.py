@@ -75,6 +75,7 @@ def pytest_collection_modifyitems(config, items):
     fast = [item for item in own if not item.get_closest_marker("slow")]
     kept = slow + fast if config.getoption("slow") else fast
     config.n_slow = len(own) - len(kept)
+    getattr(config, "workeroutput", {})["n_slow"] = config.n_slow
     config.hook.pytest_deselected(items=list(set(items) - set(kept)))
     items[:] = kept
     gc.collect()
@@ -106,11 +107,6 @@ def pytest_deselected(items):
         workers_output.setdefault("deselected", []).append(item.nodeid)
 
 
-def pytest_sessionfinish(session):
-    """Keep the number of slow tests for the summary."""
-    getattr(session.config, "workeroutput", {})["n_slow"] = getattr(session.config, "n_slow", 0)
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
     """Take names and number from the first worker that ends: all of them leave out the same."""
@@ -118,4 +114,4 @@ def pytest_testnodedown(node):
     stats = node.config.pluginmanager.getplugin("terminalreporter").stats
     names = output.get("deselected", [])
     stats.setdefault("deselected", [SimpleNamespace(nodeid=name) for name in names])
-    node.config.n_slow = output.get("n_slow", 0)
+    node.config.n_slow = output.get("n_slow", getattr(node.config, "n_slow", 0))

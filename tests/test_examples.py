@@ -46,6 +46,7 @@ if GENERATION == 2:
 
 
 @pytest.mark.slow
+@pytest.mark.traced  # as users run it
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_example(script, tmp_path, monkeypatch):
     arguments, last_line = SHOWN[script]
