@@ -24,7 +24,7 @@ import nengo_wd
 from nengo_wd import nengo_dl
 from nengo_wd.regularizers import GroupLasso, Scheduled
 
-pytestmark = pytest.mark.traced
+pytestmark = [pytest.mark.slow, pytest.mark.traced]
 
 l1_l2 = tf.keras.regularizers.l1_l2
 RATE = 0.0625

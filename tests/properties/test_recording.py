@@ -17,7 +17,7 @@ from tensorflow.python.eager import context
 import nengo_wd
 from nengo_wd import nengo_dl
 
-pytestmark = pytest.mark.traced
+pytestmark = [pytest.mark.slow, pytest.mark.traced]
 
 STEPS = 4
 RECORDS = ["rates", "norms", "losses", *(["energy"] if GENERATION == 3 else [])]
