@@ -3,14 +3,18 @@
     .ci/run            the README's commands on the Pythons that CI covers, and the checks
     .ci/run --all      every supported stack
 
-Each stack gets a fresh copy of the repository and a virtual environment of its own. What is run
-is printed. A stack that can't be set up fails.
+Each stack gets a fresh copy of the repository and a virtual environment of its own. Two stacks run
+side by side, because pip and Python alone leave a core idle; `--jobs` takes another number. What
+is run is printed, with the stack in front. A stack that can't be set up fails.
+
+The newest and the oldest Python run the slow tests as well.
 
 The README's commands run as for a new user: `python3` is the stack's Python, and pip has no cache,
 no local packages and no configuration, but the registry and the certificates of this machine.
 """
 
 import argparse
+import concurrent.futures
 import os
 import re
 import shutil
@@ -38,6 +42,14 @@ class Stack(NamedTuple):
     in_ci: bool = True
     as_new_user: bool = True
 
+    def __str__(self):
+        return f"{self.python} {self.name}"
+
+    @property
+    def is_slow(self):
+        """Whether it runs the slow tests."""
+        return ALL_TESTS in self.commands
+
 
 def readme_commands():
     """Return the commands of the README's quick start: the main job, the tests, and the site."""
@@ -58,6 +70,7 @@ def tests_with(tensorflow):
 MAIN_JOB, TESTS, SITE = readme_commands()
 SET_UP, _, PYTEST = TESTS.rpartition(" && ")
 assert "pytest" in PYTEST, f"the README's command {TESTS} must end with the tests"
+ALL_TESTS = f"{TESTS} --slow"
 
 CHECKS = [
     SET_UP,
@@ -77,32 +90,19 @@ RELEASE = [
 # take another.
 REFERENCES = [
     ".venv/bin/pip install -q --no-build-isolation -e '.[references]'",
-    ".venv/bin/pytest -q --references tests/test_references.py tests/search/test_postgresql.py"
-    " tests/test_workers.py",
+    ".venv/bin/pytest -q --references tests/test_references.py tests/search/test_postgresql.py",
 ]
-STACKS = [
-    *(
-        stack
-        for python in ("3.10", "3.12", "3.13")
-        for stack in (
-            Stack("the README's main job", python, [MAIN_JOB]),
-            Stack("the README's tests", python, [TESTS]),
-        )
-    ),
-    Stack("the README's documentation", "3.11", [SITE]),
-    Stack(
-        "lint, types, release and references",
-        "3.11",
-        [*CHECKS, *RELEASE, *REFERENCES],
-        as_new_user=False,
-    ),
-    Stack("the README's tests, with NengoDL 2", "3.7", [TESTS]),
-    Stack("the README's main job", "3.11", [MAIN_JOB], in_ci=False),
-    Stack("the README's tests", "3.11", [TESTS], in_ci=False),
-    Stack("the README's main job", "3.9", [MAIN_JOB], in_ci=False),
-    Stack("the README's tests", "3.9", [TESTS], in_ci=False),
-    Stack("NengoDL's own TensorFlow", "3.11", [tests_with("2.12.1")], in_ci=False),
-    Stack("the last TensorFlow of Keras 2", "3.11", [tests_with("2.15.1")], in_ci=False),
+STACKS = [  # in the order of the README's table
+    Stack("main job, tests", "3.10", [MAIN_JOB, TESTS]),
+    Stack("main job, tests", "3.12", [MAIN_JOB, TESTS]),
+    Stack("main job, all tests", "3.13", [MAIN_JOB, ALL_TESTS]),
+    Stack("documentation", "3.11", [SITE]),
+    Stack("checks", "3.11", [*CHECKS, *RELEASE, *REFERENCES], as_new_user=False),
+    Stack("all tests, NengoDL 2", "3.7", [ALL_TESTS]),
+    Stack("main job, tests", "3.11", [MAIN_JOB, TESTS], in_ci=False),
+    Stack("main job, tests", "3.9", [MAIN_JOB, TESTS], in_ci=False),
+    Stack("tests, NengoDL's own TensorFlow", "3.11", [tests_with("2.12.1")], in_ci=False),
+    Stack("tests, last TensorFlow of Keras 2", "3.11", [tests_with("2.15.1")], in_ci=False),
 ]
 
 
@@ -155,10 +155,27 @@ def environment(folder, as_new_user):
     return {**variables, **NEW_USER}
 
 
-def run(command, folder, variables):
-    """Run a shell command, printed first, and return whether it succeeded."""
-    print(f"$ {command}", flush=True)
-    return subprocess.call(["bash", "-c", command], cwd=str(folder), env=variables) == 0
+def say(stack, line):
+    """Print a line of a stack."""
+    print(f"{stack} | {line}\n", end="", flush=True)  # one write, which other stacks don't split
+
+
+def run(stack, command, folder, variables):
+    """Run a shell command of a stack, printed first, and return whether it succeeded."""
+    say(stack, f"$ {command}")
+    start = time.monotonic()
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=str(folder),
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    for line in process.stdout:
+        say(stack, line.decode(errors="replace").rstrip())
+    passed = process.wait() == 0
+    say(stack, f"--- {'passed' if passed else 'FAILED'} after {time.monotonic() - start:.0f} s")
+    return passed
 
 
 def installed(folder):
@@ -168,29 +185,20 @@ def installed(folder):
     return [versions.get(package, "none") for package in PACKAGES]
 
 
-def passes(stack, clone, variables):
-    """Run the commands of a stack up to the first that fails, and return whether none did."""
-    start = time.monotonic()
-    passed = all(run(command, clone, variables) for command in stack.commands)
-    seconds = time.monotonic() - start
-    print(f"--- {'passed' if passed else 'FAILED'} after {seconds:.0f} s", flush=True)
-    return passed
-
-
 def test(stack):
     """Set a stack up and test it; return the row of the table, and whether all passed."""
-    print(f"\n=== {stack.name}, Python {stack.python}", flush=True)
     failed = [stack.python, *["failed"] * len(PACKAGES)]
     python = find_python(stack.python)
     if python is None:
-        print(f"--- FAILED: there is no Python {stack.python}", flush=True)
+        say(stack, f"--- FAILED: there is no Python {stack.python}")
         return failed, False
     with tempfile.TemporaryDirectory() as folder:
         clone, commands = Path(folder) / "nengo_wd", Path(folder) / "bin"
         clone.mkdir()
         copy_repository(clone)
         name_python3(python, commands)
-        if not passes(stack, clone, environment(commands, stack.as_new_user)):
+        variables = environment(commands, stack.as_new_user)
+        if not all(run(stack, command, clone, variables) for command in stack.commands):
             return failed, False
         return [stack.python, *installed(clone)], True
 
@@ -198,8 +206,15 @@ def test(stack):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="every supported stack")
+    parser.add_argument("--jobs", type=int, default=2, help="how many stacks run side by side")
     options = parser.parse_args()
-    results = [test(stack) for stack in STACKS if options.all or stack.in_ci]
+    start = time.monotonic()
+    stacks = [stack for stack in STACKS if options.all or stack.in_ci]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        longest_first = sorted(stacks, key=lambda stack: not stack.is_slow)
+        tested = {str(stack): pool.submit(test, stack) for stack in longest_first}
+    results = [tested[str(stack)].result() for stack in stacks]
+    print(f"\n{time.monotonic() - start:.0f} s")
     print("\n| Python | " + " | ".join(PACKAGES) + " |")
     print("|---" * (len(PACKAGES) + 1) + "|")
     for row in dict.fromkeys(tuple(row) for row, _ in results):

@@ -11,15 +11,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 pytest.register_assert_rewrite("by_hand")
 
-LONGEST = {
-    "test_docs.py",
-    "test_distributed.py",
-    "test_examples.py",
-    "test_user_scripts.py",
-    "test_bridge.py",
-    "test_processes.py",
-}
-WITH_REFERENCES = {"test_references.py", "test_postgresql.py", "test_workers.py"}
+WITH_REFERENCES = {"test_references.py", "test_postgresql.py"}
 AS_USERS_RUN_IT = {"test_docs.py", "test_user_scripts.py"}
 
 
@@ -34,15 +26,20 @@ def fresh_start():
 
 
 @pytest.fixture(autouse=True)
-def traced_once(request, monkeypatch):
-    """Have Keras trace a step once. The second trace is for the variables that the first makes."""
-    import tensorflow as tf
-    from generations import GENERATION, after_making_variables
+def short_traces(request, monkeypatch):
+    """Have Keras trace a step once, and not at all where that costs more than the steps.
+
+    With `--slow`, all is traced, as users have it.
+    """
+    from generations import GENERATION
 
     if GENERATION == 3 and request.path.name not in AS_USERS_RUN_IT:
-        for name in ("make_train_function", "make_test_function"):
-            make = getattr(tf.keras.Model, name)
-            monkeypatch.setattr(tf.keras.Model, name, after_making_variables(make))
+        import untraced
+
+        untraced.trace_once(monkeypatch)
+        is_traced = request.node.get_closest_marker("traced") or request.config.getoption("slow")
+        if not is_traced:
+            untraced.run_eagerly_where_short(monkeypatch)
 
 
 @pytest.fixture
@@ -56,7 +53,7 @@ def pytest_addoption(parser):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave out what needs packages of the extra `references`, or a minute, unless asked for."""
+    """Leave out what needs packages of the extra `references`, unless asked for."""
     if collection_path.name in WITH_REFERENCES and not config.getoption("references", False):
         return True
     return None
@@ -70,15 +67,21 @@ def pytest_report_header():
     return f"nengo-dl {nengo_dl.__version__}, tensorflow {tf.__version__}"
 
 
+@pytest.hookimpl(trylast=True)  # after the tests that `-k` and `-m` leave out
 def pytest_collection_modifyitems(config, items):
-    """Leave out, by the marker `generation`, what only the other NengoDL has.
+    """Leave out what only the other NengoDL has, and slow tests without `--slow`.
 
-    The longest tests come first, so that no worker is left with one of them at the end.
+    Option and marker come from Nengo's plugin for pytest, which skips such tests one by one.
+    The slow ones come first, so that no worker is left with one of them at the end.
     """
-    left_out = [item for item in items if not _is_for_this_generation(item)]
-    items[:] = [item for item in items if _is_for_this_generation(item)]
-    items.sort(key=lambda item: item.path.name not in LONGEST)
-    config.hook.pytest_deselected(items=left_out)
+    own = [item for item in items if _is_for_this_generation(item)]
+    slow = [item for item in own if item.get_closest_marker("slow")]
+    fast = [item for item in own if not item.get_closest_marker("slow")]
+    kept = slow + fast if config.getoption("slow") else fast
+    config.n_slow = len(own) - len(kept)
+    getattr(config, "workeroutput", {})["n_slow"] = config.n_slow
+    config.hook.pytest_deselected(items=list(set(items) - set(kept)))
+    items[:] = kept
     gc.collect()
     gc.freeze()  # what TensorFlow's import made, which each full collection would walk through
 
@@ -90,11 +93,19 @@ def _is_for_this_generation(item):
     return marker is None or marker.args[0] == GENERATION
 
 
-# -- deselected tests in the closing line, where pytest-xdist's workers deselect them -------
+def pytest_terminal_summary(terminalreporter, config):
+    """Say how many slow tests were left out, and how to run them."""
+    if getattr(config, "n_slow", 0):
+        terminalreporter.write_line(
+            f"{config.n_slow} slow tests were left out: `pytest --slow` runs them as well"
+        )
+
+
+# -- what pytest-xdist's workers left out, for the process that prints the summary -----------
 
 
 def pytest_deselected(items):
-    """Keep the names of the tests for the process that prints the closing line."""
+    """Keep the names of the tests for the closing line."""
     for item in items:
         workers_output = getattr(item.config, "workeroutput", {})
         workers_output.setdefault("deselected", []).append(item.nodeid)
@@ -102,7 +113,9 @@ def pytest_deselected(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    """Take the names from the first worker that ends: all of them leave out the same."""
+    """Take names and number from the first worker that ends: all of them leave out the same."""
+    output = getattr(node, "workeroutput", {})
     stats = node.config.pluginmanager.getplugin("terminalreporter").stats
-    names = getattr(node, "workeroutput", {}).get("deselected", [])
+    names = output.get("deselected", [])
     stats.setdefault("deselected", [SimpleNamespace(nodeid=name) for name in names])
+    node.config.n_slow = output.get("n_slow", getattr(node.config, "n_slow", 0))

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from generations import GENERATION
 from printed import agrees
-from scripts import run_in_fresh_python
+from scripts import WarmPython
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -44,13 +44,22 @@ def pages():
             yield pytest.param(page, marks=generation, id=page.name)
 
 
+@pytest.fixture(scope="module")
+def python():
+    """Return a Python that is not this one, which runs pages."""
+    python = WarmPython()
+    yield python
+    python.close()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages())
-def test_code_in_pages(page, tmp_path):
-    """It runs in a Python of its own, its own checks hold, and it prints what the page shows."""
+def test_code_in_pages(page, python, tmp_path):
+    """It runs in a process of its own, its own checks hold, and it prints what the page shows."""
     code = "\n".join(blocks(page, "python"))
     assert "from nengo_wd import nengo_dl\n" in code
     (tmp_path / "page.py").write_text(code, encoding="utf-8")
-    ran = run_in_fresh_python("page.py", folder=tmp_path)
+    ran = python.run(tmp_path / "page.py", folder=tmp_path)
     assert ran.returncode == 0, ran.stderr
     for shown in blocks(page, "text"):
         assert agrees(shown, ran.stdout), ran.stdout

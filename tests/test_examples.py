@@ -45,6 +45,8 @@ if GENERATION == 2:
     IN_FRESH_PYTHON.add("custom_training_loop.py")  # which says why it does not run
 
 
+@pytest.mark.slow
+@pytest.mark.traced  # as users run it
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_example(script, tmp_path, monkeypatch):
     arguments, last_line = SHOWN[script]

@@ -1,17 +1,17 @@
 """What the package changes in others' classes is changed once, also where modules are reloaded."""
 
 import json
-from pathlib import Path
 
 import pytest
-from scripts import run_in_fresh_python
+from scripts import SUPPORT, run_in_fresh_python
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """Return what a fresh Python finds: here, the other tests would have classes of before."""
-    script = Path(__file__).with_name("reloaded.py")
-    ran = run_in_fresh_python(script, folder=tmp_path_factory.mktemp("reloaded"))
+    ran = run_in_fresh_python(SUPPORT / "reloaded.py", folder=tmp_path_factory.mktemp("reloaded"))
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
 

@@ -4,15 +4,14 @@ We wrote them, in the place of people who know Nengo, Keras or NengoSPA, and of 
 that NengoDL can be imported from it.
 """
 
-import pathlib
-
 import pytest
-from scripts import run_here, run_in_fresh_python
+from scripts import SUPPORT, run_here, run_in_fresh_python
 
-SCRIPTS = pathlib.Path(__file__).with_name("user_scripts")
+SCRIPTS = SUPPORT / "user_scripts"
 IN_FRESH_PYTHON = {"from_nengo.py"}
 
 
+@pytest.mark.slow
 @pytest.mark.generation(3)
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
 def test_script_runs_to_its_end(script, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What can't be trained on several devices; `tests/two_replicas.py` has what two refuse."""
+"""What can't be trained on several devices; `tests/support/two_replicas.py` has what two refuse."""
 
 import nengo
 import pytest

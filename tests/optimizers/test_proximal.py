@@ -404,6 +404,7 @@ def test_no_step_where_gradients_overflow(kind, model):
 
 
 @pytest.mark.generation(3)
+@pytest.mark.traced
 def test_weights_without_a_gradient_take_their_step(model):
     """As those of a gradient of zero, which they have in a compiled time loop."""
     layer = nengo_wd.RegularizedDense(3, kernel_regularizer=None, name="dense")

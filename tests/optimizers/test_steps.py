@@ -121,6 +121,7 @@ def test_steps_belong_to_the_inner_optimizer(kind, model):
 # -- an optimizer with steps stays what it is ------------------------------------------------
 
 
+@pytest.mark.traced
 def test_changes_between_epochs_change_no_weights_and_build_nothing_anew(model):
     traces = []
 
@@ -273,6 +274,7 @@ def legacy(rate):
     return tf.keras.optimizers.legacy.SGD(rate)
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("way", WAYS_TO_RUN)
 @pytest.mark.parametrize("make", [None, sgd, legacy] if GENERATION == 3 else [None, sgd])
 def test_weights_that_no_loss_reaches_take_all_steps(make, way):

@@ -12,6 +12,8 @@ from nengo.exceptions import ValidationError
 import nengo_wd
 from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled
 
+pytestmark = pytest.mark.traced
+
 l1, l2 = tf.keras.regularizers.l1, tf.keras.regularizers.l2
 
 

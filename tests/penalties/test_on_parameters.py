@@ -275,6 +275,7 @@ def test_number_of_operations_does_not_grow_with_the_objects():
 # -- strengths that are changed --------------------------------------------------------------
 
 
+@pytest.mark.traced
 def test_changed_strengths_count_without_compiling_again(model):
     """Only strengths change here: what is penalized, and by which norms, stays as it was."""
     traces = []

@@ -24,6 +24,8 @@ import nengo_wd
 from nengo_wd import nengo_dl
 from nengo_wd.regularizers import GroupLasso, Scheduled
 
+pytestmark = [pytest.mark.slow, pytest.mark.traced]
+
 l1_l2 = tf.keras.regularizers.l1_l2
 RATE = 0.0625
 

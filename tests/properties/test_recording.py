@@ -7,6 +7,7 @@ import random
 
 import nengo
 import numpy as np
+import pytest
 import tensorflow as tf
 from generations import GENERATION, outputs, sgd, simulator, tensor_node, values
 from hypothesis import Phase, given, settings
@@ -15,6 +16,8 @@ from tensorflow.python.eager import context
 
 import nengo_wd
 from nengo_wd import nengo_dl
+
+pytestmark = [pytest.mark.slow, pytest.mark.traced]
 
 STEPS = 4
 RECORDS = ["rates", "norms", "losses", *(["energy"] if GENERATION == 3 else [])]

@@ -50,6 +50,7 @@ def squares(weights):
 # -- a variable that is assigned -------------------------------------------------------------
 
 
+@pytest.mark.traced
 def test_losses_at_each_value_of_a_variable_are_those_of_numpy():
     """The objective is traced once, and the strengths move between the fits."""
     traces = []
@@ -80,6 +81,7 @@ def test_losses_at_each_value_of_a_variable_are_those_of_numpy():
         assert len(traces) == n_traces
 
 
+@pytest.mark.traced
 @pytest.mark.generation(3)
 def test_losses_of_fits_with_a_variable_that_is_assigned_in_between():
     traces, n_traces = [], []

@@ -127,11 +127,13 @@ def facts():
     return {**json.loads(ended.stdout), "said by tensorflow alone": tensorflow_alone}
 
 
+@pytest.mark.slow
 @pytest.mark.generation(3)
 def test_imports_in_the_order_of_isort(facts):
     assert facts["one nengo_dl"] and facts["one keras"] and facts["layer"]
 
 
+@pytest.mark.slow
 @needs_bridge
 def test_import_of_nengo_dl_that_failed_can_be_made_up_for():
     code = """
@@ -172,6 +174,7 @@ def test_converter_takes_a_model_of_tf_keras():
     np.testing.assert_allclose(found, model.predict(images, verbose=0), atol=1e-5)
 
 
+@pytest.mark.slow
 @needs_tf_keras
 def test_one_keras_wherever_tensorflow_has_it(facts):
     """Each path leads to the module of tf-keras that it leads to with the flag from the start."""
@@ -186,6 +189,7 @@ def test_one_keras_wherever_tensorflow_has_it(facts):
 # -- nothing but what is missing -----------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.generation(3)
 @needs_no_bridge
 def test_an_older_tensorflow_is_left_alone(facts):
@@ -193,12 +197,14 @@ def test_an_older_tensorflow_is_left_alone(facts):
     assert not facts["finders"] and not facts["path"]
 
 
+@pytest.mark.slow
 @needs_bridge
 def test_old_names_are_gone_after_the_import(facts):
     assert "keras.engine.functional" not in facts["keras"]
     assert not facts["finders"] and not facts["stand-in"] and not facts["old names"]
 
 
+@pytest.mark.slow
 @needs_tf_keras
 def test_keras_3_under_its_own_name_stays_keras_3():
     code = """
@@ -274,6 +280,7 @@ for hand_out in {list(HANDED_OUT)}:
 """
 
 
+@pytest.mark.slow
 @needs_tf_keras
 def test_keras_3_that_was_asked_for_or_handed_out_is_not_exchanged():
     lines = run(REFUSALS).stdout.splitlines()
@@ -299,12 +306,12 @@ def test_keras_3_in_the_place_of_keras_2_is_named(monkeypatch):
 
 
 # -- the GPU -----------------------------------------------------------------------------
-
-
+@pytest.mark.slow
 def test_import_starts_no_python_and_looks_for_no_gpu(facts):
     assert facts["pythons started"] == [] and facts["looked for"] == []
 
 
+@pytest.mark.slow
 def test_gpu_is_found_as_by_the_python_that_nengo_dl_starts(monkeypatch):
     # NengoDL 2 starts whichever Python is called "python"
     monkeypatch.setenv("PATH", os.path.dirname(sys.executable), prepend=os.pathsep)
@@ -379,6 +386,7 @@ def said(text):
     return logged, [line for match, line in matches if not match]
 
 
+@pytest.mark.slow
 @needs_bridge
 def test_nothing_is_said_that_tensorflow_does_not_say_without_nengo_dl(facts):
     at_import, later = run(TRAINING).stderr.split("imported\n")

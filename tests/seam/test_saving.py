@@ -1,14 +1,12 @@
 """What is saved of a simulator, and what a training that goes on in another process has of it."""
 
-from pathlib import Path
-
 import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
 from generations import assign, seed, sgd, simulator, train
 from networks import Ensembles, parameters_of
-from scripts import run_in_fresh_python
+from scripts import SUPPORT, run_in_fresh_python
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -21,9 +19,10 @@ KILLED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.generation(3)
 def test_training_that_was_killed_ends_in_the_weights_of_one_that_was_not(tmp_path):
-    script = Path(__file__).with_name("killed_and_resumed.py")
+    script = SUPPORT / "killed_and_resumed.py"
     pairs = [name for pair in KILLED for name in pair]
     ran = run_in_fresh_python(script, str(tmp_path), *pairs, folder=tmp_path)
     assert ran.returncode == 0, ran.stderr

@@ -9,11 +9,11 @@ import optuna
 import pgserver
 import pytest
 import searched
-from scripts import environment
+from scripts import SUPPORT, environment
 
 import nengo_wd
 
-SCRIPT = Path(__file__).with_name("search_of_machine.py")
+SCRIPT = SUPPORT / "search_of_machine.py"
 
 
 @pytest.fixture(scope="module")

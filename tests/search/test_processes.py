@@ -37,6 +37,7 @@ def test_a_process_serves_one_trial_unless_told_otherwise():
     assert of(n_jobs=3, trials_per_process=4) == (3, 4)
 
 
+@pytest.mark.slow
 def test_trials_in_processes():
     """Trial 0 has its process killed, 1 fails and 2 is pruned; four trials a process."""
     with pytest.warns(UserWarning, match="trial 1 of .* failed .* FloatingPointError: it diverged"):

@@ -15,7 +15,7 @@ from nengo.exceptions import ValidationError
 from optuna.storages._grpc.server import make_server
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from scripts import run_in_fresh_python
+from scripts import SUPPORT, run_in_fresh_python
 
 import nengo_wd
 from nengo_wd.search import storages, trials
@@ -113,10 +113,10 @@ def test_python_that_ends_puts_the_trial_back():
     assert tried(search(n_trials=3)) == tried(in_memory(n_trials=3))
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_goes_on(working_folder):
     """A process is killed by the system, as none can prevent, in the middle of its tenth trial."""
-    script = Path(__file__).with_name("killed_search.py")
-    ran = run_in_fresh_python(script, folder=working_folder)
+    ran = run_in_fresh_python(SUPPORT / "killed_search.py", folder=working_folder)
     assert ran.returncode == -9, ran.stderr
     storage = "sqlite:///killed_search.db"
     before = optuna.load_study(study_name="killed_search", storage=storage)

@@ -118,6 +118,7 @@ def test_a_training_begins_in_the_middle_of_another():
         assert trained.norms.steps.tolist() == [9, 12, 15, 18]  # with those of before
 
 
+@pytest.mark.traced
 def test_nothing_is_traced_again():
     with Trained() as trained:
         start = nengo_wd.search.Start(trained.sim, trained.callbacks)

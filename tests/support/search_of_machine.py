@@ -4,13 +4,11 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
+
+import searched
 
 import nengo_wd
 from nengo_wd.search import storages
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import searched  # noqa: E402
 
 storages.HEARTBEAT, storages.SILENCE = 1, 3  # seconds, instead of a minute
 

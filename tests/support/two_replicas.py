@@ -13,7 +13,6 @@ from pathlib import Path
 from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parent))
 
 import nengo
 import numpy as np
@@ -375,11 +374,11 @@ CHECKS = {
 
 
 def main(folder, *names):
-    import generations
+    from untraced import after_making_variables
 
     for name in ("make_train_function", "make_test_function"):
         make = getattr(tf.keras.Model, name)
-        setattr(tf.keras.Model, name, generations.after_making_variables(make))
+        setattr(tf.keras.Model, name, after_making_variables(make))
     warnings.simplefilter("ignore")
     for name in names or CHECKS:
         try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import pathlib
 import runpy
@@ -13,6 +14,8 @@ import nengo_wd
 from nengo_wd._seam import bridge
 
 ROOT = pathlib.Path(nengo_wd.__file__).parents[1]
+SUPPORT = pathlib.Path(__file__).parent  # with the scripts that tests run
+STREAMS = ("stdout", "stderr")  # the files in which a warm Python leaves what a script printed
 
 
 def run_in_fresh_python(script, *arguments, folder):
@@ -24,6 +27,29 @@ def run_in_fresh_python(script, *arguments, folder):
         cwd=str(folder),
         env=environment(),
     )
+
+
+class WarmPython:
+    """A Python that runs each script in a fork of its own, and imports TensorFlow once for all."""
+
+    def __init__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, str(SUPPORT / "warm_python.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment(),
+            universal_newlines=True,
+        )
+
+    def run(self, script, folder):
+        """Run a script, in ``folder``."""
+        print(json.dumps([str(script), str(folder)]), file=self._process.stdin, flush=True)
+        status = self._process.stdout.readline()
+        stdout, stderr = ((folder / name).read_text(encoding="utf-8") for name in STREAMS)
+        return SimpleNamespace(returncode=int(status), stdout=stdout, stderr=stderr)
+
+    def close(self):
+        self._process.communicate()
 
 
 def environment():

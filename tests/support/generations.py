@@ -1,6 +1,5 @@
 """The same steps on NengoDL 2 and 3, so that each test is written once."""
 
-import functools
 import random
 
 import numpy as np
@@ -88,30 +87,6 @@ def train(sim, inputs, targets, objective, optimizer, epochs=1):
     else:
         sim.compile(optimizer, loss=objective)
         sim.fit(inputs, targets, epochs=epochs, shuffle=False, verbose=0)
-
-
-def after_making_variables(make_function):
-    """Return a method of a Keras model that makes the metrics' and the optimizer's variables first.
-
-    Keras makes them in the first step otherwise, which TensorFlow then traces once more.
-    """
-
-    @functools.wraps(make_function)
-    def make(model, force=False):
-        if not model.compiled_loss.built:
-            model.compiled_loss.build(model.outputs)
-        if "train" in make_function.__name__:
-            _make_variables(model.optimizer, model.trainable_variables)
-        return make_function(model, force)
-
-    return make
-
-
-def _make_variables(optimizer, trained):
-    if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
-        optimizer._create_all_weights(trained)
-    else:
-        optimizer.build(trained)
 
 
 def total_loss(sim, inputs, targets, objective):
