@@ -95,7 +95,7 @@ REFERENCES = [
 STACKS = [  # in the order of the README's table
     Stack("main job, tests", "3.10", [MAIN_JOB, TESTS]),
     Stack("main job, tests", "3.12", [MAIN_JOB, TESTS]),
-    Stack("main job, all tests", "3.13", [MAIN_JOB, ALL_TESTS]),
+    Stack("all tests, main job", "3.13", [ALL_TESTS, MAIN_JOB]),
     Stack("documentation", "3.11", [SITE]),
     Stack("checks", "3.11", [*CHECKS, *RELEASE, *REFERENCES], as_new_user=False),
     Stack("all tests, NengoDL 2", "3.7", [ALL_TESTS]),
