@@ -79,6 +79,3 @@ def _woken(activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray)
         return [tf.identity(activity) for activity in activities], gradient
 
     return identity(currents, *activities)
-
-
-seam.probes.change(wake)

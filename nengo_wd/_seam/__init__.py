@@ -2,16 +2,20 @@
 
 Each generation is a package of the same topics: modules of the same names, with functions and
 classes of the same names and signatures. The rest of the package calls them by topic:
-``from nengo_wd import seam`` and ``seam.values.fetch(sim, variables)``. NengoDL itself is imported
-here first of all, across the bridge to TensorFlow 2.13 and later.
+``from nengo_wd import _seam as seam`` and ``seam.values.fetch(sim, variables)``. NengoDL itself is
+imported here first of all, across the bridge to current TensorFlow.
 """
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from nengo_wd._seam.bridge import bridged
 
 with bridged():
     import nengo_dl
+
+# isort: split
+from nengo.exceptions import SimulationError
 
 SUPPORTED = (2, 3)
 
@@ -34,57 +38,56 @@ def generation(version: str) -> int:
     return number
 
 
-_RUNNING = generation(nengo_dl.__version__)
+class Lacking(NotImplementedError, SimulationError):
+    """What is raised for that which the running generation lacks."""
+
+
+def _lacking(what: str, why: str) -> type:
+    """Return what stands for a class or a function: to make or call it raises an error."""
+
+    def __new__(cls: type, *args: Any, **kwargs: Any) -> Any:
+        raise Lacking(
+            f"nengo_wd.{what} needs NengoDL 3: NengoDL {nengo_dl.__version__} {why}; install "
+            'NengoDL 3, with: pip install "nengo-dl>=3.6,<4"'
+        )
+
+    return type(what, (), {"__new__": __new__, "converters": {}})
+
 
 # All generations have the same functions: mypy reads those of NengoDL 3.
-if _RUNNING == 3 or TYPE_CHECKING:
+if generation(nengo_dl.__version__) == 3 or TYPE_CHECKING:
     from nengo_wd._seam.nengo_dl3 import (
         activities,
-        converter,
         distributed,
         layers,
-        learning_rules,
-        losses,
-        objectives,
         optimizers,
-        parameters,
-        probes,
-        saving,
         simulators,
+        training,
         values,
     )
-elif _RUNNING == 2:
+else:
     from nengo_wd._seam.nengo_dl2 import (
+        LACKING,
         activities,
-        converter,
-        distributed,
         layers,
-        learning_rules,
-        losses,
-        objectives,
         optimizers,
-        parameters,
-        probes,
-        saving,
         simulators,
+        training,
         values,
     )
 
-saving.mend()
+    distributed = SimpleNamespace()
+    for _name, _reason in LACKING.items():
+        _topic, _, _attribute = _name.partition(".")
+        setattr(globals()[_topic], _attribute, _lacking(*_reason))
 
 __all__ = [
     "activities",
-    "converter",
     "distributed",
     "layers",
-    "learning_rules",
-    "losses",
     "nengo_dl",
-    "objectives",
     "optimizers",
-    "parameters",
-    "probes",
-    "saving",
     "simulators",
+    "training",
     "values",
 ]

@@ -1,8 +1,7 @@
-"""What this package keeps for a simulator, a layer, and a graph of TensorFlow 1: a record each.
+"""What this package keeps for a simulator, a layer, a graph and an objective: a record each.
 
-A record is an attribute of what it is kept for, and the only one. It refers back to its
-simulator, so that a dictionary from simulators to records, even one with weak keys, would keep
-every simulator alive.
+A record is the only attribute that its owner gets. It refers back to its simulator, so that a
+dictionary from simulators to records, even one with weak keys, would keep every simulator alive.
 """
 
 from __future__ import annotations
@@ -85,9 +84,12 @@ class LayerState:
     ----------
     initial : dict of {tuple: tf.Variable or np.ndarray}
         The weights that it had when something was first pulled towards them, by their names.
+    original : tf.keras.layers.Layer or None
+        The layer that this one is a stand-in for; None for any other.
     """
 
     initial: dict = dataclasses.field(default_factory=dict)
+    original: Any = None
 
 
 @dataclasses.dataclass
@@ -124,7 +126,19 @@ class GraphState:
     simulations: dict = dataclasses.field(default_factory=dict)
 
 
-_compiled: weakref.WeakSet = weakref.WeakSet()  # the simulators of `note_compiled`
+class Penalized(dict):
+    """An objective with penalties: the losses by probe, the simulator, and what it carries."""
+
+    def __init__(self, sim: Any, losses: dict, carried: Any) -> None:
+        super().__init__(losses)
+        self.sim, self.carried = sim, carried
+
+
+# Reloading this module does not empty these.
+_compiled: weakref.WeakSet  # the simulators of `note_compiled`
+_compiled = globals().setdefault("_compiled", weakref.WeakSet())
+with_layers: weakref.WeakSet  # the TensorGraphs of NengoDL 3 that have built their layers
+with_layers = globals().setdefault("with_layers", weakref.WeakSet())
 
 
 def of(sim: Any) -> SimulatorState:
@@ -153,8 +167,15 @@ def is_to_be_proximal(sim: Any) -> bool:
 
 
 def of_layer(layer: Any) -> LayerState:
-    """Return what is kept for a layer, or for what stands in for one."""
+    """Return what is kept for a layer, or for its stand-in."""
     return vars(layer).setdefault(ATTRIBUTE, LayerState())
+
+
+def original(layer: Any) -> Any:
+    """Return the layer that a stand-in stands for, and any other as it is."""
+    kept = getattr(layer, "__dict__", {}).get(ATTRIBUTE)
+    found = getattr(kept, "original", None)
+    return layer if found is None else found
 
 
 def layer_in(graph: Any, layer: Any) -> Any:

@@ -12,10 +12,8 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _clock as clock
 from nengo_wd import _names as names
-from nengo_wd._seam import state
-from nengo_wd._seam.layer_penalties import layer_penalties
-from nengo_wd._seam.nengo_dl2.losses import COLLECTION
-from nengo_wd._seam.stand_ins import stand_in
+from nengo_wd._seam import keras2, state
+from nengo_wd._seam.nengo_dl2.training import COLLECTION
 
 LOCAL = threading.local
 # Parts of the names of attributes in which TensorFlow tracks others; it makes them anew.
@@ -121,7 +119,7 @@ def _keep(layer: tf.keras.layers.Layer, graph: tf.Graph) -> None:
     others = {id(weight.graph): weight.graph for weight in layer.weights}
     others.pop(id(graph), None)
     for other in others.values():
-        state.of_graph(other).stand_ins[id(layer)] = layer, stand_in(layer)
+        state.of_graph(other).stand_ins[id(layer)] = layer, keras2.stand_in(layer)
 
 
 def _parts(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
@@ -146,7 +144,7 @@ def _collect_penalties(layer: tf.keras.layers.Layer) -> None:
     if layer not in kept.layers:
         kept.layers.add(layer)
         with tf.name_scope(None), clock.at(_training_step()):
-            for penalty in layer_penalties(layer):
+            for penalty in keras2.layer_penalties(layer):
                 tensor = tf.identity(penalty.value, names.scope(penalty.name))
                 tf.compat.v1.add_to_collection(COLLECTION, tensor)
                 kept.penalties[tensor.op.name] = penalty

@@ -1,9 +1,8 @@
-"""Keras layers in NengoDL 3, which builds them before its time loop."""
+"""Keras layers in NengoDL 3, which builds them before its time loop, and their converter."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import Any, Callable, Iterator
 
 import nengo_dl
@@ -12,8 +11,9 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _clock as clock
 from nengo_wd import _names as names
-from nengo_wd._seam import patches
-from nengo_wd._seam.layer_penalties import layer_penalties
+from nengo_wd._seam import keras2
+
+KerasConverter = nengo_dl.Converter
 
 
 def simulation_dtype() -> str | None:
@@ -41,7 +41,7 @@ def begin_build(layer: tf.keras.layers.Layer) -> None:
     """
     penalties = [*layer._callable_losses]
     del layer._callable_losses
-    vars(layer)["_callable_losses"] = penalties
+    keras2.set_penalties(layer, penalties)
 
 
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
@@ -53,8 +53,7 @@ def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
     """Give ``layer``, which is new, what `state_of` returned of another, and its penalties."""
     tf.keras.layers.Layer.__setstate__(layer, kept)
     for variable, regularizer in kept["penalized"]:
-        name = variable.name.partition(":")[0]
-        layer._handle_weight_regularization(name, variable, regularizer)
+        keras2.add_penalty(layer, variable, regularizer)
 
 
 def _tensor_nodes(graph: nengo_dl.tensor_graph.TensorGraph) -> list[Any]:
@@ -69,8 +68,7 @@ def _tensor_graph() -> nengo_dl.tensor_graph.TensorGraph | None:
     NengoDL tells a layer the shape of its input only. Keras' call context holds the
     layer that is being built, which is NengoDL's TensorGraph.
     """
-    keras_base_layer = sys.modules[tf.keras.layers.Layer.__module__]
-    layer = keras_base_layer.base_layer_utils.call_context().layer
+    layer = keras2.layer_being_built()
     return layer if isinstance(layer, nengo_dl.tensor_graph.TensorGraph) else None
 
 
@@ -86,7 +84,7 @@ def apply_layer(
     """
     graph = _tensor_graph()
     nodes = [] if graph is None else _tensor_nodes(graph)
-    known = (part for node in nodes for part in node.func._flatten_layers())
+    known = (part for node in nodes for part in keras2.flat_layers(node.func))
     if graph is not None and all(layer is not part for part in known):
         raise ValidationError(
             f"layer {layer.name!r} is called by the function of a TensorNode, where neither its "
@@ -104,21 +102,14 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
             layer.build(input_shape)
 
 
-def _unwrapped(coerce: Callable) -> Callable:
+def _coerce(coerce: Callable, parameter: Any, *args: Any) -> Any:
     """Have a TensorNode raise what is wrong with its layer, and not that something is."""
-
-    def coerce_unwrapped(*args: Any) -> Any:
-        try:
-            return coerce(*args)
-        except ValidationError as error:
-            if isinstance(error.__cause__, ValidationError):
-                raise error.__cause__ from None
-            raise
-
-    return coerce_unwrapped
-
-
-patches.wrap(nengo_dl.tensor_node.TensorFuncParam, "coerce", "unwrapped", _unwrapped)
+    try:
+        return coerce(*args)
+    except ValidationError as error:
+        if isinstance(error.__cause__, ValidationError):
+            raise error.__cause__ from None
+        raise
 
 
 def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
@@ -132,4 +123,4 @@ def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
             if op.func is layer and op.shape_in is not None:
                 check_use((graph.minibatch_size, *op.shape_in), op.output.size)
     with clock.at(0):
-        list(layer_penalties(layer))  # which raises for those that are no scalars
+        list(keras2.layer_penalties(layer))  # which raises for those that are no scalars

@@ -1,11 +1,12 @@
-"""Objectives of ``sim.compile``, to which Keras adds the model's losses by itself."""
+"""What ``sim.compile`` trains on: objectives, and the losses of a simulator's Keras model."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import threading
-from typing import Any, Mapping, Sequence
+import weakref
+from typing import Any, Callable, Mapping, Sequence
 
 import nengo
 import nengo_dl
@@ -13,9 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd import _clock as clock
-from nengo_wd._seam import state
+from nengo_wd._seam import keras2, state
+from nengo_wd._seam.keras2 import LayerPenalty
 from nengo_wd._seam.nengo_dl3 import distributed
-from nengo_wd._seam.nengo_dl3.values import step_counter, training_step
+from nengo_wd._seam.nengo_dl3.values import _scope, step_counter, training_step
 
 OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
 
@@ -75,26 +77,22 @@ def _evaluate_to_list(model: tf.keras.Model) -> None:
         model.evaluate = evaluated
 
 
-def count(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
+def count_activities(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
     """Have penalties on what probes record be losses and, by their names, metrics of the model."""
     kept = state.of(sim)
     if activities and kept.recorder is None:
         kept.recorder = _Recorder(sim)
     if kept.recorder is not None:
-        with distributed.scope(sim):
+        with _scope(sim):
             kept.recorder.take(activities)
 
 
 def build_again(sim: nengo_dl.Simulator) -> None:
     """Have what Keras has traced of training and evaluating be traced again."""
-    model = sim.keras_model
-    if model.train_function is not None:
-        model.make_train_function(force=True)
-    if model.test_function is not None:
-        model.make_test_function(force=True)
+    keras2.trace_again(sim.keras_model)
 
 
-def activity(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
+def activity_penalty(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
     """Return the penalty on what a probe recorded, the mean over minibatches."""
     size = sim.minibatch_size
     batches = (recorded[start : start + size] for start in range(0, len(recorded), size))
@@ -128,12 +126,9 @@ class _Recorder:
 
     def take(self, activities: Mapping[str, Any]) -> None:
         """Take on penalties by name, in the place of those before."""
-        before = {id(metric) for metric in self.metrics.values()}
-        held = self.tensor_graph._metrics
-        held[:] = [metric for metric in held if id(metric) not in before]
-        self.activities = activities
+        before, self.activities = self.metrics, activities
         self.metrics = {name: tf.keras.metrics.Mean(name=name) for name in activities}
-        held.extend(self.metrics.values())
+        keras2.exchange_metrics(self.tensor_graph, before.values(), self.metrics.values())
 
     def __call__(
         self, inputs: Any, training: Any = None, progress: Any = None, stateful: bool = False
@@ -157,3 +152,86 @@ class _Recorder:
             self.metrics[name].update_state(value)
         self._here.values = {}  # which are tensors of a graph
         return self._compute_metrics(*args, **kwargs)
+
+
+def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
+    """Return every penalty of the layers in ``sim.keras_model``, checked."""
+    holder = state.of(sim).holder
+    with clock.at(training_step(sim)):
+        return [
+            penalty
+            for layer in keras2.flat_layers(sim.keras_model)
+            for penalty in keras2.layer_penalties(layer, skip=holder)
+        ]
+
+
+def _bind(sim: nengo_dl.Simulator) -> None:
+    """Have the penalties of layers know the training step of their simulator."""
+    reference = weakref.ref(sim)  # or the user's layers would keep the simulator alive
+    for layer in keras2.flat_layers(sim.keras_model):
+        functions = [
+            functools.partial(_bound, function, reference, keras2.is_on_variable(function))
+            for function in layer._callable_losses
+        ]
+        keras2.set_penalties(layer, functions)
+
+
+def _bound(function: Callable, reference: weakref.ref, on_variable: bool) -> tf.Tensor | None:
+    """Return the penalty that ``function`` returns, in a simulator; None where it is a step."""
+    sim = reference()
+    if sim is not None and on_variable and state.is_proximal(sim):
+        return None
+    with clock.at(None if sim is None else step_counter(sim)):
+        return function()
+
+
+def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
+    """Have a place for these in ``sim.keras_model.losses``, besides those of layers."""
+    with clock.at(training_step(sim)):
+        for loss in losses:
+            loss()  # to be told now, not by Keras later, what is wrong with it
+    kept = state.of(sim)
+    if losses and kept.holder is None:
+        kept.holder = _Holder(sim, kept)
+        sim.tensor_graph.add_loss(kept.holder)
+
+
+def is_compiled(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether what counts was compiled, so that objectives made later don't change it."""
+    return state.of(sim).penalized is not None
+
+
+def have_settings(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether the penalties of settings count: unless they were left out in compiling."""
+    return state.of(sim).penalized is not False
+
+
+def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
+    """Have no penalty on a parameter be among the losses from the next compiling on.
+
+    In a simulator that was not compiled yet, that is at once.
+    """
+    kept = state.of(sim)
+    kept.proximal = True
+    kept.left_out_parameters = kept.left_out_parameters or not is_compiled(sim)
+
+
+def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
+    """Have a layer's penalty on a variable be part of ``sim.keras_model.losses``, or not."""
+    move = keras2.take_back if counts else keras2.leave_out
+    move(state.of(sim).left_out, layer, variable)
+
+
+class _Holder:
+    """The sum of the penalties on parameters that count when it is called."""
+
+    def __init__(self, sim: nengo_dl.Simulator, kept: state.SimulatorState) -> None:
+        self.sim, self.kept = sim, kept
+
+    def __call__(self) -> tf.Tensor | None:
+        """Return the sum, a scalar tensor; None where there are no losses."""
+        installed = self.kept.installed
+        if installed is None or self.kept.left_out_parameters or not installed.terms.expressions:
+            return None
+        with clock.at(step_counter(self.sim)):
+            return tf.add_n([loss() for loss in installed.terms.expressions])
