@@ -21,23 +21,21 @@ def get_param(get: Callable, params: ClassParams, name: str) -> Any:
     try:
         return get(name)
     except AttributeError as error:
-        _explain(error, _of_setting(params, name))
-        raise
+        hint = _of_setting(params, name)
+        if hint is None:
+            raise
+        raise AttributeError(f"{error}; {hint}") from None
 
 
 def get_item(get: Callable, config: nengo.Config, key: Any) -> Any:
-    """Explain Nengo's error about an object that it has no settings of."""
+    """Explain Nengo's error about an object that can't have settings."""
     try:
         return get(key)
     except ConfigError as error:
-        _explain(error, _of_object(key))
-        raise
-
-
-def _explain(error: Exception, hint: str | None) -> None:
-    """Raise an error of the same kind that has a hint, if there is one."""
-    if hint is not None:
-        raise type(error)(f"{error}; {hint}") from None
+        hint = _of_object(key)
+        if hint is None:
+            raise
+        raise ConfigError(f"{error}; {hint}") from None
 
 
 def _of_setting(params: ClassParams, name: str) -> str | None:

@@ -16,9 +16,9 @@ from nengo_wd import nengo_dl
 
 FOLDER = os.path.dirname(nengo_wd.__file__)
 SEAM = f"nengo_wd._seam.nengo_dl{GENERATION}."
-MODULES = ["nengo_wd._seam." + name for name in ("patches", "left_out", "nengo4", "bridge")]
-MODULES += [SEAM + name for name in ("layers", "saving", "simulators", "converter", "probes")]
-MODULES += [SEAM + "learning_rules", "nengo_wd._seam", "nengo_wd.learning_rules"]
+MODULES = ["nengo_wd._seam." + name for name in ("hooks", "state", "keras2", "bridge")]
+MODULES += [SEAM + name for name in ("layers", "simulators", "training", "values")]
+MODULES += ["nengo_wd._seam", "nengo_wd.learning_rules"]
 MODULES += [
     "nengo_wd._penalties.waking",
     "nengo_wd.converter",

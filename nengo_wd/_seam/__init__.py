@@ -6,6 +6,8 @@ classes of the same names and signatures. The rest of the package calls them by 
 imported here first of all, across the bridge to current TensorFlow.
 """
 
+from __future__ import annotations
+
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -38,20 +40,22 @@ def generation(version: str) -> int:
     return number
 
 
-class Lacking(NotImplementedError, SimulationError):
-    """What is raised for that which the running generation lacks."""
+class LackingError(NotImplementedError, SimulationError):
+    """What is raised for something that the running generation lacks."""
 
 
-def _lacking(what: str, why: str) -> type:
-    """Return what stands for a class or a function: to make or call it raises an error."""
+class Lacking:
+    """Stands for a class or a function that the running generation lacks: calling it raises."""
 
-    def __new__(cls: type, *args: Any, **kwargs: Any) -> Any:
-        raise Lacking(
+    reason: tuple[str, str]  # what needs it, and what NengoDL does instead
+    converters: dict = {}  # as `nengo_dl.Converter` has
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        what, why = cls.reason
+        raise LackingError(
             f"nengo_wd.{what} needs NengoDL 3: NengoDL {nengo_dl.__version__} {why}; install "
             'NengoDL 3, with: pip install "nengo-dl>=3.6,<4"'
         )
-
-    return type(what, (), {"__new__": __new__, "converters": {}})
 
 
 # All generations have the same functions: mypy reads those of NengoDL 3.
@@ -79,7 +83,8 @@ else:
     distributed = SimpleNamespace()
     for _name, _reason in LACKING.items():
         _topic, _, _attribute = _name.partition(".")
-        setattr(globals()[_topic], _attribute, _lacking(*_reason))
+        _stand_in = type(_attribute, (Lacking,), {"reason": _reason})
+        setattr(globals()[_topic], _attribute, _stand_in)
 
 __all__ = [
     "activities",

@@ -22,7 +22,7 @@ import dataclasses
 import functools
 import inspect
 import sys
-from typing import Any, Callable, Iterable, Iterator, NamedTuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
 import tensorflow as tf
 
@@ -100,9 +100,9 @@ def n_added_losses(layer: Any) -> int:
     return of_tensor + sum(not is_on_variable(function) for function in functions)
 
 
-def set_penalties(layer: Any, functions: list[Callable]) -> None:
+def set_penalties(layer: Any, functions: Sequence[Callable]) -> None:
     """Give ``layer`` other penalties, which Keras does not track: copies of it would fail."""
-    vars(layer)["_callable_losses"] = functions
+    vars(layer)["_callable_losses"] = list(functions)
 
 
 def leave_out(left_out: dict[int, Callable], layer: Any, variable: tf.Variable) -> bool:

@@ -1,6 +1,6 @@
 """NengoDL 2 on TensorFlow 1.15: ``sim.train`` and the graph's regularization losses."""
 
-# What NengoDL 3 alone has, by topic and name: what needs it of this package, and why it is not here.
+# What only NengoDL 3 has, by topic and name: what needs it, and what NengoDL 2 does instead.
 LACKING = {
     "activities.check_any_signal": ("Energy", "shows of neurons only what probes are on"),
     "activities.means": ("Energy", "shows of neurons only what probes are on"),

@@ -13,7 +13,7 @@ from nengo_wd import _clock as clock
 from nengo_wd import _names as names
 from nengo_wd._seam import keras2
 
-KerasConverter = nengo_dl.Converter
+KerasConverter: Any = nengo_dl.Converter
 
 
 def simulation_dtype() -> str | None:
