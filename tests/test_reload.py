@@ -26,6 +26,10 @@ def test_each_method_is_wrapped_as_often_as_before(found):
     assert set(before.values()) == {1}
 
 
+def test_graphs_and_simulators_are_remembered(found):
+    assert found["kept"] == [True, True]
+
+
 def test_nothing_is_said_twice(found):
     assert found["of reload"] == []
     assert len(found["trained"]) == 1 and "settings for regularizer" in found["trained"][0]

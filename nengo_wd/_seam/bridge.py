@@ -49,7 +49,7 @@ def bridged() -> Iterator[None]:
     Raises
     ------
     ImportError
-        If this TensorFlow can't use Keras 2 (any more), with what to do about it.
+        If this TensorFlow can't use Keras 2, with what to do about it.
     """
     version = tuple(int(number) for number in minor().split("."))
     if "nengo_dl" in sys.modules:
@@ -117,18 +117,19 @@ def is_keras_3(module: ModuleType | None) -> bool:
 
 def users_of_keras_3() -> list[str]:
     """Return the packages that have something of Keras 3 among their names."""
-    modules = [(name.partition(".")[0], module) for name, module in sys.modules.items()]
     script = sys.modules.get("__main__")  # which has another name as well
-    others = [(top, one) for top, one in modules if top not in OWN and one is not script]
-    return sorted({top for top, one in others if any(map(of_keras_3, names_in(one)))})
+    modules = [(name.partition(".")[0], module) for name, module in sys.modules.items()]
+    return sorted(
+        {
+            package
+            for package, module in modules
+            if isinstance(module, ModuleType) and package not in OWN and module is not script
+            if any(map(_of_keras_3, list(vars(module).values())))  # a lazy module is not loaded
+        }
+    )
 
 
-def names_in(module: Any) -> list[Any]:
-    """Return what a module has, without having a lazy one loaded."""
-    return list(vars(module).values()) if isinstance(module, ModuleType) else []
-
-
-def of_keras_3(value: Any) -> bool:
+def _of_keras_3(value: Any) -> bool:
     """Tell whether ``value`` is a class or a module of Keras 3."""
     if isinstance(value, type):
         return str(value.__module__).partition(".")[0] == "keras"
@@ -149,7 +150,7 @@ def keras_2() -> dict[str, ModuleType]:
 
 @contextlib.contextmanager
 def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
-    """Have ``modules`` imported by these names in the body, and by nobody afterwards."""
+    """Let the body, and nothing after it, import ``modules`` by these names."""
     before = {name: sys.modules.get(name) for name in modules}
     sys.modules.update(modules)
     try:
@@ -164,7 +165,7 @@ def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out NengoDL's warning, at its import, that it was not tested with Nengo 4."""
+    """Suppress NengoDL's warning, at its import, that it was not tested with Nengo 4."""
     untested = r"This version of NengoDL has not been tested with your Nengo version \(4\."
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", untested, UserWarning, r"nengo_dl\.version")

@@ -51,7 +51,11 @@ class Change(NamedTuple):
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
 BESIDE, HINTS = "nengo_wd._seam:simulators", "nengo_wd._config_hints"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
-WATCHER, WAKE = "nengo_wd._simulators:Watcher", "nengo_wd._penalties.waking:wake"
+# Its methods are prepare(sim), when a simulator is made; check(sim, objective, optimizer) before it
+# is compiled, and compiled(...) after it, with None for what was not given; trained(sim, callbacks)
+# before it is trained; concerns(network), if layers of its network are built again.
+WATCHER = "nengo_wd._simulators:Watcher"
+WAKE = "nengo_wd._penalties.waking:wake"
 DL2, DL3 = "nengo_dl 2", "nengo_dl 3"
 
 WRAPPED = (  # methods, by `install`
@@ -192,7 +196,7 @@ def _save_params(save_params: Callable, sim: Any, *args: Any, **kwargs: Any) -> 
     """Warn if the simulator has initial values, which NengoDL does not save."""
     saved = save_params(*args, **kwargs)
     # NengoDL 2 has itself save its state alone, again and again
-    if kwargs.get("include_global", True) and state.of(sim).initial:
+    if kwargs.get("include_global", True) and state.of_simulator(sim).initial:
         warnings.warn(
             f"save_params of the simulator of {sim.model.toplevel} leaves out the initial "
             "values that TowardsInitial pulls weights towards; a checkpoint of "

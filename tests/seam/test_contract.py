@@ -1,6 +1,7 @@
 """The generations of NengoDL have the same topics, functions and signatures.
 
-What one lacks is declared, in ``LACKING`` of its folder. Both are read and not imported, since each of them can be imported only where it runs.
+What one lacks is declared, in ``LACKING`` of its folder. Both are read and not imported, since each
+of them can be imported only where it runs.
 """
 
 import ast

@@ -72,7 +72,7 @@ def _weights_kept(sim: nengo_dl.Simulator) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Have processes begin anew, as in a new simulator; go on with those that there were."""
+    """Restart processes in the body, as in a new simulator; then go on with those of before."""
     graph = sim.tensor_graph
     op_builder, input_funcs = graph.op_builder, graph.input_funcs
     parts = {ops: getattr(b, "built_process", b) for ops, b in op_builder.op_builds.items()}

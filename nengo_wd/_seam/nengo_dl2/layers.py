@@ -34,12 +34,12 @@ def simulation_dtype() -> str | None:
 
 @contextlib.contextmanager
 def scope() -> Iterator[None]:
-    """Leave the scope of a layer's variables to `build_layer`."""
+    """Do nothing: `build_layer` opens the scope of a layer's variables."""
     yield
 
 
 def begin_build(layer: tf.keras.layers.Layer) -> None:
-    """Leave what a layer has of an earlier build to `build_layer`."""
+    """Do nothing: `build_layer` removes what a layer has of an earlier build."""
 
 
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
 
 
 def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
-    """Give ``layer``, which is new, what `state_of` returned of another."""
+    """Give a new layer what `state_of` returned of another."""
     vars(layer).update(kept, _thread_local=LOCAL())
 
 
@@ -157,7 +157,7 @@ def _training_step() -> Any:
 
 
 def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
-    """Leave the check of uses to ``pre_build``, and that of penalties to `build_layer`."""
+    """Do nothing: ``pre_build`` checks uses, and `build_layer` checks penalties."""
 
 
 def _training() -> dict[str, tf.Tensor]:

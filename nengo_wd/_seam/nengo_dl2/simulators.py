@@ -18,7 +18,7 @@ AXIS = 0  # of neurons, in what is of shape (size, minibatch_size)
 
 def _make(init: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> None:
     init(*args, **kwargs)
-    watcher.made(sim)
+    watcher.prepare(sim)
 
 
 def _train(train: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> Any:

@@ -67,7 +67,7 @@ def check_objective(
 def penalized_losses(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
 ) -> dict:
-    """Return the objective in which one probe's loss carries every penalty of the graph."""
+    """Return the objective in which the loss of one probe has every penalty of the graph."""
     if objective is None:
         by_probe = {probe: nengo_dl.objectives.mse for probe in sim.model.probes}
     losses: dict[Any, Any] = {probe: _as_function(loss) for probe, loss in by_probe.items()}
@@ -79,11 +79,11 @@ def penalized_losses(
 
 
 def count_activities(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
-    """Do nothing: each objective has its penalties on what probes record."""
+    """Do nothing: each objective has its own penalties on what probes record."""
 
 
 def build_again(sim: nengo_dl.Simulator) -> None:
-    """Do nothing: each objective is built by itself."""
+    """Do nothing: NengoDL builds each objective separately."""
 
 
 def activity_penalty(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
@@ -105,7 +105,7 @@ class _OnBatch(NamedTuple):
 
     @property
     def key(self) -> tuple:
-        """What tells it from all else in its simulator."""
+        """What identifies it in its simulator."""
         return (*self.penalty.key, self.shape)
 
     def __call__(self) -> Any:
@@ -215,9 +215,9 @@ class _PenalizedError(_Objective):
 
 
 def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
-    """Return every regularization loss that layers put in the graph, checked."""
+    """Return every regularization loss that layers have put into the graph, checked."""
     graph = sim.tensor_graph.graph
-    known, held = state.of_graph(graph).penalties, state.of(sim).held
+    known, held = state.of_graph(graph).penalties, state.of_simulator(sim).held
     with graph.as_default():
         losses = [loss for loss in graph.get_collection(COLLECTION) if loss not in held]
         return [known.get(loss.op.name) or _of_user(loss) for loss in losses]
@@ -228,8 +228,8 @@ def _of_user(loss: tf.Tensor) -> LayerPenalty:
 
 
 def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
-    """Make these the graph's regularization losses besides those of layers."""
-    kept = state.of(sim)
+    """Make these the graph's regularization losses, beside those of layers."""
+    kept = state.of_simulator(sim)
     collection = sim.tensor_graph.graph.get_collection_ref(COLLECTION)
     of_layers = [loss for loss in collection if loss not in kept.held]
     kept.held = [build(sim, loss) for loss in losses]
@@ -238,7 +238,7 @@ def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
 
 
 def is_compiled(sim: nengo_dl.Simulator) -> bool:
-    """Tell that nothing is compiled: each call of ``sim.train`` has its objective."""
+    """Return False: each call of ``sim.train`` has its own objective."""
     return False
 
 
@@ -248,8 +248,8 @@ def have_settings(sim: nengo_dl.Simulator) -> bool:
 
 
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
-    """Have no penalty on a parameter be among the losses any longer, whatever was held before."""
-    kept, of_graph = state.of(sim), state.of_graph(sim.tensor_graph.graph)
+    """Remove penalties on parameters from the losses, also from those of objectives made before."""
+    kept, of_graph = state.of_simulator(sim), state.of_graph(sim.tensor_graph.graph)
     kept.proximal, kept.left_out_parameters, kept.held = True, True, []
     on_variables = {name for name, one in of_graph.penalties.items() if one.variable is not None}
     of_graph.left_out.update(of_graph.held, on_variables)
@@ -258,14 +258,14 @@ def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
 
 
 def _counting(losses: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Return those losses that are not left out now."""
+    """Return the losses that are not left out now."""
     return [loss for loss in losses if loss.op.name not in state.of_graph(loss.graph).left_out]
 
 
 def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
-    """Have a layer's penalty on a variable be among the graph's regularization losses, or not."""
+    """Add a layer's penalty on a variable to the graph's regularization losses, or remove it."""
     move = keras2.take_back if counts else keras2.leave_out
-    if not move(state.of(sim).left_out, layer, variable):
+    if not move(state.of_simulator(sim).left_out, layer, variable):
         return
     graph = sim.tensor_graph.graph
     collection, known = graph.get_collection_ref(COLLECTION), state.of_graph(graph).penalties

@@ -18,7 +18,7 @@ TENSOR_LAYER = nengo_dl.tensor_layer.__module__
 
 def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
     """Return the tensor that ``function`` makes; functions of equal ``key`` make only one."""
-    tensors = state.of(sim).tensors
+    tensors = state.of_simulator(sim).tensors
     if function.key not in tensors:
         graph = sim.tensor_graph.graph
         with graph.as_default(), tf.name_scope(None), clock.at(training_step(sim)):

@@ -23,10 +23,9 @@ def simulation_dtype() -> str | None:
 
 @contextlib.contextmanager
 def scope() -> Iterator[None]:
-    """Name what is made in the body by the layers around it, as far as TensorFlow takes names.
+    """Name what the body makes by the layers around it, in characters that operations may have.
 
-    A variable may have any name, but the operations of its penalty, which Keras names by it,
-    may not.
+    Keras names the operations of a penalty by its variable, which may have any name.
     """
     around = tf.get_current_name_scope()
     valid = names.scope(around) if around else around
@@ -35,9 +34,9 @@ def scope() -> Iterator[None]:
 
 
 def begin_build(layer: tf.keras.layers.Layer) -> None:
-    """Have Keras follow the list of penalties no longer, which NengoDL may have made anew.
+    """Stop Keras from tracking the list of penalties, which NengoDL may have made again.
 
-    Copies have what Keras follows, and penalties can't be pickled.
+    Copies have what Keras tracks, and penalties can't be pickled.
     """
     penalties = [*layer._callable_losses]
     del layer._callable_losses
@@ -50,7 +49,7 @@ def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
 
 
 def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
-    """Give ``layer``, which is new, what `state_of` returned of another, and its penalties."""
+    """Give a new layer what `state_of` returned of another, and its penalties."""
     tf.keras.layers.Layer.__setstate__(layer, kept)
     for variable, regularizer in kept["penalized"]:
         keras2.add_penalty(layer, variable, regularizer)
@@ -103,7 +102,7 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
 
 
 def _coerce(coerce: Callable, parameter: Any, *args: Any) -> Any:
-    """Have a TensorNode raise what is wrong with its layer, and not that something is."""
+    """Raise the layer's own error instead of NengoDL's error that there is one."""
     try:
         return coerce(*args)
     except ValidationError as error:

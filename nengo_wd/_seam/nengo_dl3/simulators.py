@@ -28,7 +28,7 @@ PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 def _make(init: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> None:
     init(*args, **kwargs)
     training._bind(sim)
-    watcher.made(sim)
+    watcher.prepare(sim)
 
 
 def _compile(compile_: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> None:
@@ -102,7 +102,7 @@ def _keep_layers(graph: Any, later: Any, watcher: Any) -> None:
     """Give ``graph`` stand-ins for the layers that a later graph is about to build again.
 
     It gets them if its network concerns this package, or if it was asked for its layers.
-    Otherwise it is noted that it has lost them.
+    Otherwise its record says that it has lost them.
     """
     rebuilt = {id(part) for op in _tensor_nodes(later) for part in keras2.flat_layers(op.func)}
     taken = [
@@ -116,7 +116,7 @@ def _keep_layers(graph: Any, later: Any, watcher: Any) -> None:
 
 
 def _stand_in(graph: Any, layer: tf.keras.layers.Layer, keeps: bool) -> tf.keras.layers.Layer:
-    """Return the stand-in for a layer in a graph, which has it in the layer's place."""
+    """Put a stand-in in the place of a layer in a graph, and return it."""
     kept = state.of_graph(graph)
     if any(layer is lost for lost in kept.lost):
         return layer
@@ -179,7 +179,7 @@ class _InitialValues(tf.keras.layers.Layer):
                 store[place] = value.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        """Take on saved values, also those that nobody has asked for yet."""
+        """Load saved values, also those of places that have no variable yet."""
         for place in store.keys():
             values = store[place][()]
             self.keep(place, values).assign(values)

@@ -54,9 +54,9 @@ def check_objective(
 def penalized_losses(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
 ) -> dict:
-    """Return ``objective`` by probe: Keras adds the model's losses by itself.
+    """Return ``objective`` by probe, because Keras adds the model's losses itself.
 
-    Where no probe has a loss, it is empty. Keras would ask for targets otherwise.
+    It is empty if no probe has a loss. Keras would ask for targets otherwise.
     """
     if any(loss is not None for loss in by_probe.values()):
         return by_probe
@@ -65,7 +65,7 @@ def penalized_losses(
 
 
 def _evaluate_to_list(model: tf.keras.Model) -> None:
-    """Have a model evaluate to a list, also of one number, which ``sim.evaluate`` fails on."""
+    """Have a model evaluate to a list: ``sim.evaluate`` fails on a single number."""
     evaluate = model.evaluate
 
     @functools.wraps(evaluate)
@@ -78,8 +78,8 @@ def _evaluate_to_list(model: tf.keras.Model) -> None:
 
 
 def count_activities(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
-    """Have penalties on what probes record be losses and, by their names, metrics of the model."""
-    kept = state.of(sim)
+    """Make penalties on what probes record losses and, by their names, metrics of the model."""
+    kept = state.of_simulator(sim)
     if activities and kept.recorder is None:
         kept.recorder = _Recorder(sim)
     if kept.recorder is not None:
@@ -88,7 +88,7 @@ def count_activities(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> 
 
 
 def build_again(sim: nengo_dl.Simulator) -> None:
-    """Have what Keras has traced of training and evaluating be traced again."""
+    """Have Keras trace training and evaluation again."""
     keras2.trace_again(sim.keras_model)
 
 
@@ -111,8 +111,7 @@ class _Here(threading.local):
 class _Recorder:
     """Adds losses on what probes record to calls of a simulator's TensorGraph.
 
-    Keras' model then shows each of them as a metric, which is a mean over minibatches as its loss
-    is.
+    Keras' model shows each of them as a metric, the mean over minibatches, as it shows its loss.
     """
 
     def __init__(self, sim: nengo_dl.Simulator) -> None:
@@ -125,7 +124,7 @@ class _Recorder:
         self.tensor_graph.call, self.model.compute_metrics = self, self.compute_metrics
 
     def take(self, activities: Mapping[str, Any]) -> None:
-        """Take on penalties by name, in the place of those before."""
+        """Replace the penalties, which are given by name."""
         before, self.activities = self.metrics, activities
         self.metrics = {name: tf.keras.metrics.Mean(name=name) for name in activities}
         keras2.exchange_metrics(self.tensor_graph, before.values(), self.metrics.values())
@@ -147,7 +146,7 @@ class _Recorder:
         return outputs
 
     def compute_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Take on the losses of the last call, and return all metrics, as Keras' model does."""
+        """Update the metrics by the losses of the last call, and return all of the model's."""
         for name, value in self._here.values.items():
             self.metrics[name].update_state(value)
         self._here.values = {}  # which are tensors of a graph
@@ -156,7 +155,7 @@ class _Recorder:
 
 def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
     """Return every penalty of the layers in ``sim.keras_model``, checked."""
-    holder = state.of(sim).holder
+    holder = state.of_simulator(sim).holder
     with clock.at(training_step(sim)):
         return [
             penalty
@@ -166,7 +165,7 @@ def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
 
 
 def _bind(sim: nengo_dl.Simulator) -> None:
-    """Have the penalties of layers know the training step of their simulator."""
+    """Give the penalties of layers the training step of their simulator."""
     reference = weakref.ref(sim)  # or the user's layers would keep the simulator alive
     for layer in keras2.flat_layers(sim.keras_model):
         functions = [
@@ -177,7 +176,7 @@ def _bind(sim: nengo_dl.Simulator) -> None:
 
 
 def _bound(function: Callable, reference: weakref.ref, on_variable: bool) -> tf.Tensor | None:
-    """Return the penalty that ``function`` returns, in a simulator; None where it is a step."""
+    """Return the penalty that ``function`` returns, or None if it is a step of an optimizer."""
     sim = reference()
     if sim is not None and on_variable and state.is_proximal(sim):
         return None
@@ -186,11 +185,11 @@ def _bound(function: Callable, reference: weakref.ref, on_variable: bool) -> tf.
 
 
 def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
-    """Have a place for these in ``sim.keras_model.losses``, besides those of layers."""
+    """Add a holder of these to ``sim.keras_model.losses``, unless there is one."""
     with clock.at(training_step(sim)):
         for loss in losses:
-            loss()  # to be told now, not by Keras later, what is wrong with it
-    kept = state.of(sim)
+            loss()  # which raises now what Keras would raise later
+    kept = state.of_simulator(sim)
     if losses and kept.holder is None:
         kept.holder = _Holder(sim, kept)
         sim.tensor_graph.add_loss(kept.holder)
@@ -198,38 +197,38 @@ def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
 
 def is_compiled(sim: nengo_dl.Simulator) -> bool:
     """Tell whether what counts was compiled, so that objectives made later don't change it."""
-    return state.of(sim).penalized is not None
+    return state.of_simulator(sim).penalized is not None
 
 
 def have_settings(sim: nengo_dl.Simulator) -> bool:
     """Tell whether the penalties of settings count: unless they were left out in compiling."""
-    return state.of(sim).penalized is not False
+    return state.of_simulator(sim).penalized is not False
 
 
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
-    """Have no penalty on a parameter be among the losses from the next compiling on.
+    """Remove penalties on parameters from the losses, at the next compilation.
 
-    In a simulator that was not compiled yet, that is at once.
+    If the simulator was not compiled yet, they are removed at once.
     """
-    kept = state.of(sim)
+    kept = state.of_simulator(sim)
     kept.proximal = True
     kept.left_out_parameters = kept.left_out_parameters or not is_compiled(sim)
 
 
 def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
-    """Have a layer's penalty on a variable be part of ``sim.keras_model.losses``, or not."""
+    """Add a layer's penalty on a variable to ``sim.keras_model.losses``, or remove it."""
     move = keras2.take_back if counts else keras2.leave_out
-    move(state.of(sim).left_out, layer, variable)
+    move(state.of_simulator(sim).left_out, layer, variable)
 
 
 class _Holder:
-    """The sum of the penalties on parameters that count when it is called."""
+    """Computes the sum of the penalties of settings on parameters that count now."""
 
     def __init__(self, sim: nengo_dl.Simulator, kept: state.SimulatorState) -> None:
         self.sim, self.kept = sim, kept
 
     def __call__(self) -> tf.Tensor | None:
-        """Return the sum, a scalar tensor; None where there are no losses."""
+        """Return the sum, a scalar tensor, or None if there are no losses."""
         installed = self.kept.installed
         if installed is None or self.kept.left_out_parameters or not installed.terms.expressions:
             return None
