@@ -147,16 +147,27 @@ def _is_needed(change: Change) -> bool:
     return not package or import_module(package).__version__.startswith(f"{major}.")
 
 
+@functools.lru_cache(maxsize=None)
+def _parsed(name: str) -> tuple[str, list[str]]:
+    """Return the module in ``"module:path"``, and the parts of the path."""
+    module, _, path = name.partition(":")
+    return module, path.split(".")
+
+
+def _module(name: str) -> Any:
+    return sys.modules.get(name) or import_module(name)
+
+
 def _owner(place: str) -> tuple[Any, str]:
     """Return what has an attribute, and the attribute's name."""
-    module, _, path = place.partition(":")
-    *owners, name = path.split(".")
-    return functools.reduce(getattr, owners, import_module(module)), name
+    module, (*owners, name) = _parsed(place)
+    return functools.reduce(getattr, owners, _module(module)), name
 
 
 def _named(name: str) -> Any:
     """Return what has a name now."""
-    return getattr(*_owner(name))
+    module, path = _parsed(name)
+    return functools.reduce(getattr, path, _module(module))
 
 
 def _set(change: Change, owner: Any, name: str) -> None:
