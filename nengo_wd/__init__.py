@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 # First of all, because it is what makes NengoDL importable on TensorFlow 2.13 and later.
-from nengo_wd._seam import nengo_dl
+from nengo_wd._seam import hooks, nengo_dl
 
 # isort: split
-from nengo_wd import _config_hints as config_hints
 from nengo_wd import plotting, regularizers, search, target_norms
 from nengo_wd._penalties import (
     regularization_loss,
@@ -34,7 +33,7 @@ from nengo_wd.recording import NeuronRates, WeightNorms
 from nengo_wd.settings import configure_settings
 from nengo_wd.version import __version__  # noqa: F401
 
-config_hints.install()
+hooks.install()
 
 __all__ = [
     "Converter",

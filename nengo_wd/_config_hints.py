@@ -1,12 +1,10 @@
-"""What Nengo's config says where this package's settings are asked of it in vain.
+"""What Nengo's config adds to its errors about settings of this package.
 
-Nengo answers with an error of its own, which names neither this package nor what to do. The hint
-is added to that, and nothing else is changed.
+Nengo's own error names neither this package nor what to do. Nothing else is changed.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
 from typing import Any, Callable
 
@@ -15,48 +13,44 @@ import tensorflow as tf
 from nengo.config import ClassParams
 from nengo.exceptions import ConfigError
 
-from nengo_wd._seam import patches
-from nengo_wd.settings import SETTINGS
+from nengo_wd.settings import ACTIVITY_SETTINGS, CLASSES, SETTINGS
 
 
-def install() -> None:
-    """Add the hints to Nengo's errors."""
-    for cls, name, kind, hint in (
-        (ClassParams, "get_param", AttributeError, _of_setting),
-        (nengo.Config, "__getitem__", ConfigError, _of_object),
-    ):
-        patches.wrap(cls, name, "hints", functools.partial(_explained, kind=kind, hint=hint))
+def get_param(get: Callable, params: ClassParams, name: str) -> Any:
+    """Explain Nengo's error about a setting that it does not know."""
+    try:
+        return get(name)
+    except AttributeError as error:
+        hint = _of_setting(params, name)
+        if hint is None:
+            raise
+        raise AttributeError(f"{error}; {hint}") from None
 
 
-def _explained(method: Callable, kind: type[Exception], hint: Callable) -> Callable:
-    """Return a method whose errors of a kind have a hint, where there is one."""
-
-    def explained(self: Any, key: Any) -> Any:
-        try:
-            return method(self, key)
-        except kind as error:
-            found = hint(self, key)
-            if found is None:
-                raise
-            raise kind(f"{error}; {found}") from None
-
-    return explained
+def get_item(get: Callable, config: nengo.Config, key: Any) -> Any:
+    """Explain Nengo's error about an object that can't have settings."""
+    try:
+        return get(key)
+    except ConfigError as error:
+        hint = _of_object(key)
+        if hint is None:
+            raise
+        raise ConfigError(f"{error}; {hint}") from None
 
 
 def _of_setting(params: ClassParams, name: str) -> str | None:
-    """Say how to have a setting of this package."""
+    """Say how to get a setting of this package."""
     if name not in SETTINGS:
         return None
-    classes = SETTINGS[name].classes
-    if issubclass(params._configures, nengo.Probe) and nengo.Probe not in classes:
+    if issubclass(params._configures, nengo.Probe) and name not in ACTIVITY_SETTINGS:
         return f"a Probe has no {name}, because what it records is not trained"
     return (
         "nengo_wd.configure_settings(), called in the network's with block, makes "
-        f"{name} a setting of {', '.join(c.__name__ for c in classes)}"
+        f"{name} a setting of {', '.join(c.__name__ for c in CLASSES)}"
     )
 
 
-def _of_object(config: nengo.Config, key: Any) -> str | None:
+def _of_object(key: Any) -> str | None:
     """Say where settings of a layer, or of a part of an object, belong."""
     key_class = key if inspect.isclass(key) else type(key)
     if issubclass(key_class, tf.keras.layers.Layer):

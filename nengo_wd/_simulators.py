@@ -118,8 +118,7 @@ class Watcher:
 
     @staticmethod
     def made(sim: nengo_dl.Simulator) -> None:
-        """Bind the penalties of layers, and leave out defaults where settings take their place."""
-        seam.losses.bind(sim)
+        """Leave out default penalties where settings take their place."""
         defaults.settle(sim)
 
     @staticmethod
@@ -229,6 +228,3 @@ def warn_of_idle(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) -> No
 
 def _name(sim: nengo_dl.Simulator) -> str:
     return f"the simulator of {sim.model.toplevel} at {id(sim):#x}"
-
-
-seam.simulators.watch(Watcher)

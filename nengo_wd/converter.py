@@ -18,7 +18,8 @@ from nengo_wd import _seam as seam
 from nengo_wd import layers
 from nengo_wd._checks import check_keras_2
 from nengo_wd._penalties import regularized_objective
-from nengo_wd._seam.layer_penalties import n_added_losses
+from nengo_wd._seam import hooks
+from nengo_wd._seam.keras2 import flat_layers, n_added_losses
 from nengo_wd.regularizers import forms
 from nengo_wd.settings import SETTINGS, configure_settings
 
@@ -74,8 +75,7 @@ class Converter(_Base):
     """
 
     def __init__(self, model: Any, **kwargs: Any) -> None:
-        if self.converters:  # NengoDL 2 has none, and its own error
-            _check_model(model)
+        _check_model(model)
         self._activities: list[tuple] = []
         super().__init__(model, **kwargs)
         for activity in self._activities:  # after the probes of the model's outputs
@@ -87,7 +87,8 @@ class Converter(_Base):
     def verify(self, training: bool = False, *args: Any, **kwargs: Any) -> bool:
         """Compare the network with the model, as NengoDL does; in training with all penalties."""
         probes = [self.outputs[output] for output in self.model.outputs]
-        with seam.converter.verifying_with(functools.partial(_Penalized, probes)):
+        simulator = functools.partial(_Penalized, probes)
+        with hooks.replaced("nengo_dl.converter:Simulator", simulator):
             return super().verify(training, *args, **kwargs)
 
     def _check_losses(self, allow_fallback: bool) -> None:
@@ -95,7 +96,7 @@ class Converter(_Base):
         nodes = (n for n in self.net.all_nodes if isinstance(n, nengo_dl.TensorNode))
         copies = (layer for node in nodes for layer in parameters.layers(node))
         kept = {getattr(copy, "name", None): n_added_losses(copy) for copy in copies}
-        flat = self.model._flatten_layers()
+        flat = flat_layers(self.model)
         lost = [one.name for one in flat if n_added_losses(one) > kept.get(one.name, 0)]
         if lost:
             message = (

@@ -68,11 +68,10 @@ class DistributedSimulator(seam.distributed.ReplicatedSimulator):
     def __init__(
         self, network: nengo.Network | None, strategy: Any, minibatch_size: int, **kwargs: Any
     ) -> None:
-        if seam.distributed.AVAILABLE:
-            _check_strategy(strategy)
-            _check_minibatch(strategy, minibatch_size)
-            _check_device(kwargs.get("device"))
-            _check_network(network or getattr(kwargs.get("model"), "toplevel", None), strategy)
+        _check_strategy(strategy)
+        _check_minibatch(strategy, minibatch_size)
+        _check_device(kwargs.get("device"))
+        _check_network(network or getattr(kwargs.get("model"), "toplevel", None), strategy)
         super().__init__(network, strategy, minibatch_size, **kwargs)
 
 

@@ -23,9 +23,11 @@ def test_each_method_is_wrapped_as_often_as_before(found):
     assert expected < set(before)
     after = {name: depths for name, depths in found.items() if isinstance(depths, dict)}
     assert after and all(depths == before for depths in after.values())
-    assert all(
-        number <= (2 if name == "TensorGraph.build" else 1) for name, number in before.items()
-    )
+    assert set(before.values()) == {1}
+
+
+def test_graphs_and_simulators_are_remembered(found):
+    assert found["kept"] == [True, True]
 
 
 def test_nothing_is_said_twice(found):

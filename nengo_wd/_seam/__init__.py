@@ -2,16 +2,22 @@
 
 Each generation is a package of the same topics: modules of the same names, with functions and
 classes of the same names and signatures. The rest of the package calls them by topic:
-``from nengo_wd import seam`` and ``seam.values.fetch(sim, variables)``. NengoDL itself is imported
-here first of all, across the bridge to TensorFlow 2.13 and later.
+``from nengo_wd import _seam as seam`` and ``seam.values.fetch(sim, variables)``. NengoDL itself is
+imported here first of all, across the bridge to current TensorFlow.
 """
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from nengo_wd._seam.bridge import bridged
 
 with bridged():
     import nengo_dl
+
+# isort: split
+from nengo.exceptions import SimulationError
 
 SUPPORTED = (2, 3)
 
@@ -34,57 +40,59 @@ def generation(version: str) -> int:
     return number
 
 
-_RUNNING = generation(nengo_dl.__version__)
+class LackingError(NotImplementedError, SimulationError):
+    """What is raised for something that the running generation lacks."""
+
+
+class Lacking:
+    """Stands for a class or a function that the running generation lacks: calling it raises."""
+
+    reason: tuple[str, str]  # what needs it, and what NengoDL does instead
+    converters: dict = {}  # as `nengo_dl.Converter` has
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        what, why = cls.reason
+        raise LackingError(
+            f"nengo_wd.{what} needs NengoDL 3: NengoDL {nengo_dl.__version__} {why}; install "
+            'NengoDL 3, with: pip install "nengo-dl>=3.6,<4"'
+        )
+
 
 # All generations have the same functions: mypy reads those of NengoDL 3.
-if _RUNNING == 3 or TYPE_CHECKING:
+if generation(nengo_dl.__version__) == 3 or TYPE_CHECKING:
     from nengo_wd._seam.nengo_dl3 import (
         activities,
-        converter,
         distributed,
         layers,
-        learning_rules,
-        losses,
-        objectives,
         optimizers,
-        parameters,
-        probes,
-        saving,
         simulators,
+        training,
         values,
     )
-elif _RUNNING == 2:
+else:
     from nengo_wd._seam.nengo_dl2 import (
+        LACKING,
         activities,
-        converter,
-        distributed,
         layers,
-        learning_rules,
-        losses,
-        objectives,
         optimizers,
-        parameters,
-        probes,
-        saving,
         simulators,
+        training,
         values,
     )
 
-saving.mend()
+    distributed = SimpleNamespace()
+    for _name, _reason in LACKING.items():
+        _topic, _, _attribute = _name.partition(".")
+        _stand_in = type(_attribute, (Lacking,), {"reason": _reason})
+        setattr(globals()[_topic], _attribute, _stand_in)
 
 __all__ = [
     "activities",
-    "converter",
     "distributed",
     "layers",
-    "learning_rules",
-    "losses",
     "nengo_dl",
-    "objectives",
     "optimizers",
-    "parameters",
-    "probes",
-    "saving",
     "simulators",
+    "training",
     "values",
 ]

@@ -1,10 +1,14 @@
-"""The bridge from NengoDL 3.6 to TensorFlow 2.13 and later, and a faster import on all.
+"""The bridge from NengoDL 3.6 to current TensorFlow, Nengo and NumPy, and a faster import.
 
 NengoDL 3.6 needs Keras 2, and imports a few names of it from where they were up to TensorFlow
 2.12. TensorFlow 2.13 to 2.15 has them elsewhere. Since TensorFlow 2.16, ``tf.keras`` is Keras 3,
-and Keras 2 a package of its own, tf-keras, which TensorFlow uses where it is asked to.
+and Keras 2 a package of its own, tf-keras, which TensorFlow uses if it is asked to.
 
 Every NengoDL starts a second Python at its import, to look for a GPU. Here it starts none.
+
+Nengo 4 gives the passthrough of a `nengo.LinearFilter` another shape than NengoDL asserts. And
+Nengo's copy of SciPy's matrix exponential, for filters of many dimensions, uses names that NumPy 2
+removed. The table in `hooks` says where these changes are.
 """
 
 from __future__ import annotations
@@ -16,14 +20,16 @@ import sys
 import warnings
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
+
+import numpy as np
 
 # As NengoDL does before it imports TensorFlow, which happens here now.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 import tensorflow as tf  # noqa: E402
 
-from nengo_wd._seam import nengo4  # noqa: E402
+from nengo_wd._seam import hooks  # noqa: E402
 
 FLAG = "TF_USE_LEGACY_KERAS"
 
@@ -43,7 +49,7 @@ def bridged() -> Iterator[None]:
     Raises
     ------
     ImportError
-        If this TensorFlow can't use Keras 2 (any more), with what to do about it.
+        If this TensorFlow can't use Keras 2, with what to do about it.
     """
     version = tuple(int(number) for number in minor().split("."))
     if "nengo_dl" in sys.modules:
@@ -57,9 +63,7 @@ def bridged() -> Iterator[None]:
             helps.enter_context(standing_in(keras_2()))
             helps.enter_context(quiet())
         yield
-    look_for_gpu_when_asked(sys.modules["nengo_dl.utils"])
-    let_tensor_nodes_be_copied(sys.modules["nengo_dl.tensor_node"])
-    nengo4.mend()
+    del vars(sys.modules["nengo_dl.utils"])["tf_gpu_installed"]
 
 
 def minor() -> str:
@@ -113,18 +117,19 @@ def is_keras_3(module: ModuleType | None) -> bool:
 
 def users_of_keras_3() -> list[str]:
     """Return the packages that have something of Keras 3 among their names."""
-    modules = [(name.partition(".")[0], module) for name, module in sys.modules.items()]
     script = sys.modules.get("__main__")  # which has another name as well
-    others = [(top, one) for top, one in modules if top not in OWN and one is not script]
-    return sorted({top for top, one in others if any(map(of_keras_3, names_in(one)))})
+    modules = [(name.partition(".")[0], module) for name, module in sys.modules.items()]
+    return sorted(
+        {
+            package
+            for package, module in modules
+            if isinstance(module, ModuleType) and package not in OWN and module is not script
+            if any(map(_of_keras_3, list(vars(module).values())))  # a lazy module is not loaded
+        }
+    )
 
 
-def names_in(module: Any) -> list[Any]:
-    """Return what a module has, without having a lazy one loaded."""
-    return list(vars(module).values()) if isinstance(module, ModuleType) else []
-
-
-def of_keras_3(value: Any) -> bool:
+def _of_keras_3(value: Any) -> bool:
     """Tell whether ``value`` is a class or a module of Keras 3."""
     if isinstance(value, type):
         return str(value.__module__).partition(".")[0] == "keras"
@@ -145,7 +150,7 @@ def keras_2() -> dict[str, ModuleType]:
 
 @contextlib.contextmanager
 def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
-    """Have ``modules`` imported by these names in the body, and by nobody afterwards."""
+    """Let the body, and nothing after it, import ``modules`` by these names."""
     before = {name: sys.modules.get(name) for name in modules}
     sys.modules.update(modules)
     try:
@@ -160,7 +165,7 @@ def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out NengoDL's warning, at its import, that it was not tested with Nengo 4."""
+    """Suppress NengoDL's warning, at its import, that it was not tested with Nengo 4."""
     untested = r"This version of NengoDL has not been tested with your Nengo version \(4\."
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", untested, UserWarning, r"nengo_dl\.version")
@@ -171,8 +176,8 @@ def quiet() -> Iterator[None]:
 def without_second_python() -> Iterator[None]:
     """Spare the Python that NengoDL starts, while it is imported, to look for a GPU.
 
-    Looking costs as much time there as importing TensorFlow, and in this process it would fix
-    which GPUs are visible. So nothing is looked for yet; `look_for_gpu_when_asked` does it.
+    That takes as long as importing TensorFlow. In this process, looking would fix which GPUs are
+    visible, so nothing is looked for before NengoDL asks.
     """
     call = subprocess.call
 
@@ -180,35 +185,38 @@ def without_second_python() -> Iterator[None]:
         caller = sys._getframe(1).f_globals.get("__name__")
         return 1 if caller == "nengo_dl.utils" else call(*args, **kwargs)
 
-    subprocess.call = call_of_others
-    try:
+    with hooks.replaced("subprocess:call", call_of_others):
         yield
-    finally:
-        subprocess.call = call
 
 
-def look_for_gpu_when_asked(utils: ModuleType) -> None:
-    """Have NengoDL's ``tf_gpu_installed`` found by this TensorFlow at its first use.
-
-    That is when the first simulator is made, which sets up TensorFlow's devices anyway.
-    """
-
-    def look(name: str) -> bool:
-        if name != "tf_gpu_installed":
-            raise AttributeError(f"module {utils.__name__!r} has no attribute {name!r}")
-        found = bool(tf.config.experimental.list_physical_devices("GPU"))
-        vars(utils)[name] = found
-        return found
-
-    del vars(utils)["tf_gpu_installed"]
-    vars(utils)["__getattr__"] = look
+NO_ORDER: list = []  # in which parameters of a copied TensorNode are set first
 
 
-def let_tensor_nodes_be_copied(module: ModuleType) -> None:
-    """Have TensorNodes restored from what they have: Nengo 4's nodes have a parameter more.
+def build_filter(build_pre: Callable, builder: Any, signals: Any, config: Any) -> None:
+    """Build filters whose passthrough ``D`` has the shape ``(1,)``."""
+    place = "nengo.synapses:LinearFilter.Step.__init__"
+    init = import_module("nengo").LinearFilter.Step.__init__
 
-    Nengo sets ``size_in`` first, which NengoDL 3 computes from the shape.
-    """
-    node = vars(module)["TensorNode"]
-    if isinstance(node.size_in, property):
-        node._param_init_order = []
+    def init_flat(step: Any, *matrices: Any) -> None:
+        init(step, *matrices)
+        step.D = np.ravel(step.D)
+
+    with hooks.replaced(place, init_flat):
+        build_pre(signals, config)
+
+
+# Names of NumPy that are gone, with what does the same.
+REMOVED = {
+    "find_common_type": lambda arrays, scalars: np.result_type(*arrays, *scalars),
+    "in1d": lambda one, other: np.isin(np.ravel(one), other),
+}
+
+
+class _WithRemovedNames(ModuleType):
+    """NumPy with names that NumPy 2 removed, for modules that were written for NumPy 1."""
+
+    def __getattr__(self, name: str) -> Any:
+        return REMOVED[name] if name in REMOVED else getattr(np, name)
+
+
+NUMPY_1 = _WithRemovedNames("numpy")

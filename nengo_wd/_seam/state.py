@@ -1,8 +1,7 @@
-"""What this package keeps for a simulator, a layer, and a graph of TensorFlow 1: a record each.
+"""What this package keeps for a simulator, a layer, a graph and an objective: a record each.
 
-A record is an attribute of what it is kept for, and the only one. It refers back to its
-simulator, so that a dictionary from simulators to records, even one with weak keys, would keep
-every simulator alive.
+A record is the only attribute that its owner gets. It refers back to its simulator, so that a
+dictionary from simulators to records, even one with weak keys, would keep every simulator alive.
 """
 
 from __future__ import annotations
@@ -14,120 +13,104 @@ from typing import Any
 ATTRIBUTE = "_nengo_wd"
 
 
+def _new(kind: Any) -> Any:
+    """Return a field whose value is a new object for each record."""
+    return dataclasses.field(default_factory=kind)
+
+
 @dataclasses.dataclass
 class SimulatorState:
-    """What is kept for a simulator.
+    """What is kept for a simulator."""
 
-    Attributes
-    ----------
-    asked : tuple or None
-        What settings asked for when they were last looked at, and the penalties on parameters.
-    built : Terms or None
-        The penalties on parameters that the objective made last carries.
-    installed : Carried or None
-        What counts of an objective: what it carries, with the strengths of now.
-    compiled : Carried or None
-        What that objective carries.
-    held : list of tf.Tensor
-        The penalties of settings among the simulator's losses, in NengoDL 2.
-    holder : callable or None
-        What stands for the penalties of settings among the losses of the model, in NengoDL 3.
-    tensors : dict of {hashable: tf.Tensor}
-        What was built in the simulator's graph, in NengoDL 2.
-    recorder : callable or None
-        What adds penalties on what probes record to the losses of the model, in NengoDL 3.
-    replaced : frozenset of nengo_dl.TensorNode
-        The TensorNodes whose settings take the place of default penalties, for what counts.
-    left_out : dict of {int: tuple}
-        The default penalties of layers that settings have taken the place of, by the ids of
-        their variables.
-    penalized : bool or None
-        Whether the objective that the simulator was compiled with last is one with penalties;
-        None if it was not compiled yet.
-    warned : set of str
-        What the user was warned of since the simulator was compiled.
-    initial : dict of {int: tf.Variable}
-        The initial values of variables that something is pulled towards, by the variables' ids.
-    bounds : dict of {int: Bounds}
-        The bounds of norms by the ids of their variables, of the optimizers made last for them.
-    proximal : bool
-        Whether an optimizer was made that takes the regularizers of parameters as steps.
-    left_out_parameters : bool
-        Whether penalties on parameters are left out of the losses, since they are such steps.
-    log_dirs : set of str
-        The folders in which the simulator has event files.
-    """
-
+    # Terms on parameters that settings asked for when they were last looked at, and the penalties.
     asked: Any = None
+    # Terms on parameters that the objective made last carries.
     built: Any = None
+    # What counts of an objective (Carried): what it carries, with the strengths of now.
     installed: Any = None
+    # What that objective carries (Carried).
     compiled: Any = None
-    held: list = dataclasses.field(default_factory=list)
-    holder: Any = None
-    tensors: dict = dataclasses.field(default_factory=dict)
-    recorder: Any = None
-    replaced: frozenset = frozenset()
-    left_out: dict = dataclasses.field(default_factory=dict)
+    # Whether the objective that the simulator was compiled with last has penalties; None if the
+    # simulator was not compiled yet.
     penalized: bool | None = None
-    warned: set = dataclasses.field(default_factory=set)
-    initial: dict = dataclasses.field(default_factory=dict)
-    bounds: dict = dataclasses.field(default_factory=dict)
+    # What the user was warned of since the simulator was compiled.
+    warned: set = _new(set)
+    # Whether an optimizer was made that takes the regularizers of parameters as steps.
     proximal: bool = False
+    # Whether penalties on parameters are left out of the losses, since they are such steps.
     left_out_parameters: bool = False
-    log_dirs: set = dataclasses.field(default_factory=set)
+    # The TensorNodes whose settings take the place of default penalties, for what counts.
+    replaced: frozenset = frozenset()
+    # The default penalties of layers that are left out, by the ids of their variables.
+    left_out: dict = _new(dict)
+    # The initial values of variables, as variables, by the ids of the former.
+    initial: dict = _new(dict)
+    # The bounds of norms by the ids of their variables, of the optimizers made last for them.
+    bounds: dict = _new(dict)
+    # The folders in which the simulator has event files.
+    log_dirs: set = _new(set)
+
+    # NengoDL 3: what adds the penalties of settings on parameters to the losses of the model,
+    # and what adds those on what probes record.
+    holder: Any = None
+    recorder: Any = None
+
+    # NengoDL 2: the tensors of the penalties of settings among the losses of the graph, and all
+    # tensors that were built in the graph, by keys.
+    held: list = _new(list)
+    tensors: dict = _new(dict)
 
 
 @dataclasses.dataclass
 class LayerState:
-    """What is kept for a layer, which many simulators may build one after the other.
+    """What is kept for a layer, which many simulators may build one after the other."""
 
-    Attributes
-    ----------
-    initial : dict of {tuple: tf.Variable or np.ndarray}
-        The weights that it had when something was first pulled towards them, by their names.
-    """
-
-    initial: dict = dataclasses.field(default_factory=dict)
+    # The weights that it had when something was first pulled towards them, by their names.
+    initial: dict = _new(dict)
+    # The layer that this one stands in for.
+    original: Any = None
 
 
 @dataclasses.dataclass
 class GraphState:
     """What is kept for a graph, which is there before its simulator.
 
-    It is a graph of TensorFlow 1, or NengoDL 3's TensorGraph.
-
-    Attributes
-    ----------
-    layers : weakref.WeakSet of tf.keras.layers.Layer
-        The layers whose penalties are among the graph's losses.
-    penalties : dict of {str: LayerPenalty}
-        These penalties, by the name of their operation.
-    held : set of str
-        The names of all penalties of settings that were ever among its losses.
-    left_out : set of str
-        The names of the penalties that no objective has any longer, whenever it was made.
-    stand_ins : dict of {int: tuple of tf.keras.layers.Layer}
-        The layers that a later graph has built again, by their ids, each with its stand-in.
-    lost : list of tf.keras.layers.Layer
-        The layers that a later graph has built again, and that have no stand-in.
-    simulations : dict of {tuple: callable}
-        The simulations that were compiled for records, by what they measure, in NengoDL 3. They
-        go with the graph when the simulator is closed.
+    It is NengoDL 3's TensorGraph, or a graph of TensorFlow 1.
     """
 
-    layers: weakref.WeakSet = dataclasses.field(default_factory=weakref.WeakSet)
-    penalties: dict = dataclasses.field(default_factory=dict)
-    held: set = dataclasses.field(default_factory=set)
-    left_out: set = dataclasses.field(default_factory=set)
-    stand_ins: dict = dataclasses.field(default_factory=dict)
-    lost: list = dataclasses.field(default_factory=list)
-    simulations: dict = dataclasses.field(default_factory=dict)
+    # The layers that a later graph has built again, by their ids, each with its stand-in.
+    stand_ins: dict = _new(dict)
+
+    # NengoDL 3: the layers that a later graph has built again, and that have no stand-in, and the
+    # simulations that were compiled for records, by what they measure.
+    lost: list = _new(list)
+    simulations: dict = _new(dict)
+
+    # NengoDL 2: the layers whose penalties are among the losses, and these penalties by the names
+    # of their operations; the names of all penalties of settings that were ever among the losses,
+    # and of those that no objective has any longer, whenever it was made.
+    layers: weakref.WeakSet = _new(weakref.WeakSet)
+    penalties: dict = _new(dict)
+    held: set = _new(set)
+    left_out: set = _new(set)
 
 
-_compiled: weakref.WeakSet = weakref.WeakSet()  # the simulators of `note_compiled`
+class Penalized(dict):
+    """An objective with penalties: the losses by probe, the simulator, and what it carries."""
+
+    def __init__(self, sim: Any, losses: dict, carried: Any) -> None:
+        super().__init__(losses)
+        self.sim, self.carried = sim, carried
 
 
-def of(sim: Any) -> SimulatorState:
+# Reloading this module does not empty these.
+_compiled: weakref.WeakSet  # the simulators of `note_compiled`
+_compiled = globals().setdefault("_compiled", weakref.WeakSet())
+with_layers: weakref.WeakSet  # the TensorGraphs of NengoDL 3 that have built their layers
+with_layers = globals().setdefault("with_layers", weakref.WeakSet())
+
+
+def of_simulator(sim: Any) -> SimulatorState:
     """Return what is kept for a simulator."""
     if ATTRIBUTE not in vars(sim):
         vars(sim)[ATTRIBUTE] = SimulatorState(penalized=False if sim in _compiled else None)
@@ -137,7 +120,7 @@ def of(sim: Any) -> SimulatorState:
 def note_compiled(sim: Any) -> None:
     """Note that a simulator was compiled without penalties, where nothing else is kept for it."""
     if has_record(sim):
-        of(sim).penalized = False
+        of_simulator(sim).penalized = False
     else:
         _compiled.add(sim)
 
@@ -148,13 +131,20 @@ def is_proximal(sim: Any) -> bool:
 
 
 def is_to_be_proximal(sim: Any) -> bool:
-    """Tell whether they are, or will be once the optimizer that was made last is compiled."""
+    """Tell whether they are, or will be when the optimizer that was made last is compiled."""
     return getattr(vars(sim).get(ATTRIBUTE), "proximal", False)
 
 
 def of_layer(layer: Any) -> LayerState:
-    """Return what is kept for a layer, or for what stands in for one."""
+    """Return what is kept for a layer, or for its stand-in."""
     return vars(layer).setdefault(ATTRIBUTE, LayerState())
+
+
+def original(layer: Any) -> Any:
+    """Return the layer that a stand-in stands for, and any other as it is."""
+    kept = getattr(layer, "__dict__", {}).get(ATTRIBUTE)
+    found = getattr(kept, "original", None)
+    return layer if found is None else found
 
 
 def layer_in(graph: Any, layer: Any) -> Any:

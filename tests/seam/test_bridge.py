@@ -331,9 +331,9 @@ def test_gpu_is_looked_for_once_when_nengo_dl_asks(devices, monkeypatch):
         return devices
 
     monkeypatch.setattr(tf.config.experimental, "list_physical_devices", list_devices)
-    utils = types.ModuleType("utils")
-    utils.tf_gpu_installed = None
-    bridge.look_for_gpu_when_asked(utils)
+    utils = sys.modules["nengo_dl.utils"]
+    monkeypatch.setattr(utils, "tf_gpu_installed", None, raising=False)  # put back after the test
+    del utils.tf_gpu_installed
     assert not hasattr(utils, "something_else") and looked == []
     assert utils.tf_gpu_installed is utils.tf_gpu_installed is bool(devices)
     assert looked == ["GPU"]

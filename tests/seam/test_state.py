@@ -10,6 +10,7 @@ from generations import GENERATION, sgd, simulator, train
 from networks import Ensembles
 
 import nengo_wd
+from nengo_wd._seam import hooks
 
 
 def decaying(sim):
@@ -49,3 +50,4 @@ def test_one_record_for_each_simulator():
         if GENERATION == 3:
             kept = {"_nengo_wd", *(f"_nengo_wd_{what}" for what in ("params", "layers", "initial"))}
             assert {name for name in vars(sim.tensor_graph) if "nengo_wd" in name} == kept
+            assert kept == {name for _, name, _ in hooks.OBJECTS if "nengo_wd" in name}

@@ -13,12 +13,13 @@ from nengo.config import ClassParams
 
 import nengo_wd
 from nengo_wd import nengo_dl
+from nengo_wd._seam import state
 
 FOLDER = os.path.dirname(nengo_wd.__file__)
 SEAM = f"nengo_wd._seam.nengo_dl{GENERATION}."
-MODULES = ["nengo_wd._seam." + name for name in ("patches", "left_out", "nengo4", "bridge")]
-MODULES += [SEAM + name for name in ("layers", "saving", "simulators", "converter", "probes")]
-MODULES += [SEAM + "learning_rules", "nengo_wd._seam", "nengo_wd.learning_rules"]
+MODULES = ["nengo_wd._seam." + name for name in ("hooks", "state", "keras2", "bridge")]
+MODULES += [SEAM + name for name in ("layers", "simulators", "training", "values")]
+MODULES += ["nengo_wd._seam", "nengo_wd.learning_rules"]
 MODULES += [
     "nengo_wd._activity_penalties",
     "nengo_wd.converter",
@@ -80,6 +81,13 @@ def asked_in_vain():
         print(net.config[nengo.Connection].regularizer)
 
 
+class Owner:
+    """Stands for a simulator or a graph."""
+
+
+owner = Owner()
+state._compiled.add(owner)
+state.with_layers.add(owner)
 found = {"before": depths()}
 with warnings.catch_warnings(record=True) as of_reload:
     warnings.simplefilter("always")
@@ -88,5 +96,6 @@ with warnings.catch_warnings(record=True) as of_reload:
         importlib.reload(nengo_wd)
         found[name] = depths()
 found["of reload"] = [str(one.message) for one in of_reload]
+found["kept"] = [owner in state._compiled, owner in state.with_layers]
 found["trained"], found["asked"] = said(trained), said(asked_in_vain)
 print(json.dumps(found))

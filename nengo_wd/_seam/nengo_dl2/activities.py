@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import types
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import nengo
 import nengo_dl
@@ -12,14 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd._neurons import check_shown, check_shown_nodes
-
-
-def check_any_signal() -> None:
-    """Raise if only probes can be measured, and no other signals."""
-    raise NotImplementedError(
-        "Energy needs NengoDL 3: the graph of a simulator of NengoDL 2 is finished, and shows of "
-        "neurons only what probes are on"
-    )
 
 
 def given(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
@@ -63,16 +55,6 @@ def of_probes(
     return [np.abs(one).sum(axis=1, dtype=np.float64).mean(axis=0) for one in found]
 
 
-def means(
-    sim: nengo_dl.Simulator,
-    values: Mapping[nengo.Node, np.ndarray],
-    shape: tuple[int, int],
-    measures: Sequence[tuple[Any, Callable]],
-) -> list[np.ndarray]:
-    """Raise, because only probes can be measured."""
-    raise NotImplementedError("Energy needs NengoDL 3")
-
-
 @contextlib.contextmanager
 def _weights_kept(sim: nengo_dl.Simulator) -> Iterator[None]:
     """Put back the variables that NengoDL resets for a run, beside those it puts back itself."""
@@ -90,7 +72,7 @@ def _weights_kept(sim: nengo_dl.Simulator) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Have processes begin anew, as in a new simulator; go on with those that there were."""
+    """Restart processes in the body, as in a new simulator; then go on with those of before."""
     graph = sim.tensor_graph
     op_builder, input_funcs = graph.op_builder, graph.input_funcs
     parts = {ops: getattr(b, "built_process", b) for ops, b in op_builder.op_builds.items()}

@@ -12,10 +12,8 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _clock as clock
 from nengo_wd import _names as names
-from nengo_wd._seam import state
-from nengo_wd._seam.layer_penalties import layer_penalties
-from nengo_wd._seam.nengo_dl2.losses import COLLECTION
-from nengo_wd._seam.stand_ins import stand_in
+from nengo_wd._seam import keras2, state
+from nengo_wd._seam.nengo_dl2.training import COLLECTION
 
 LOCAL = threading.local
 # Parts of the names of attributes in which TensorFlow tracks others; it makes them anew.
@@ -36,12 +34,12 @@ def simulation_dtype() -> str | None:
 
 @contextlib.contextmanager
 def scope() -> Iterator[None]:
-    """Leave the scope of a layer's variables to `build_layer`."""
+    """Do nothing: `build_layer` opens the scope of a layer's variables."""
     yield
 
 
 def begin_build(layer: tf.keras.layers.Layer) -> None:
-    """Leave what a layer has of an earlier build to `build_layer`."""
+    """Do nothing: `build_layer` removes what a layer has of an earlier build."""
 
 
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
@@ -57,7 +55,7 @@ def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
 
 
 def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
-    """Give ``layer``, which is new, what `state_of` returned of another."""
+    """Give a new layer what `state_of` returned of another."""
     vars(layer).update(kept, _thread_local=LOCAL())
 
 
@@ -121,7 +119,7 @@ def _keep(layer: tf.keras.layers.Layer, graph: tf.Graph) -> None:
     others = {id(weight.graph): weight.graph for weight in layer.weights}
     others.pop(id(graph), None)
     for other in others.values():
-        state.of_graph(other).stand_ins[id(layer)] = layer, stand_in(layer)
+        state.of_graph(other).stand_ins[id(layer)] = layer, keras2.stand_in(layer)
 
 
 def _parts(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
@@ -146,7 +144,7 @@ def _collect_penalties(layer: tf.keras.layers.Layer) -> None:
     if layer not in kept.layers:
         kept.layers.add(layer)
         with tf.name_scope(None), clock.at(_training_step()):
-            for penalty in layer_penalties(layer):
+            for penalty in keras2.layer_penalties(layer):
                 tensor = tf.identity(penalty.value, names.scope(penalty.name))
                 tf.compat.v1.add_to_collection(COLLECTION, tensor)
                 kept.penalties[tensor.op.name] = penalty
@@ -159,7 +157,7 @@ def _training_step() -> Any:
 
 
 def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
-    """Leave the check of uses to ``pre_build``, and that of penalties to `build_layer`."""
+    """Do nothing: ``pre_build`` checks uses, and `build_layer` checks penalties."""
 
 
 def _training() -> dict[str, tf.Tensor]:

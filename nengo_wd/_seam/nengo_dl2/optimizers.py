@@ -170,8 +170,3 @@ class RuleOptimizer(Bound, tf.compat.v1.train.Optimizer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the optimizer."""
         return {"name": self._name, "learning_rate": self.learning_rate}
-
-
-def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
-    """Raise, because a training of NengoDL 2 compiles anew."""
-    raise NotImplementedError("nengo_wd.search.Start needs NengoDL 3")

@@ -1,54 +1,83 @@
-"""What is done beside a simulator's own when it is made, compiled and trained."""
+"""What is done beside the methods of NengoDL 2's simulator and TensorGraph, and what is saved."""
 
 from __future__ import annotations
 
-import functools
 import inspect
 from typing import Any, Callable
 
 import nengo_dl
+import tensorflow as tf
 
-from nengo_wd._seam import patches
+from nengo_wd._seam.builders import DecayOperators, Signals
+from nengo_wd._seam.nengo_dl2.values import state_variable
 
+AXIS = 0  # of neurons, in what is of shape (size, minibatch_size)
 
-def watch(watcher: Any) -> None:
-    """Have the methods of ``watcher`` called for every simulator.
-
-    They are ``made(sim)``; ``check(sim, objective, optimizer)`` and then
-    ``compiled(sim, objective, optimizer)`` before it is trained; and ``check`` alone before its
-    loss is computed, with None for the optimizer.
-    """
-    simulator = nengo_dl.Simulator
-    for name, around in (("__init__", _making), ("train", _training), ("loss", _losing)):
-        patches.wrap(simulator, name, "watched", functools.partial(around, watcher=watcher))
+# -- wrappers, see `hooks` -----------------------------------------------------------------
 
 
-def _making(init: Callable, watcher: Any) -> Callable:
-    def make(sim: Any, *args: Any, **kwargs: Any) -> None:
-        init(sim, *args, **kwargs)
-        watcher.made(sim)
-
-    return make
+def _make(init: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> None:
+    init(*args, **kwargs)
+    watcher.prepare(sim)
 
 
-def _training(train: Callable, watcher: Any) -> Callable:
-    def train_watched(sim: Any, *args: Any, **kwargs: Any) -> Any:
-        given = _given(train, sim, *args, **kwargs)
-        watcher.check(sim, given.get("objective"), given["optimizer"])
-        watcher.compiled(sim, given.get("objective"), given["optimizer"])
-        return train(sim, *args, **kwargs)
-
-    return train_watched
+def _train(train: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> Any:
+    given = _given(train, *args, **kwargs)
+    watcher.check(sim, given.get("objective"), given["optimizer"])
+    watcher.compiled(sim, given.get("objective"), given["optimizer"])
+    return train(*args, **kwargs)
 
 
-def _losing(loss: Callable, watcher: Any) -> Callable:
-    def loss_watched(sim: Any, *args: Any, **kwargs: Any) -> Any:
-        watcher.check(sim, _given(loss, sim, *args, **kwargs).get("objective"), None)
-        return loss(sim, *args, **kwargs)
-
-    return loss_watched
+def _loss(loss: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> Any:
+    watcher.check(sim, _given(loss, *args, **kwargs).get("objective"), None)
+    return loss(*args, **kwargs)
 
 
 def _given(method: Callable, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Return the arguments of a call by name; it raises where the call itself would."""
     return inspect.signature(method).bind(*args, **kwargs).arguments
+
+
+def _build_step(build: Callable, wake: Callable, graph: Any, *args: Any, **kwargs: Any) -> Any:
+    """Have ``wake(model, recorded, signals)`` return what probes record in the time loop."""
+    recorded, side_effects = build(*args, **kwargs)
+    return wake(graph.model, recorded, Signals(graph, AXIS, {"force_copy": True})), side_effects
+
+
+# -- saving --------------------------------------------------------------------------------
+
+
+def writes(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether a simulator writes files."""
+    return True
+
+
+def keep_initial(
+    sim: nengo_dl.Simulator, variable: tf.Variable, values: Any
+) -> tuple[tf.Variable, Any]:
+    """Return a variable with the initial values of another one.
+
+    Returned with it is what to give as ``values`` for the next simulator: the values, since
+    a variable is of one simulator's graph.
+    """
+    return state_variable(sim, values), values
+
+
+# -- the time loop -------------------------------------------------------------------------
+
+
+class DecayBuilder(DecayOperators):
+    """Builds a group of operators of decaying weights as one; the minibatch is the last axis."""
+
+    def __init__(self, ops: Any, signals: Any, config: Any) -> None:
+        super().__init__(ops, signals, config)
+        exponents, owners, initial = self.combine(ops, signals)
+        self.exponents = signals.constant(exponents[:, None], tf.float64)
+        self.owners = signals.constant(owners)
+        self.initial = None
+        if initial is not None:
+            self.initial = signals.constant(initial[:, :, None], signals.dtype)
+
+    def over_rows(self, factors: tf.Tensor) -> tf.Tensor:
+        """Return the factors of operators for each weight."""
+        return tf.gather(factors, self.owners)[:, None]

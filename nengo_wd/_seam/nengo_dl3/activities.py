@@ -75,7 +75,7 @@ def inputs(
 def recorded(sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]) -> list[np.ndarray]:
     """Return what probes record on data with spikes, of shape (examples, time steps, *size).
 
-    Nothing of the simulator changes, as with `means`.
+    The simulator does not change, as with `means`.
     """
     shown, history = given(sim, data), getattr(sim.keras_model, "history", None)
     with _processes_anew(sim), _weights_kept(sim.tensor_graph):
@@ -101,11 +101,11 @@ def means(
     shape: tuple[int, int],
     measures: Sequence[tuple[Any, Callable]],
 ) -> list[np.ndarray]:
-    """Return what measures say of signals, summed over time and averaged over the examples.
+    """Return measures of signals, summed over time and averaged over the examples.
 
-    The network is simulated from its present state and with its present weights, in minibatches.
-    Nothing of the simulator changes: neither its state, nor weights, which learning rules change,
-    nor the random numbers that its processes and neurons draw later.
+    The network is simulated in minibatches, from its present state and with its present weights.
+    The simulator does not change: neither its state, nor weights that learning rules change, nor
+    the random numbers that its processes and neurons draw later.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def means(
 
 
 def _compiled(sim: nengo_dl.Simulator, measures: tuple[tuple[Any, Callable], ...]) -> Any:
-    """Return the function that simulates a minibatch, which a graph keeps for equal measures."""
+    """Return the function that simulates a minibatch, compiled once for equal measures."""
     graph = sim.tensor_graph
     kept = state.of_graph(graph).simulations
     if measures not in kept:
@@ -157,7 +157,7 @@ def _compiled(sim: nengo_dl.Simulator, measures: tuple[tuple[Any, Callable], ...
 
 
 def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]]) -> Any:
-    """Return the function that simulates a minibatch, and returns sums of the measures."""
+    """Return a function that simulates a minibatch, and returns sums of the measures."""
     graph = sim.tensor_graph
 
     def simulate(batch: list[tf.Tensor], n_steps: tf.Tensor) -> list[tf.Tensor]:
@@ -175,7 +175,7 @@ def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]
 def _recording(sim: nengo_dl.Simulator, signals: Sequence[Any]) -> Iterator[None]:
     """Have a simulator's TensorGraph record signals, and not what the user's probes are on.
 
-    Its call keeps what it makes as attributes, from which NengoDL tells the probes of a simulator.
+    Its call sets attributes that NengoDL needs for the user's probes, so they are put back.
     """
     model, held = sim.model, vars(sim.tensor_graph)
     probes, recorders, before = model.probes, [object() for _ in signals], dict(held)
@@ -204,7 +204,7 @@ def _as_built(sim: nengo_dl.Simulator) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _weights_kept(graph: Any) -> Iterator[None]:
-    """Take back what learning rules, and layers by themselves, do to weights."""
+    """Undo what learning rules, and layers themselves, do to weights."""
     learned = [
         graph.base_params[key]
         for kind in ("trainable", "non_trainable")
@@ -223,7 +223,7 @@ def _weights_kept(graph: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Have processes begin anew, as in a new simulator; go on with those that there were."""
+    """Restart processes in the body, as in a new simulator; then go on with those of before."""
     graph = sim.tensor_graph
     held, input_funcs = vars(graph), graph.input_funcs
     with _builders_kept(graph) as builders:
@@ -240,7 +240,7 @@ def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _builders_kept(graph: Any) -> Iterator[list[Any]]:
-    """Give the builders of a graph's operators, and put back all that becomes of them."""
+    """Yield the builders of a graph's operators, and restore their attributes."""
     builders = list(graph.op_builder.op_builds.values())
     parts = [
         getattr(b, name, None) for b in builders for name in ("built_process", "built_neurons")

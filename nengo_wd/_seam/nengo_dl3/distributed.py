@@ -10,8 +10,6 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import SimulationError, ValidationError
 
-AVAILABLE = True
-
 
 class ReplicatedSimulator(nengo_dl.Simulator):
     """A simulator that gives each replica of a strategy its share of a minibatch.
@@ -146,21 +144,6 @@ def _make_variables(optimizer: Any, trained: list[tf.Variable]) -> None:
     """
     build = getattr(optimizer, "build", None) or optimizer._create_all_weights
     build(trained)
-
-
-def scope(sim: nengo_dl.Simulator) -> Any:
-    """Return the context in which variables for a simulator are made."""
-    distributed = isinstance(sim, ReplicatedSimulator)
-    return sim.strategy.scope() if distributed else contextlib.nullcontext()
-
-
-def writes(sim: nengo_dl.Simulator) -> bool:
-    """Tell whether a simulator writes files: of several workers, only the first does."""
-    resolver = sim.strategy.cluster_resolver if isinstance(sim, ReplicatedSimulator) else None
-    if resolver is None or not resolver.cluster_spec().jobs:
-        return True
-    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
-    return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
 def over_replicas(tensor: tf.Tensor) -> tf.Tensor:

@@ -1,9 +1,8 @@
-"""Keras layers in NengoDL 3, which builds them before its time loop."""
+"""Keras layers in NengoDL 3, which builds them before its time loop, and their converter."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import Any, Callable, Iterator
 
 import nengo_dl
@@ -12,8 +11,9 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _clock as clock
 from nengo_wd import _names as names
-from nengo_wd._seam import patches
-from nengo_wd._seam.layer_penalties import layer_penalties
+from nengo_wd._seam import keras2
+
+KerasConverter: Any = nengo_dl.Converter
 
 
 def simulation_dtype() -> str | None:
@@ -23,10 +23,9 @@ def simulation_dtype() -> str | None:
 
 @contextlib.contextmanager
 def scope() -> Iterator[None]:
-    """Name what is made in the body by the layers around it, as far as TensorFlow takes names.
+    """Name what the body makes by the layers around it, in characters that operations may have.
 
-    A variable may have any name, but the operations of its penalty, which Keras names by it,
-    may not.
+    Keras names the operations of a penalty by its variable, which may have any name.
     """
     around = tf.get_current_name_scope()
     valid = names.scope(around) if around else around
@@ -35,13 +34,13 @@ def scope() -> Iterator[None]:
 
 
 def begin_build(layer: tf.keras.layers.Layer) -> None:
-    """Have Keras follow the list of penalties no longer, which NengoDL may have made anew.
+    """Stop Keras from tracking the list of penalties, which NengoDL may have made again.
 
-    Copies have what Keras follows, and penalties can't be pickled.
+    Copies have what Keras tracks, and penalties can't be pickled.
     """
     penalties = [*layer._callable_losses]
     del layer._callable_losses
-    vars(layer)["_callable_losses"] = penalties
+    keras2.set_penalties(layer, penalties)
 
 
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
@@ -50,11 +49,10 @@ def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
 
 
 def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
-    """Give ``layer``, which is new, what `state_of` returned of another, and its penalties."""
+    """Give a new layer what `state_of` returned of another, and its penalties."""
     tf.keras.layers.Layer.__setstate__(layer, kept)
     for variable, regularizer in kept["penalized"]:
-        name = variable.name.partition(":")[0]
-        layer._handle_weight_regularization(name, variable, regularizer)
+        keras2.add_penalty(layer, variable, regularizer)
 
 
 def _tensor_nodes(graph: nengo_dl.tensor_graph.TensorGraph) -> list[Any]:
@@ -69,8 +67,7 @@ def _tensor_graph() -> nengo_dl.tensor_graph.TensorGraph | None:
     NengoDL tells a layer the shape of its input only. Keras' call context holds the
     layer that is being built, which is NengoDL's TensorGraph.
     """
-    keras_base_layer = sys.modules[tf.keras.layers.Layer.__module__]
-    layer = keras_base_layer.base_layer_utils.call_context().layer
+    layer = keras2.layer_being_built()
     return layer if isinstance(layer, nengo_dl.tensor_graph.TensorGraph) else None
 
 
@@ -86,7 +83,7 @@ def apply_layer(
     """
     graph = _tensor_graph()
     nodes = [] if graph is None else _tensor_nodes(graph)
-    known = (part for node in nodes for part in node.func._flatten_layers())
+    known = (part for node in nodes for part in keras2.flat_layers(node.func))
     if graph is not None and all(layer is not part for part in known):
         raise ValidationError(
             f"layer {layer.name!r} is called by the function of a TensorNode, where neither its "
@@ -104,21 +101,14 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
             layer.build(input_shape)
 
 
-def _unwrapped(coerce: Callable) -> Callable:
-    """Have a TensorNode raise what is wrong with its layer, and not that something is."""
-
-    def coerce_unwrapped(*args: Any) -> Any:
-        try:
-            return coerce(*args)
-        except ValidationError as error:
-            if isinstance(error.__cause__, ValidationError):
-                raise error.__cause__ from None
-            raise
-
-    return coerce_unwrapped
-
-
-patches.wrap(nengo_dl.tensor_node.TensorFuncParam, "coerce", "unwrapped", _unwrapped)
+def _coerce(coerce: Callable, parameter: Any, *args: Any) -> Any:
+    """Raise the layer's own error instead of NengoDL's error that there is one."""
+    try:
+        return coerce(*args)
+    except ValidationError as error:
+        if isinstance(error.__cause__, ValidationError):
+            raise error.__cause__ from None
+        raise
 
 
 def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
@@ -132,4 +122,4 @@ def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
             if op.func is layer and op.shape_in is not None:
                 check_use((graph.minibatch_size, *op.shape_in), op.output.size)
     with clock.at(0):
-        list(layer_penalties(layer))  # which raises for those that are no scalars
+        list(keras2.layer_penalties(layer))  # which raises for those that are no scalars

@@ -1,75 +1,71 @@
-"""What is done beside a simulator's own when it is made, compiled and trained."""
+"""What is done beside the methods of NengoDL 3's simulator and TensorGraph, and what is saved.
+
+Keras saves what a model's layers have in their attributes. NengoDL keeps its variables, and the
+layers of TensorNodes, where Keras finds them for training, but not for saving.
+"""
 
 from __future__ import annotations
 
-import functools
-import weakref
 from typing import Any, Callable
 
 import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
+from nengo_dl.compat import sub_layers, trackable
 
-from nengo_wd._seam import patches, state
+from nengo_wd._seam import keras2, state
+from nengo_wd._seam.builders import DecayOperators, Signals
+from nengo_wd._seam.nengo_dl3 import training
+from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 from nengo_wd._seam.nengo_dl3.layers import _tensor_nodes
-from nengo_wd._seam.nengo_dl3.saving import _save_layers
-from nengo_wd._seam.stand_ins import stand_in
 
-_built: weakref.WeakSet = weakref.WeakSet()  # the TensorGraphs that have layers
+AXIS = 1  # of neurons, in what is of shape (minibatch_size, size)
+PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 
-
-def watch(watcher: Any) -> None:
-    """Have the methods of ``watcher`` called for every simulator.
-
-    They are ``made(sim)``; ``check(sim, objective, optimizer)`` before something is compiled and
-    ``compiled(sim, objective, optimizer)`` afterwards, with None for what was not given;
-    ``trained(sim, callbacks)`` before it is trained; and ``concerns(network)``, which tells whether
-    a simulator keeps its layers' weights when a later one is made.
-    """
-    simulator, graph = nengo_dl.Simulator, nengo_dl.tensor_graph.TensorGraph
-    for cls, name, around in (
-        (simulator, "__init__", _making),
-        (simulator, "compile", _compiling),
-        (simulator, "fit", _training),
-        (simulator, "evaluate", _evaluating),
-        (graph, "build", _building),
-    ):
-        patches.wrap(cls, name, "watched", functools.partial(around, watcher=watcher))
+# -- wrappers, see `hooks` -----------------------------------------------------------------
 
 
-def _making(init: Callable, watcher: Any) -> Callable:
-    def make(sim: Any, *args: Any, **kwargs: Any) -> None:
-        init.__get__(sim, type(sim))(*args, **kwargs)
-        watcher.made(sim)
-
-    return make
+def _make(init: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> None:
+    init(*args, **kwargs)
+    training._bind(sim)
+    watcher.prepare(sim)
 
 
-def _compiling(compile_: Callable, watcher: Any) -> Callable:
-    def compile_watched(sim: Any, *args: Any, **kwargs: Any) -> None:
-        given = kwargs.get("loss"), args[0] if args else kwargs.get("optimizer")
-        if not sim.closed:  # of which NengoDL tells
-            watcher.check(sim, *given)
-        compile_.__get__(sim, type(sim))(*args, **kwargs)
-        watcher.compiled(sim, *given)
-
-    return compile_watched
+def _compile(compile_: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> None:
+    given = kwargs.get("loss"), args[0] if args else kwargs.get("optimizer")
+    if not sim.closed:  # NengoDL raises for that
+        watcher.check(sim, *given)
+    compile_(*args, **kwargs)
+    watcher.compiled(sim, *given)
 
 
-def _training(fit: Callable, watcher: Any) -> Callable:
-    def fit_watched(sim: Any, *args: Any, **kwargs: Any) -> Any:
-        if not sim.closed:
-            watcher.trained(sim, kwargs.get("callbacks"))
-        return fit.__get__(sim, type(sim))(*args, **_by_name(sim, kwargs))
-
-    return fit_watched
+def _fit(fit: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> Any:
+    if not sim.closed:
+        watcher.trained(sim, kwargs.get("callbacks"))
+    return fit(*args, **_by_name(sim, kwargs))
 
 
-def _evaluating(evaluate: Callable, watcher: Any) -> Callable:
-    def evaluate_by_name(sim: Any, *args: Any, **kwargs: Any) -> Any:
-        return evaluate.__get__(sim, type(sim))(*args, **_by_name(sim, kwargs))
+def _evaluate(evaluate: Callable, sim: Any, *args: Any, **kwargs: Any) -> Any:
+    return evaluate(*args, **_by_name(sim, kwargs))
 
-    return evaluate_by_name
+
+def _build(build: Callable, watcher: Any, graph: Any, *args: Any, **kwargs: Any) -> None:
+    for other in state.with_layers - {graph}:
+        _keep_layers(other, graph, watcher)
+    build(*args, **kwargs)
+    _save_all(graph)
+    state.with_layers.add(graph)
+
+
+def _build_loop(
+    build: Callable, wake: Callable, graph: Any, loop_i: Any, update_probes: Any, progress: Any
+) -> Any:
+    """Have ``wake(model, recorded, signals)`` return what probes record in the time loop."""
+
+    def update(recorded: list, loop_i: Any) -> None:
+        update_probes(wake(graph.model, recorded, Signals(graph, AXIS, {})), loop_i)
+
+    return build(loop_i, update, progress)
 
 
 def _by_name(sim: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -99,27 +95,20 @@ def _weights_by_name(sim: Any, weights: dict) -> dict[str, Any]:
     return named
 
 
-def _building(build: Callable, watcher: Any) -> Callable:
-    def build_watched(graph: Any, *args: Any, **kwargs: Any) -> None:
-        for other in _built - {graph}:
-            _keep_layers(other, graph, watcher)
-        build.__get__(graph, type(graph))(*args, **kwargs)
-        _built.add(graph)
-
-    return build_watched
+# -- layers that are built again -----------------------------------------------------------
 
 
 def _keep_layers(graph: Any, later: Any, watcher: Any) -> None:
     """Give ``graph`` stand-ins for the layers that a later graph is about to build again.
 
     It gets them if its network concerns this package, or if it was asked for its layers.
-    Otherwise it is noted that it has lost them.
+    Otherwise its record says that it has lost them.
     """
-    rebuilt = {id(part) for op in _tensor_nodes(later) for part in op.func._flatten_layers()}
+    rebuilt = {id(part) for op in _tensor_nodes(later) for part in keras2.flat_layers(op.func)}
     taken = [
         op
         for op in _tensor_nodes(graph)
-        if op.func.built and any(id(part) in rebuilt for part in op.func._flatten_layers())
+        if op.func.built and any(id(part) in rebuilt for part in keras2.flat_layers(op.func))
     ]
     keeps = taken and (state.has_record(graph) or watcher.concerns(graph.model.toplevel))
     for op in taken:
@@ -127,17 +116,125 @@ def _keep_layers(graph: Any, later: Any, watcher: Any) -> None:
 
 
 def _stand_in(graph: Any, layer: tf.keras.layers.Layer, keeps: bool) -> tf.keras.layers.Layer:
-    """Return the stand-in for a layer in a graph, which has it in the layer's place."""
+    """Put a stand-in in the place of a layer in a graph, and return it."""
     kept = state.of_graph(graph)
     if any(layer is lost for lost in kept.lost):
         return layer
     if id(layer) not in kept.stand_ins:
-        made = stand_in(layer) if keeps else None
+        made = keras2.stand_in(layer) if keeps else None
         if made is None:
             kept.lost.append(layer)
             return layer
         kept.stand_ins[id(layer)] = layer, made
-        held = nengo_dl.compat.sub_layers(graph)
+        held = sub_layers(graph)
         held[:] = [made if one is layer else one for one in held]
         _save_layers(graph)
     return kept.stand_ins[id(layer)][1]
+
+
+# -- saving --------------------------------------------------------------------------------
+
+
+def writes(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether a simulator writes files: of several workers, only the first does."""
+    resolver = sim.strategy.cluster_resolver if isinstance(sim, ReplicatedSimulator) else None
+    if resolver is None or not resolver.cluster_spec().jobs:
+        return True
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return (resolver.task_type, resolver.task_id) == (first, 0)
+
+
+def _save_all(graph: Any) -> None:
+    """Have Keras save all that a TensorGraph has built."""
+    # NengoDL gives variables of one shape one name, so that each would hide the one before
+    graph._nengo_wd_params = list(graph.base_params.values())
+    _save_layers(graph)
+    with trackable.no_automatic_dependency_tracking_scope(graph):  # they are no weights
+        graph._nengo_wd_initial = _InitialValues()
+    keras2.save_with(graph, "_nengo_wd_initial", graph._nengo_wd_initial)
+
+
+def _save_layers(graph: Any) -> None:
+    """Have Keras save the layers that a TensorGraph has now."""
+    layers = [one for one in sub_layers(graph) if isinstance(one, tf.keras.layers.Layer)]
+    graph._nengo_wd_layers = layers
+
+
+class _InitialValues(tf.keras.layers.Layer):
+    """Initial values of weights, saved by the place of each among the weights of the model.
+
+    It is a layer because Keras saves layers in all of its formats.
+    """
+
+    def keep(self, place: str, values: Any) -> tf.Variable:
+        """Return the variable of a place; where there is none yet, ``values`` or one of them."""
+        if not hasattr(self, place):
+            setattr(self, place, _as_variable(values))
+        return getattr(self, place)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save the values by their places."""
+        for place, value in vars(self).items():
+            if isinstance(value, tf.Variable):
+                store[place] = value.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load saved values, also those of places that have no variable yet."""
+        for place in store.keys():
+            values = store[place][()]
+            self.keep(place, values).assign(values)
+
+
+def keep_initial(
+    sim: nengo_dl.Simulator, variable: tf.Variable, values: Any
+) -> tuple[tf.Variable, Any]:
+    """Return a variable with the initial values of another one, which checkpoints hold.
+
+    Returned with it is what to give as ``values`` for the next simulator: the same variable,
+    since a checkpoint may give it other values. Checkpoints hold no variables that are not among
+    the model's weights, such as those of a plain function, nor their initial values.
+    """
+    weights = sim.keras_model.weights
+    place = next((i for i, weight in enumerate(weights) if weight is variable), None)
+    if place is None:
+        kept = _as_variable(values)
+    else:
+        kept = sim.tensor_graph._nengo_wd_initial.keep(f"weight_{place}", values)
+    return kept, kept
+
+
+def _keep_state(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> None:
+    """Have checkpoints of an optimizer hold the state of a step beside its own.
+
+    It is saved by the place of each trained variable among the weights of the model. Other settings
+    may hold where it is loaded, so that some of it is not there, or not asked for.
+    """
+    weights = sim.keras_model.weights
+    for variable, kept in step.state:
+        place = next((i for i, weight in enumerate(weights) if weight is variable), None)
+        if place is not None:
+            name = f"{PREFIX}{step.name}_{place}"
+            optimizer.nengo_wd_state[name] = kept
+            keras2.save_with(optimizer, name, kept)
+
+
+def _as_variable(values: Any) -> tf.Variable:
+    return values if isinstance(values, tf.Variable) else tf.Variable(values, trainable=False)
+
+
+# -- the time loop -------------------------------------------------------------------------
+
+
+class DecayBuilder(DecayOperators):
+    """Builds a group of operators of decaying weights as one; the minibatch is the first axis."""
+
+    def build_pre(self, signals: Any, config: Any) -> None:
+        """Put together the signals and constants of the group."""
+        super().build_pre(signals, config)
+        exponents, owners, initial = self.combine(self.ops, signals)
+        self.exponents, self.owners = tf.constant(exponents[None]), tf.constant(owners)
+        self.initial = None if initial is None else tf.constant(initial[None], signals.dtype)
+
+    def over_rows(self, factors: tf.Tensor) -> tf.Tensor:
+        """Return the factors of operators for each weight."""
+        return tf.gather(factors, self.owners, axis=1)[:, :, None]

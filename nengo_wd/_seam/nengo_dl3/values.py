@@ -1,7 +1,8 @@
-"""Values of variables and tensors of TensorFlow 2: built, fetched, assigned and counted."""
+"""Values of variables and tensors of TensorFlow 2, and the variables that NengoDL 3 has."""
 
 from __future__ import annotations
 
+import contextlib
 from functools import lru_cache, partial
 from typing import Any, Callable
 
@@ -10,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd import _clock as clock
-from nengo_wd._seam.nengo_dl3 import distributed
+from nengo_wd._seam import state
+from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 
 LARGE = 2**18  # elements, about the size of a cache
 
@@ -53,8 +55,14 @@ def training_step(sim: nengo_dl.Simulator) -> Any:
 
 def state_variable(sim: nengo_dl.Simulator, values: np.ndarray) -> tf.Variable:
     """Return a variable that training does not change."""
-    with distributed.scope(sim):
+    with _scope(sim):
         return tf.Variable(values, trainable=False)
+
+
+def _scope(sim: nengo_dl.Simulator) -> Any:
+    """Return the context in which variables for a simulator are made."""
+    replicated = isinstance(sim, ReplicatedSimulator)
+    return sim.strategy.scope() if replicated else contextlib.nullcontext()
 
 
 def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -> None:
@@ -118,3 +126,42 @@ def _has_xla(device: str) -> bool:
     except tf.errors.OpError:
         return False
     return True
+
+
+def function_of(node: nengo_dl.TensorNode) -> Any:
+    """Return the function of a TensorNode: a layer, or what stands in for one."""
+    return node.tensor_func
+
+
+def base_rows(
+    sim: nengo_dl.Simulator, signal: Any
+) -> tuple[tf.Variable, np.ndarray, tuple[int, ...]]:
+    """Return the variable in which a signal is, its rows in there, and its shape."""
+    tensor_signal = sim.tensor_graph.signals[signal]
+    variable = sim.tensor_graph.base_params[tensor_signal.key]
+    rows = np.concatenate([np.arange(start, stop) for start, stop in tensor_signal.slices])
+    return variable, rows, tensor_signal.shape
+
+
+def built_values(sim: nengo_dl.Simulator, variable: tf.Variable) -> np.ndarray | None:
+    """Return the values that Nengo's builder gave a variable; None for one of a layer."""
+    graph = sim.tensor_graph
+    for key, base in graph.base_params.items():
+        if base is variable:
+            return np.asarray(graph.initial_values[key](base.shape, dtype=base.dtype))
+    return None
+
+
+def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
+    """Return a layer, or what has its weights in ``sim`` after a later simulator was made."""
+    return state.layer_in(sim.tensor_graph, layer)
+
+
+def lost_layers(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return the layers whose weights a later simulator has taken away from ``sim``."""
+    return vars(sim.tensor_graph).get(state.ATTRIBUTE, state.GraphState()).lost
+
+
+def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
+    """Tell whether ``variable`` is in the simulator's graph, not in a later one."""
+    return not any(variable is later for lost in lost_layers(sim) for later in lost.weights)

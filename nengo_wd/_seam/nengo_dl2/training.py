@@ -1,4 +1,4 @@
-"""Objectives of ``sim.train``, to one of which every penalty is added."""
+"""What ``sim.train`` trains on: an objective with every penalty, in a graph of TensorFlow 1."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _clock as clock
-from nengo_wd._seam.nengo_dl2.losses import COLLECTION, _counting
+from nengo_wd._checks import check_penalty
+from nengo_wd._seam import keras2, state
+from nengo_wd._seam.keras2 import LayerPenalty
 from nengo_wd._seam.nengo_dl2.values import build
+
+COLLECTION = tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES
 
 OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
 
@@ -63,7 +67,7 @@ def check_objective(
 def penalized_losses(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
 ) -> dict:
-    """Return the objective in which one probe's loss carries every penalty of the graph."""
+    """Return the objective in which the loss of one probe has every penalty of the graph."""
     if objective is None:
         by_probe = {probe: nengo_dl.objectives.mse for probe in sim.model.probes}
     losses: dict[Any, Any] = {probe: _as_function(loss) for probe, loss in by_probe.items()}
@@ -74,15 +78,15 @@ def penalized_losses(
     return losses
 
 
-def count(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
-    """Do nothing: each objective has its penalties on what probes record."""
+def count_activities(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
+    """Do nothing: each objective has its own penalties on what probes record."""
 
 
 def build_again(sim: nengo_dl.Simulator) -> None:
-    """Do nothing: each objective is built by itself."""
+    """Do nothing: NengoDL builds each objective separately."""
 
 
-def activity(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
+def activity_penalty(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
     """Return the penalty on what a probe recorded, the mean over minibatches."""
     size, values = sim.minibatch_size, []
     for start in range(0, len(recorded), size):
@@ -101,7 +105,7 @@ class _OnBatch(NamedTuple):
 
     @property
     def key(self) -> tuple:
-        """What tells it from all else in its simulator."""
+        """What identifies it in its simulator."""
         return (*self.penalty.key, self.shape)
 
     def __call__(self) -> Any:
@@ -208,3 +212,64 @@ class _PenalizedError(_Objective):
     def __call__(self, outputs: Any, targets: Any) -> tf.Tensor:
         """Return the sum of loss and penalties."""
         return self._total(self.inner(outputs, targets), outputs)
+
+
+def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
+    """Return every regularization loss that layers have put into the graph, checked."""
+    graph = sim.tensor_graph.graph
+    known, held = state.of_graph(graph).penalties, state.of_simulator(sim).held
+    with graph.as_default():
+        losses = [loss for loss in graph.get_collection(COLLECTION) if loss not in held]
+        return [known.get(loss.op.name) or _of_user(loss) for loss in losses]
+
+
+def _of_user(loss: tf.Tensor) -> LayerPenalty:
+    return LayerPenalty(loss.op.name, check_penalty(loss.op.name, loss))
+
+
+def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
+    """Make these the graph's regularization losses, beside those of layers."""
+    kept = state.of_simulator(sim)
+    collection = sim.tensor_graph.graph.get_collection_ref(COLLECTION)
+    of_layers = [loss for loss in collection if loss not in kept.held]
+    kept.held = [build(sim, loss) for loss in losses]
+    state.of_graph(sim.tensor_graph.graph).held.update(loss.op.name for loss in kept.held)
+    collection[:] = of_layers + kept.held
+
+
+def is_compiled(sim: nengo_dl.Simulator) -> bool:
+    """Return False: each call of ``sim.train`` has its own objective."""
+    return False
+
+
+def have_settings(sim: nengo_dl.Simulator) -> bool:
+    """Tell that the penalties of settings count: those of the objective that was made last."""
+    return True
+
+
+def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
+    """Remove penalties on parameters from the losses, also from those of objectives made before."""
+    kept, of_graph = state.of_simulator(sim), state.of_graph(sim.tensor_graph.graph)
+    kept.proximal, kept.left_out_parameters, kept.held = True, True, []
+    on_variables = {name for name, one in of_graph.penalties.items() if one.variable is not None}
+    of_graph.left_out.update(of_graph.held, on_variables)
+    collection = sim.tensor_graph.graph.get_collection_ref(COLLECTION)
+    collection[:] = _counting(collection)
+
+
+def _counting(losses: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Return the losses that are not left out now."""
+    return [loss for loss in losses if loss.op.name not in state.of_graph(loss.graph).left_out]
+
+
+def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
+    """Add a layer's penalty on a variable to the graph's regularization losses, or remove it."""
+    move = keras2.take_back if counts else keras2.leave_out
+    if not move(state.of_simulator(sim).left_out, layer, variable):
+        return
+    graph = sim.tensor_graph.graph
+    collection, known = graph.get_collection_ref(COLLECTION), state.of_graph(graph).penalties
+    (name,) = (name for name, penalty in known.items() if penalty.variable is variable)
+    others = [loss for loss in collection if loss.op.name != name]
+    loss = graph.get_tensor_by_name(f"{name}:0")
+    collection[:] = _counting([*others, loss]) if counts else others

@@ -1,0 +1,229 @@
+"""All that this package changes in classes, modules and objects of others.
+
+`CHANGES` is a table of attributes of classes and modules, `OBJECTS` one of attributes of single
+objects. `install` makes the lasting changes once, also if modules are reloaded. `replaced` makes a
+change for the time of a with block. The table names functions by strings, ``"module:name"``,
+because most of their modules import this one. Each call looks the name up, so that a module can be
+reloaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import sys
+import warnings
+from importlib import import_module
+from typing import Any, Callable, Iterator, NamedTuple
+
+import tensorflow as tf
+
+from nengo_wd._seam import state
+
+
+class Change(NamedTuple):
+    """A change of an attribute of a class or module.
+
+    Attributes
+    ----------
+    place : str
+        The attribute.
+    by : str
+        What makes the change. Of a method that is wrapped, the function that is called instead:
+        with the bound method, what ``calls`` names, the instance, and the arguments. Of an
+        attribute that is set, the new value.
+    why : str
+        What the change is for.
+    versions : str
+        The package and its major version that need the change; empty if all do.
+    calls : str
+        What a wrapper calls downstream of the seam.
+    """
+
+    place: str
+    by: str
+    why: str
+    versions: str = ""
+    calls: str = ""
+
+
+SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
+BESIDE, HINTS = "nengo_wd._seam:simulators", "nengo_wd._config_hints"
+HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
+# Its methods are prepare(sim), when a simulator is made; check(sim, objective, optimizer) before it
+# is compiled, and compiled(...) after it, with None for what was not given; trained(sim, callbacks)
+# before it is trained; concerns(network), if layers of its network are built again.
+WATCHER = "nengo_wd._simulators:Watcher"
+WAKE = "nengo_wd._penalties.waking:wake"
+DL2, DL3 = "nengo_dl 2", "nengo_dl 3"
+
+WRAPPED = (  # methods, by `install`
+    Change(f"{SIMULATOR}.__init__", f"{BESIDE}._make", "settles defaults", "", WATCHER),
+    Change(f"{SIMULATOR}.compile", f"{BESIDE}._compile", "has penalties count", DL3, WATCHER),
+    Change(f"{SIMULATOR}.fit", f"{BESIDE}._fit", "warns of idle settings", DL3, WATCHER),
+    Change(f"{SIMULATOR}.evaluate", f"{BESIDE}._evaluate", "takes weights by probe", DL3),
+    Change(f"{SIMULATOR}.train", f"{BESIDE}._train", "has penalties count", DL2, WATCHER),
+    Change(f"{SIMULATOR}.loss", f"{BESIDE}._loss", "checks the objective", DL2, WATCHER),
+    Change(f"{SIMULATOR}.save_params", f"{HOOKS}:_save_params", "warns of what it leaves out"),
+    Change(f"{GRAPH}.build", f"{BESIDE}._build", "keeps and saves layers", DL3, WATCHER),
+    Change(f"{GRAPH}._build_inner_loop", f"{BESIDE}._build_loop", "wakes neurons", DL3, WAKE),
+    Change(f"{GRAPH}.build_step", f"{BESIDE}._build_step", "wakes neurons", DL2, WAKE),
+    Change(
+        "nengo_dl.tensor_node:TensorFuncParam.coerce",
+        "nengo_wd._seam:layers._coerce",
+        "raises what is wrong with a layer",
+        DL3,
+    ),
+    Change(
+        "nengo_dl.process_builders:LinearFilterBuilder.build_pre",
+        f"{BRIDGE}:build_filter",
+        "takes filters as Nengo 4 has them",
+        DL3,
+    ),
+    Change("nengo.config:ClassParams.get_param", f"{HINTS}:get_param", "explains its error"),
+    Change("nengo.config:Config.__getitem__", f"{HINTS}:get_item", "explains its error"),
+)
+SET = (  # attributes, by `install`
+    Change("nengo_dl.utils:__getattr__", f"{HOOKS}:_look_for_gpu", "tf_gpu_installed, if asked"),
+    Change(
+        "nengo_dl.tensor_node:TensorNode._param_init_order",
+        f"{BRIDGE}:NO_ORDER",
+        "copies nodes: Nengo 4 sets size_in first, which NengoDL computes from the shape",
+        DL3,
+    ),
+    *(
+        Change(f"{module}:np", f"{BRIDGE}:NUMPY_1", "uses names that NumPy 2 removed", "numpy 2")
+        for module in (
+            "nengo._vendor.scipy.sparse.linalg_interface",
+            "nengo._vendor.scipy.sparse.linalg_expm",
+            "nengo._vendor.scipy.sparse.linalg_onenormest",
+        )
+    ),
+)
+TEMPORARY = (  # for the time of a with block
+    Change("subprocess:call", f"{BRIDGE}:without_second_python", "imports NengoDL faster"),
+    Change("sys:modules", f"{BRIDGE}:standing_in", "NengoDL imports from Keras", "tensorflow 2"),
+    Change("warnings:filters", f"{BRIDGE}:quiet", "NengoDL does not know Nengo 4", DL3),
+    Change("nengo.synapses:LinearFilter.Step.__init__", f"{BRIDGE}:build_filter", "see above", DL3),
+    Change("nengo_dl.converter:Simulator", "nengo_wd.converter:Converter.verify", "penalties", DL3),
+)
+AT_IMPORT = (  # by the bridge, before and after it imports NengoDL
+    Change("os:environ", f"{BRIDGE}:choose_keras_2", "TensorFlow chooses Keras 2", "tensorflow 2"),
+    Change("tensorflow:__path__", f"{BRIDGE}:choose_keras_2", "the same", "tensorflow 2"),
+    Change("nengo_dl.utils:tf_gpu_installed", f"{BRIDGE}:bridged", "deletes it: see SET"),
+)
+CHANGES = (*WRAPPED, *SET, *TEMPORARY, *AT_IMPORT)
+
+# Attributes of single objects: what has them, their names, and what they are for.
+OBJECTS = (
+    ("simulators, layers, graphs", state.ATTRIBUTE, "their record, see `state`"),
+    ("functions in the place of methods", state.ATTRIBUTE, "`install` knows them by it"),
+    ("TensorGraphs", "_nengo_wd_params", "Keras saves what attributes refer to"),
+    ("TensorGraphs", "_nengo_wd_layers", "the same for layers of TensorNodes"),
+    ("TensorGraphs", "_nengo_wd_initial", "the same for initial values"),
+    ("TensorGraphs", "call", "adds the penalties on what probes record"),
+    ("Keras models of simulators", "compute_metrics", "shows these penalties"),
+    ("Keras models of simulators", "evaluate", "returns a list, if there are no losses of probes"),
+    ("operators of TensorNodes", "func", "a stand-in for a layer that is built again"),
+    ("layers", "_callable_losses", "penalties that know the training step, or are left out"),
+    ("optimizers", "__class__", "a class that extends their own by steps, and its nengo_wd_*"),
+)
+
+
+def install() -> None:
+    """Make the lasting changes that the installed versions need; where they are made, do nothing.
+
+    A module that does not exist in the installed versions needs no change.
+    """
+    for change in (*WRAPPED, *SET):
+        with contextlib.suppress(ModuleNotFoundError):
+            if _is_needed(change):
+                (_wrap if change in WRAPPED else _set)(change, *_owner(change.place))
+
+
+def _is_needed(change: Change) -> bool:
+    package, _, major = change.versions.partition(" ")
+    return not package or import_module(package).__version__.startswith(f"{major}.")
+
+
+@functools.lru_cache(maxsize=None)
+def _parsed(name: str) -> tuple[str, list[str]]:
+    """Return the module in ``"module:path"``, and the parts of the path."""
+    module, _, path = name.partition(":")
+    return module, path.split(".")
+
+
+def _module(name: str) -> Any:
+    return sys.modules.get(name) or import_module(name)
+
+
+def _owner(place: str) -> tuple[Any, str]:
+    """Return what has an attribute, and the attribute's name."""
+    module, (*owners, name) = _parsed(place)
+    return functools.reduce(getattr, owners, _module(module)), name
+
+
+def _named(name: str) -> Any:
+    """Return what has a name now."""
+    module, path = _parsed(name)
+    return functools.reduce(getattr, path, _module(module))
+
+
+def _set(change: Change, owner: Any, name: str) -> None:
+    setattr(owner, name, _named(change.by))
+
+
+def _wrap(change: Change, owner: Any, name: str) -> None:
+    """Put a function that calls the wrapper in the place of a method."""
+    method = inspect.getattr_static(owner, name)
+    if hasattr(method, state.ATTRIBUTE):  # it is wrapped, maybe by others since
+        return
+
+    @functools.wraps(method)
+    def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        called = [_named(change.calls)] if change.calls else []
+        return _named(change.by)(method.__get__(self, type(self)), *called, self, *args, **kwargs)
+
+    setattr(hooked, state.ATTRIBUTE, change)
+    setattr(owner, name, hooked)
+
+
+@contextlib.contextmanager
+def replaced(place: str, value: Any) -> Iterator[None]:
+    """Put a value in the place of an attribute in the body; the table must have the change."""
+    if place not in {change.place for change in TEMPORARY}:
+        raise KeyError(f"{place} is not in the table of temporary changes")
+    owner, name = _owner(place)
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _save_params(save_params: Callable, sim: Any, *args: Any, **kwargs: Any) -> Any:
+    """Warn if the simulator has initial values, which NengoDL does not save."""
+    saved = save_params(*args, **kwargs)
+    # NengoDL 2 has itself save its state alone, again and again
+    if kwargs.get("include_global", True) and state.of_simulator(sim).initial:
+        warnings.warn(
+            f"save_params of the simulator of {sim.model.toplevel} leaves out the initial "
+            "values that TowardsInitial pulls weights towards; a checkpoint of "
+            "sim.keras_model (NengoDL 3) holds them",
+            stacklevel=3,
+        )
+    return saved
+
+
+def _look_for_gpu(name: str) -> bool:
+    """Find NengoDL's ``tf_gpu_installed`` by this TensorFlow at its first use.
+
+    That is when the first simulator is made, which sets up TensorFlow's devices anyway.
+    """
+    if name != "tf_gpu_installed":
+        raise AttributeError(f"module 'nengo_dl.utils' has no attribute {name!r}")
+    found = bool(tf.config.experimental.list_physical_devices("GPU"))
+    vars(sys.modules["nengo_dl.utils"])[name] = found
+    return found

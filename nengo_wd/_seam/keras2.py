@@ -1,0 +1,212 @@
+"""What this package uses of Keras 2 that is private: leaving Keras 2 behind replaces this module.
+
+Keras' optimizers have more of it, which is in ``nengo_dl3/optimizers.py``. What only the Keras of
+TensorFlow 1.15 has is in ``nengo_dl2``.
+
+========================================================  =======================================
+``_losses``, ``_callable_losses`` of layers               TensorFlow 1.15 to 2.15, tf-keras
+partial functions and closures around regularizers        the same
+``AddLoss``, a layer for a tensor that is added as loss   the same
+``_flatten_layers``, ``_metrics`` of layers               TensorFlow 2, tf-keras
+``_handle_weight_regularization`` of layers               the same
+``base_layer_utils.call_context``                         the same
+``_track_trackable``, ``_coalesced_children``             the same
+``train_function``, ``test_function`` of models           the same
+========================================================  =======================================
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import inspect
+import sys
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
+
+import tensorflow as tf
+
+from nengo_wd import _names as names
+from nengo_wd._checks import check_penalty
+from nengo_wd._seam import state
+
+# -- penalties of layers -------------------------------------------------------------------
+
+
+class LayerPenalty(NamedTuple):
+    """A penalty of a layer: its name, its value, and the variable that it is on, if on one."""
+
+    name: str
+    value: tf.Tensor
+    variable: tf.Variable | None = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The key of the `Parameter` that the penalty is on."""
+        return id(self.variable), 0
+
+
+def layer_penalties(layer: tf.keras.layers.Layer, skip: Any = None) -> Iterator[LayerPenalty]:
+    """Yield each penalty of ``layer`` itself, without those of its sub-layers.
+
+    If the function ``skip`` was added to the layer's losses, it is left out.
+
+    Read from where ``layer.losses`` reads them, because ``layer.losses`` does not say
+    which weight a penalty is on.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If a penalty is not a scalar.
+    """
+    for loss in layer._losses:
+        yield _named(layer, "loss", loss)
+    for function in layer._callable_losses:
+        bound = _bound(function)
+        is_skipped = skip is not None and bound is skip
+        loss = None if is_skipped else function()
+        if loss is not None:  # it is a step of the optimizer, or Keras' own None
+            on_variable = is_on_variable(function)
+            weight = names.of_variable(bound) if on_variable else "loss"
+            yield _named(layer, weight, loss, bound if on_variable else None)
+
+
+def variable_penalties(layer: Any) -> dict[int, Callable]:
+    """Return what computes the penalties of ``layer`` on its variables, by their ids."""
+    functions = getattr(layer, "_callable_losses", ())
+    return {id(_bound(f)): f for f in functions if is_on_variable(f)}
+
+
+def is_on_variable(function: Callable) -> bool:
+    """Tell whether what computes a penalty of a layer computes it of a variable alone."""
+    return isinstance(_bound(function), tf.Variable)
+
+
+def regularizer_of(function: Callable) -> Any:
+    """Return the regularizer in what computes the penalty of a layer on a variable.
+
+    None is returned if Keras does not keep it where its current versions do.
+    """
+    while isinstance(function, functools.partial):
+        function = function.args[0] if callable(function.args[0]) else function.func
+    found = inspect.getclosurevars(function).nonlocals.get("regularizer")
+    return getattr(found, "regularizer", found) if hasattr(found, "name") else found
+
+
+def n_added_losses(layer: Any) -> int:
+    """Return how many losses were added to ``layer`` by ``add_loss``, not by regularizers."""
+    functions = getattr(layer, "_callable_losses", ())
+    of_tensor = type(layer).__name__ == "AddLoss"
+    return of_tensor + sum(not is_on_variable(function) for function in functions)
+
+
+def set_penalties(layer: Any, functions: Sequence[Callable]) -> None:
+    """Give ``layer`` other penalties, which Keras does not track: copies of it would fail."""
+    vars(layer)["_callable_losses"] = list(functions)
+
+
+def leave_out(left_out: dict[int, Callable], layer: Any, variable: tf.Variable) -> bool:
+    """Put the penalty of ``layer`` on a variable aside, and return whether there was one."""
+    function = variable_penalties(layer).get(id(variable))
+    if function is None:
+        return False
+    left_out[id(variable)] = function
+    set_penalties(layer, [other for other in layer._callable_losses if other is not function])
+    return True
+
+
+def take_back(left_out: dict[int, Callable], layer: Any, variable: tf.Variable) -> bool:
+    """Give ``layer`` its penalty on a variable again, and return whether it was left out."""
+    function = left_out.pop(id(variable), None)
+    if function is not None:
+        layer._callable_losses.append(function)
+    return function is not None
+
+
+def _named(layer: Any, weight: str, loss: Any, variable: Any = None) -> LayerPenalty:
+    name = f"{layer.name}.{weight}"
+    return LayerPenalty(name, check_penalty(name, loss), variable)
+
+
+def _bound(function: Callable) -> Any:
+    """Return what is bound in the partial functions that Keras nests: function or variable."""
+    while isinstance(function, functools.partial) and function.args:
+        function = function.args[0]
+    return function
+
+
+# -- stand-ins of layers -------------------------------------------------------------------
+
+
+def stand_in(layer: Any) -> Any:
+    """Return a copy of a layer, and of the layers in it, with the same weights and penalties.
+
+    A layer has the weights of the last simulator that was made with it. The simulators before get
+    stand-ins. None is returned for a Keras model, which can't be copied so.
+    """
+    parts = [layer, *(one for one in layer.submodules if isinstance(one, tf.keras.layers.Layer))]
+    if any(isinstance(part, tf.keras.Model) for part in parts):
+        return None
+    copies = {id(part): object.__new__(type(part)) for part in parts}
+    for part in parts:
+        held = vars(copies[id(part)])
+        held.update((name, _replaced(value, copies)) for name, value in vars(part).items())
+        known = held.get(state.ATTRIBUTE, state.LayerState())
+        held[state.ATTRIBUTE] = dataclasses.replace(known, original=state.original(part))
+    return copies[id(layer)]
+
+
+def _replaced(value: Any, copies: dict[int, Any]) -> Any:
+    """Return a value, or a copy of a container, with copies in the place of layers."""
+    if id(value) in copies:
+        return copies[id(value)]
+    if hasattr(value, "_replace"):  # a named tuple, such as a reference that checkpoints follow
+        return value._replace(**{k: _replaced(getattr(value, k), copies) for k in value._fields})
+    if not isinstance(value, (list, dict)):
+        return value
+    copied = copy.copy(value)
+    for key in range(len(value)) if isinstance(value, list) else list(value):
+        new = _replaced(value[key], copies)
+        if new is not value[key]:
+            copied[key] = new
+    return copied
+
+
+# -- TensorFlow 2 --------------------------------------------------------------------------
+
+
+def flat_layers(layer: Any) -> list[Any]:
+    """Return a layer and all layers in it."""
+    return list(layer._flatten_layers())
+
+
+def layer_being_built() -> Any:
+    """Return the layer that Keras is building or calling, if any."""
+    base_layer = sys.modules[tf.keras.layers.Layer.__module__]
+    return base_layer.base_layer_utils.call_context().layer
+
+
+def add_penalty(layer: Any, variable: tf.Variable, regularizer: Any) -> None:
+    """Give ``layer`` a penalty on a variable, as ``add_weight`` does."""
+    layer._handle_weight_regularization(variable.name.partition(":")[0], variable, regularizer)
+
+
+def exchange_metrics(layer: Any, before: Iterable[Any], after: Iterable[Any]) -> None:
+    """Put metrics of a layer in the place of others."""
+    ids = {id(metric) for metric in before}
+    layer._metrics[:] = [metric for metric in layer._metrics if id(metric) not in ids]
+    layer._metrics.extend(after)
+
+
+def trace_again(model: tf.keras.Model) -> None:
+    """Have what Keras has traced of training and evaluating be traced again."""
+    if model.train_function is not None:
+        model.make_train_function(force=True)
+    if model.test_function is not None:
+        model.make_test_function(force=True)
+
+
+def save_with(owner: Any, name: str, kept: Any) -> None:
+    """Have checkpoints of a layer or optimizer hold something else by a name."""
+    owner._track_trackable(kept, name)
+    vars(owner).pop("_coalesced_children", None)  # which Keras' optimizers look up only once

@@ -1,0 +1,236 @@
+"""What ``sim.compile`` trains on: objectives, and the losses of a simulator's Keras model."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import weakref
+from typing import Any, Callable, Mapping, Sequence
+
+import nengo
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+
+from nengo_wd import _clock as clock
+from nengo_wd._seam import keras2, state
+from nengo_wd._seam.keras2 import LayerPenalty
+from nengo_wd._seam.nengo_dl3 import distributed
+from nengo_wd._seam.nengo_dl3.values import _scope, step_counter, training_step
+
+OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
+
+TUPLES_OF_PROBES = False
+
+
+def probe_names(sim: nengo_dl.Simulator) -> dict[str, nengo.Probe]:
+    """Return the names that NengoDL takes in the place of probes."""
+    return {sim.get_name(probe): probe for probe in sim.model.probes}
+
+
+def is_loss(loss: Any) -> bool:
+    """Tell whether Keras can call ``loss`` with ``(y_true, y_pred)``."""
+    if loss is None:
+        return True
+    try:
+        inspect.signature(tf.keras.losses.get(loss)).bind("y_true", "y_pred")
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(loss, type)
+
+
+def check_objective(
+    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
+) -> None:
+    """Raise now, and not while Keras trains, if an activity has no scalar penalty."""
+    for activity in activities:
+        outputs = sim.keras_model.outputs[sim.model.probes.index(activity.probe)]
+        shape = (sim.minibatch_size, 1, *outputs.shape[2:])
+        with clock.at(training_step(sim)):
+            activity(tf.zeros(shape, sim.tensor_graph.dtype))
+
+
+def penalized_losses(
+    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
+) -> dict:
+    """Return ``objective`` by probe, because Keras adds the model's losses itself.
+
+    It is empty if no probe has a loss. Keras would ask for targets otherwise.
+    """
+    if any(loss is not None for loss in by_probe.values()):
+        return by_probe
+    _evaluate_to_list(sim.keras_model)
+    return {}
+
+
+def _evaluate_to_list(model: tf.keras.Model) -> None:
+    """Have a model evaluate to a list: ``sim.evaluate`` fails on a single number."""
+    evaluate = model.evaluate
+
+    @functools.wraps(evaluate)
+    def evaluated(*args: Any, **kwargs: Any) -> Any:
+        values = evaluate(*args, **kwargs)
+        return values if isinstance(values, (list, dict)) else [values]
+
+    if "evaluate" not in vars(model):
+        model.evaluate = evaluated
+
+
+def count_activities(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
+    """Make penalties on what probes record losses and, by their names, metrics of the model."""
+    kept = state.of_simulator(sim)
+    if activities and kept.recorder is None:
+        kept.recorder = _Recorder(sim)
+    if kept.recorder is not None:
+        with _scope(sim):
+            kept.recorder.take(activities)
+
+
+def build_again(sim: nengo_dl.Simulator) -> None:
+    """Have Keras trace training and evaluation again."""
+    keras2.trace_again(sim.keras_model)
+
+
+def activity_penalty(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
+    """Return the penalty on what a probe recorded, the mean over minibatches."""
+    size = sim.minibatch_size
+    batches = (recorded[start : start + size] for start in range(0, len(recorded), size))
+    with clock.at(training_step(sim)):
+        values = [penalty(tf.convert_to_tensor(batch)).numpy() for batch in batches]
+    return float(np.mean(values, dtype=np.float64))
+
+
+class _Here(threading.local):
+    """The values of the last call, as a strategy traces its replicas in threads of their own."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, tf.Tensor] = {}
+
+
+class _Recorder:
+    """Adds losses on what probes record to calls of a simulator's TensorGraph.
+
+    Keras' model shows each of them as a metric, the mean over minibatches, as it shows its loss.
+    """
+
+    def __init__(self, sim: nengo_dl.Simulator) -> None:
+        self.sim, self.tensor_graph, self.model = sim, sim.tensor_graph, sim.keras_model
+        self.probes = sim.model.probes
+        self.activities: Mapping[str, Any] = {}
+        self.metrics: dict[str, tf.keras.metrics.Metric] = {}
+        self._here = _Here()
+        self._call, self._compute_metrics = self.tensor_graph.call, self.model.compute_metrics
+        self.tensor_graph.call, self.model.compute_metrics = self, self.compute_metrics
+
+    def take(self, activities: Mapping[str, Any]) -> None:
+        """Replace the penalties, which are given by name."""
+        before, self.activities = self.metrics, activities
+        self.metrics = {name: tf.keras.metrics.Mean(name=name) for name in activities}
+        keras2.exchange_metrics(self.tensor_graph, before.values(), self.metrics.values())
+
+    def __call__(
+        self, inputs: Any, training: Any = None, progress: Any = None, stateful: bool = False
+    ) -> Any:
+        """Simulate, and add the losses where Keras collects those of this call."""
+        outputs = self._call(inputs, training=training, progress=progress, stateful=stateful)
+        self._here.values = {}
+        for name, penalty in self.activities.items():
+            recorded = outputs[self.probes.index(penalty.probe)]
+            if penalty.of_minibatch:
+                recorded = distributed.over_replicas(recorded)
+            # a loop of the user's own trains without a step that could be known
+            with clock.at(step_counter(self.sim) if training else training_step(self.sim)):
+                self._here.values[name] = penalty(recorded)
+            self.tensor_graph.add_loss(self._here.values[name])
+        return outputs
+
+    def compute_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Update the metrics by the losses of the last call, and return all of the model's."""
+        for name, value in self._here.values.items():
+            self.metrics[name].update_state(value)
+        self._here.values = {}  # which are tensors of a graph
+        return self._compute_metrics(*args, **kwargs)
+
+
+def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
+    """Return every penalty of the layers in ``sim.keras_model``, checked."""
+    holder = state.of_simulator(sim).holder
+    with clock.at(training_step(sim)):
+        return [
+            penalty
+            for layer in keras2.flat_layers(sim.keras_model)
+            for penalty in keras2.layer_penalties(layer, skip=holder)
+        ]
+
+
+def _bind(sim: nengo_dl.Simulator) -> None:
+    """Give the penalties of layers the training step of their simulator."""
+    reference = weakref.ref(sim)  # or the user's layers would keep the simulator alive
+    for layer in keras2.flat_layers(sim.keras_model):
+        functions = [
+            functools.partial(_bound, function, reference, keras2.is_on_variable(function))
+            for function in layer._callable_losses
+        ]
+        keras2.set_penalties(layer, functions)
+
+
+def _bound(function: Callable, reference: weakref.ref, on_variable: bool) -> tf.Tensor | None:
+    """Return the penalty that ``function`` returns, or None if it is a step of an optimizer."""
+    sim = reference()
+    if sim is not None and on_variable and state.is_proximal(sim):
+        return None
+    with clock.at(None if sim is None else step_counter(sim)):
+        return function()
+
+
+def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
+    """Add a holder of these to ``sim.keras_model.losses``, unless there is one."""
+    with clock.at(training_step(sim)):
+        for loss in losses:
+            loss()  # which raises now what Keras would raise later
+    kept = state.of_simulator(sim)
+    if losses and kept.holder is None:
+        kept.holder = _Holder(sim, kept)
+        sim.tensor_graph.add_loss(kept.holder)
+
+
+def is_compiled(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether what counts was compiled, so that objectives made later don't change it."""
+    return state.of_simulator(sim).penalized is not None
+
+
+def have_settings(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether the penalties of settings count: unless they were left out in compiling."""
+    return state.of_simulator(sim).penalized is not False
+
+
+def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
+    """Remove penalties on parameters from the losses, at the next compilation.
+
+    If the simulator was not compiled yet, they are removed at once.
+    """
+    kept = state.of_simulator(sim)
+    kept.proximal = True
+    kept.left_out_parameters = kept.left_out_parameters or not is_compiled(sim)
+
+
+def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
+    """Add a layer's penalty on a variable to ``sim.keras_model.losses``, or remove it."""
+    move = keras2.take_back if counts else keras2.leave_out
+    move(state.of_simulator(sim).left_out, layer, variable)
+
+
+class _Holder:
+    """Computes the sum of the penalties of settings on parameters that count now."""
+
+    def __init__(self, sim: nengo_dl.Simulator, kept: state.SimulatorState) -> None:
+        self.sim, self.kept = sim, kept
+
+    def __call__(self) -> tf.Tensor | None:
+        """Return the sum, a scalar tensor, or None if there are no losses."""
+        installed = self.kept.installed
+        if installed is None or self.kept.left_out_parameters or not installed.terms.expressions:
+            return None
+        with clock.at(step_counter(self.sim)):
+            return tf.add_n([loss() for loss in installed.terms.expressions])
