@@ -21,11 +21,12 @@ from nengo_wd.layers import TimeLoopLayer
 from nengo_wd.optimizers.steps import settings_of, simulators_of
 
 RATES = {  # the settings that an optimizer takes notice of, and which one does
-    "weight_decay": "decoupled_weight_decay(...)",
+    "weight_decay": "regularized_optimizer(...) or decoupled_weight_decay(...)",
     "learning_rate": "LayerwiseSGD(...)",
     "momentum": "LayerwiseSGD(...)",
-    "target_norm": "constrained_norms(...)",
+    "target_norm": "regularized_optimizer(...) or constrained_norms(...)",
 }
+PROXIMAL = "regularized_optimizer(..., proximal=True) or proximal_regularization(...)"
 PENALIZED = "loss=nengo_wd.regularized_objective(...)"
 
 
@@ -121,7 +122,7 @@ def idle_rates(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, s
             if parameters.with_setting(sim, name):
                 yield name, f"nengo_wd.{RATES[name]}"
         if state.is_to_be_proximal(sim) and "regularizer" not in known:
-            yield "regularizer", "nengo_wd.proximal_regularization(...)"
+            yield "regularizer", f"nengo_wd.{PROXIMAL}"
 
 
 def warn_of_idle(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) -> None:

@@ -352,7 +352,7 @@ COPIES = {
 ROWS += [
     Row(
         "decay that became a schedule",
-        update_after("weight_decay", schedule(), MAKES["decay"][0], "update_weight_decay"),
+        update_after("weight_decay", schedule(), MAKES["decay"][0], "update_settings"),
         "was not among the settings for weight_decay when the optimizer was made",
     ),
     Row(
@@ -362,7 +362,7 @@ ROWS += [
     ),
     Row(
         "decay changed in a tf.function",
-        lambda s: in_function(s.decaying().update_weight_decay),
+        lambda s: in_function(s.decaying().update_settings),
         "tf.function: nengo_wd is called inside a tf.function",
     ),
     Row(
@@ -465,7 +465,7 @@ ROWS += [
         proximal(L1, obj=lambda s: s.learned),
         "learned.* has a regularizer, but its weights are changed by a learning rule",
     ),
-    Row("proximal steps twice", twice, "the optimizer takes proximal steps already"),
+    Row("proximal steps twice", twice, "WithProximal takes proximal steps already"),
     Row(
         "proximal steps of nothing",
         lambda s: unregularized(),
