@@ -18,7 +18,7 @@ from nengo_wd._penalties import counting, on_activities, on_parameters
 from nengo_wd._seam import state
 from nengo_wd._seam.penalized import Penalized
 from nengo_wd.layers import TimeLoopLayer
-from nengo_wd.optimizers.steps import settings_of, simulators_of
+from nengo_wd.optimizers.steps import settings_of, simulators_of, steps_of
 
 RATES = {  # the settings that an optimizer takes notice of, and which one does
     "weight_decay": "regularized_optimizer(...) or decoupled_weight_decay(...)",
@@ -62,7 +62,10 @@ class Watcher:
             if objective is not None or optimizer is not None:
                 warn_of_idle(sim, idle_penalties(sim))
             if optimizer is not None:
-                warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, optimizer)))
+                used = seam.optimizers.of_simulator(sim, optimizer)
+                for step in steps_of(used):
+                    step.added()
+                warn_of_idle(sim, idle_rates(sim, used))
         else:
             state.note_compiled(sim)  # settings that are made later don't count
 

@@ -82,7 +82,7 @@ def configure_settings(
     records, averaged over examples and time steps, or the rates of its neurons, with
     `regularizers.FiringRates`; a regularizer only), and for single objects of these classes. So
     can ``learning_rate`` and ``momentum``, which are for `LayerwiseSGD` alone, and ``target_norm``,
-    a number or one of ``nengo_wd.target_norms``, which is for `constrained_norms`.
+    a number or one of ``nengo_wd.target_norms``, which is for `regularized_optimizer`.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def configure_settings(
         The regularizer of all Connections and TensorNodes of the network. Biases and
         encoders are regularized only where their own setting says so.
     weight_decay : float, tf.Variable or LearningRateSchedule, optional
-        The weight decay of all Connections and TensorNodes, for `decoupled_weight_decay`
+        The weight decay of all Connections and TensorNodes, for `regularized_optimizer`
         and `LayerwiseSGD`.
 
     Raises

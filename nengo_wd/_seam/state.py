@@ -49,7 +49,8 @@ class SimulatorState:
     initial : dict of {int: tf.Variable}
         The initial values of variables that something is pulled towards, by the variables' ids.
     bounds : dict of {int: Bounds}
-        The bounds of norms by the ids of their variables, of the optimizers made last for them.
+        The bounds of norms by the ids of their variables, of the optimizer that was made or
+        compiled last.
     proximal : bool
         Whether an optimizer was made that takes the regularizers of parameters as steps.
     left_out_parameters : bool

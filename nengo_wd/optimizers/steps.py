@@ -165,7 +165,7 @@ class Step:
         return []
 
     def added(self) -> None:
-        """Note that an optimizer takes the step from now on."""
+        """Note that an optimizer takes the step: it was made with it, or compiled."""
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong now with the settings that the step is for."""
