@@ -289,7 +289,7 @@ ROWS += [
             lambda s: keras.Ftrl() if GENERATION == 3 else v1.FtrlOptimizer(0.1),
             setting,
             value,
-            proximal=True,
+            proximal=setting == "regularizer",
         ),
         f"Ftrl.* computes the weights from sums .* would undo the {change}",
     )
