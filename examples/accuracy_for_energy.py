@@ -154,7 +154,7 @@ def train(splits):
     net = build(nengo.RectifiedLinear, synapse=None)
     signals, labels = splits["train"]
     with simulator(net, MINIBATCH_SIZE) as sim:
-        optimizer = nengo_wd.decoupled_weight_decay(sim, adam())
+        optimizer = nengo_wd.regularized_optimizer(sim, adam())
         objective = nengo_wd.regularized_objective(sim, {net.output: crossentropy()})
         sim.compile(optimizer, loss=objective, steps_per_execution=5)
         start = sim.keras_model.get_weights()

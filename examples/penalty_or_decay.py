@@ -106,7 +106,7 @@ def crossentropy(labels, outputs):
 
 def compile_once(sim, net):
     """Return the optimizer, which decays by ``net.decay``; the loss has ``net.penalty`` in it."""
-    optimizer = nengo_wd.decoupled_weight_decay(sim, tf.keras.optimizers.Adam())
+    optimizer = nengo_wd.regularized_optimizer(sim, tf.keras.optimizers.Adam())
     objective = nengo_wd.regularized_objective(sim, {net.output: crossentropy})
     sim.compile(optimizer, loss=objective, steps_per_execution=100)
     return optimizer

@@ -23,7 +23,8 @@ the same weights:
 
 - from scratch: SGD on the formula above, in NumPy and float64;
 - with a penalty, the layer's ``kernel_regularizer``;
-- with ``nengo_wd.decoupled_weight_decay``, which is the same thing for plain SGD.
+- with the setting ``weight_decay`` and ``nengo_wd.regularized_optimizer``: decoupled decay, which
+  is the same thing for plain SGD.
 
 Decay makes the network forget its initial weights. The examples say nothing about 180 of the 200
 dimensions. The weights stay at what they were in these dimensions, unless they decay. The closed
@@ -118,18 +119,13 @@ def trainer(sim, net):
     """Return a function that trains on inputs and targets, in their order, with plain SGD."""
     objective = nengo_wd.regularized_objective(sim, {net.y: half_squared_error})
     if hasattr(sim, "fit"):  # NengoDL 3
-        sim.compile(with_decay(sim, net, tf.optimizers.SGD(LEARNING_RATE)), loss=objective)
+        optimizer = nengo_wd.regularized_optimizer(sim, tf.optimizers.SGD(LEARNING_RATE))
+        sim.compile(optimizer, loss=objective)
         return lambda inputs, targets: sim.fit(inputs, targets, shuffle=False, verbose=0)
-    optimizer = with_decay(sim, net, tf.compat.v1.train.GradientDescentOptimizer(LEARNING_RATE))
+    optimizer = tf.compat.v1.train.GradientDescentOptimizer(LEARNING_RATE)
+    optimizer = nengo_wd.regularized_optimizer(sim, optimizer)
     kwargs = {"objective": objective, "shuffle": False, "progress_bar": False}
     return lambda inputs, targets: sim.train({**inputs, **targets}, optimizer, **kwargs)
-
-
-def with_decay(sim, net, optimizer):
-    """Return the optimizer, with decoupled decay where the network has a setting for it."""
-    if net.config[nengo_dl.TensorNode].weight_decay is None:
-        return optimizer
-    return nengo_wd.decoupled_weight_decay(sim, optimizer)
 
 
 def in_nengo(data, **settings):

@@ -11,9 +11,12 @@ the neurons spike. The kernels of all layers are trained with
 
 - decay: ``w <- w - rate * decay * w`` beside the gradient step. At zero, the network is plain;
 - L1 penalty: ``strength * sum(abs(w))`` in the loss;
-- L1 steps: the same regularizer as a proximal step, by ``nengo_wd.proximal_regularization``;
-- target norms: ``nengo_wd.constrained_norms`` with ``InflectionPoint``, which finds the norm of
-  each kernel while it trains.
+- L1 steps: the same regularizer as a proximal step;
+- target norms: bounds with ``nengo_wd.target_norms.InflectionPoint``, which finds the norm of each
+  kernel while it trains.
+
+``nengo_wd.regularized_optimizer`` and ``nengo_wd.regularized_objective`` do what the settings of
+each network ask for.
 
 The first three need a strength, so each is trained with a grid of them. A way's choice is the
 strongest that costs at most two points of accuracy on a validation split, as a mean over all seeds.
@@ -151,14 +154,8 @@ def compiled(sim, net, way):
     rate = tf.optimizers.schedules.CosineDecay(LEARNING_RATE, n_steps)
     optimizer = tf.optimizers.SGD(rate, momentum=MOMENTUM, nesterov=True)
     loss = {net.output: tf.losses.SparseCategoricalCrossentropy(from_logits=True)}
-    if way == "decay":
-        optimizer = nengo_wd.decoupled_weight_decay(sim, optimizer)
-    elif way == "L1 penalty":
-        loss = nengo_wd.regularized_objective(sim, loss)
-    elif way == "L1 steps":
-        optimizer = nengo_wd.proximal_regularization(sim, optimizer)
-    else:
-        optimizer = nengo_wd.constrained_norms(sim, optimizer)
+    optimizer = nengo_wd.regularized_optimizer(sim, optimizer, proximal=way == "L1 steps")
+    loss = nengo_wd.regularized_objective(sim, loss)
     sim.compile(optimizer, loss=loss, steps_per_execution=5)
     return optimizer
 

@@ -28,6 +28,7 @@ from nengo_wd.optimizers import (
     constrained_norms,
     decoupled_weight_decay,
     proximal_regularization,
+    regularized_optimizer,
 )
 from nengo_wd.recording import NeuronRates, WeightNorms
 from nengo_wd.settings import configure_settings
@@ -57,6 +58,7 @@ __all__ = [
     "regularization_loss",
     "regularization_losses",
     "regularized_objective",
+    "regularized_optimizer",
     "regularizers",
     "search",
     "target_norms",

@@ -19,8 +19,9 @@ from nengo_wd._penalties import Penalty, Terms, penalties_of_settings
 from nengo_wd._seam import state
 from nengo_wd._seam.penalized import Penalized
 from nengo_wd.layers import TimeLoopLayer
-from nengo_wd.optimizers.steps import settings_of, simulators_of
+from nengo_wd.optimizers.steps import settings_of, simulators_of, steps_of
 
+PROXIMAL = "regularized_optimizer(..., proximal=True) or proximal_regularization(...)"
 PENALIZED = "loss=nengo_wd.regularized_objective(...)"
 
 
@@ -150,7 +151,10 @@ class Watcher:
             if objective is not None or optimizer is not None:
                 warn_of_idle(sim, idle_penalties(sim))
             if optimizer is not None:
-                warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, optimizer)))
+                used = seam.optimizers.of_simulator(sim, optimizer)
+                for step in steps_of(used):
+                    step.added()
+                warn_of_idle(sim, idle_rates(sim, used))
         else:
             state.note_compiled(sim)  # settings that are made later don't count
 
@@ -210,7 +214,7 @@ def idle_rates(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, s
             if name not in known and parameters.with_setting(sim, name):
                 yield name, f"nengo_wd.{remedy}"
         if state.is_to_be_proximal(sim) and "regularizer" not in known:
-            yield "regularizer", "nengo_wd.proximal_regularization(...)"
+            yield "regularizer", f"nengo_wd.{PROXIMAL}"
 
 
 def warn_of_idle(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) -> None:

@@ -62,14 +62,14 @@ SETTINGS = {  # a new setting is a new row
     ),
     "weight_decay": Definition(
         check_rate,
-        "decoupled_weight_decay(...)",
+        "regularized_optimizer(...) or decoupled_weight_decay(...)",
         keeps_small=True,
         recorded=True,
         replaces_default=True,
     ),
     "target_norm": Definition(
         target_norms.checked,
-        "constrained_norms(...)",
+        "regularized_optimizer(...) or constrained_norms(...)",
         keeps_small=True,
         recorded=True,
         replaces_default=True,
@@ -91,7 +91,7 @@ def configure_settings(
     records, averaged over examples and time steps, or the rates of its neurons, with
     `regularizers.FiringRates`; a regularizer only), and for single objects of these classes. So
     can ``learning_rate`` and ``momentum``, which are for `LayerwiseSGD` alone, and ``target_norm``,
-    a number or one of ``nengo_wd.target_norms``, which is for `constrained_norms`.
+    a number or one of ``nengo_wd.target_norms``, which is for `regularized_optimizer`.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def configure_settings(
         The regularizer of all Connections and TensorNodes of the network. Biases and
         encoders are regularized only where their own setting says so.
     weight_decay : float, tf.Variable or LearningRateSchedule, optional
-        The weight decay of all Connections and TensorNodes, for `decoupled_weight_decay`
+        The weight decay of all Connections and TensorNodes, for `regularized_optimizer`
         and `LayerwiseSGD`.
 
     Raises

@@ -37,21 +37,21 @@ class DecayedBySettings(Bound):
 
     @weight_decay.setter
     def weight_decay(self, value: Any) -> None:
-        if value and self.decays_by_settings:
-            self._refuse(f"weight_decay={value!r} would decay them once more")
+        if value:
+            self._check_no_settings(f"weight_decay={value!r} would decay them once more")
         vars(self)["weight_decay"] = value
 
     def exclude_from_weight_decay(self, *args: Any, **kwargs: Any) -> None:
         """Leave out variables of Keras' decay; raise where settings say what decays."""
-        if self.decays_by_settings:
-            self._refuse("exclude_from_weight_decay would leave out none")
+        self._check_no_settings("exclude_from_weight_decay would leave out none")
         super().exclude_from_weight_decay(*args, **kwargs)  # type: ignore[misc]
 
-    def _refuse(self, what: str) -> None:
-        raise ValidationError(
-            f"{type(self).__name__} decays weights by the settings of objects, and {what}; change "
-            "net.config[...].weight_decay of objects, and have the optimizer take it on, by "
-            "update_weight_decay() or, with LayerwiseSGD, update_settings()",
-            attr="weight_decay",
-            obj=self,
-        )
+    def _check_no_settings(self, what: str) -> None:
+        if self.decays_by_settings:
+            raise ValidationError(
+                f"{type(self).__name__} decays weights by the settings of objects, and {what}; "
+                "change net.config[...].weight_decay of objects, and have the optimizer take it "
+                "on, by update_settings()",
+                attr="weight_decay",
+                obj=self,
+            )

@@ -45,7 +45,8 @@ class SimulatorState:
     left_out: dict = _new(dict)
     # The initial values of variables, as variables, by the ids of the former.
     initial: dict = _new(dict)
-    # The bounds of norms by the ids of their variables, of the optimizers made last for them.
+    # The bounds of norms by the ids of their variables, of the optimizer that was made
+    # or compiled last.
     bounds: dict = _new(dict)
     # The folders in which the simulator has event files.
     log_dirs: set = _new(set)

@@ -4,10 +4,12 @@ from nengo_wd.optimizers.constrained import constrained_norms
 from nengo_wd.optimizers.decay import decoupled_weight_decay
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
 from nengo_wd.optimizers.proximal import proximal_regularization
+from nengo_wd.optimizers.regularized import regularized_optimizer
 
 __all__ = [
     "LayerwiseSGD",
     "constrained_norms",
     "decoupled_weight_decay",
     "proximal_regularization",
+    "regularized_optimizer",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Callable, NamedTuple
 
 import nengo_dl
 import numpy as np
@@ -11,38 +12,181 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_trains
+from nengo_wd._checks import is_number
 from nengo_wd._parameters import Parameter
+from nengo_wd._parameters.sums import norms_of_groups
 from nengo_wd._seam import state
-from nengo_wd.optimizers.bounds import Bounds
-from nengo_wd.optimizers.steps import Step, checked, settings_of
-from nengo_wd.target_norms import OfInitial
+from nengo_wd._strengths.rows import LiveArray
+from nengo_wd.optimizers.steps import Found, ObjectSetting, Step, checked, extended
+from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
+
+MEMORY = 0.99  # of the average of the norm
+LEAST_GROWTH = 0.01  # of the average in an interval, at an inflection point
+LEAST_FACTOR = float(np.finfo(np.float32).tiny)
+
+
+class Progress(NamedTuple):
+    """What is remembered from step to step, and saved: tensors of shape (n_objects,).
+
+    ``found`` is the norm that the bound is made of where it is not a number; NaN until it is found.
+    ``average`` is a moving average of the norm, and ``last_average`` that at the end of the last
+    interval, in which it grew by ``last_growth``, relative to what it is then.
+    """
+
+    steps: Any
+    multiplier: Any
+    found: Any
+    average: Any
+    last_average: Any
+    last_growth: Any
+
+
+class Bounds:
+    """The bounds of all objects in a variable, as vectors in float64 with a value for each object.
+
+    Objects without a target norm are among them, because what is saved must not depend on settings.
+    ``found`` has the settings of these and others. ``progress`` is a variable that has what
+    `Progress` has, of shape (n_fields, n_objects).
+    """
+
+    def __init__(self, sim: nengo_dl.Simulator, objects: list[Parameter], found: Found) -> None:
+        self.objects, self.variable = objects, objects[0].variable
+        rules = self._rules(found)
+        self._numbers = LiveArray(sim, _as_numbers(rules))
+        self._factors = _each(rules, OfInitial, "factor", 1.0)
+        self._initial = np.array([isinstance(rule, OfInitial) for rule in rules])
+        self._at_step = _each(rules, AtStep, "step", np.inf)
+        self._every = _each(rules, InflectionPoint, "every", np.inf)
+        self._sizes = np.array([np.prod(one.shape) for one in objects], float)
+        self._object_of_row = np.full(int(self.variable.shape[0]), len(objects))  # of nobody
+        for i, one in enumerate(objects):
+            self._object_of_row[one.rows] = i
+        start = np.zeros((len(Progress._fields), len(objects)))
+        start[Progress._fields.index("found")] = np.nan
+        self.progress = seam.values.state_variable(sim, start)
+
+    def take(self, found: Found) -> None:
+        """Take on other numbers as target norms."""
+        self._numbers.assign(_as_numbers(self._rules(found)))
+
+    def _rules(self, found: Found) -> list[Any]:
+        """Return the target norm of each object; None where it has none."""
+        targets = {parameter.key: target for parameter, target in found}
+        return [targets.get(one.key) for one in self.objects]
+
+    def begin(self) -> list[Any]:
+        """Take the initial norms before the first step; return what is to be waited for."""
+        if not self._initial.any():
+            return []
+        now = self._now()
+        missing = self._initial & tf.math.is_nan(now.found)
+        norms = tf.cond(tf.reduce_any(missing), self._norms, lambda: tf.zeros_like(now.found))
+        missing &= norms > 0
+        return [self._keep(now._replace(found=_where(missing, norms, now.found)))]
+
+    def constrain(self) -> list[Any]:
+        """Take a step; return what is to be waited for."""
+        before, norms = self._now(), self._norms()
+        now = before._replace(steps=before.steps + 1)
+        multiplier, factors = self._constrained(now, norms)
+        now = self._found(now._replace(multiplier=multiplier), norms)
+        # for TensorFlow 1, in which a value that was read may change with its variable
+        with tf.control_dependencies([factors]):
+            kept = self._keep(now)
+        is_above = tf.reduce_any(tf.not_equal(factors, 1.0))
+        return [kept, seam.values.multiply_if(is_above, self.variable, self._over_rows(factors))]
+
+    def _over_rows(self, factors: tf.Tensor) -> tf.Tensor:
+        """Return the factors of objects in a shape that fits the variable's."""
+        # a row of nobody has the factor after the last one
+        by_row = tf.gather(tf.concat([factors, tf.ones(1, factors.dtype)], 0), self._object_of_row)
+        by_row = tf.reshape(by_row, [-1] + [1] * (self.variable.shape.rank - 1))
+        return tf.cast(by_row, self.variable.dtype.base_dtype)
+
+    def recorded(self, progress: np.ndarray) -> dict[tuple[int, int], list]:
+        """Return multipliers and target norms at some progress, by parameter; NaN for none."""
+        now, numbers = Progress(*progress), self._numbers.values
+        target = np.where(np.isnan(numbers), self._factors * now.found, numbers)
+        has_rule = self._initial | np.isfinite(self._at_step) | np.isfinite(self._every)
+        multiplier = np.where(has_rule | np.isfinite(numbers), now.multiplier, np.nan)
+        return {one.key: values for one, *values in zip(self.objects, multiplier, target)}
+
+    def _constrained(self, now: Progress, norms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the new multipliers, and what weights are multiplied by."""
+        numbers = self._numbers.tensor()
+        target = _where(tf.math.is_nan(numbers), self._factors * now.found, numbers)
+        excess = (tf.square(norms) - tf.square(target)) / self._sizes
+        is_bound = tf.math.is_finite(target)
+        multiplier = tf.maximum(_where(is_bound, now.multiplier + excess, 0.0), 0.0)
+        turns = 2 * multiplier > 1
+        scaled = tf.maximum(target / norms, LEAST_FACTOR)
+        factors = _where(turns, scaled, 1 - 2 * multiplier)
+        multiplier = _where(turns, tf.zeros_like(multiplier), multiplier)
+        return multiplier, _where(is_bound & (norms > 0), factors, 1.0)
+
+    def _found(self, now: Progress, norms: tf.Tensor) -> Progress:
+        """Return the progress with the bounds that are found at this step."""
+        due = (now.steps >= self._at_step) & (norms > 0)  # a bound of zero would be no bound
+        if np.isfinite(self._every).any():
+            slower, now = self._looked_at_growth(now, norms)
+            due |= slower & (norms > 0)
+        return now._replace(found=_where(tf.math.is_nan(now.found) & due, norms, now.found))
+
+    def _looked_at_growth(self, now: Progress, norms: tf.Tensor) -> tuple[tf.Tensor, Progress]:
+        """Return which norms are at an inflection point, and the progress of their averages."""
+        averages = MEMORY * now.average + (1 - MEMORY) * norms
+        averages = _where(now.steps >= self._every, averages, norms)
+        intervals = now.steps / self._every
+        ends = tf.equal(tf.math.floormod(now.steps, self._every), 0.0) & (intervals > 1)
+        growth = (averages - now.last_average) / averages
+        slower = (now.last_growth > growth) & (growth > LEAST_GROWTH) & (intervals > 3)
+        return ends & slower, now._replace(
+            average=averages,
+            last_average=_where(ends, averages, now.last_average),
+            last_growth=_where(ends & (intervals > 2), growth, now.last_growth),
+        )
+
+    def _norms(self) -> tf.Tensor:
+        """Return the norm of each object."""
+        weights = self.variable.read_value()
+        return norms_of_groups(weights, self._object_of_row, len(self.objects))
+
+    def _now(self) -> Progress:
+        return Progress(*tf.unstack(self.progress.read_value()))
+
+    def _keep(self, progress: Progress) -> Any:
+        return self.progress.assign(tf.stack(progress), read_value=False)
+
+
+def _as_numbers(rules: list) -> np.ndarray:
+    """Return the target norms that are numbers, and NaN for others."""
+    return np.array([rule if is_number(rule) else np.nan for rule in rules], float)
+
+
+def _each(rules: list, kind: type, attr: str, otherwise: float) -> np.ndarray:
+    return np.array([getattr(r, attr) if isinstance(r, kind) else otherwise for r in rules], float)
+
+
+_where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
 
 
 class ConstrainedStep(Step):
     """Shrink what is above its target norm, after the gradient step."""
 
-    name, setting = "ConstrainedNorms", "target_norm"
+    name, settings = "ConstrainedNorms", ("target_norm",)
+    change, does = "constraint", "constrains norms"
 
-    def __init__(self, sim: nengo_dl.Simulator) -> None:
-        check_trains(sim)
-        self.sim = sim
-        found = parameters.with_setting(sim, "target_norm")
-        if not found:
-            raise ValidationError(
-                f"nothing in {sim.model.toplevel} has a target_norm; set one in the network's "
-                "config, after nengo_wd.configure_settings()",
-                attr="target_norm",
-            )
-        for parameter, target in found:
+    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool = False) -> None:
+        super().__init__(sim, optimizer)
+        self._targets = ObjectSetting(sim, "target_norm", key=lambda rule: rule)
+        for parameter, target in self._targets.found:
             _check_initial(parameter, target)
-        targets = {parameter.key: target for parameter, target in found}
-        self.bounds = {
-            id(group[0].variable): Bounds(sim, group, targets)
-            for group in _by_variable(sim, [parameter for parameter, _ in found])
-        }
+        objects: dict[int, list[Parameter]] = {key: [] for key in self._targets.variables}
+        for one in parameters.everything(sim, skip_later=True):
+            objects.get(id(one.variable), []).append(one)
+        found = self._targets.found
+        self.bounds = {key: Bounds(sim, group, found) for key, group in objects.items()}
         self.state = [(bounds.variable, bounds.progress) for bounds in self.bounds.values()]
-        state.of(sim).bounds.update(self.bounds)
 
     def begin(self, variables: list) -> list[Any]:
         """Take the initial norms of ``variables``, before the first step."""
@@ -52,67 +196,78 @@ class ConstrainedStep(Step):
         """Constrain those of ``variables`` that have target norms."""
         return [done for bounds in self._of(variables) for done in bounds.constrain()]
 
+    def changed(self) -> Callable[[], None]:
+        """Return what takes on other numbers; raise for a rule that is new, or gone."""
+        return partial(self._take, self._targets.changed())
+
+    def added(self) -> None:
+        """Have records show the bounds of this step."""
+        state.of(self.sim).bounds.update(self.bounds)
+
+    def _take(self, found: Found) -> None:
+        self._targets.take(found)
+        for bounds in self.bounds.values():
+            bounds.take(found)
+
     def _of(self, variables: list) -> list[Bounds]:
         return [self.bounds[id(v)] for v in variables if id(v) in self.bounds]
+
+
+def _check_initial(parameter: Parameter, target: Any) -> None:
+    """Raise if the initial norm of which a target is a factor can't be a bound."""
+    if isinstance(target, OfInitial):
+        norm = np.linalg.norm(np.asarray(parameter.value, np.float64))
+        if not 0 < norm < np.inf:
+            raise ValidationError(
+                f"{parameter.name} has the target norm {target}, but the norm of its weights is "
+                f"{norm} now, of which there is no such part; give it a number or AtStep(...), or "
+                "load the weights before the optimizer is made",
+                attr="target_norm",
+                obj=parameter.obj,
+            )
 
 
 def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     r"""Return an optimizer that keeps the norms of weights at their ``target_norm``.
 
-    A norm is a target that a user can know; the strength that leads there finds itself. After each
-    update of the optimizer, for each parameter :math:`w` of :math:`n` elements with a target norm
-    :math:`\tau`,
+    After each update of the optimizer, for each parameter :math:`w` of :math:`n` elements with a
+    target norm :math:`\tau`,
 
     .. math::
 
         \lambda \leftarrow \max\left(0, \lambda + \frac{\|w\|^2 - \tau^2}{n}\right), \qquad
         w \leftarrow w - 2 \lambda w
 
-    with a multiplier :math:`\lambda` of its own, which is zero at first. It grows while the norm
-    is above the target, and falls while it is below: weights that stay below are never changed.
-    Where :math:`2 \lambda > 1`, which a small parameter far above its target reaches, the step
-    would turn the signs of the weights. They are scaled to the target instead,
-    :math:`w \leftarrow w \tau / \|w\|`, and the multiplier begins anew:
-    :math:`\lambda \leftarrow 0`.
+    with a multiplier :math:`\lambda` of its own, which is zero at first. Weights that stay below
+    the target are never changed. Where :math:`2 \lambda > 1`, the step would turn the signs of the
+    weights: then :math:`w \leftarrow w \tau / \|w\|` and :math:`\lambda \leftarrow 0`.
 
     The norm is the L2 norm of all elements: of a connection's weights or decoders, of encoders, of
     biases, and of each kernel of a TensorNode's layer. Other objects, also in the same TensorFlow
-    variable, are left as they are.
+    variable, stay as they are. `regularized_optimizer` takes this step, and all others of settings.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The simulator to be trained, still open. The setting ``target_norm`` in the config of its
-        network, for classes or objects, is a number above zero, or one of
-        ``nengo_wd.target_norms``: ``OfInitial``, ``AtStep`` or ``InflectionPoint``.
+        network is a positive number, or one of ``nengo_wd.target_norms``.
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
-        What the simulator takes; in NengoDL 3 also an optimizer's name. It may decay weights, or be
-        a `LayerwiseSGD`; the decay then comes before its step, and the constraint after it.
+        As for `regularized_optimizer`. It may decay weights, before its step and the constraint.
 
     Returns
     -------
     optimizer
-        For ``sim.compile(optimizer)`` (NengoDL 3: the same object, extended) or
-        ``sim.train(data, optimizer)`` (NengoDL 2). Multipliers, step counts and bounds found are
-        saved with it. Settings are those at the time of this call; after other ones, make it anew.
+        As from `regularized_optimizer`. Multipliers, step counts and bounds are saved with it.
 
     Raises
     ------
-    nengo.exceptions.ValidationError
-        If ``optimizer`` is a class, is no optimizer, or constrains norms already; if it would undo
-        the constraint, as Ftrl does; if nothing in the network has a ``target_norm``; if an
-        object with one is not trained; if weights with an ``OfInitial`` are all zero; or for a
-        learning rate that is negative or not finite now.
-    nengo.exceptions.SimulatorClosed
-        If ``sim`` is closed.
+    nengo.exceptions.ValidationError, nengo.exceptions.SimulatorClosed
+        Where `regularized_optimizer` raises them, and if nothing has a ``target_norm``.
 
     Notes
     -----
-    `WeightNorms` records multipliers and target norms. Constraints take the place of a weight
-    decay in the paper; an object may have both.
-
-    The multiplier is in units of squared weights. The rule is for weights well below one in root
-    mean square: a step may take most of larger ones, whose norm then falls far below the target.
+    `WeightNorms` records multipliers, which are in units of squared weights, and target norms. The
+    rule is for weights well below one in root mean square: a step may take most of larger ones.
 
     References
     ----------
@@ -131,35 +286,14 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     ...     optimizer = tf.keras.optimizers.Adam(1e-3)
     ...     sim.compile(nengo_wd.constrained_norms(sim, optimizer), loss={probe: "mse"})
     """
-    optimizer = checked(sim, optimizer, "constraint")
-    if "target_norm" in settings_of(optimizer):
-        name = getattr(optimizer, "get_name", lambda: type(optimizer).__name__)()
-        raise ValidationError(
-            f"{name} constrains norms already; give the optimizer "
-            "without constraints, or a new one",
-            attr="optimizer",
-            obj=optimizer,
-        )
-    return seam.optimizers.with_step(sim, optimizer, ConstrainedStep(sim))
+    optimizer = checked(sim, optimizer)
+    return extended(optimizer, [ConstrainedStep(sim, optimizer)])
 
 
-def _check_initial(parameter: Parameter, target: Any) -> None:
-    """Raise if the initial norm of which a target is a factor can't be a bound."""
-    if isinstance(target, OfInitial):
-        norm = np.linalg.norm(np.asarray(parameter.value, np.float64))
-        if not 0 < norm < np.inf:
-            raise ValidationError(
-                f"{parameter.name} has the target norm {target}, but the norm of its weights is "
-                f"{norm} now, of which there is no such part; give it a number or AtStep(...), or "
-                "load the weights before the optimizer is made",
-                attr="target_norm",
-                obj=parameter.obj,
-            )
-
-
-def _by_variable(sim: nengo_dl.Simulator, constrained: list[Parameter]) -> list[list[Parameter]]:
-    """Return all that is in the variables of some parameters, a list for each variable."""
-    groups: dict[int, list[Parameter]] = {id(one.variable): [] for one in constrained}
-    for parameter in parameters.everything(sim, skip_later=True):
-        groups.get(id(parameter.variable), []).append(parameter)
-    return list(groups.values())
+def recorded(sim: nengo_dl.Simulator, parameters: list[Parameter]) -> np.ndarray:
+    """Return multipliers and target norms now, of shape (2, n_parameters); NaN for none (yet)."""
+    kept = list(state.of(sim).bounds.values())
+    found: dict[tuple[int, int], Any] = {}
+    for bounds, progress in zip(kept, seam.values.fetch(sim, [one.progress for one in kept])):
+        found.update(bounds.recorded(progress))
+    return np.array([found.get(p.key, (np.nan, np.nan)) for p in parameters], float).T

@@ -1,58 +1,109 @@
-"""Weight decay as a step of the optimizer."""
+"""Weight decay as a step of the optimizer, and what is wrong with decays."""
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+import warnings
+from functools import partial
+from typing import Any, Callable, Iterator
 
 import nengo_dl
+import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
+from nengo_wd._checks import is_number
+from nengo_wd._parameters import Parameter
+from nengo_wd._strengths.now import now
 from nengo_wd._strengths.rows import RowValues
-from nengo_wd.optimizers import fractions
-from nengo_wd.optimizers.fractions import Fault
-from nengo_wd.optimizers.rates import Rates, each
-from nengo_wd.optimizers.steps import Step, checked, steps_of
+from nengo_wd.optimizers.steps import Fault, Found, ObjectSetting, Step, checked, extended, name_of
 
 
 class DecayStep(Step):
     """Multiply each row of the weights by one minus its decay, before the gradient step."""
 
-    name, setting, decays = "Decay", "weight_decay", True
+    name, settings = "Decay", ("weight_decay",)
+    change, does = "decay", "decays weights"
 
-    def __init__(
-        self, sim: nengo_dl.Simulator, optimizer: Any, scale_by_learning_rate: bool
-    ) -> None:
-        self.sim, self.optimizer = sim, seam.optimizers.chain(optimizer)[-1]
-        self.needs_rate = scale_by_learning_rate
-        self.rates = Rates(sim, "weight_decay")
-        fractions.check(self.faults(self.rates.found))
+    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool) -> None:
+        super().__init__(sim, optimizer, scaled)
+        self.decays = RowSetting(sim, "weight_decay")
+        check_decays(self.faults())
+
+    def check_is_new(self, optimizer: Any) -> None:
+        """Raise if an optimizer, or one inside it, decays weights already, by whatever way."""
+        super().check_is_new(optimizer)
+        for one in reversed(seam.optimizers.chain(optimizer)):
+            decay, excludes = seam.optimizers.own_decay(one)
+            if decay or isinstance(one, seam.optimizers.RuleOptimizer):
+                how = f", with weight_decay={decay}" if decay else ""
+                raise ValidationError(
+                    f"{name_of(one)} decays weights already{how}; decay by one of the two",
+                    attr="weight_decay",
+                    obj=one,
+                )
+            if excludes:
+                raise ValidationError(
+                    f"{type(one).__name__} leaves out variables by exclude_from_weight_decay, "
+                    "which settings take no notice of; leave out objects by "
+                    "net.config[...].weight_decay = None",
+                    attr="weight_decay",
+                    obj=one,
+                )
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
         """Decay those of ``variables`` that have settings."""
-        by_variable = self.rates.by_variable
+        by_variable = self.decays.by_variable
         rows = [by_variable[id(v)] for v in variables if id(v) in by_variable]
         return [self._decay(values, learning_rate, iteration) for values in rows]
 
-    def update(self) -> None:
-        """Take on the settings as they are now; none of them, if one can't be used."""
-        found = self.rates.changed()
-        fractions.check(self.faults(found))
-        self.rates.take(found)
+    def changed(self) -> Callable[[], None]:
+        """Return what takes on the decays as they are now; raise where one can't be used."""
+        found = self.decays.changed()
+        check_decays(self.faults(found))
+        return partial(self.decays.take, found)
 
-    def faults(self, found: dict[int, list] | None = None) -> Iterator[Fault]:
-        """Yield what is wrong now with settings, by default with those that are in force."""
-        decays = each(self.rates.found if found is None else found)
+    def faults(self, decays: Found | None = None) -> Iterator[Fault]:
+        """Yield what is wrong now with decays, by default with those in force."""
+        decays = self.decays.found if decays is None else decays
         rate = seam.optimizers.rate(self.optimizer) if self.needs_rate else None
-        step = seam.optimizers.step(self.sim, self.optimizer)
-        return fractions.faults(self.sim, decays, [rate] * len(decays), step)
+        return faults_of_decays(self.sim, decays, [rate] * len(decays), self._step())
 
     def _decay(self, rows: RowValues, learning_rate: Any, iteration: tf.Tensor) -> Any:
         decay = rows.tensor(iteration)
         if self.needs_rate:
             decay *= tf.cast(learning_rate, decay.dtype)
         return seam.values.multiply(rows.variable, rows.over_rows(1 - decay))
+
+
+class RowSetting(ObjectSetting):
+    """One setting of all objects in a simulator, with a value for each row of the variables.
+
+    Rows for which nothing is set have the value ``unset``.
+
+    Attributes
+    ----------
+    by_variable : dict of {int: RowValues}
+        The values by row, by the ids of the variables.
+    """
+
+    def __init__(self, sim: nengo_dl.Simulator, name: str, unset: float = 0.0) -> None:
+        super().__init__(sim, name)
+        self.by_variable = {
+            key: RowValues(sim, variable, _rows_in(key, self.found), unset)
+            for key, variable in self.variables.items()
+        }
+
+    def take(self, found: Found) -> None:
+        """Take on values that `changed` returned; what was compiled stays."""
+        super().take(found)
+        for key, rows in self.by_variable.items():
+            rows.take(_rows_in(key, found))
+
+
+def _rows_in(key: int, found: Found) -> list[tuple[Any, Any]]:
+    """Return the values in the variable with an id, with the rows that they are for."""
+    return [(one.rows, value) for one, value in found if id(one.variable) == key]
 
 
 def decoupled_weight_decay(
@@ -65,9 +116,9 @@ def decoupled_weight_decay(
     .. math:: w \leftarrow w - \eta \lambda w
 
     with the learning rate :math:`\eta` and the decay :math:`\lambda` that was set for the
-    object, as in PyTorch's and Keras' AdamW, and in the same compiled step. Weights of
-    other objects, also in the same TensorFlow variable, are left as they are. Weights that no loss
-    reaches decay, too.
+    object, as in PyTorch's and Keras' AdamW, and in the same compiled step. Weights of other
+    objects, also in the same TensorFlow variable, are left as they are. Weights that no loss
+    reaches decay, too. `regularized_optimizer` takes this step, and all others of settings.
 
     Parameters
     ----------
@@ -75,7 +126,7 @@ def decoupled_weight_decay(
         The simulator to be trained, still open. The setting ``weight_decay`` in the config
         of its network says what to decay; see `configure_settings`.
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
-        What the simulator takes; in NengoDL 3 also an optimizer's name.
+        As for `regularized_optimizer`.
     scale_by_learning_rate : bool
         With False, weights are decayed by :math:`w \leftarrow w - \lambda w`,
         whatever the learning rate.
@@ -83,20 +134,13 @@ def decoupled_weight_decay(
     Returns
     -------
     optimizer
-        For ``sim.compile(optimizer)`` (NengoDL 3: the same object, extended) or
-        ``sim.train(data, optimizer)`` (NengoDL 2). Its method ``update_weight_decay()``
-        takes on settings that were changed after this call; a training that was compiled
-        need not be compiled again.
+        As from `regularized_optimizer`.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``optimizer`` is a class, is no optimizer, or decays already, as `LayerwiseSGD` does;
-        if it would undo a decay, as Ftrl does; if nothing in the
-        network has a ``weight_decay``; if an object with one is not trained; for a number that
-        would take all of the weights in a step, or more: of 1 or more, times the learning rate; and
-        for a schedule, variable or learning rate that is negative or not finite now. `WeightNorms`
-        warns of what decays become.
+        Where `regularized_optimizer` raises it, if nothing has a ``weight_decay``, and if
+        ``optimizer`` decays already, as `LayerwiseSGD` does.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -121,39 +165,62 @@ def decoupled_weight_decay(
     ...     optimizer = tf.keras.optimizers.Adam(1e-3)
     ...     sim.compile(nengo_wd.decoupled_weight_decay(sim, optimizer), loss={probe: "mse"})
     """
-    optimizer = checked(sim, optimizer, "decay")
-    _check_no_decay(optimizer)
-    step = DecayStep(sim, optimizer, scale_by_learning_rate)
-    if not step.rates.by_variable:
-        raise ValidationError(
-            f"nothing in {sim.model.toplevel} has a weight_decay; set one with "
-            "nengo_wd.configure_settings, or in the network's config",
-            attr="weight_decay",
+    optimizer = checked(sim, optimizer)
+    return extended(optimizer, [DecayStep(sim, optimizer, scale_by_learning_rate)])
+
+
+def faults_of_decays(
+    sim: nengo_dl.Simulator, decays: Found, rates: list[Any], step: Any
+) -> Iterator[Fault]:
+    r"""Yield what is wrong with decays :math:`\lambda` at a step.
+
+    They are finite and not negative, and :math:`\eta \lambda < 1`, or else the step would turn the
+    signs of the weights.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator.
+    decays : list of (Parameter, value)
+        The decays, which are numbers, schedules or variables.
+    rates : list
+        The learning rate that each of them is multiplied by; None if it is not.
+    step : tf.Tensor
+        The step.
+    """
+    values = [decay for _, decay in decays]
+    factors = [1.0 if rate is None else rate for rate in rates]
+    numbers = [0.0 if number is None else number for number in now(sim, values + factors, step)]
+    decay_now, rate_now = np.reshape(numbers, (2, -1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        wrong = ~np.isfinite(decay_now) | (decay_now < 0) | (decay_now * rate_now >= 1)
+    for i in np.flatnonzero(wrong):
+        known = is_number(values[i]) and is_number(factors[i])
+        rate = None if rates[i] is None else float(rate_now[i])
+        valid = np.isfinite(decay_now[i]) and decay_now[i] >= 0
+        reason = _reason(decays[i][0], float(decay_now[i]), rate)
+        yield Fault(decays[i][0], reason, bool(known or not valid))
+
+
+def _reason(parameter: Parameter, decay: float, rate: float | None) -> str:
+    """Return what is wrong with a decay, and the learning rate that it is multiplied by."""
+    decayed = f"the weight_decay {decay} of {parameter.obj}"
+    if not (np.isfinite(decay) and decay >= 0):
+        return f"{decayed} must be a finite number, zero or above"
+    if rate is None:
+        return (
+            f"{decayed} is not scaled by the learning rate, and so would take all of the weights, "
+            "or more; it must be below 1"
         )
-    decaying = seam.optimizers.with_step(sim, optimizer, step)
-    decaying.update_weight_decay = step.update
-    return decaying
+    return (
+        f"{decayed} would take all of the weights, or more, and turn their signs: times the "
+        f"learning rate {rate} it is {decay * rate}, and must be below 1"
+    )
 
 
-def _check_no_decay(optimizer: Any) -> None:
-    """Raise if an optimizer, or one inside it, decays weights already."""
-    for one in reversed(seam.optimizers.chain(optimizer)):
-        decay = getattr(one, "weight_decay", None) or getattr(one, "_weight_decay", None)
-        by_rule = isinstance(one, seam.optimizers.RuleOptimizer)
-        if decay or by_rule or any(step.decays for step in steps_of(one)):
-            name = one.get_name() if hasattr(one, "get_name") else type(one).__name__
-            raise ValidationError(
-                f"{name} decays weights already"
-                f"{f', with weight_decay={decay}' if decay else ''}; decay by one of the two",
-                attr="weight_decay",
-                obj=one,
-            )
-        excluded = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
-        if any(getattr(one, attr, None) for attr in excluded):
-            raise ValidationError(
-                f"{type(one).__name__} leaves out variables by exclude_from_weight_decay, which "
-                "settings take no notice of; leave out objects by "
-                "net.config[...].weight_decay = None",
-                attr="weight_decay",
-                obj=one,
-            )
+def check_decays(found: Iterator[Fault], stacklevel: int = 4) -> None:
+    """Raise for what is wrong for sure, and warn of what is wrong now."""
+    for fault in found:
+        if fault.for_sure:
+            raise ValidationError(fault.reason, attr="weight_decay", obj=fault.parameter.obj)
+        warnings.warn(fault.reason, UserWarning, stacklevel=stacklevel)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from functools import partial
+from typing import Any, Callable, Iterator
 
 import nengo_dl
 import numpy as np
@@ -15,14 +16,15 @@ from nengo_wd._checks import (
     check_momentum,
     check_rate,
     check_simulator,
+    check_trains,
     is_number,
 )
 from nengo_wd._strengths.now import now
 from nengo_wd._strengths.rows import LiveArray
 from nengo_wd._types import Rate
-from nengo_wd.optimizers import fractions
-from nengo_wd.optimizers.fractions import Fault
-from nengo_wd.optimizers.rates import Rates, each
+from nengo_wd.optimizers import steps
+from nengo_wd.optimizers.decay import RowSetting, check_decays, faults_of_decays
+from nengo_wd.optimizers.steps import Fault, Found
 
 
 class LayerwiseSGD(seam.optimizers.RuleOptimizer):
@@ -73,7 +75,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     Sutskever and Geoffrey Hinton, NIPS 2012).
     """
 
-    SETTINGS = ("learning_rate", "momentum", "weight_decay")
+    settings = ("learning_rate", "momentum", "weight_decay")
 
     def __init__(
         self,
@@ -86,11 +88,13 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         check_rate(learning_rate, "learning_rate", name)
         check_momentum(momentum, "momentum", name)
         super().__init__(sim, learning_rate, name)
+        check_trains(sim)
         self._momentum = momentum
         self._live = LiveArray(sim, _as_array(momentum))
         # where nothing was set, the optimizer's own values hold
-        self._settings = {setting: Rates(sim, setting, unset=np.nan) for setting in self.SETTINGS}
-        self._check({name: rates.found for name, rates in self._settings.items()})
+        self._by_object = {one: RowSetting(sim, one, unset=np.nan) for one in self.settings}
+        self._check_rates({name: setting.found for name, setting in self._by_object.items()})
+        check_decays(self.faults(), stacklevel=3)
 
     @property
     def momentum(self) -> Rate:
@@ -111,34 +115,37 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         self._momentum = value
         self._live.assign(_as_array(value))
 
-    def update_settings(self) -> None:
-        """Take on the settings as they are now; what was compiled need not be compiled again."""
-        changed = {name: rates.changed() for name, rates in self._settings.items()}
-        self._check(changed)
-        for name, found in changed.items():
-            self._settings[name].take(found)
+    update_settings = steps.update_settings
 
-    def faults(self, found: dict[str, dict[int, list]] | None = None) -> Iterator[Fault]:
-        """Yield what is wrong now with decays, by default with those that are in force."""
-        found = found or {name: rates.found for name, rates in self._settings.items()}
-        decays, default = each(found["weight_decay"]), seam.optimizers.rate(self)
-        own = {parameter.key: rate for parameter, rate in each(found["learning_rate"])}
+    def changed(self) -> Callable[[], None]:
+        """Return what takes on the settings as they are now; raise where one can't be used."""
+        found = {name: setting.changed() for name, setting in self._by_object.items()}
+        self._check_rates(found)
+        check_decays(self.faults(found))
+        return partial(self._take, found)
+
+    def _take(self, found: dict[str, Found]) -> None:
+        for name, setting in self._by_object.items():
+            setting.take(found[name])
+
+    def faults(self, found: dict[str, Found] | None = None) -> Iterator[Fault]:
+        """Yield what is wrong now with decays, by default with those in force."""
+        found = found or {name: setting.found for name, setting in self._by_object.items()}
+        decays, default = found["weight_decay"], seam.optimizers.rate(self)
+        own = {parameter.key: rate for parameter, rate in found["learning_rate"]}
         rates = [own.get(parameter.key, default) for parameter, _ in decays]
-        sim = self._settings["weight_decay"].sim
-        return fractions.faults(sim, decays, rates, seam.optimizers.step(sim, self))
+        return faults_of_decays(self.sim, decays, rates, seam.optimizers.step(self.sim, self))
 
-    def _check(self, found: dict[str, dict[int, list]]) -> None:
-        """Raise, or warn, if settings that are schedules or variables can't be used now."""
-        sim = self._settings["weight_decay"].sim
-        step = seam.optimizers.step(sim, self)
+    def _check_rates(self, found: dict[str, Found]) -> None:
+        """Raise if a learning rate or momentum can't be used now."""
+        step = seam.optimizers.step(self.sim, self)
         own = {"learning_rate": seam.optimizers.rate(self), "momentum": self._momentum}
         for name, check in (("learning_rate", check_rate), ("momentum", check_momentum)):
-            owned = [(str(parameter.obj), value) for parameter, value in each(found[name])]
+            owned = [(str(parameter.obj), value) for parameter, value in found[name]]
             owners, values = zip(*owned, (type(self).__name__, own[name]))
-            for owner, value in zip(owners, now(sim, list(values), step)):
+            for owner, value in zip(owners, now(self.sim, list(values), step)):
                 if value is not None:
                     check(value, name, owner)
-        fractions.check(self.faults(found))
 
     def increment(
         self, weights: Any, gradient: tf.Tensor, last: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
@@ -157,11 +164,11 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
 
         The optimizer's own is ``rate`` at the step.
         """
-        rows = self._settings["learning_rate"].by_variable.get(id(variable))
+        rows = self._by_object["learning_rate"].by_variable.get(id(variable))
         return tf.convert_to_tensor(rate) if rows is None else rows.tensor(step, rate)
 
     def _values(self, name: str, variable: tf.Variable, default: Any, step: tf.Tensor) -> Any:
-        rows = self._settings[name].by_variable.get(id(variable))
+        rows = self._by_object[name].by_variable.get(id(variable))
         if rows is None:
             return tf.cast(default, variable.dtype.base_dtype)
         return rows.over_rows(rows.tensor(step, default))

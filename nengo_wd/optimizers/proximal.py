@@ -2,68 +2,92 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List, Tuple
+from collections import defaultdict
+from functools import partial
+from typing import Any, Callable, DefaultDict, Iterator, List, Tuple
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _clock as clock
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_trains
+from nengo_wd._checks import check_called_now
+from nengo_wd._clock import ids
 from nengo_wd._parameters import Parameter, defaults
 from nengo_wd._parameters.parameter import in_rows, is_block
 from nengo_wd._seam.layer_penalties import regularizer_of
 from nengo_wd._strengths import live
-from nengo_wd._strengths.norms import Formed, RowStrengths, by_variable
-from nengo_wd.optimizers.fractions import Fault
+from nengo_wd._strengths.norms import Formed, RowStrengths
+from nengo_wd._strengths.rows import RowValues
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
-from nengo_wd.optimizers.steps import Step, checked, steps_of
+from nengo_wd.optimizers.steps import Fault, Found, Step, check_built, checked, extended
 from nengo_wd.regularizers.forms import GroupForm, group_form, row_form
 
 Grouped = List[Tuple[Parameter, GroupForm]]
+Forms = DefaultDict[int, Tuple[Formed, Grouped]]  # of each variable
 
 
 class ProximalStep(Step):
     """Take a proximal step for each regularizer of parameters, after the gradient step."""
 
-    name, setting = "Proximal", "regularizer"
+    name, settings = "Proximal", ("regularizer",)
+    change, does = "proximal steps", "takes proximal steps"
+    places = f"{Step.places}, or on a layer"
 
-    def __init__(
-        self,
-        sim: nengo_dl.Simulator,
-        optimizer: Any,
-        regularized: list[tuple[Parameter, Any]],
-        scale_by_learning_rate: bool,
-    ) -> None:
-        self.sim, self.optimizer = sim, seam.optimizers.chain(optimizer)[-1]
-        self.needs_rate = scale_by_learning_rate
-        regularized = [(one, value) for one, value in regularized if one.is_trained]
-        self._with_live_strengths = live.with_any(regularized)
-        rows, others = by_variable(regularized)
-        groups: dict[int, Grouped] = {}
-        for parameter, regularizer in others:
-            form = group_form(regularizer)
-            assert form is not None  # `_check_has_step` has been called
-            groups.setdefault(id(parameter.variable), []).append((parameter, form))
+    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool) -> None:
+        super().__init__(sim, optimizer, scaled)
+        regularized = parameters.without_frozen(sim, self.asked(sim))
+        self._moving = live.with_any(regularized)
         self.by_variable = {
-            key: VariableStep(sim, rows.get(key, []), groups.get(key, []))
-            for key in {**rows, **groups}
+            key: VariableStep(sim, *forms) for key, forms in _forms(regularized).items()
         }
+
+    @classmethod
+    def asked(cls, sim: nengo_dl.Simulator) -> Found:
+        """Return all parameters with a regularizer, of a setting or of their layer, checked."""
+        found = super().asked(sim)
+        with defaults.as_set(sim):
+            for parameter in parameters.everything(sim, kind=nengo_dl.TensorNode):
+                function = parameter.layer_penalty
+                if function is not None:
+                    found.append((parameter, regularizer_of(function)))
+        for parameter, regularizer in found:
+            _check_has_step(parameter, regularizer)
+        live.check(sim, found)
+        return found
 
     def after(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
         """Take the steps of those of ``variables`` that are regularized."""
-        steps = [self.by_variable[id(v)] for v in variables if id(v) in self.by_variable]
+        found = [self.by_variable[id(v)] for v in variables if id(v) in self.by_variable]
         return [
-            one(self._scale(one.variable, learning_rate, iteration), iteration) for one in steps
+            one(self._scale(one.variable, learning_rate, iteration), iteration) for one in found
         ]
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong now with strengths that are variables or schedules."""
-        for parameter, fault in live.faults(self.sim, self._with_live_strengths):
+        for parameter, fault in live.faults(self.sim, self._moving):
             yield Fault(parameter, fault, for_sure=False)
+
+    def changed(self) -> Callable[[], None]:
+        """Return what takes on other strengths; raise where other steps are needed."""
+        check_called_now()
+        regularized = parameters.without_frozen(self.sim, self.asked(self.sim))
+        forms, built = _forms(regularized), self.by_variable
+        new = [one.name for one, _ in regularized if id(one.variable) not in built]
+        new += [step.name for key, step in built.items() if not step.can_take(*forms[key])]
+        check_built(new, "regularizer")
+        return partial(self._take, regularized, forms)
+
+    def added(self) -> None:
+        """Have the regularizers of parameters be steps, and no part of the loss."""
+        seam.losses.leave_out_parameters(self.sim)
+
+    def _take(self, regularized: Found, forms: Forms) -> None:
+        self._moving = live.with_any(regularized)
+        for key, step in self.by_variable.items():
+            step.take(*forms[key])
 
     def _scale(self, variable: tf.Variable, learning_rate: Any, iteration: tf.Tensor) -> tf.Tensor:
         """Return what strengths are multiplied by: a scalar, or one for each row."""
@@ -79,37 +103,43 @@ class ProximalStep(Step):
 class VariableStep:
     """The proximal steps of all that is regularized in one variable.
 
-    Parameters
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator.
-    formed : list of (Parameter, RowForm)
-        Parameters with L1 and L2, of the weights or of their distance from the initial ones.
-    grouped : list of (Parameter, GroupForm)
-        Parameters with a group lasso.
+    They are ``formed``, with L1 and L2 of the weights or of their distance from the initial ones,
+    or ``grouped``, with a group lasso.
     """
 
     def __init__(self, sim: nengo_dl.Simulator, formed: Formed, grouped: Grouped) -> None:
-        self.variable = [*formed, *grouped][0][0].variable
-        self.grouped = grouped
-        self.rows = RowStrengths(sim, formed, live=False) if formed else None
+        first, self.grouped = (formed or grouped)[0][0], grouped
+        self.name, self.variable = first.name, first.variable
+        self.rows = RowStrengths(sim, formed, live=True) if formed else None
+        self.lengths = RowValues(sim, self.variable, _lengths(grouped)) if grouped else None
         self._update = seam.values.updater(self.variable, self._moved)
 
     def __call__(self, scale: tf.Tensor, iteration: tf.Tensor) -> Any:
         """Take the steps, with strengths times ``scale``, and return what to wait for."""
-        sizes, centre = {}, None
+        sizes, centre, lengths = {}, None, []
         if self.rows is not None:
             sizes = {
                 norm: values.over_rows(scale * values.tensor(iteration))
                 for norm, values in self.rows.strengths.items()
             }
             centre = self.rows.centre
-        lengths = [
-            (scale if scale.shape.rank == 0 else scale[int(parameter.rows[0])])
-            * tf.cast(clock.value_at(form.strength, iteration), scale.dtype)
-            for parameter, form in self.grouped
-        ]
+        if self.lengths is not None:
+            by_row = scale * self.lengths.tensor(iteration)
+            lengths = [by_row[int(parameter.rows[0])] for parameter, _ in self.grouped]
         return self._update(sizes, centre, lengths)
+
+    def can_take(self, formed: Formed, grouped: Grouped) -> bool:
+        """Tell whether the steps that are built do for other regularizers."""
+        can_rows = not formed if self.rows is None else self.rows.can_take(formed)
+        built = _built(self.grouped)
+        return can_rows and {**built, **_built(grouped)} == built
+
+    def take(self, formed: Formed, grouped: Grouped) -> None:
+        """Take on the strengths of other regularizers; what has none any longer takes no step."""
+        if self.rows is not None:
+            self.rows.take(formed)
+        if self.lengths is not None:
+            self.lengths.take(_lengths(grouped))
 
     def _moved(self, weights: tf.Tensor, sizes: dict, centre: Any, lengths: list) -> tf.Tensor:
         """Return the weights after the steps."""
@@ -125,6 +155,27 @@ class VariableStep:
             shape = (len(parameter.rows), *weights.shape[1:])
             found.append((parameter.rows, tf.reshape(form.lasso.shrunk(rows, length), shape)))
         return found
+
+
+def _forms(regularized: Found) -> Forms:
+    """Return parameters with the forms of their regularizers, by the ids of the variables."""
+    forms: Forms = defaultdict(lambda: ([], []))
+    for parameter, regularizer in regularized:
+        formed, grouped = forms[id(parameter.variable)]
+        form, group = row_form(regularizer), group_form(regularizer)
+        formed += [] if form is None else [(parameter, form)]
+        grouped += [] if group is None else [(parameter, group)]
+    return forms
+
+
+def _lengths(grouped: Grouped) -> list[tuple[np.ndarray, Any]]:
+    """Return the strengths of group lassos with the rows that they are for."""
+    return [(parameter.rows, form.strength) for parameter, form in grouped]
+
+
+def _built(grouped: Grouped) -> dict[tuple, tuple]:
+    """Return what is built in of group lassos: axes, and strengths that are not numbers."""
+    return {(p.key, *form.lasso.within(len(p.shape))): ids(form.strength) for p, form in grouped}
 
 
 def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> tf.Tensor:
@@ -145,8 +196,8 @@ def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> 
 def _shrunk(weights: tf.Tensor, l1: Any, l2: Any, centre: Any) -> tf.Tensor:
     """Return weights after steps of L1 and then L2, which shrink their distance from a centre.
 
-    The centre is an array and which rows are pulled towards it, or None for zero. Where nothing
-    is to be done, the weights stay as they are, to the last bit.
+    The centre is an array and which rows are pulled towards it, or None for zero. Without strength,
+    the weights stay as they are, to the last bit.
     """
     if centre is None:
         return _nearer(weights, l1, l2)
@@ -184,40 +235,32 @@ def proximal_regularization(
     with ``l1`` ends at the initial value exactly. The regularizers are those of settings and those
     that layers have, as they are now. They are no longer part of the loss, in no objective of the
     simulator; penalties on activities stay there. Weights of other objects, also in the same
-    TensorFlow variable, are left as they are.
+    TensorFlow variable, are left as they are. `regularized_optimizer` with ``proximal=True`` takes
+    these steps and all others that settings ask for.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
-        What the simulator takes; in NengoDL 3 also an optimizer's name. With `LayerwiseSGD`, the
-        learning rate is that of the object.
+        As for `regularized_optimizer`. With `LayerwiseSGD`, :math:`s` is the object's rate.
     scale_by_learning_rate : bool
         With False, :math:`s = 1`, whatever the learning rate.
 
     Returns
     -------
     optimizer
-        For ``sim.compile(optimizer)`` (NengoDL 3: the same object, extended) or
-        ``sim.train(data, optimizer)`` (NengoDL 2). `decoupled_weight_decay` can extend it further,
-        or come first.
+        As from `regularized_optimizer`.
 
     Raises
     ------
-    nengo.exceptions.ValidationError
-        If ``optimizer`` is a class, is no optimizer, or takes such steps already; if it would undo
-        a step, as Ftrl does; if nothing is regularized; for a regularizer without such a step; for
-        a strength or learning rate that is negative or not finite now; and if an object with a
-        setting is not trained.
-    nengo.exceptions.SimulatorClosed
-        If ``sim`` is closed.
+    nengo.exceptions.ValidationError, nengo.exceptions.SimulatorClosed
+        Where `regularized_optimizer` raises them, and if nothing is regularized.
 
     Notes
     -----
     Momentum and adaptive rates change the gradient of the loss, and not these steps: with Adam,
-    all weights of an object shrink at the same pace. After a change of settings, make the optimizer
-    anew; a `regularizers.Scheduled` strength moves without that.
+    all weights of an object shrink at the same pace.
 
     References
     ----------
@@ -237,36 +280,8 @@ def proximal_regularization(
     ...     optimizer = tf.keras.optimizers.Adam(1e-3)
     ...     sim.compile(nengo_wd.proximal_regularization(sim, optimizer), loss={probe: "mse"})
     """
-    optimizer = checked(sim, optimizer, "proximal steps")
-    _check_no_steps(optimizer)
-    check_trains(sim)
-    regularized = _regularized(sim)
-    if scale_by_learning_rate:
-        seam.optimizers.rate(seam.optimizers.chain(optimizer)[-1])  # which raises where it has none
-    step = ProximalStep(sim, optimizer, regularized, scale_by_learning_rate)
-    stepping = seam.optimizers.with_step(sim, optimizer, step)
-    seam.losses.leave_out_parameters(sim)
-    return stepping
-
-
-def _regularized(sim: nengo_dl.Simulator) -> list[tuple[Parameter, Any]]:
-    """Return all parameters with a regularizer, of a setting or of their layer, checked."""
-    found = parameters.with_setting(sim, "regularizer")
-    with defaults.as_set(sim):
-        for parameter in parameters.everything(sim, kind=nengo_dl.TensorNode):
-            function = parameter.layer_penalty
-            if function is not None:
-                found.append((parameter, regularizer_of(function)))
-    if not found:
-        raise ValidationError(
-            f"nothing in {sim.model.toplevel} has a regularizer; set one with "
-            "nengo_wd.configure_settings, in the network's config, or on a layer",
-            attr="regularizer",
-        )
-    for parameter, regularizer in found:
-        _check_has_step(parameter, regularizer)
-    live.check(sim, found)
-    return found
+    optimizer = checked(sim, optimizer)
+    return extended(optimizer, [ProximalStep(sim, optimizer, scale_by_learning_rate)])
 
 
 def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
@@ -281,15 +296,4 @@ def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
             "loss=nengo_wd.regularized_objective(...), and an optimizer without proximal steps",
             attr="regularizer",
             obj=parameter.obj,
-        )
-
-
-def _check_no_steps(optimizer: Any) -> None:
-    """Raise if an optimizer takes proximal steps already."""
-    if any(isinstance(step, ProximalStep) for step in steps_of(optimizer)):
-        raise ValidationError(
-            "the optimizer takes proximal steps already; make another one, of an optimizer "
-            "without them",
-            attr="optimizer",
-            obj=optimizer,
         )

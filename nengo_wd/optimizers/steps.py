@@ -1,56 +1,144 @@
-"""What an optimizer does beside its own step."""
+"""Steps beside an optimizer's own, and the settings of objects that they take notice of."""
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Sequence
+from functools import partial
+from typing import Any, Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_rate, check_simulator
+from nengo_wd._checks import check_called_now, check_rate, check_simulator, check_trains, is_number
+from nengo_wd._parameters import Parameter
 from nengo_wd._strengths.now import now
-from nengo_wd.optimizers.fractions import Fault
+
+Found = List[Tuple[Parameter, Any]]  # parameters, each with the value of a setting
 
 # They compute the weights from sums of gradients, and so undo every change of the weights.
 WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
 
 
-class Step:
-    """A step that is taken before or after each of an optimizer's own, or both.
-
-    An optimizer holds a list of such steps, and takes them in their order.
+class Fault(NamedTuple):
+    """What is wrong with the setting of a parameter.
 
     Attributes
     ----------
-    sim : nengo_dl.Simulator or None
-        The simulator whose weights are changed, if the step is for one alone.
+    parameter : Parameter
+        The parameter.
+    reason : str
+        What is wrong.
+    for_sure : bool
+        Whether it will stay so: it is about numbers, and neither about a schedule nor a variable.
+    """
+
+    parameter: Parameter
+    reason: str
+    for_sure: bool
+
+
+class Step:
+    """A step that is taken before or after each of an optimizer's own, or both.
+
+    Attributes
+    ----------
     name : str
         What stands for the step in the name of the optimizer: "Decay" makes SGD "SGDWithDecay".
-    setting : str or None
-        The setting on objects that the step is for, if it is for one.
+    change, does : str
+        What the step is, and what an optimizer with it does, for errors: "decay", "decays weights".
+    settings : tuple of str
+        The settings on objects that the step is for.
+    places : str
+        Where such a setting can be made, for errors.
+    sim : nengo_dl.Simulator or None
+        The simulator whose weights are changed, if the step is for one alone.
     needs_rate : bool
         Whether the step needs the learning rate.
-    decays : bool
-        Whether the step decays weights, which an optimizer does only once.
     state : list of (tf.Variable, tf.Variable)
         What is saved with the optimizer: variables of the step's own, each after the trained
         variable that it is for.
     """
 
     name: str
-    setting: str | None = None
-    needs_rate: bool = False
+    change: str
+    does: str
+    settings: tuple[str, ...] = ()
+    places: str = "in the network's config"
     sim: nengo_dl.Simulator | None = None
-    decays: bool = False
+    needs_rate: bool = False
     state: Sequence[tuple[Any, tf.Variable]] = ()
 
-    def begin(self, variables: list) -> list[Any]:
-        """Look at variables before any step changes them.
+    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool = False) -> None:
+        self.sim, self.needs_rate = sim, scaled
+        self.optimizer = seam.optimizers.chain(optimizer)[-1]
+        self._check_keeps_changes(optimizer)
+        self._check_learning_rate(sim)
+        self.check_is_new(optimizer)
+        check_trains(sim)
+        if not self.asked(sim):
+            raise ValidationError(
+                f"nothing in {sim.model.toplevel} has a {self.settings[0]}; set one {self.places}, "
+                "after nengo_wd.configure_settings()",
+                attr=self.settings[0],
+            )
 
-        Parameter and what is returned are those of `before`.
-        """
+    @classmethod
+    def asked(cls, sim: nengo_dl.Simulator) -> Found:
+        """Return the parameters that settings ask for such a step, with the settings."""
+        return parameters.with_setting(sim, cls.settings[0])
+
+    @classmethod
+    def check_unasked(cls, sim: nengo_dl.Simulator) -> None:
+        """Raise if settings ask for such a step, which an optimizer was made without."""
+        check_called_now()
+        check_built([one.name for one, _ in cls.asked(sim)], cls.settings[0])
+
+    def check_is_new(self, optimizer: Any) -> None:
+        """Raise if an optimizer, or one inside it, does already what the step would do."""
+        for one in reversed(seam.optimizers.chain(optimizer)):
+            if any(isinstance(step, type(self)) for step in steps_of(one)):
+                raise ValidationError(
+                    f"{name_of(one)} {self.does} already; give an optimizer without such a step, "
+                    "or a new one",
+                    attr="optimizer",
+                    obj=one,
+                )
+
+    def _check_keeps_changes(self, optimizer: Any) -> None:
+        """Raise if an optimizer would undo what the step does to the weights."""
+        for one in seam.optimizers.chain(optimizer):
+            kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]
+            if kept:
+                raise ValidationError(
+                    f"{kept[0]} computes the weights from sums of gradients at every step, and so "
+                    f"would undo the {self.change}; use another optimizer, such as Adagrad or SGD, "
+                    "or the regularization that it has itself",
+                    attr="optimizer",
+                    obj=one,
+                )
+
+    def _check_learning_rate(self, sim: nengo_dl.Simulator) -> None:
+        """Raise if the learning rate is negative or not finite now, or missing where needed."""
+        rate = seam.optimizers.rate(self.optimizer)
+        if rate is None and self.needs_rate:
+            raise ValidationError(
+                f"{type(self.optimizer).__name__} has no learning rate to scale a step by; give "
+                "scale_by_learning_rate=False",
+                attr="optimizer",
+                obj=self.optimizer,
+            )
+        number = None if rate is None else now(sim, [rate], self._step())[0]
+        if number is not None:
+            check_rate(number, "learning_rate", type(self.optimizer).__name__)
+
+    def _step(self) -> Any:
+        """Return the training step of the optimizer."""
+        return seam.optimizers.step(self.sim, self.optimizer)
+
+    def begin(self, variables: list) -> list[Any]:
+        """Look at variables before any step changes them; otherwise as `before`."""
         return []
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
@@ -73,88 +161,132 @@ class Step:
         return []
 
     def after(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
-        """Change variables after the optimizer did.
-
-        Parameters and what is returned are those of `before`.
-        """
+        """Change variables after the optimizer did; otherwise as `before`."""
         return []
+
+    def added(self) -> None:
+        """Note that an optimizer takes the step: it was made with it, or compiled."""
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong now with the settings that the step is for."""
         return iter(())
 
-
-def steps_of(optimizer: Any) -> list[Step]:
-    """Return the steps that an optimizer, or one inside it, takes beside its own."""
-    with_steps = seam.optimizers.OptimizerWithSteps
-    extended = [one for one in seam.optimizers.chain(optimizer) if isinstance(one, with_steps)]
-    return [step for one in extended for step in one.nengo_wd_steps]
+    def changed(self) -> Callable[[], None]:
+        """Return what takes on the settings as they are now; raise where that can't be done."""
+        return lambda: None
 
 
-def checked(sim: nengo_dl.Simulator, optimizer: Any, change: str) -> Any:
-    """Return an optimizer that can be extended, made by its name where that was given.
+class ObjectSetting:
+    """One setting of all objects in a simulator, such as ``"target_norm"``.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
-        The simulator that it is to train.
-    optimizer : optimizer or str
-        What the user gave.
-    change : str
-        What is done to the weights beside its own step, for errors.
+        The simulator.
+    name : str
+        Name of the setting.
+    key : callable
+        What is equal for values that are built in the same way, of those that are not numbers.
+
+    Attributes
+    ----------
+    found : list of (Parameter, value)
+        The values in force.
     """
+
+    def __init__(self, sim: nengo_dl.Simulator, name: str, key: Callable[[Any], Any] = id) -> None:
+        self.sim, self.name, self._key = sim, name, key
+        self.found: Found = parameters.with_setting(sim, name)
+        self.variables = {id(one.variable): one.variable for one, _ in self.found}
+
+    def changed(self) -> Found:
+        """Return the values as they are now; raise if some of them were not built."""
+        check_called_now()
+        found = parameters.with_setting(self.sim, self.name)
+        new = {id(one.variable): one.name for one, _ in found}
+        names = [name for key, name in new.items() if key not in self.variables]
+        if not names and self._built(found) != self._built(self.found):
+            names = ["a value that is not a number"]
+        check_built(names, self.name)
+        return found
+
+    def take(self, found: Found) -> None:
+        """Take on values that `changed` returned; what was compiled stays."""
+        self.found = found
+
+    def _built(self, found: Found) -> list:
+        return [(one.key, self._key(value)) for one, value in found if not is_number(value)]
+
+
+def check_built(new: list[str], name: str) -> None:
+    """Raise if settings ask for what was not built into the step."""
+    if new:
+        raise ValidationError(
+            f"{', '.join(new)} was not among the settings for {name} when the optimizer was made; "
+            "make the optimizer anew",
+            attr=name,
+        )
+
+
+def checked(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
+    """Return an optimizer that a simulator takes, made by its name where that was given."""
     check_simulator(sim)
-    optimizer = seam.optimizers.check_optimizer(optimizer)
-    _check_keeps_changes(optimizer, change)
-    _check_learning_rate(sim, seam.optimizers.chain(optimizer)[-1])
+    return seam.optimizers.check_optimizer(optimizer)
+
+
+def extended(optimizer: Any, steps: Sequence[Step], checks: Sequence[Callable] = ()) -> Any:
+    """Return an optimizer that takes steps beside its own: ``optimizer`` itself, if it can.
+
+    Its `update_settings` takes on settings for all of them, and calls ``checks`` first.
+    """
+    for step in steps:
+        optimizer = seam.optimizers.with_step(step.sim, optimizer, step)
+        step.added()
+        optimizer.update_settings = partial(update_settings, optimizer, checks)
     return optimizer
 
 
-def _check_learning_rate(sim: nengo_dl.Simulator, optimizer: Any) -> None:
-    """Raise if the learning rate is negative now, or not finite; some optimizers have none."""
-    try:
-        rate = seam.optimizers.rate(optimizer)
-    except ValidationError:
-        return
-    (number,) = now(sim, [rate], seam.optimizers.step(sim, optimizer))
-    if number is not None:
-        check_rate(number, "learning_rate", type(optimizer).__name__)
+def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
+    """Take on the settings as they are now: all of them, or none where one raises an error."""
+    for check in checks:
+        check()
+    takes = []
+    for part in parts_of(optimizer):
+        takes.append(part.changed())
+    for take in takes:
+        take()
 
 
-def _check_keeps_changes(optimizer: Any, change: str) -> None:
-    """Raise if an optimizer would undo what is done to the weights beside its own step."""
-    for one in seam.optimizers.chain(optimizer):
-        kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]
-        if kept:
-            raise ValidationError(
-                f"{kept[0]} computes the weights from sums of gradients at every step, and so "
-                f"would undo the {change}; use another optimizer, such as Adagrad or SGD, or the "
-                "regularization that it has itself",
-                attr="optimizer",
-                obj=one,
-            )
+def name_of(optimizer: Any) -> str:
+    """Return the name of an optimizer, for errors."""
+    return optimizer.get_name() if hasattr(optimizer, "get_name") else type(optimizer).__name__
+
+
+def steps_of(optimizer: Any) -> list[Step]:
+    """Return the steps that an optimizer, or one inside it, takes beside its own."""
+    with_steps = seam.optimizers.OptimizerWithSteps
+    found = [one for one in seam.optimizers.chain(optimizer) if isinstance(one, with_steps)]
+    return [step for one in found for step in one.nengo_wd_steps]
+
+
+def parts_of(optimizer: Any) -> list[Any]:
+    """Return the parts of an optimizer that are ours: the rule, if it is one, and the steps."""
+    rule = seam.optimizers.RuleOptimizer
+    rules = [one for one in seam.optimizers.chain(optimizer) if isinstance(one, rule)]
+    return [*rules, *steps_of(optimizer)]
 
 
 def simulators_of(optimizer: Any) -> list[Any]:
-    """Return the simulators that the steps and rules of an optimizer were made for."""
-    rules = [one for one in seam.optimizers.chain(optimizer) if _is_rule(one)]
-    return [one.sim for one in [*rules, *steps_of(optimizer)] if one.sim is not None]
-
-
-def _is_rule(optimizer: Any) -> bool:
-    return isinstance(optimizer, seam.optimizers.RuleOptimizer)
+    """Return the simulators that the parts of an optimizer were made for."""
+    return [part.sim for part in parts_of(optimizer) if part.sim is not None]
 
 
 def settings_of(optimizer: Any) -> set[str]:
     """Return the names of the settings that an optimizer takes notice of."""
-    inner = seam.optimizers.chain(optimizer)[-1]
-    of_rule = inner.SETTINGS if _is_rule(inner) else ()
-    return {*of_rule, *(step.setting for step in steps_of(optimizer) if step.setting)}
+    return {name for part in parts_of(optimizer) for name in part.settings}
 
 
 def faults_of(optimizer: Any) -> Iterator[Fault]:
     """Yield what is wrong now with the settings that an optimizer takes notice of."""
-    inner = seam.optimizers.chain(optimizer)[-1]
-    by_rule: list[Any] = [inner] if isinstance(inner, seam.optimizers.RuleOptimizer) else []
-    for one in [*by_rule, *steps_of(optimizer)]:
-        yield from one.faults()
+    for part in parts_of(optimizer):
+        yield from part.faults()

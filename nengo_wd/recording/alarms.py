@@ -12,8 +12,7 @@ from nengo_wd import _seam as seam
 from nengo_wd._parameters import Parameter
 from nengo_wd._penalties.on_parameters import Penalty
 from nengo_wd._strengths import live
-from nengo_wd.optimizers.fractions import Fault
-from nengo_wd.optimizers.steps import faults_of
+from nengo_wd.optimizers.steps import Fault, faults_of
 from nengo_wd.recording.record import Measured
 
 MOST_NAMED = 10  # parameters in one warning

@@ -14,7 +14,7 @@ from nengo_wd._parameters.sums import sum_channels
 from nengo_wd._penalties import counting, on_parameters
 from nengo_wd._penalties.counting import Counting
 from nengo_wd._penalties.on_parameters import Penalty
-from nengo_wd.optimizers import bounds
+from nengo_wd.optimizers import constrained
 from nengo_wd.recording.columns import CHANNEL_SUMS
 from nengo_wd.recording.record import Measured
 
@@ -51,7 +51,7 @@ class Measurement:
         """Measure the parameters as they are now."""
         self._build()
         found = self._packed.unpack(self._fetch())
-        multipliers, target_norms = bounds.recorded(self.sim, self._parameters)
+        multipliers, target_norms = constrained.recorded(self.sim, self._parameters)
         penalties = np.concatenate([found["settings"], found["own"], [0.0]])
         return Measured(
             channel_sums={name: found[name][self._channel_order] for name in CHANNEL_SUMS},

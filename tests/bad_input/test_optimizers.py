@@ -265,6 +265,95 @@ ROWS += [
     ),
 ]
 
+# -- all steps that settings ask for -------------------------------------------------------------
+
+
+def regularized(make=lambda s: sgd(0.1), setting="weight_decay", value=0.1, obj=None, **kwargs):
+    """Return a call that has an optimizer take the steps that a setting asks for."""
+    return lambda shared: shared.with_setting(
+        setting,
+        value,
+        obj and obj(shared),
+        then=lambda s: nengo_wd.regularized_optimizer(s.sim, make(s), **kwargs),
+    )
+
+
+ROWS += [
+    Row(f"all steps by {kind}", regularized(lambda s, make=make: make()), pattern)
+    for kind, (make, pattern) in NO_OPTIMIZERS.items()
+]
+ROWS += [
+    Row(
+        f"{setting} by Ftrl",
+        regularized(
+            lambda s: keras.Ftrl() if GENERATION == 3 else v1.FtrlOptimizer(0.1),
+            setting,
+            value,
+            proximal=setting == "regularizer",
+        ),
+        f"Ftrl.* computes the weights from sums .* would undo the {change}",
+    )
+    for change, (_, setting, value) in BUILDERS.items()
+]
+ROWS += [
+    Row(
+        f"all steps for {name}",
+        regularized(setting=setting, value=value, obj=lambda s: s.frozen, proximal=True),
+        f"frozen.* has a {setting}, but its weights are set not to be trainable",
+    )
+    for name, (_, setting, value) in BUILDERS.items()
+]
+ROWS += [
+    Row(
+        f"all steps with a learning rate that is {kind}",
+        regularized(lambda s, make=make: sgd(make(s))),
+        "(SGD|GradientDescent).*: the strength learning_rate=.* must be a finite number",
+        generation=3 if kind == "negative schedule" else None,
+    )
+    for kind, make in BAD_RATES.items()
+]
+ROWS += [
+    Row(
+        "all steps, and a decay of its own",
+        regularized(lambda s: keras.Adam(0.1, weight_decay=0.1)),
+        "Adam decays weights already, with weight_decay=0.1",
+        generation=3,
+    ),
+    Row(
+        "all steps, and a decay of all",
+        regularized(value=1.0, scale_by_learning_rate=False),
+        "the weight_decay 1.0 of <Connection conn> is not scaled by the learning rate",
+    ),
+    Row(
+        "all steps, and a regularizer without one",
+        regularized(
+            setting="regularizer", value=lambda w: tf.reduce_sum(w), obj=None, proximal=True
+        ),
+        "conn.weights has the regularizer .* has no proximal step",
+    ),
+    Row(
+        "all steps without training",
+        lambda s: nengo_wd.regularized_optimizer(s.inference_only, sgd(0.1)),
+        "untrained.* is for inference only",
+    ),
+    Row(
+        "all steps in a closed simulator",
+        lambda s: nengo_wd.regularized_optimizer(s.closed, sgd(0.1)),
+        "the simulator of .*bare.* is closed",
+        SimulatorClosed,
+    ),
+    Row(
+        "all steps of no simulator",
+        lambda s: nengo_wd.regularized_optimizer(s.net, sgd(0.1)),
+        "expected a nengo_dl.Simulator",
+    ),
+    Row(
+        "all steps in a tf.function",
+        lambda s: in_function(lambda: nengo_wd.regularized_optimizer(s.sim, sgd(0.1))),
+        "tf.function: nengo_wd is called inside a tf.function",
+    ),
+]
+
 # -- LayerwiseSGD ------------------------------------------------------------------------------
 
 NO_RATES = {
@@ -352,7 +441,7 @@ COPIES = {
 ROWS += [
     Row(
         "decay that became a schedule",
-        update_after("weight_decay", schedule(), MAKES["decay"][0], "update_weight_decay"),
+        update_after("weight_decay", schedule(), MAKES["decay"][0], "update_settings"),
         "was not among the settings for weight_decay when the optimizer was made",
     ),
     Row(
@@ -362,7 +451,7 @@ ROWS += [
     ),
     Row(
         "decay changed in a tf.function",
-        lambda s: in_function(s.decaying().update_weight_decay),
+        lambda s: in_function(s.decaying().update_settings),
         "tf.function: nengo_wd is called inside a tf.function",
     ),
     Row(
@@ -465,7 +554,7 @@ ROWS += [
         proximal(L1, obj=lambda s: s.learned),
         "learned.* has a regularizer, but its weights are changed by a learning rule",
     ),
-    Row("proximal steps twice", twice, "the optimizer takes proximal steps already"),
+    Row("proximal steps twice", twice, "WithProximal takes proximal steps already"),
     Row(
         "proximal steps of nothing",
         lambda s: unregularized(),

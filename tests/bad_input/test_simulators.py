@@ -15,6 +15,7 @@ FUNCTIONS = {
     "WeightNorms": nengo_wd.WeightNorms,
     "Energy": nengo_wd.Energy,
     "decoupled_weight_decay": lambda sim: nengo_wd.decoupled_weight_decay(sim, sgd(0.1)),
+    "regularized_optimizer": lambda sim: nengo_wd.regularized_optimizer(sim, sgd(0.1)),
     "LayerwiseSGD": nengo_wd.LayerwiseSGD,
 }
 NO_SIMULATORS = {

@@ -356,6 +356,21 @@ def test_weights_without_a_gradient_are_constrained(model):
     np.testing.assert_allclose(after, Constrained(0.1)(before), rtol=1e-6)
 
 
+def test_records_show_the_optimizer_that_was_compiled_last(model):
+    """Though another one was made after it."""
+    model.set("target_norm", ABOVE)
+    rules = [Constrained(ABOVE), None, None]
+    with simulator(model.net) as sim:
+        norms = nengo_wd.WeightNorms(sim, objects=model.connections[0])
+        first = nengo_wd.constrained_norms(sim, sgd(RATE))
+        nengo_wd.constrained_norms(sim, sgd(RATE))
+        model.train(sim, first, EPOCHS)
+        norms.record()
+    by_numpy(rules, model.start, [RATE * model.gradient] * EPOCHS)
+    assert rules[0].multiplier > 0
+    np.testing.assert_allclose(norms.column("multiplier"), [[rules[0].multiplier]], rtol=1e-10)
+
+
 # -- what is saved with the optimizer --------------------------------------------------------
 
 

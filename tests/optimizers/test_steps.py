@@ -108,7 +108,7 @@ def test_steps_belong_to_the_inner_optimizer(kind, model):
         model.targets[model.probes[1]] = np.full_like(finite, np.inf)
         np.testing.assert_array_equal(model.train(sim, decaying, epochs=2), trained)
         model.set("weight_decay", 2 * DECAY)
-        decaying.update_weight_decay()
+        decaying.update_settings()
         model.targets[model.probes[1]] = finite
         trained = model.train(sim, decaying, epochs=1)
     weights = model.start
@@ -136,7 +136,7 @@ def test_changes_between_epochs_change_no_weights_and_build_nothing_anew(model):
         weights = model.train(sim, optimizer, epochs=2)
         n_traces = len(traces)
         model.set("weight_decay", 2 * DECAY, DECAY)
-        optimizer.update_weight_decay()
+        optimizer.update_settings()
         rate = RATE
         if GENERATION == 3:
             rate = RATE / 2

@@ -48,6 +48,7 @@ nengo_wd.LayerwiseSGD(sim, learning_rate=halved, momentum=0.9)
 nengo_wd.LayerwiseSGD(sim, learning_rate="fast")  # type: ignore[arg-type]
 nengo_wd.LayerwiseSGD(sim, momentum=halved)
 nengo_wd.decoupled_weight_decay(sim, "sgd", scale_by_learning_rate=False)
+nengo_wd.regularized_optimizer(sim, "sgd", proximal=True)
 nengo_wd.constrained_norms(sim, "sgd")
 nengo_wd.target_norms.OfInitial(0.8)
 nengo_wd.target_norms.OfInitial("0.8")  # type: ignore[arg-type]

@@ -102,25 +102,21 @@ class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
         return [*self.inner.variables(), *of_steps]
 
 
-def learning_rate(optimizer: Any) -> Any:
-    """Return the learning rate of an optimizer, which TensorFlow 1 keeps private."""
-    for attr in ("_learning_rate", "_lr"):
-        rate = getattr(optimizer, attr, None)
-        if rate is not None:
-            return rate() if callable(rate) else rate
-    raise ValidationError(
-        f"{type(optimizer).__name__} has no learning rate to scale a step by; give "
-        "scale_by_learning_rate=False",
-        attr="optimizer",
-        obj=optimizer,
-    )
-
-
 def rate(optimizer: Any) -> Any:
-    """Return the learning rate: a number, a tensor, or a function of the step."""
+    """Return the learning rate: a number, a tensor, a function of the step, or None."""
     if isinstance(optimizer, RuleOptimizer):
         return optimizer.learning_rate
-    return learning_rate(optimizer)
+    for attr in ("_learning_rate", "_lr"):  # private in TensorFlow 1.15
+        found = getattr(optimizer, attr, None)
+        if found is not None:
+            return found() if callable(found) else found
+    return None
+
+
+def own_decay(optimizer: Any) -> tuple[Any, bool]:
+    """Return the decay that an optimizer has itself, and whether it leaves out variables."""
+    decay = getattr(optimizer, "weight_decay", None) or getattr(optimizer, "_weight_decay", None)
+    return decay, False
 
 
 def step(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
@@ -138,11 +134,11 @@ class RuleOptimizer(Bound, tf.compat.v1.train.Optimizer):
 
     Attributes
     ----------
-    SETTINGS : tuple of str
-        The settings that it takes notice of.
+    settings : tuple of str
+        The settings on objects that it takes notice of.
     """
 
-    SETTINGS: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
         super().__init__(False, name)

@@ -14,7 +14,48 @@ from nengo_wd._checks import check_keras_2
 from nengo_wd._seam.bound import DecayedBySettings
 from nengo_wd._seam.nengo_dl3 import distributed, saving
 
-OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
+Legacy = tf.keras.optimizers.legacy.Optimizer
+OPTIMIZERS = (tf.keras.optimizers.Optimizer, Legacy)
+
+# Private in Keras 2.12 to 2.15 and in tf-keras 2.16 to 2.21, and used by what follows:
+# - of all optimizers: _learning_rate, _exclude_from_weight_decay, _exclude_from_weight_decay_names;
+#   in OptimizerWithSteps _distributed_apply_gradients_fn, _update_model_variables_moving_average;
+#   in RuleOptimizer _build_learning_rate, _serialize_hyperparameter, _index_dict, _var_key
+# - of legacy optimizers: _hyper, _initial_decay, _decayed_lr, _distributed_apply
+
+
+def _learning_rate(optimizer: Any) -> Any:
+    """Return the learning rate of the step that an optimizer is about to take."""
+    if isinstance(optimizer, Legacy):
+        return optimizer._decayed_lr(tf.float32)
+    # the public attribute lags a step behind
+    rate = getattr(optimizer, "_learning_rate", None)
+    rate = optimizer.learning_rate if rate is None else rate
+    return rate(optimizer.iterations) if callable(rate) else tf.convert_to_tensor(rate)
+
+
+def _is_scheduled(optimizer: Any) -> bool:
+    """Tell whether the learning rate of an optimizer is another one at each step."""
+    if isinstance(optimizer, Legacy):
+        return callable(optimizer._hyper.get("learning_rate")) or bool(optimizer._initial_decay)
+    return callable(getattr(optimizer, "_learning_rate", None))
+
+
+def own_decay(optimizer: Any) -> tuple[Any, bool]:
+    """Return the decay that an optimizer has itself, and whether it leaves out variables."""
+    decay = getattr(optimizer, "weight_decay", None) or getattr(optimizer, "_weight_decay", None)
+    excluded = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
+    return decay, any(getattr(optimizer, attr, None) for attr in excluded)
+
+
+def _with_steps_around(name: str) -> Callable:
+    """Return a method that takes all steps beside Keras' method, called once for all replicas."""
+
+    def apply(self: Any, distribution: Any, pairs: Any, *args: Any, **kwargs: Any) -> Any:
+        update = getattr(super(OptimizerWithSteps, self), name)
+        return self._with_steps(pairs, lambda found: update(distribution, found, *args, **kwargs))
+
+    return apply
 
 
 def check_optimizer(optimizer: Any) -> Any:
@@ -66,9 +107,8 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     one gets the step, so that both take their steps or neither does.
     """
     inner = chain(optimizer)[-1]
-    extended = isinstance(inner, OptimizerWithSteps)
-    taken = [*(inner.nengo_wd_steps if extended else []), step]
-    base = inner.nengo_wd_base if extended else type(inner)
+    taken = [*getattr(inner, "nengo_wd_steps", []), step]
+    base = getattr(inner, "nengo_wd_base", type(inner))
     # not on the class, which TensorFlow's caches would keep alive, and the simulator with it;
     # not by setattr, with which Keras would wrap what it is given
     vars(inner)["nengo_wd_steps"] = taken
@@ -106,48 +146,27 @@ class OptimizerWithSteps(DecayedBySettings):
     def decays_by_settings(self) -> bool:  # type: ignore[override]
         """Whether a step decays weights, or the optimizer itself does."""
         by_rule = issubclass(self.nengo_wd_base, RuleOptimizer)
-        return by_rule or any(step.decays for step in self.nengo_wd_steps)
+        return by_rule or any("weight_decay" in step.settings for step in self.nengo_wd_steps)
 
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
-        """Have steps change all variables; Keras leaves out those without a gradient.
-
-        Where no output depends on a variable, its gradient is zero in a compiled time loop, and
-        None in one that is unrolled or run eagerly.
-        """
+        """Have steps change all variables; Keras leaves out those without a gradient."""
+        # which is zero in a compiled time loop, and None in one that is unrolled or run eagerly
         grads_and_vars = list(grads_and_vars)
         vars(self)["nengo_wd_variables"] = [variable for _, variable in grads_and_vars]
         return super().apply_gradients(grads_and_vars, *args, **kwargs)  # type: ignore[misc]
 
-    def _distributed_apply_gradients_fn(
-        self, distribution: Any, grads_and_vars: Any, **kwargs: Any
-    ) -> Any:
-        """Take all steps beside an update of Keras' current optimizers.
-
-        Keras calls this once for all replicas of a strategy, as it does the next for its legacy
-        optimizers: each step is taken once, and none comes between those of another replica.
-        """
-        apply = super()._distributed_apply_gradients_fn  # type: ignore[misc]
-        return self._with_steps(grads_and_vars, lambda found: apply(distribution, found, **kwargs))
-
-    def _distributed_apply(
-        self, distribution: Any, grads_and_vars: Any, *args: Any, **kwargs: Any
-    ) -> Any:
-        """Take all steps beside an update of Keras' legacy optimizers."""
-        apply = super()._distributed_apply  # type: ignore[misc]
-        return self._with_steps(
-            grads_and_vars, lambda found: apply(distribution, found, *args, **kwargs)
-        )
+    _distributed_apply_gradients_fn = _with_steps_around("_distributed_apply_gradients_fn")
+    _distributed_apply = _with_steps_around("_distributed_apply")
 
     def _with_steps(self, grads_and_vars: Any, apply: Callable) -> Any:
-        """Take all steps; the gradients are those from before any of them.
+        """Take all steps where Keras changes the variables, with the gradients from before them.
 
-        This is where Keras changes the variables: clipped gradients have come so far, and an
-        optimizer that collects gradients over several batches comes here once for all of them.
+        Clipped gradients come so far, and those that are collected over several batches come once.
         """
         grads_and_vars, variables = list(grads_and_vars), self.nengo_wd_variables
         iteration = tf.convert_to_tensor(self.iterations)  # type: ignore[attr-defined]
         scaled = any(step.needs_rate for step in self.nengo_wd_steps)
-        moment = (variables, learning_rate(self) if scaled else None, iteration)
+        moment = (variables, _learning_rate(self) if scaled else None, iteration)
         for step in self.nengo_wd_steps:
             step.begin(variables)
         for step in self.nengo_wd_steps:
@@ -188,33 +207,14 @@ class OptimizerWithSteps(DecayedBySettings):
         return cls.nengo_wd_base.from_config(config, *args, **kwargs)  # type: ignore[attr-defined]
 
 
-def learning_rate(optimizer: Any) -> Any:
-    """Return the learning rate of the step that an optimizer is about to take."""
-    if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
-        return optimizer._decayed_lr(tf.float32)
-    # the public attribute lags a step behind
-    rate = getattr(optimizer, "_learning_rate", None)
-    rate = optimizer.learning_rate if rate is None else rate
-    return rate(optimizer.iterations) if callable(rate) else tf.convert_to_tensor(rate)
-
-
 def rate(optimizer: Any) -> Any:
-    """Return the learning rate: a number, or a function of the step where it is a schedule."""
-    if isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer):
-        scheduled = callable(optimizer._hyper.get("learning_rate")) or optimizer._initial_decay
-    else:
-        scheduled = callable(getattr(optimizer, "_learning_rate", None))
-    if scheduled:
-        return lambda step: learning_rate(optimizer)
+    """Return the learning rate: a number, a function of the step if scheduled, or None."""
+    if _is_scheduled(optimizer):
+        return lambda step: _learning_rate(optimizer)
     try:
-        return float(tf.keras.backend.get_value(learning_rate(optimizer)))
-    except (AttributeError, KeyError) as error:
-        raise ValidationError(
-            f"{type(optimizer).__name__} has no learning rate to scale a step by; give "
-            "scale_by_learning_rate=False",
-            attr="optimizer",
-            obj=optimizer,
-        ) from error
+        return float(tf.keras.backend.get_value(_learning_rate(optimizer)))
+    except (AttributeError, KeyError):
+        return None
 
 
 def step(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
@@ -233,11 +233,11 @@ class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
 
     Attributes
     ----------
-    SETTINGS : tuple of str
-        The settings that it takes notice of.
+    settings : tuple of str
+        The settings on objects that it takes notice of.
     """
 
-    SETTINGS: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
         super().__init__(name=name)
@@ -260,7 +260,7 @@ class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         """Update one variable."""
         last = self._last[self._index_dict[self._var_key(variable)]]
-        rate = tf.cast(learning_rate(self), variable.dtype)
+        rate = tf.cast(_learning_rate(self), variable.dtype)
         gradient = tf.convert_to_tensor(gradient)
         whole = distributed.of_all_replicas(variable)  # which settings are known by
         last.assign(self.increment(whole, gradient, last, rate, self.iterations))

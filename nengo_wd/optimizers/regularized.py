@@ -1,0 +1,103 @@
+"""The optimizer that does what the settings of a network ask for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import nengo_dl
+
+from nengo_wd import _seam as seam
+from nengo_wd._checks import check_trains
+from nengo_wd.optimizers.constrained import ConstrainedStep
+from nengo_wd.optimizers.decay import DecayStep
+from nengo_wd.optimizers.proximal import ProximalStep
+from nengo_wd.optimizers.steps import checked, extended
+
+
+def regularized_optimizer(
+    sim: nengo_dl.Simulator,
+    optimizer: Any,
+    proximal: bool = False,
+    scale_by_learning_rate: bool = True,
+) -> Any:
+    r"""Return an optimizer that takes all steps that the settings of objects ask for.
+
+    At every step, these come in this order, each for the objects that have the setting:
+
+    1. decay, for ``weight_decay``, as `decoupled_weight_decay`;
+    2. the step of the optimizer, with the gradients from before the decay;
+    3. with ``proximal``, proximal steps, for ``regularizer``, as `proximal_regularization`;
+    4. constraints, for ``target_norm``, as `constrained_norms`: norms are bound whatever came
+       before.
+
+    A `LayerwiseSGD` decays weights by itself, so that its decay is no other step. Together with
+    `regularized_objective`, all settings count, and those that change between trainings need no
+    other calls.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator to be trained, still open. Its network has the settings; see
+        `configure_settings`.
+    optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
+        What the simulator takes; in NengoDL 3 also an optimizer's name.
+    proximal : bool
+        Whether the regularizers of parameters are proximal steps, and no part of the loss.
+    scale_by_learning_rate : bool
+        With False, decays and proximal steps are the same at all learning rates.
+
+    Returns
+    -------
+    optimizer
+        For ``sim.compile(optimizer)`` (NengoDL 3: the same object, extended) or
+        ``sim.train(data, optimizer)`` (NengoDL 2). It is ``optimizer`` itself where settings ask
+        for no step. Otherwise, its method ``update_settings()`` takes on settings that were changed
+        after this call, or raises an error and takes on none; what was compiled need not be
+        compiled again. Values that are numbers can change. Schedules, variables, rules for target
+        norms, other kinds of regularizers and objects in variables without settings need a new
+        optimizer.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``optimizer`` is a class, is no optimizer, or takes one of the steps already, as Keras'
+        optimizers with a ``weight_decay`` do; if it would undo a step, as Ftrl does; if an object
+        with a setting is not trained; for a decay that is a number and would take all of the
+        weights in a step, or more: of 1 or more, times the learning rate; for a regularizer without
+        a proximal step; for an ``OfInitial`` of weights that are all zero; and for a decay,
+        strength or learning rate that is negative or not finite now. `WeightNorms` warns of what
+        these become. Where an error is raised, ``optimizer`` stays as it was.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+
+    Warns
+    -----
+    UserWarning
+        If a schedule or variable would decay all of the weights now, or more.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     nengo_wd.configure_settings(weight_decay=1e-2)
+    ...     net.config[nengo_dl.TensorNode].target_norm = 2.0
+    ...     source = nengo.Node([1.0])
+    ...     layer = nengo_wd.RegularizedDense(10, name="readout")
+    ...     probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     optimizer = nengo_wd.regularized_optimizer(sim, tf.keras.optimizers.Adam(1e-3))
+    ...     sim.compile(optimizer, loss=nengo_wd.regularized_objective(sim, {probe: "mse"}))
+    ...     net.config[nengo_dl.TensorNode].target_norm = 1.5
+    ...     optimizer.update_settings()
+    """
+    optimizer = checked(sim, optimizer)
+    check_trains(sim)
+    decays = isinstance(seam.optimizers.chain(optimizer)[-1], seam.optimizers.RuleOptimizer)
+    kinds = [*([] if decays else [DecayStep]), *([ProximalStep] if proximal else [])]
+    steps, checks = [], []
+    for kind in [*kinds, ConstrainedStep]:
+        if kind.asked(sim):
+            steps.append(kind(sim, optimizer, scale_by_learning_rate))
+        else:
+            checks.append(partial(kind.check_unasked, sim))
+    return extended(optimizer, steps, checks)
