@@ -15,12 +15,53 @@ from nengo_wd import _names as names
 from nengo_wd import _neurons as neurons
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator
-from nengo_wd.recording.callback import RecorderCallback
-from nengo_wd.recording.rate_history import RateHistory, ShowsRates
-from nengo_wd.recording.record import MeasuredRates
+from nengo_wd.recording.columns import RATE_COLUMNS, MeasuredRates, Record
+from nengo_wd.recording.history import Records
+from nengo_wd.recording.recorder import Recorder
 
 
-class NeuronRates(ShowsRates, RecorderCallback):
+class RateHistory(Records):
+    """What a `nengo_wd.NeuronRates` recorded, as arrays and as a table.
+
+    A history can be copied and pickled. A copy knows the names of the probes, and not the probes.
+
+    Attributes
+    ----------
+    probes : dict of {str: nengo.Probe}
+        The probes by name; the order is that of the columns of the arrays.
+    """
+
+    columns = RATE_COLUMNS
+
+    def __init__(self, probes: dict[str, nengo.Probe], records: list[Record] | None = None) -> None:
+        super().__init__({name: probe.size_in for name, probe in probes.items()}, records)
+        self.probes = probes
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the records, without the probes, which belong to a network."""
+        return {**vars(self), "probes": dict.fromkeys(self.probes)}
+
+    @property
+    def rates(self) -> dict[str, np.ndarray]:
+        """Rates in Hz: of each probe, by name, an array of shape (n_records, n_neurons)."""
+        return self._parts()
+
+    @property
+    def mean_rates(self) -> np.ndarray:
+        """Mean rates over the neurons of each probe, in Hz; of shape (n_records, n_probes)."""
+        return self.column("rate")
+
+    @property
+    def silent(self) -> np.ndarray:
+        """Shares of silent neurons, from 0 to 1; of shape (n_records, n_probes)."""
+        return self.column("silent")
+
+    def histograms(self) -> dict[str, np.ndarray]:
+        """Return the last rates of neurons, by tag."""
+        return {f"{name}/rates": rates for name, rates in self.last.measured.rates.items()}
+
+
+class NeuronRates(RateHistory, Recorder):
     r"""Record the firing rates of neurons, in Hz, as they spike on given data.
 
     .. math:: r_n = \langle |y_{btn}| \rangle_{bt} / A
@@ -112,10 +153,12 @@ class NeuronRates(ShowsRates, RecorderCallback):
         log_dir: str | os.PathLike | None = None,
     ) -> None:
         check_simulator(sim)
-        self.every, self.data = every, _checked(data)
+        self.data = _checked(data)
         shown = seam.activities.given(sim, self.data)
-        history = RateHistory(names.unique((_name(p), p) for p in _to_record(sim, probes)))
-        super().__init__(sim, history, self._run, log_dir)
+        recorded = names.unique((_name(probe), probe) for probe in _to_record(sim, probes))
+        RateHistory.__init__(self, recorded)
+        history = RateHistory(recorded, self._records)
+        Recorder.__init__(self, sim, history, self._run, every, log_dir)
         if any(neurons.has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
             n_steps = min(len(values[0]) for values in shown.values())
             neurons.warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
@@ -125,18 +168,18 @@ class NeuronRates(ShowsRates, RecorderCallback):
         values, _, shape = seam.activities.inputs(self.sim, self.data, None)
         probes = list(self.probes.values())
         totals = seam.activities.of_probes(self.sim, values, shape, probes)
-        per_step = (total / shape[1] for total in totals)
-        return MeasuredRates(
-            {name: m / neurons.amplitude(p) for (name, p), m in zip(self.probes.items(), per_step)}
-        )
+        means = (total / shape[1] for total in totals)
+        rates = (mean / neurons.amplitude(probe) for mean, probe in zip(means, probes))
+        return MeasuredRates(dict(zip(self.names, rates)))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Record what training ends with, unless that was recorded already."""
-        if not len(self.history) or self.history.last.step != self._step_count.now():
+        if not len(self) or self.last.step != self._step_count.now():
             super().on_train_end(logs)
 
 
 def _name(probe: nengo.Probe) -> str:
+    """Return the label of a probe, or that of its ensemble."""
     return names.of_object(probe.obj if probe.label is None else probe)
 
 
@@ -153,6 +196,7 @@ def _checked(data: Any) -> dict[Any, np.ndarray]:
 
 
 def _to_record(sim: nengo_dl.Simulator, probes: Any) -> list[nengo.Probe]:
+    """Return the probes to record, or raise if there are none or one records no rates."""
     if probes is None:
         found = [probe for probe in sim.model.probes if neurons.why_no_rates(probe) is None]
         asked = "probe ensemble.neurons, without a synapse"

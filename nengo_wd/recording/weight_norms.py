@@ -9,17 +9,20 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
+from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator
 from nengo_wd._parameters import Parameter, defaults, selection
 from nengo_wd._penalties import counting
 from nengo_wd._simulators import warn_of_training
-from nengo_wd.recording.alarms import FiniteAlarm, SettingsAlarm
-from nengo_wd.recording.callback import RecorderCallback, loss_of
-from nengo_wd.recording.history import History, ShowsHistory
+from nengo_wd._strengths import live
+from nengo_wd.optimizers.steps import faults_of
+from nengo_wd.recording.columns import MeasuredWeights
+from nengo_wd.recording.history import History
 from nengo_wd.recording.measurement import Measurement
+from nengo_wd.recording.recorder import Alarm, Recorder, loss_of
 
 
-class WeightNorms(ShowsHistory, RecorderCallback):
+class WeightNorms(History, Recorder):
     r"""Record the norms of weights, their penalties and what part of the loss these are.
 
     .. math::
@@ -128,19 +131,42 @@ class WeightNorms(ShowsHistory, RecorderCallback):
         check_simulator(sim)
         if not isinstance(channels, (bool, np.bool_)):
             raise ValidationError(f"channels={channels!r} must be True or False", attr="channels")
-        self.every = every
-        parameters, known = _to_record(sim, objects), selection.names_by_key(sim)
-        recorded = {known[parameter.key]: parameter for parameter in parameters}
-        history = History(recorded, bool(channels))
-        super().__init__(sim, history, Measurement(sim, parameters), log_dir)
-        self._alarm = FiniteAlarm(history.parameters)
-        self._settings_alarm = SettingsAlarm(sim)
+        recorded, known = _to_record(sim, objects), selection.names_by_key(sim)
+        History.__init__(self, {known[p.key]: p for p in recorded}, bool(channels))
+        history = History(self.parameters, self.channels, self._records)
+        Recorder.__init__(self, sim, history, Measurement(sim, recorded), every, log_dir)
+        self._weights_alarm, self._settings_alarm = Alarm(), Alarm()
 
-    def _add(self, measured: Any, step: int | None = None, *args: Any, **kwargs: Any) -> None:
-        """Record, and warn of what is not as it should be."""
-        super()._add(measured, step, *args, **kwargs)
-        self._alarm.check(measured, self.history.last.step)
-        self._settings_alarm.check(self.history.last.step, self._measure.penalties)
+    def _add(
+        self, measured: Any, logs: Any = None, step: int | None = None, epoch: float | None = None
+    ) -> None:
+        """Record, with penalties that Keras reports; warn of weights and settings that are bad."""
+        names = [name for name in counting.now(self.sim).activities if name in (logs or {})]
+        measured = measured._replace(activities={name: float(logs[name]) for name in names})
+        super()._add(measured, logs, step, epoch)
+        self._check_weights(measured, self.last.step)
+        self._check_settings(self.last.step)
+
+    def _check_weights(self, measured: MeasuredWeights, step: int) -> None:
+        """Warn of parameters that are not finite."""
+        finite = np.isfinite(measured.over_channels("squares"))
+        bad = [name for name, is_finite in zip(self.names, finite) if not is_finite]
+        start = f"weights are not finite at step {step}: "
+        self._weights_alarm.check(start, bad, self._how_many, ", ")
+
+    def _how_many(self, name: str) -> str:
+        """Say how many weights of a parameter are not finite."""
+        weights = self.parameters[name].value
+        return f"{np.sum(~np.isfinite(weights))} of the {weights.size} in {name}"
+
+    def _check_settings(self, step: int) -> None:
+        """Warn of decays and strengths, schedules or variables, that became bad."""
+        optimizers = seam.optimizers.in_use(self.sim)
+        faults = [fault for optimizer in optimizers for fault in faults_of(optimizer)]
+        found = {fault.parameter.name: fault.reason for fault in faults}
+        for parameter, reason in live.faults(self.sim, self._measure.live_strengths):
+            found[f"the regularizer of {parameter.name}"] = reason
+        self._settings_alarm.check(f"at step {step}, ", found, found.__getitem__, "; ")
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check what is about to be trained."""
@@ -152,7 +178,7 @@ class WeightNorms(ShowsHistory, RecorderCallback):
         n_records = len(self.history)
         super().on_train_batch_end(batch, logs)
         if n_records == len(self.history) and not np.isfinite(loss_of(logs)):
-            self._alarm.check(self._measure(), self._step_count.now())
+            self._check_weights(self._measure(), self._step_count.now())
         if self.interval is not None:
             self._show_penalty(logs)
 
@@ -164,10 +190,11 @@ class WeightNorms(ShowsHistory, RecorderCallback):
     def _show_penalty(self, logs: Any) -> None:
         """Have Keras show the total penalty beside the loss."""
         if logs is not None and self._measure.penalized:
-            logs["penalty"] = self.history.last.measured.total_penalty
+            logs["penalty"] = self.last.measured.total_penalty
 
 
 def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
+    """Return the parameters to record, or raise if there are none."""
     defaults.check_layers(sim)
     if objects is not None:
         return selection.asked_for(sim, objects)
