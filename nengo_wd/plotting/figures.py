@@ -41,17 +41,14 @@ CHARACTER = 0.075  # inches, in the font
 def style(rc: Mapping[str, Any] | None = None) -> ContextManager[None]:
     """Give your own figures the look of those that ``nengo_wd`` draws.
 
-    Text has 8 points, axes have no lines at their top and right, titles are on the left, legends
-    have no frame, and Matplotlib's constrained layout finds the room for all of it. Lines differ
-    in colour and in dashes: colour-blind readers tell them apart, and so does a print in grey. The
-    colours, ``"C0"`` to ``"C6"``, are those of Okabe and Ito ("Color universal design", 2008),
-    without yellow. Files have 300 dots per inch.
+    Text has 8 points, and files have 300 dots per inch. Lines differ in colour and in dashes:
+    colour-blind readers tell them apart, and so does a print in grey. The colours, ``"C0"`` to
+    ``"C6"``, are those of Okabe and Ito ("Color universal design", 2008), without yellow.
 
     Parameters
     ----------
     rc : dict of {str: object}, optional
-        Settings of Matplotlib's that should differ from this look, such as
-        ``{"font.size": 12}`` for slides.
+        Matplotlib's settings that should differ, such as ``{"font.size": 12}`` for slides.
 
     Returns
     -------

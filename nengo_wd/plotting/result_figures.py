@@ -18,19 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+BLUE, ORANGE = figures.COLORS[:2]
 BAND = (10, 90)  # percentiles of the neurons
 HATCHES = ("", "///", "...", "xxx", "---")  # which tell bars of one colour apart
 WIDTH_OF_BAR = 0.6
-COMPLETE: dict[str, Any] = {
-    "marker": "o",
-    "linestyle": "",
-    "markersize": 3.5,
-    "color": figures.COLORS[0],
-}
+COMPLETE: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 3.5, "color": BLUE}
 PRUNED: dict[str, Any] = {**COMPLETE, "marker": "x", "color": "0.6"}
 ABOVE: dict[str, Any] = {**PRUNED, "marker": "^", "clip_on": False}
 BELOW: dict[str, Any] = {**ABOVE, "marker": "v"}
-BEST: dict[str, Any] = {**COMPLETE, "marker": "*", "markersize": 11, "color": figures.COLORS[1]}
+BEST: dict[str, Any] = {**COMPLETE, "marker": "*", "markersize": 11, "color": ORANGE}
 ROOM = 0.1  # of the range of errors, above and below
 
 
@@ -47,18 +43,17 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
     which : str, nengo.Probe, or list of these, optional
         The probes to plot, or their names. By default all.
     axes : array of matplotlib.axes.Axes, optional
-        Where to plot, of shape (2,). By default in a new figure.
+        Where to plot, of shape (2,).
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        The figure of the axes. A new one is not among pyplot's: ``figure.savefig`` saves it.
+        The figure, as `norms` returns it.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If nothing was recorded, or nothing of something in ``which``; and if ``axes`` has another
-        shape.
+        If nothing was recorded, or nothing of something in ``which``; and for other ``axes``.
     ImportError
         If Matplotlib is not installed.
     """
@@ -99,13 +94,12 @@ def energy(
     inputs : bool
         Whether synapses from Nodes count.
     axes : matplotlib.axes.Axes, optional
-        Where to plot. By default in a new figure.
+        Where to plot.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        The figure of the axes. A new one is not among pyplot's: ``figure.savefig`` saves it. What
-        can't be counted, or takes no energy, is left out.
+        The figure, as `norms` returns it, without what can't be counted or takes no energy.
 
     Raises
     ------
@@ -156,26 +150,26 @@ def _by_label(runs: Any) -> Mapping[str, Energy]:
 def search(study: optuna.Study, axes: Any = None) -> Figure:
     """Plot the error over each strength, and over the trials with the best so far.
 
+    A study of your own that maximizes is plotted as well, with the largest value as the best.
+
     Parameters
     ----------
     study : optuna.Study
         What `nengo_wd.search.strengths` returned, or has in its storage so far. The best trial is
-        marked. A trial that was pruned is shown with what it reported last, and at the edge where
-        that is beyond the errors of complete trials; one that failed, or is running, is left out.
+        marked. A pruned trial is shown with the last error that it reported, at the edge if that
+        is beyond the errors of complete trials. Others are left out.
     axes : array of matplotlib.axes.Axes, optional
-        Where to plot, of shape (1 + n_strengths,): the trials, and each strength. By default in a
-        new figure.
+        Where to plot, of shape (1 + n_strengths,): the trials, and each strength.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        The figure of the axes. A new one is not among pyplot's: ``figure.savefig`` saves it.
+        The figure, as `norms` returns it.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``study`` is no study, or none of its trials came to its end; and if ``axes`` has another
-        shape.
+        If ``study`` is not a study, or none of its trials is complete; and for other ``axes``.
     ImportError
         If Matplotlib is not installed.
     """
@@ -196,7 +190,7 @@ def search(study: optuna.Study, axes: Any = None) -> Figure:
         over_trials, *over_strengths = grid[0]
         _plot(over_trials, kinds, limits)
         numbers, so_far = [trial.number for trial in complete], better.accumulate(values)
-        line = {"where": "post", "color": figures.COLORS[1], "linewidth": 1}
+        line = {"where": "post", "color": ORANGE, "linewidth": 1}
         best_so_far = over_trials.step(numbers, so_far, label="best so far", **line)
         over_trials.set(xlabel="trial", ylabel=value)
         for panel, name in zip(over_strengths, names):

@@ -101,7 +101,7 @@ def histograms(
     bins : int
         How many bins there are from zero to the largest norm, 10,000 at the most.
     axes : array of matplotlib.axes.Axes, optional
-        Where to plot, of shape (n_records, n_parameters). By default in a new figure.
+        Where to plot, of shape (n_records, n_parameters).
     equal_axes : bool
         Whether all parameters have equal axes, to be compared with each other. With False, for
         parameters of different kinds, axes are equal for the records of each.
@@ -109,13 +109,13 @@ def histograms(
     Returns
     -------
     figure : matplotlib.figure.Figure
-        The figure of the axes. A new one is not among pyplot's: ``figure.savefig`` saves it.
+        The figure, as `norms` returns it.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If nothing was recorded, or nothing of something in ``which``; if there is no such
-        record; if ``bins`` is not such a number; and if ``axes`` has another shape.
+        If nothing was recorded, or nothing of something in ``which``; and if ``records``, ``bins``
+        or the shape of ``axes`` are others.
     ImportError
         If Matplotlib is not installed.
     """
@@ -123,9 +123,8 @@ def histograms(
     recorded = history.channel_norms
     values = {name: list(recorded[name][rows]) for name in names}
     sharing = {"sharex": "all", "sharey": "all"} if equal_axes else {"sharex": "col"}
-    with figures.grid_of_axes(
-        (len(rows), len(names)), axes, 0.7 + 0.9 * len(rows), **sharing
-    ) as grid:
+    shape, height = (len(rows), len(names)), 0.7 + 0.9 * len(rows)
+    with figures.grid_of_axes(shape, axes, height, **sharing) as grid:
         for name, column in zip(names, grid.T):
             together = names if equal_axes else [name]
             samples = [sample for other in together for sample in values[other]]
@@ -153,31 +152,28 @@ def compare(
     Parameters
     ----------
     runs : dict of {str: WeightNorms}
-        What was recorded in each run, by the label of the run, in which there may be
-        Matplotlib's mathematics: ``"$10^{-3}$"``.
+        What was recorded in each run, by its label. Labels may have Matplotlib's mathematics:
+        ``"$10^{-3}$"``.
     which : str, Nengo object, class, network, layer, or list of these, optional
         The parameters, a column each, by name or by what they belong to in the first run. By
-        default all of the first run. They must have the same names in the others; so give
-        layers names, because Keras numbers those without.
+        default all of that. They need the same names in all runs: give layers names.
     bins : int
-        How many bins the histograms have from zero to the largest norm, 10,000 at the most.
+        How many bins there are from zero to the largest norm, 10,000 at the most.
     axes : array of matplotlib.axes.Axes, optional
-        Where to plot, of shape (2, n_parameters): norms in the first row, histograms in the
-        second. By default in a new figure.
+        Where to plot, of shape (2, n_parameters): norms in the first row, histograms in the second.
     equal_axes : bool
-        Whether all parameters have equal axes, to be compared with each other. With False, for
-        parameters of different kinds, axes are equal for the runs of each.
+        Whether all parameters have equal axes, as in `histograms`, or the runs of each alone.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        The figure of the axes. A new one is not among pyplot's: ``figure.savefig`` saves it.
+        The figure, as `norms` returns it.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If there are no runs, or nothing was recorded of a parameter in one of them; if
-        ``bins`` is not such a number; and if ``axes`` has another shape.
+        If there are no runs, or nothing was recorded of a parameter in one of them; and if
+        ``bins`` or the shape of ``axes`` are others.
     ImportError
         If Matplotlib is not installed.
     """
@@ -193,9 +189,7 @@ def compare(
     with figures.grid_of_axes((2, len(names)), axes, 3.6, **sharing) as grid:
         for name, over_training, by_channel in zip(names, *grid):
             together = names if equal_axes else [name]
-            top = figures.limit(
-                [_norms_of(run, other) for run in runs.values() for other in together]
-            )
+            over_runs = [_norms_of(run, other) for run in runs.values() for other in together]
             samples = [run[other] for run in last.values() for other in together]
             edges, most = _edges_of_bins(samples, bins)
             lines = []
@@ -204,7 +198,7 @@ def compare(
                 lines.append(_plot_norms(over_training, history, name, label=shown, **line))
                 by_channel.stairs(np.histogram(last[label][name], edges)[0], edges, **line)
             figures.add_title(over_training, name, len(names))
-            over_training.set(xlabel=figures.STEP, ylim=(0, top))
+            over_training.set(xlabel=figures.STEP, ylim=(0, figures.limit(over_runs)))
             by_channel.set(xlabel=CHANNEL_NORM, xlim=edges[[0, -1]], ylim=(0, most))
         grid[0, 0].set_ylabel(NORM)
         grid[1, 0].set_ylabel("at the end\nchannels per bin")
@@ -239,7 +233,7 @@ def _time(history: History, row: int) -> str:
 
 
 def _edges_of_bins(samples: list[np.ndarray], bins: int) -> tuple[np.ndarray, float]:
-    """Return the edges of bins for all samples, and the upper figures.limit for all of their counts."""
+    """Return the edges of bins for all samples, and the upper limit for all of their counts."""
     if not isinstance(bins, numbers.Integral) or not is_number(bins) or not 1 <= bins <= MOST_BINS:
         raise ValidationError(
             f"bins={bins!r} must be a number of bins, from 1 to {MOST_BINS:,}", attr="bins"

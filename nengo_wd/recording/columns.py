@@ -22,36 +22,20 @@ CHANNEL_SUMS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 
 
 class MeasuredWeights(NamedTuple):
-    """What was measured of all parameters at one time.
+    """What was measured of all parameters at one time, in arrays of shape (n_parameters,).
 
-    Attributes
-    ----------
-    channel_sums : dict of {str: np.ndarray}
-        The `CHANNEL_SUMS`, by name: of shape (n_channels,), parameter after parameter. Empty where
-        they are left out.
-    starts : np.ndarray of int
-        The place of each parameter's first channel; of shape (n_parameters,).
-    sizes : np.ndarray of int
-        The number of weights of each parameter; of shape (n_parameters,).
-    penalties : np.ndarray
-        The penalty on each parameter, zero where there is none; of shape (n_parameters,).
-    total_penalty : float
-        The sum of all penalties on weights in the simulator, recorded or not.
-    multipliers, target_norms : np.ndarray
-        The multiplier and the target norm of each parameter, NaN where there is none so far; of
-        shape (n_parameters,).
-    activities : dict of {str: float}
-        The penalties on what probes record, by name, as Keras reports them beside the loss.
+    The ``channel_sums`` have the `CHANNEL_SUMS` by name, of shape (n_channels,), parameter after
+    parameter. They are empty where they are left out.
     """
 
     channel_sums: dict[str, np.ndarray]
-    starts: np.ndarray
-    sizes: np.ndarray
-    penalties: np.ndarray
-    total_penalty: float
-    multipliers: np.ndarray
-    target_norms: np.ndarray
-    activities: dict[str, float] = {}
+    starts: np.ndarray  # the place of each parameter's first channel
+    sizes: np.ndarray  # the number of weights of each parameter
+    penalties: np.ndarray  # zero where there is none
+    total_penalty: float  # the sum of all penalties on weights in the simulator, recorded or not
+    multipliers: np.ndarray  # of target norms, NaN where there is none
+    target_norms: np.ndarray  # NaN where there is none so far
+    activities: dict[str, float] = {}  # the penalties on what probes record, by name
 
     @property
     def parts(self) -> Any:
@@ -80,27 +64,13 @@ class MeasuredRates(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What was recorded at one time.
+    """What was recorded at one time."""
 
-    Attributes
-    ----------
-    step : int
-        Batches trained on before.
-    epoch : float
-        Epochs of ``sim.fit`` ended before.
-    loss : float
-        The loss that training minimizes, NaN where it is not known.
-    measured : MeasuredWeights or MeasuredRates
-        What was measured.
-    columns : dict of {str: np.ndarray}
-        The columns of the table, by name.
-    """
-
-    step: int
-    epoch: float
-    loss: float
-    measured: Any
-    columns: dict[str, np.ndarray]
+    step: int  # batches trained on before
+    epoch: float  # epochs of ``sim.fit`` ended before
+    loss: float  # the loss that training minimizes, NaN where it is not known
+    measured: Any  # MeasuredWeights or MeasuredRates
+    columns: dict[str, np.ndarray]  # of the table, by name
 
     def differs_from(self, step: int, measured: Any) -> bool:
         """Tell whether this is about another step, or other weights as far as these are known."""
@@ -110,22 +80,11 @@ class Record(NamedTuple):
 
 
 class Column(NamedTuple):
-    """One number for each parameter or probe in each record.
+    """One number for each parameter or probe in each record."""
 
-    Attributes
-    ----------
-    name : str
-        The column's name in tables and for TensorBoard.
-    values : callable
-        A function of what was measured and of the loss that returns the numbers, of shape
-        (n_names,).
-    in_event_file : bool
-        Whether TensorBoard shows it.
-    """
-
-    name: str
-    values: Callable[[Any, float], np.ndarray]
-    in_event_file: bool = True
+    name: str  # in tables and for TensorBoard
+    values: Callable[[Any, float], np.ndarray]  # the numbers, of what was measured and of the loss
+    in_event_file: bool = True  # whether TensorBoard shows it
 
 
 def _channel_max(weights: MeasuredWeights, loss: float) -> np.ndarray:

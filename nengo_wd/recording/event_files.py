@@ -22,32 +22,23 @@ BINS = 30
 class EventFile:
     """A file of scalars and histograms, in the format that both generations of TensorFlow write.
 
-    Parameters
-    ----------
-    log_dir : str or path-like
-        The folder. It is made if it does not exist, and again if it was deleted.
-    resumes : bool
-        Whether the file continues others in the folder, if it begins after step zero.
+    Its folder is made if it does not exist, and again if it was deleted. A simulator's first file
+    in a folder continues others there, if it begins after step zero.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If that is not a path, or not a folder that can be written to.
+        If ``log_dir`` is not a path, or not a folder that can be written to.
     """
 
     _numbers = itertools.count()
 
-    def __init__(self, log_dir: str | bytes | os.PathLike, resumes: bool = False) -> None:
-        self.log_dir, self._resumes = _path(log_dir), resumes
-        self._open()
-
-    @classmethod
-    def of_simulator(cls, sim: nengo_dl.Simulator, log_dir: str | bytes | os.PathLike) -> EventFile:
-        """Return the file of a simulator; only its first one in a folder resumes others."""
-        folders, folder = state.of(sim).log_dirs, os.path.abspath(_path(log_dir))
-        resumes = folder not in folders
+    def __init__(self, sim: nengo_dl.Simulator, log_dir: str | bytes | os.PathLike) -> None:
+        self.log_dir = _path(log_dir)
+        folders, folder = state.of(sim).log_dirs, os.path.abspath(self.log_dir)
+        self._resumes = folder not in folders
         folders.add(folder)
-        return cls(log_dir, resumes)
+        self._open()
 
     def rewind(self, step: int) -> None:
         """Have TensorBoard forget what the folder has of this step and later ones."""

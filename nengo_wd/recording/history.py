@@ -19,23 +19,13 @@ from nengo_wd.recording.columns import COLUMNS, Column, Record
 class Records:
     """Records of things that have names and parts, such as parameters with their channels.
 
-    Parameters
-    ----------
-    n_parts : dict of {str: int}
-        How many parts each of them has, by name, in the order of all that is recorded.
-    records : list of Record, optional
-        A list to share with others. By default a new one.
-
-    Attributes
-    ----------
-    columns : tuple of Column
-        One number each of everything that has a name, in each record.
+    They may share the list of ``records`` with others.
     """
 
     columns: tuple[Column, ...] = ()
 
     def __init__(self, n_parts: dict[str, int], records: list[Record] | None = None) -> None:
-        self._n_parts = n_parts
+        self._n_parts = n_parts  # by name, in the order of all that is recorded
         self._records = [] if records is None else records
 
     @property

@@ -19,13 +19,7 @@ from nengo_wd.recording.columns import CHANNEL_SUMS, MeasuredWeights
 
 
 class Measurement:
-    """Measures norms and penalties: one computation for each variable, one fetch for all.
-
-    Attributes
-    ----------
-    live_strengths : list of (Parameter, regularizer)
-        The parameters whose penalties have strengths that are schedules or variables.
-    """
+    """Measures norms and penalties: one computation for each variable, one fetch for all."""
 
     def __init__(self, sim: nengo_dl.Simulator, parameters: list[Parameter]) -> None:
         self.sim, self._parameters = sim, parameters
@@ -34,6 +28,7 @@ class Measurement:
         self._by_variable = _by_variable(parameters)
         self._channel_order = self._order_of_channels()
         self._counted: Counting | None = None
+        # parameters whose regularizers have strengths that are schedules or variables
         self.live_strengths: list[tuple[Parameter, Any]] = []
 
     def __call__(self) -> MeasuredWeights:

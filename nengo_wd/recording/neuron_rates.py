@@ -75,9 +75,7 @@ class NeuronRates(RateHistory, Recorder):
     states, nor the random numbers that are drawn later. Processes begin anew for each record, so
     that all of them show the same. What a function of a Node keeps by itself does change.
 
-    In NengoDL 3, give it to ``sim.fit(callbacks=[rates])``; it records before training and
-    then as ``every`` says. Call ``record`` by hand between calls of ``sim.train`` (NengoDL 2) and
-    in training loops of your own.
+    Use it as `WeightNorms`: in ``sim.fit(callbacks=[rates])``, or with ``record`` by hand.
 
     Parameters
     ----------
@@ -88,34 +86,34 @@ class NeuronRates(RateHistory, Recorder):
         ``node.size_out``), as ``sim.predict`` takes them. Show as many time steps as there are
         when the network is used: in one step, few neurons spike at all.
     every : "epoch", "batch" or int
-        When to record: after each epoch, each batch, or each so many batches; besides, before
-        training and after. Each record runs the network on all of the data.
+        When to record, as in `WeightNorms`. Each record runs the network on all of the data.
     probes : list of nengo.Probe, optional
         The probes of neurons, without a synapse. By default all that there are in the network.
     log_dir : str or path-like
-        Where to write scalars and histograms for TensorBoard, if anywhere: ``<name>/rate``,
-        ``<name>/silent`` and the histogram ``<name>/rates``; besides, ``loss``.
+        Where to write for TensorBoard, if anywhere: ``<name>/rate``, ``<name>/silent``, ``loss``
+        and the histogram ``<name>/rates``.
 
     Attributes
     ----------
     mean_rates : np.ndarray
-        The mean rates over the neurons of each probe in Hz, of shape (n_records, n_probes). The
-        dictionary ``rates`` has the rate of each neuron: of each probe, by name, an array of
-        shape (n_records, n_neurons). The list ``names`` has the names in their order: the labels
-        of the probes, or those of the ensembles.
+        The mean rates over the neurons of each probe in Hz, of shape (n_records, n_probes).
+    rates : dict of {str: np.ndarray}
+        The rate of each neuron in Hz: of each probe, by name, of shape (n_records, n_neurons).
     silent : np.ndarray
         The shares of neurons, from 0 to 1, whose rate is below 0.1 Hz: of shape
         (n_records, n_probes).
+    names : list of str
+        The names of the probes, in their order: their labels, or those of the ensembles.
     history : RateHistory
-        The records. The attributes and methods of the history are those of the callback, too.
+        The records without the simulator, to copy and pickle. Its attributes and methods are those
+        of the callback, too.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``sim`` is no NengoDL simulator, ``data`` no such dictionary, or not of finite real
-        numbers, ``every`` none of the above, a probe records no rates or is not in the network,
-        there is none that does, or ``log_dir`` is no folder that could be written to; in
-        ``sim.fit``, if it is given twice.
+        If an argument is not one of those above, ``data`` are not finite real numbers, a probe
+        records no rates or is not in the network, there is no such probe, or ``log_dir`` can't be
+        written to; in ``sim.fit``, if the callback is given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 

@@ -24,18 +24,7 @@ MOST_NAMED = 10  # faults in one warning
 class Recorder(tf.keras.callbacks.Callback):
     """A callback of ``sim.fit`` that records before training, and then as ``every`` says.
 
-    Parameters
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator, still open.
-    history : Records
-        Where to add the records.
-    measure : callable
-        A function that returns what a record is to have, as it is now.
-    every : "epoch", "batch" or int
-        When to record: after each epoch, each batch, or each so many batches.
-    log_dir : str, path-like or None
-        Where to write for TensorBoard, if anywhere.
+    It adds what ``measure`` returns to a history, and writes it to ``log_dir`` for TensorBoard.
     """
 
     history: Any
@@ -55,7 +44,7 @@ class Recorder(tf.keras.callbacks.Callback):
         self._begun = False
         self._event_file = None
         if log_dir is not None and seam.distributed.writes(sim):
-            self._event_file = EventFile.of_simulator(sim, log_dir)
+            self._event_file = EventFile(sim, log_dir)
 
     def __bool__(self) -> bool:
         """Return True, also before the first record: Keras ignores a callback that is false."""
@@ -68,8 +57,7 @@ class Recorder(tf.keras.callbacks.Callback):
 
     @every.setter
     def every(self, every: str | int) -> None:
-        self.interval = _interval(every)
-        self._every = every
+        self._every, self.interval = every, _interval(every)
 
     def record(
         self, step: int | None = None, epoch: float | None = None, loss: float = np.nan
@@ -122,15 +110,12 @@ class Recorder(tf.keras.callbacks.Callback):
         self._begun = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Record what training starts from, after other callbacks have restored it.
-
-        Forget records of later steps than that; the epoch is above zero in a resumed training.
-        """
+        """Record what training starts from, after other callbacks have restored it."""
         if not self._begun:
             self._begun = True
             defaults.check_layers(self.sim)
             before, step = self._step_count.last, self._step_count.now()
-            if step < before:
+            if step < before:  # it was restored to an earlier step
                 self._forget_after(step)
                 self._epoch = self.history.last.epoch if len(self.history) else 0
             self._epoch = max(self._epoch, epoch)
@@ -181,16 +166,11 @@ class Recorder(tf.keras.callbacks.Callback):
 
 
 class StepCount:
-    """How many batches a simulator has been trained on, with whichever optimizers.
-
-    Attributes
-    ----------
-    last : int
-        The count when it was last asked for.
-    """
+    """How many batches a simulator has been trained on, with whichever optimizers."""
 
     def __init__(self, sim: nengo_dl.Simulator) -> None:
-        self.sim, self.last = sim, 0
+        self.sim = sim
+        self.last = 0  # the count when it was last asked for
         self._seen: dict[int, tuple[tf.Variable, int]] = {}  # by id, each counter and its count
 
     def now(self) -> int:

@@ -46,15 +46,13 @@ class WeightNorms(History, Recorder):
         When to record: after each epoch, each batch, or each so many batches; besides, before
         training and after.
     objects : Nengo object, class, nengo.Network, tf.keras.layers.Layer, or a list of these
-        What to record: the trainable parameters of objects (connections, ensembles for their
-        encoders, ``ensemble.neurons`` for biases, TensorNodes), of all objects of a class or in a
-        network, or of layers. By default all parameters that have a regularizer, a weight
-        decay or a target norm, by a setting or by their layer.
+        What to record: the trainable parameters of objects (ensembles for their encoders,
+        ``ensemble.neurons`` for biases), of all objects of a class or in a network, or of layers.
+        By default all parameters that have a regularizer, a weight decay or a target norm.
     log_dir : str or path-like
-        Where to write scalars and histograms for TensorBoard, if anywhere: ``<name>/norm``,
-        ``<name>/penalty``, ``<name>/share``, ``<name>/zeros``, ``<name>/zero_channels`` and the
-        histograms ``<name>/channel_norms`` and ``<name>/values``; ``<name>/penalty`` of what
-        probes record; besides, ``penalty`` and ``loss`` of the whole simulator.
+        Where to write for TensorBoard, if anywhere: columns of the table, such as
+        ``<name>/norm``, the histograms ``<name>/channel_norms`` and ``<name>/values``, and
+        ``penalty`` and ``loss`` of the whole simulator.
     channels : bool
         Whether to keep the norms of all output channels in each record, of 16 bytes for a channel.
         With False, only the newest record has them: tables, columns and TensorBoard show the same,
@@ -67,15 +65,15 @@ class WeightNorms(History, Recorder):
         recorded. Of each, ``obj`` is the Nengo object, ``value`` the weights as they are
         now and ``shape`` their shape.
     history : History
-        The records. The attributes and methods of the history are those of the callback, too.
+        The records without the simulator, to copy and pickle. Its attributes and methods are those
+        of the callback, too.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``sim`` is no NengoDL simulator, ``every`` is none of the above, something in
-        ``objects`` has nothing to train, there is nothing to record, ``channels`` is neither True
-        nor False, or ``log_dir`` is no folder that could be written to; in ``sim.fit``, if it is
-        given twice.
+        If an argument is not one of those above, something in ``objects`` has nothing to train,
+        there is nothing to record, or ``log_dir`` can't be written to; in ``sim.fit``, if the
+        callback is given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -83,26 +81,23 @@ class WeightNorms(History, Recorder):
     -----
     RuntimeWarning
         When weights are recorded that are NaN or infinite, with the name of the parameter and
-        the step. In ``sim.fit`` they are also looked at, whatever ``every`` says, after each
-        batch for which Keras reports a loss that is not finite. So it is for a decay or strength,
-        schedule or variable, that became bad, and for a decay that would turn signs of weights.
+        the step; in ``sim.fit`` also after each batch for which Keras reports a loss that is not
+        finite. When a decay or strength, schedule or variable, became bad, or a decay would turn
+        signs of weights.
     UserWarning
-        In ``sim.fit``, when there are settings that the training takes no notice of, because
-        the loss was not made by `regularized_objective`, or the optimizer is not one that they
-        are for; unless the simulator itself warned of them when it was compiled.
+        In ``sim.fit``, when the loss or the optimizer ignores settings, unless the simulator warned
+        of them when it was compiled.
 
     Notes
     -----
-    Penalties are those that count when a record is made: see `regularization_losses`. What is
-    recorded are the parameters that were regularized when this was made; after other settings, make
-    it anew. Weights of rank 0, single numbers, are not recorded.
+    Penalties are those that count when a record is made: see `regularization_losses`. Parameters
+    are those that were regularized when this was made; after other settings, make it anew. Weights
+    of rank 0, single numbers, are not recorded.
 
-    While ``sim.fit`` runs, ``penalty`` stands beside ``loss`` in the progress bar: the sum of all
-    penalties on weights as last recorded, or, as Keras shows everything within an epoch, its mean.
-    The history that ``sim.fit`` returns has its value at the end of each epoch. Put this before
-    callbacks that are to see it, such as ``EarlyStopping(monitor="penalty")``. Each penalty on
-    what a probe records stands beside them under a name of its own, with this callback or without
-    it. So the loss is the sum of the probes' losses and all of these.
+    While ``sim.fit`` runs, the progress bar shows as ``penalty`` the sum of all penalties on
+    weights as last recorded, or its mean within an epoch. The history that ``sim.fit`` returns has
+    its value at the end of each epoch. Put this before callbacks that need it, such as
+    ``EarlyStopping(monitor="penalty")``. Keras shows penalties on what probes record by itself.
 
     Examples
     --------
