@@ -136,7 +136,7 @@ class Records:
         """
         return frame(self.rows(), columns=self._fields)
 
-    def split(self, values: np.ndarray) -> dict[str, np.ndarray]:
+    def _split(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Return values of all parts, along the last axis, by the name of what they belong to."""
         ends = np.cumsum(list(self._n_parts.values()))
         return dict(zip(self.names, np.split(values, ends[:-1], axis=-1)))
@@ -145,7 +145,7 @@ class Records:
         """Return what was measured of parts: of each name, of shape (n_records, n_parts)."""
         n_parts = sum(self._n_parts.values())
         parts = [record.measured.parts for record in self._records]
-        return self.split(np.reshape(parts, (len(parts), n_parts)))
+        return self._split(np.reshape(parts, (len(parts), n_parts)))
 
     def scalars(self) -> dict[str, float]:
         """Return what TensorBoard shows of the last record as numbers, by tag."""
@@ -159,6 +159,12 @@ class Records:
     def histograms(self) -> dict[str, np.ndarray]:
         """Return what TensorBoard shows of the last record as histograms, by tag."""
         raise NotImplementedError
+
+
+def column_of(name: str, doc: str) -> Any:
+    """Return a property that is a column of the table."""
+    doc = f"{doc} Of shape (n_records, n_names), in the order of ``names``."
+    return property(lambda records: records.column(name), doc=doc)
 
 
 class Remembered(NamedTuple):
@@ -209,26 +215,9 @@ class History(Records):
         remembered = {name: Remembered(p.name, p.shape, p.n_channels) for name, p in known}
         return {**vars(self), "parameters": remembered}
 
-    @property
-    def norms(self) -> np.ndarray:
-        """L2 norms of the parameters; of shape (n_records, n_parameters)."""
-        return self.column("norm")
-
-    @property
-    def penalties(self) -> np.ndarray:
-        """Penalties on the parameters, in the units of the loss, zero where there is none.
-
-        Of shape (n_records, n_parameters).
-        """
-        return self.column("penalty")
-
-    @property
-    def shares(self) -> np.ndarray:
-        """Penalties over losses, NaN where those are not known.
-
-        Of shape (n_records, n_parameters).
-        """
-        return self.column("share")
+    norms: np.ndarray = column_of("norm", "L2 norms of the parameters.")
+    penalties: np.ndarray = column_of("penalty", "Penalties, in the units of the loss, or zero.")
+    shares: np.ndarray = column_of("share", "Penalties over losses, NaN where those are unknown.")
 
     @property
     def total_penalties(self) -> np.ndarray:
@@ -256,7 +245,7 @@ class History(Records):
     def last_channel_norms(self) -> dict[str, np.ndarray]:
         """L2 norms by output channel in the last record, by name, of shape (n_channels,)."""
         self._check_channels(self.last.measured.parts is not None)
-        return self.split(self.last.measured.parts)
+        return self._split(self.last.measured.parts)
 
     def _check_channels(self, are_kept: bool) -> None:
         """Raise if norms of channels are asked for that were left out."""

@@ -67,6 +67,11 @@ class Measurement:
         self._fetch = seam.values.compiled(self.sim, self.packed)
 
     @property
+    def activities(self) -> list[str]:
+        """Names of the penalties on what probes record that count, as last measured."""
+        return [] if self._counted is None else list(self._counted.activities)
+
+    @property
     def penalized(self) -> bool:
         """Whether there are penalties that count, as last measured."""
         return bool(self._settings or self._of_layers)

@@ -16,7 +16,7 @@ from nengo_wd import _neurons as neurons
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator
 from nengo_wd.recording.columns import RATE_COLUMNS, MeasuredRates, Record
-from nengo_wd.recording.history import Records
+from nengo_wd.recording.history import Records, column_of
 from nengo_wd.recording.recorder import Recorder
 
 
@@ -46,15 +46,8 @@ class RateHistory(Records):
         """Rates in Hz: of each probe, by name, an array of shape (n_records, n_neurons)."""
         return self._parts()
 
-    @property
-    def mean_rates(self) -> np.ndarray:
-        """Mean rates over the neurons of each probe, in Hz; of shape (n_records, n_probes)."""
-        return self.column("rate")
-
-    @property
-    def silent(self) -> np.ndarray:
-        """Shares of silent neurons, from 0 to 1; of shape (n_records, n_probes)."""
-        return self.column("silent")
+    mean_rates: np.ndarray = column_of("rate", "Mean rates over the neurons of each probe, in Hz.")
+    silent: np.ndarray = column_of("silent", "Shares of silent neurons, from 0 to 1.")
 
     def histograms(self) -> dict[str, np.ndarray]:
         """Return the last rates of neurons, by tag."""

@@ -136,7 +136,7 @@ class WeightNorms(History, Recorder):
         self, measured: Any, logs: Any = None, step: int | None = None, epoch: float | None = None
     ) -> None:
         """Record, with penalties that Keras reports; warn of weights and settings that are bad."""
-        names = [name for name in counting.now(self.sim).activities if name in (logs or {})]
+        names = [name for name in self._measure.activities if name in (logs or {})]
         measured = measured._replace(activities={name: float(logs[name]) for name in names})
         super()._add(measured, logs, step, epoch)
         self._check_weights(measured, self.last.step)
