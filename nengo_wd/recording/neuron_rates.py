@@ -144,12 +144,12 @@ class NeuronRates(RateHistory, Recorder):
         log_dir: str | os.PathLike | None = None,
     ) -> None:
         check_simulator(sim)
-        self.data = _checked(data)
+        self.every, self.data = every, _checked(data)
         shown = seam.activities.given(sim, self.data)
         recorded = names.unique((_name(probe), probe) for probe in _to_record(sim, probes))
         RateHistory.__init__(self, recorded)
         history = RateHistory(recorded, self._records)
-        Recorder.__init__(self, sim, history, self._run, every, log_dir)
+        Recorder.__init__(self, sim, history, self._run, log_dir)
         if any(neurons.has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
             n_steps = min(len(values[0]) for values in shown.values())
             neurons.warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)

@@ -34,11 +34,10 @@ class Recorder(tf.keras.callbacks.Callback):
         sim: nengo_dl.Simulator,
         history: Records,
         measure: Callable[[], Any],
-        every: str | int,
         log_dir: str | os.PathLike | None,
     ) -> None:
         super().__init__()
-        self.sim, self.history, self._measure, self.every = sim, history, measure, every
+        self.sim, self.history, self._measure = sim, history, measure
         self._step_count = StepCount(sim)
         self._epoch: float = 0
         self._begun = False

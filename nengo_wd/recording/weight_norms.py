@@ -126,10 +126,11 @@ class WeightNorms(History, Recorder):
         check_simulator(sim)
         if not isinstance(channels, (bool, np.bool_)):
             raise ValidationError(f"channels={channels!r} must be True or False", attr="channels")
+        self.every = every
         recorded, known = _to_record(sim, objects), selection.names_by_key(sim)
         History.__init__(self, {known[p.key]: p for p in recorded}, bool(channels))
         history = History(self.parameters, self.channels, self._records)
-        Recorder.__init__(self, sim, history, Measurement(sim, recorded), every, log_dir)
+        Recorder.__init__(self, sim, history, Measurement(sim, recorded), log_dir)
         self._weights_alarm, self._settings_alarm = Alarm(), Alarm()
 
     def _add(
