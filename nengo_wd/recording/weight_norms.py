@@ -34,17 +34,15 @@ class WeightNorms(History, Recorder):
     An output channel is a row of decoders or weights, of shape ``(size_out, size_in)``; a
     neuron, for encoders and biases; a unit of a dense layer; and a filter of a convolution.
 
-    In NengoDL 3, give it to ``sim.fit(callbacks=[norms])``; it records before training and
-    then as ``every`` says. Call `record` by hand between calls of ``sim.train`` (NengoDL 2) and
-    in training loops of your own.
+    In NengoDL 3, give it to ``sim.fit(callbacks=[norms])``. Call `record` by hand between calls of
+    ``sim.train`` (NengoDL 2) and in training loops of your own.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     every : "epoch", "batch" or int
-        When to record: after each epoch, each batch, or each so many batches; besides, before
-        training and after.
+        When to record: after each epoch, batch or so many batches; and before and after training.
     objects : Nengo object, class, nengo.Network, tf.keras.layers.Layer, or a list of these
         What to record: the trainable parameters of objects (ensembles for their encoders,
         ``ensemble.neurons`` for biases), of all objects of a class or in a network, or of layers.
@@ -80,24 +78,22 @@ class WeightNorms(History, Recorder):
     Warns
     -----
     RuntimeWarning
-        When weights are recorded that are NaN or infinite, with the name of the parameter and
-        the step; in ``sim.fit`` also after each batch for which Keras reports a loss that is not
-        finite. When a decay or strength, schedule or variable, became bad, or a decay would turn
-        signs of weights.
+        When recorded weights are NaN or infinite; in ``sim.fit`` also after each batch with a loss
+        that is not finite. When a decay or strength, schedule or variable, became bad, or a decay
+        would turn signs of weights.
     UserWarning
         In ``sim.fit``, when the loss or the optimizer ignores settings, unless the simulator warned
         of them when it was compiled.
 
     Notes
     -----
-    Penalties are those that count when a record is made: see `regularization_losses`. Parameters
-    are those that were regularized when this was made; after other settings, make it anew. Weights
-    of rank 0, single numbers, are not recorded.
+    Penalties are those that count when a record is made: see `regularization_losses`. After other
+    settings, make it anew. Weights of rank 0, single numbers, are not recorded.
 
-    While ``sim.fit`` runs, the progress bar shows as ``penalty`` the sum of all penalties on
-    weights as last recorded, or its mean within an epoch. The history that ``sim.fit`` returns has
-    its value at the end of each epoch. Put this before callbacks that need it, such as
-    ``EarlyStopping(monitor="penalty")``. Keras shows penalties on what probes record by itself.
+    In ``sim.fit``, the progress bar and the history of Keras show as ``penalty`` the sum of all
+    penalties on weights as last recorded, or its mean within an epoch. Put this before callbacks
+    that need it, such as ``EarlyStopping(monitor="penalty")``. Keras shows penalties on what probes
+    record by itself.
 
     Examples
     --------
@@ -141,28 +137,15 @@ class WeightNorms(History, Recorder):
         measured = measured._replace(activities={name: float(logs[name]) for name in names})
         super()._add(measured, logs, step, epoch)
         self._check_weights(measured, self.last.step)
-        self._check_settings(self.last.step)
+        faults = _faults_of_settings(self.sim, self._measure.live_strengths)
+        self._settings_alarm.check(f"at step {self.last.step}, ", faults, faults.__getitem__, "; ")
 
     def _check_weights(self, measured: MeasuredWeights, step: int) -> None:
         """Warn of parameters that are not finite."""
         finite = np.isfinite(measured.over_channels("squares"))
         bad = [name for name, is_finite in zip(self.names, finite) if not is_finite]
         start = f"weights are not finite at step {step}: "
-        self._weights_alarm.check(start, bad, self._how_many, ", ")
-
-    def _how_many(self, name: str) -> str:
-        """Say how many weights of a parameter are not finite."""
-        weights = self.parameters[name].value
-        return f"{np.sum(~np.isfinite(weights))} of the {weights.size} in {name}"
-
-    def _check_settings(self, step: int) -> None:
-        """Warn of decays and strengths, schedules or variables, that became bad."""
-        optimizers = seam.optimizers.in_use(self.sim)
-        faults = [fault for optimizer in optimizers for fault in faults_of(optimizer)]
-        found = {fault.parameter.name: fault.reason for fault in faults}
-        for parameter, reason in live.faults(self.sim, self._measure.live_strengths):
-            found[f"the regularizer of {parameter.name}"] = reason
-        self._settings_alarm.check(f"at step {step}, ", found, found.__getitem__, "; ")
+        self._weights_alarm.check(start, bad, lambda name: _bad(name, self.parameters[name]), ", ")
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check what is about to be trained."""
@@ -187,6 +170,20 @@ class WeightNorms(History, Recorder):
         """Have Keras show the total penalty beside the loss."""
         if logs is not None and self._measure.penalized:
             logs["penalty"] = self.last.measured.total_penalty
+
+
+def _faults_of_settings(sim: nengo_dl.Simulator, regularized: live.Regularized) -> dict[str, str]:
+    """Return what is wrong with decays and strengths, schedules or variables, that became bad."""
+    faults = [fault for one in seam.optimizers.in_use(sim) for fault in faults_of(one)]
+    found = {fault.parameter.name: fault.reason for fault in faults}
+    for parameter, reason in live.faults(sim, regularized):
+        found[f"the regularizer of {parameter.name}"] = reason
+    return found
+
+
+def _bad(name: str, parameter: Parameter) -> str:
+    """Say how many weights of a parameter are not finite."""
+    return f"{np.sum(~np.isfinite(parameter.value))} of the {np.prod(parameter.shape)} in {name}"
 
 
 def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
