@@ -172,7 +172,7 @@ class WeightNorms(History, Recorder):
             logs["penalty"] = self.last.measured.total_penalty
 
 
-def _faults_of_settings(sim: nengo_dl.Simulator, regularized: live.Regularized) -> dict[str, str]:
+def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str, str]:
     """Return what is wrong with decays and strengths, schedules or variables, that became bad."""
     faults = [fault for one in seam.optimizers.in_use(sim) for fault in faults_of(one)]
     found = {fault.parameter.name: fault.reason for fault in faults}
