@@ -1,11 +1,7 @@
 """Figures of weight norms, firing rates, runs, energy and searches; and their look."""
 
-from nengo_wd.plotting.channels import histograms
-from nengo_wd.plotting.energies import energy
 from nengo_wd.plotting.figures import style
-from nengo_wd.plotting.firing_rates import rates
-from nengo_wd.plotting.runs import compare
-from nengo_wd.plotting.searches import search
-from nengo_wd.plotting.training import norms
+from nengo_wd.plotting.result_figures import energy, rates, search
+from nengo_wd.plotting.weight_figures import compare, histograms, norms
 
 __all__ = ["compare", "energy", "histograms", "norms", "rates", "search", "style"]

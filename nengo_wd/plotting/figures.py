@@ -1,14 +1,18 @@
-"""The look of figures, and grids of axes."""
+"""The look of figures, grids of axes, and the choice of what to plot."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import textwrap
-from typing import TYPE_CHECKING, Any, ContextManager, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Iterator, Mapping, Sequence
 
 import numpy as np
 from nengo.exceptions import ValidationError
+
+from nengo_wd._parameters import selection
+from nengo_wd.recording.history import History, Records
+from nengo_wd.recording.neuron_rates import RateHistory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +32,7 @@ LOOK: dict[str, Any] = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 300,
 }
+STEP = "step (batches)"
 WIDTH = 7.2  # inches, the text of a page
 COLUMN = 1.3  # inches, for the narrowest of columns
 CHARACTER = 0.075  # inches, in the font
@@ -36,17 +41,14 @@ CHARACTER = 0.075  # inches, in the font
 def style(rc: Mapping[str, Any] | None = None) -> ContextManager[None]:
     """Give your own figures the look of those that ``nengo_wd`` draws.
 
-    Text has 8 points, axes have no lines at their top and right, titles are on the left, legends
-    have no frame, and Matplotlib's constrained layout finds the room for all of it. Lines differ
-    in colour and in dashes: colour-blind readers tell them apart, and so does a print in grey. The
-    colours, ``"C0"`` to ``"C6"``, are those of Okabe and Ito ("Color universal design", 2008),
-    without yellow. Files have 300 dots per inch.
+    Text has 8 points, and files have 300 dots per inch. Lines differ in colour and in dashes:
+    colour-blind readers tell them apart, and so does a print in grey. The colours, ``"C0"`` to
+    ``"C6"``, are those of Okabe and Ito ("Color universal design", 2008), without yellow.
 
     Parameters
     ----------
     rc : dict of {str: object}, optional
-        Settings of Matplotlib's that should differ from this look, such as
-        ``{"font.size": 12}`` for slides.
+        Matplotlib's settings that should differ, such as ``{"font.size": 12}`` for slides.
 
     Returns
     -------
@@ -88,7 +90,7 @@ def line_styles() -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def grid_of_axes(
-    shape: tuple[int, int], axes: Any, height: float, sharing: dict[str, Any]
+    shape: tuple[int, int], axes: Any, height: float, **sharing: Any
 ) -> Iterator[np.ndarray]:
     """Give a grid of axes, of the shape: those of the user, or those of a new figure."""
     if axes is not None:
@@ -159,3 +161,68 @@ def limit(samples: list[np.ndarray]) -> float:
     """Return an upper limit of an axis for all samples, those that are not finite left out."""
     values = np.concatenate(samples)
     return 1.05 * np.max(values, where=np.isfinite(values), initial=0) or 1.0
+
+
+def parameters_to_plot(history: Any, which: Any, where: str = "") -> list[str]:
+    """Return the names of the parameters that ``which`` asks for, each of them once, or raise."""
+    _check_recorded(history, History, "WeightNorms", where)
+    return _asked_for(history, which, where, _names_of_parameters)
+
+
+def probes_to_plot(history: Any, which: Any) -> list[str]:
+    """Return the names of the probes that ``which`` asks for, each of them once, or raise."""
+    _check_recorded(history, RateHistory, "NeuronRates", "")
+    return _asked_for(history, which, "", _names_of_probes)
+
+
+def _check_recorded(history: Any, kind: Any, name: str, where: str) -> None:
+    """Raise unless there are records of a kind."""
+    if not isinstance(history, kind):
+        raise ValidationError(f"expected a {name}, got {history!r}{where}", attr="history")
+    if not len(history.steps):
+        raise ValidationError(
+            f"nothing was recorded{where}; call record(), or give the {name} to sim.fit as a "
+            "callback",
+            attr="history",
+        )
+
+
+def _asked_for(
+    history: Any, which: Any, where: str, names_of: Callable[[Any, Any], list[str]]
+) -> list[str]:
+    """Return the names of all that is asked for, each of them once, or raise."""
+    found: list[str] = []
+    for one in which if isinstance(which, (list, tuple)) else [which]:
+        names = history.names if one is None else names_of(history, one)
+        if not names:
+            raise ValidationError(
+                f"nothing was recorded of {one!r}{where}, but only of {', '.join(history.names)}",
+                attr="which",
+            )
+        found += names
+    if not found:
+        raise ValidationError(f"which={which!r} holds nothing to plot", attr="which")
+    return list(dict.fromkeys(found))
+
+
+def _names_of_parameters(history: History, one: Any) -> list[str]:
+    """Return the names of the parameters of an object, or the one with a name."""
+    if isinstance(one, str):
+        return [name for name in history.names if name == one]
+    meant = selection.matching(list(history.parameters.values()), one)
+    return [name for name, parameter in history.parameters.items() if parameter in meant]
+
+
+def _names_of_probes(history: RateHistory, one: Any) -> list[str]:
+    """Return the name of a probe, or the one that is given."""
+    return [name for name, probe in history.probes.items() if one is probe or one == name]
+
+
+def marker_of(history: Records) -> str | None:
+    """Return the marker of a line over training: one record has nothing to connect."""
+    return "o" if len(history.steps) == 1 else None
+
+
+def height_for(names: list[str]) -> float:
+    """Return the height in inches of a figure whose legend has some names."""
+    return max(2.8, 0.7 + 0.18 * len(names))

@@ -1,18 +1,18 @@
-"""What is recorded of each parameter: the one place to add a column.
+"""What is recorded of each parameter and of each probe: the one place to add a column.
 
-A column in `COLUMNS` is in the tables of a `History` and, unless it says otherwise, among the
-scalars for TensorBoard. ``history.column(name)`` has it as an array. What a column needs to know
-of the weights themselves is in `CHANNEL_SUMS`.
+A row of `COLUMNS` or `RATE_COLUMNS` is in the tables and, unless it says otherwise, among the
+scalars for TensorBoard. ``history.column(name)`` returns it as an array. What a column needs to
+know of the weights themselves is in `CHANNEL_SUMS`.
 """
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd.recording.record import Record, Summed
+SILENT = 0.1  # Hz: a neuron with a lower rate, over all the data, is silent
 
 # Functions of the elements of weights that are summed over each output channel, in float64.
 CHANNEL_SUMS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -21,83 +21,108 @@ CHANNEL_SUMS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 }
 
 
-class Column(NamedTuple):
-    """One number for each parameter in each record.
+class MeasuredWeights(NamedTuple):
+    """What was measured of all parameters at one time, in arrays of shape (n_parameters,).
 
-    Attributes
-    ----------
-    name : str
-        The column's name in tables and for TensorBoard.
-    values : callable
-        What returns the numbers of a `Record`, of shape (n_parameters,).
-    in_event_file : bool
-        Whether TensorBoard shows it.
+    The ``channel_sums`` have the `CHANNEL_SUMS` by name, of shape (n_channels,), parameter after
+    parameter. They are empty where they are left out.
     """
 
-    name: str
-    values: Callable[[Record], np.ndarray]
-    in_event_file: bool = True
+    channel_sums: dict[str, np.ndarray]
+    starts: np.ndarray  # the place of each parameter's first channel
+    sizes: np.ndarray  # the number of weights of each parameter
+    penalties: np.ndarray  # zero where there is none
+    total_penalty: float  # the sum of all penalties on weights in the simulator, recorded or not
+    multipliers: np.ndarray  # of target norms, NaN where there is none
+    target_norms: np.ndarray  # NaN where there is none so far
+    activities: dict[str, float] = {}  # the penalties on what probes record, by name
 
-    def of(self, record: Record) -> np.ndarray:
-        """Return the numbers of a record, also of one whose channels were left out."""
-        measured = record.measured
-        return measured.columns[self.name] if isinstance(measured, Summed) else self.values(record)
+    @property
+    def parts(self) -> Any:
+        """L2 norms of the output channels, of shape (n_channels,); None if they are left out."""
+        return np.sqrt(self.channel_sums["squares"]) if self.channel_sums else None
 
+    def over_channels(self, name: str) -> np.ndarray:
+        """Return the channels' sums, added up for each parameter; of shape (n_parameters,)."""
+        return np.add.reduceat(self.channel_sums[name], self.starts)
 
-def norm(record: Record) -> np.ndarray:
-    """Return the L2 norm of each parameter."""
-    return np.sqrt(record.measured.over_channels("squares", np.add))
-
-
-def channel_mean(record: Record) -> np.ndarray:
-    """Return the mean of the L2 norms of a parameter's output channels."""
-    return record.measured.mean_over_channels(record.measured.channel_norms)
-
-
-def channel_max(record: Record) -> np.ndarray:
-    """Return the largest L2 norm of a parameter's output channels."""
-    return np.maximum.reduceat(record.measured.channel_norms, record.measured.starts)
-
-
-def penalty(record: Record) -> np.ndarray:
-    """Return the penalty on each parameter, zero where there is none."""
-    return record.measured.penalties
+    def mean_over_channels(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean over each parameter's channels; of shape (n_parameters,)."""
+        totals = np.add.reduceat(values, self.starts)
+        return totals / np.diff([*self.starts, len(values)])
 
 
-def share(record: Record) -> np.ndarray:
-    """Return what part of the loss each penalty is; NaN where the loss is not known."""
+class MeasuredRates(NamedTuple):
+    """What was measured of firing rates at one time: those of neurons in Hz, by probe."""
+
+    rates: dict[str, np.ndarray]
+
+    @property
+    def parts(self) -> np.ndarray:
+        """Rates of all neurons in Hz, probe after probe."""
+        return np.concatenate(list(self.rates.values()))
+
+
+class Record(NamedTuple):
+    """What was recorded at one time."""
+
+    step: int  # batches trained on before
+    epoch: float  # epochs of ``sim.fit`` ended before
+    loss: float  # the loss that training minimizes, NaN where it is not known
+    measured: Any  # MeasuredWeights or MeasuredRates
+    columns: dict[str, np.ndarray]  # of the table, by name
+
+    def differs_from(self, step: int, measured: Any) -> bool:
+        """Tell whether this is about another step, or other weights as far as these are known."""
+        if self.step != step or self.measured.parts is None:
+            return self.step != step
+        return not np.allclose(self.measured.parts, measured.parts, 0, 0, equal_nan=True)
+
+
+class Column(NamedTuple):
+    """One number for each parameter or probe in each record."""
+
+    name: str  # in tables and for TensorBoard
+    values: Callable[[Any, float], np.ndarray]  # the numbers, of what was measured and of the loss
+    in_event_file: bool = True  # whether TensorBoard shows it
+
+
+def _channel_max(weights: MeasuredWeights, loss: float) -> np.ndarray:
+    """Return the largest L2 norm of each parameter's output channels."""
+    return np.maximum.reduceat(weights.parts, weights.starts)
+
+
+def _share(weights: MeasuredWeights, loss: float) -> np.ndarray:
+    """Return each penalty over the loss; NaN where the loss is not known."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return record.measured.penalties / np.float64(record.loss)
+        return weights.penalties / np.float64(loss)
 
 
-def multiplier(record: Record) -> np.ndarray:
-    """Return the multiplier of each parameter's target norm, NaN where there is none."""
-    return record.measured.multipliers
+def _zero_channels(weights: MeasuredWeights, loss: float) -> np.ndarray:
+    """Return the share of output channels all of whose weights are exactly zero."""
+    return weights.mean_over_channels(weights.channel_sums["nonzeros"] == 0)
 
 
-def target_norm(record: Record) -> np.ndarray:
-    """Return the target norm of each parameter, NaN where there is none so far."""
-    return record.measured.target_norms
-
-
-def zeros(record: Record) -> np.ndarray:
-    """Return what part of each parameter's weights is exactly zero."""
-    return 1 - record.measured.over_channels("nonzeros", np.add) / record.measured.sizes
-
-
-def zero_channels(record: Record) -> np.ndarray:
-    """Return what part of a parameter's output channels has no weight that is not zero."""
-    return record.measured.mean_over_channels(record.measured.channel_sums["nonzeros"] == 0)
+def _over_neurons(function: Callable[[np.ndarray], Any]) -> Callable[[Any, float], np.ndarray]:
+    """Return a function of measured rates that applies one to the neurons of each probe."""
+    return lambda measured, loss: np.array([function(r) for r in measured.rates.values()], float)
 
 
 COLUMNS = (
-    Column("norm", norm),
-    Column("channel_mean", channel_mean, in_event_file=False),
-    Column("channel_max", channel_max, in_event_file=False),
-    Column("penalty", penalty),
-    Column("share", share),
-    Column("multiplier", multiplier),
-    Column("target_norm", target_norm),
-    Column("zeros", zeros),
-    Column("zero_channels", zero_channels),
+    Column("norm", lambda weights, loss: np.sqrt(weights.over_channels("squares"))),
+    Column("channel_mean", lambda weights, loss: weights.mean_over_channels(weights.parts), False),
+    Column("channel_max", _channel_max, False),
+    Column("penalty", lambda weights, loss: weights.penalties),
+    Column("share", _share),
+    Column("multiplier", lambda weights, loss: weights.multipliers),
+    Column("target_norm", lambda weights, loss: weights.target_norms),
+    Column("zeros", lambda weights, loss: 1 - weights.over_channels("nonzeros") / weights.sizes),
+    Column("zero_channels", _zero_channels),
+)
+RATE_COLUMNS = (
+    Column("rate", _over_neurons(np.mean)),
+    Column("rate_min", _over_neurons(np.min), False),
+    Column("rate_median", _over_neurons(np.median), False),
+    Column("rate_max", _over_neurons(np.max), False),
+    Column("silent", _over_neurons(lambda rates: np.mean(rates < SILENT))),
 )

@@ -15,7 +15,6 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd._seam import state
-from nengo_wd.recording.records import Records
 
 BINS = 30
 
@@ -23,32 +22,23 @@ BINS = 30
 class EventFile:
     """A file of scalars and histograms, in the format that both generations of TensorFlow write.
 
-    Parameters
-    ----------
-    log_dir : str or path-like
-        The folder, made where there is none, and again where it was deleted.
-    resumes : bool
-        Whether the file goes on from others in the folder, if it begins later than at step zero.
+    Its folder is made if it does not exist, and again if it was deleted. A simulator's first file
+    in a folder continues others there, if it begins after step zero.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If that is no path, or no folder that could be written to.
+        If ``log_dir`` is not a path, or not a folder that can be written to.
     """
 
     _numbers = itertools.count()
 
-    def __init__(self, log_dir: str | bytes | os.PathLike, resumes: bool = False) -> None:
-        self.log_dir, self._resumes = _path(log_dir), resumes
-        self._open()
-
-    @classmethod
-    def of(cls, sim: nengo_dl.Simulator, log_dir: str | bytes | os.PathLike) -> EventFile:
-        """Return the file of a simulator; only its first one in a folder resumes others."""
-        folders, folder = state.of(sim).log_dirs, os.path.abspath(_path(log_dir))
-        resumes = folder not in folders
+    def __init__(self, sim: nengo_dl.Simulator, log_dir: str | bytes | os.PathLike) -> None:
+        self.log_dir = _path(log_dir)
+        folders, folder = state.of(sim).log_dirs, os.path.abspath(self.log_dir)
+        self._resumes = folder not in folders
         folders.add(folder)
-        return cls(log_dir, resumes)
+        self._open()
 
     def rewind(self, step: int) -> None:
         """Have TensorBoard forget what the folder has of this step and later ones."""
@@ -56,7 +46,7 @@ class EventFile:
         self._writer.add_session_log(start, step)
 
     def _open(self) -> None:
-        """Make a file."""
+        """Make a file in the folder."""
         # or files made in the same second would be one, or not be read in their order
         self._suffix = f".{next(self._numbers):08d}.{uuid.uuid4().hex}"
         try:
@@ -64,9 +54,8 @@ class EventFile:
             if not tf.io.gfile.isdir(self.log_dir):
                 raise NotADirectoryError(f"{self.log_dir} is no folder")
             with tf.Graph().as_default():  # the writer refuses to be made in eager mode
-                self._writer = tf.compat.v1.summary.FileWriter(
-                    self.log_dir, filename_suffix=self._suffix
-                )
+                make_writer = tf.compat.v1.summary.FileWriter
+                self._writer = make_writer(self.log_dir, filename_suffix=self._suffix)
         except (tf.errors.OpError, OSError) as error:
             raise ValidationError(
                 f"log_dir={self.log_dir!r} can't be written to: {error}", attr="log_dir"
@@ -84,7 +73,7 @@ class EventFile:
     def write(
         self, step: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]
     ) -> None:
-        """Write the scalars and histograms of one step, by tag."""
+        """Write the scalars that are known and the histograms of one step, by tag."""
         if self._begun and not self._is_there():
             warnings.warn(
                 f"what was written for TensorBoard to {self.log_dir} before step {step} was "
@@ -95,7 +84,8 @@ class EventFile:
             self._open()
         summary = tf.compat.v1.Summary()
         for tag, value in scalars.items():
-            summary.value.add(tag=tag, simple_value=value)
+            if not np.isnan(value):
+                summary.value.add(tag=tag, simple_value=value)
         for tag, values in histograms.items():
             summary.value.add(tag=tag, histo=_histogram(values))
         if self._resumes and step > 0:
@@ -104,11 +94,6 @@ class EventFile:
         self._writer.add_summary(summary, step)
         self._writer.flush()
         self._begun = True
-
-    def write_last(self, records: Records) -> None:
-        """Write the last record, what is not known left out."""
-        scalars = {tag: one for tag, one in records.scalars(records.last).items() if one == one}
-        self.write(records.last.step, scalars, records.histograms(records.last))
 
 
 def _path(log_dir: Any) -> str:

@@ -1,17 +1,170 @@
-"""The records of weights, as arrays and as tables."""
+"""Records in the order of their steps, as arrays and as a table: of anything, and of weights."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import collections
+import csv
+import os
+from typing import Any, Iterator, NamedTuple
 
 import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
+from nengo_wd._frames import frame
 from nengo_wd._parameters import Parameter
-from nengo_wd.recording.columns import COLUMNS
-from nengo_wd.recording.record import Record, Summed
-from nengo_wd.recording.records import Records, ShowsRecords, of_history
+from nengo_wd.recording.columns import COLUMNS, Column, Record
+
+
+class Records:
+    """Records of things that have names and parts, such as parameters with their channels.
+
+    They may share the list of ``records`` with others.
+    """
+
+    columns: tuple[Column, ...] = ()
+
+    def __init__(self, n_parts: dict[str, int], records: list[Record] | None = None) -> None:
+        self._n_parts = n_parts  # by name, in the order of all that is recorded
+        self._records = [] if records is None else records
+
+    @property
+    def names(self) -> list[str]:
+        """Names of what is recorded, in the order of the columns of the arrays."""
+        return list(self._n_parts)
+
+    def add(self, step: int, epoch: float, loss: float, measured: Any) -> None:
+        """Add a record to the end."""
+        columns = {column.name: column.values(measured, loss) for column in self.columns}
+        self._records.append(Record(step, epoch, loss, measured, columns))
+
+    def rewind(self, step: int) -> None:
+        """Forget the records of later steps."""
+        self._records[:] = [record for record in self._records if record.step <= step]
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self._records)
+
+    @property
+    def last(self) -> Record:
+        """The last record."""
+        if not self._records:
+            raise ValidationError(
+                "nothing was recorded yet; call record(), or train with the callback in sim.fit",
+                attr="history",
+            )
+        return self._records[-1]
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Batches trained on before each record; int, of shape (n_records,)."""
+        return np.array([record.step for record in self._records], int)
+
+    @property
+    def epochs(self) -> np.ndarray:
+        """Epochs of ``sim.fit`` ended before each record; of shape (n_records,)."""
+        return np.array([record.epoch for record in self._records], float)
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The loss that training minimizes; of shape (n_records,).
+
+        In ``sim.fit`` that is the mean over the batches of the epoch so far, as Keras reports
+        it. NaN where it is not known: before training, and where ``record`` was not told.
+        """
+        return np.array([record.loss for record in self._records], float)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one column of the table as an array.
+
+        Parameters
+        ----------
+        name : str
+            The column, by its name in the table: one of those after ``"name"``.
+
+        Returns
+        -------
+        values : np.ndarray
+            Of shape (n_records, n_names).
+
+        Raises
+        ------
+        nengo.exceptions.ValidationError
+            If there is no such column.
+        """
+        known = [column.name for column in self.columns]
+        if name not in known:
+            raise ValidationError(f"{name!r} is no column; there are {known}", attr="name")
+        return np.reshape([r.columns[name] for r in self._records], (-1, len(self.names)))
+
+    @property
+    def _fields(self) -> list[str]:
+        """Names of the columns of the table."""
+        return ["step", "epoch", "loss", "name", *(column.name for column in self.columns)]
+
+    def rows(self) -> Iterator[Any]:
+        """Yield the rows of the table that `to_csv` writes, as named tuples."""
+        row_type: Any = collections.namedtuple
+        row = row_type("Row", self._fields)
+        for record in self._records:
+            columns = [map(float, record.columns[column.name]) for column in self.columns]
+            for name, *values in zip(self.names, *columns):
+                yield row(record.step, record.epoch, record.loss, name, *values)
+
+    def to_csv(self, path: str | os.PathLike) -> None:
+        """Write a table, with a row for each record and name.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to write, in UTF-8. The columns are step, epoch, loss, name, and those that
+            `column` knows.
+        """
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(self._fields)
+            writer.writerows(self.rows())
+
+    def to_frame(self) -> Any:
+        """Return the table that `to_csv` writes as a ``pandas.DataFrame``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return frame(self.rows(), columns=self._fields)
+
+    def _split(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Return values of all parts, along the last axis, by the name of what they belong to."""
+        ends = np.cumsum(list(self._n_parts.values()))
+        return dict(zip(self.names, np.split(values, ends[:-1], axis=-1)))
+
+    def _parts(self) -> dict[str, np.ndarray]:
+        """Return what was measured of parts: of each name, of shape (n_records, n_parts)."""
+        n_parts = sum(self._n_parts.values())
+        parts = [record.measured.parts for record in self._records]
+        return self._split(np.reshape(parts, (len(parts), n_parts)))
+
+    def scalars(self) -> dict[str, float]:
+        """Return what TensorBoard shows of the last record as numbers, by tag."""
+        values = {"loss": self.last.loss}
+        for column in self.columns:
+            if column.in_event_file:
+                numbers = zip(self.names, self.last.columns[column.name])
+                values.update({f"{name}/{column.name}": number for name, number in numbers})
+        return values
+
+    def histograms(self) -> dict[str, np.ndarray]:
+        """Return what TensorBoard shows of the last record as histograms, by tag."""
+        raise NotImplementedError
+
+
+def column_of(name: str, doc: str) -> Any:
+    """Return a property that is a column of the table."""
+    doc = f"{doc} Of shape (n_records, n_names), in the order of ``names``."
+    return property(lambda records: records.column(name), doc=doc)
 
 
 class Remembered(NamedTuple):
@@ -39,30 +192,22 @@ class History(Records):
     """
 
     columns = COLUMNS
-    channels = True
 
-    def __init__(self, parameters: dict[str, Parameter], channels: bool = True) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        parameters: dict[str, Parameter],
+        channels: bool = True,
+        records: list[Record] | None = None,
+    ) -> None:
+        super().__init__({name: p.n_channels for name, p in parameters.items()}, records)
         self.parameters, self.channels = parameters, channels
 
-    def add(self, record: Record) -> None:
+    def add(self, step: int, epoch: float, loss: float, measured: Any) -> None:
         """Add a record to the end; leave out the channels of the one before, if asked to."""
         if not self.channels and self._records:
-            self._records[-1] = self._summed(self._records[-1])
-        super().add(record)
-
-    def _summed(self, record: Record) -> Record:
-        columns = {column.name: column.of(record) for column in self.columns}
-        return record._replace(measured=Summed(columns, record.measured.total_penalty))
-
-    def _check_channels(self, known: bool) -> None:
-        """Raise if norms of channels are asked for that were left out."""
-        if not known:
-            raise ValidationError(
-                "channels=False keeps the norms of channels of the newest record alone; make the "
-                "WeightNorms with channels=True to have those of all records",
-                attr="channels",
-            )
+            less = self.last.measured._replace(channel_sums={})
+            self._records[-1] = self.last._replace(measured=less)
+        super().add(step, epoch, loss, measured)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the records, and what is known of the parameters without the simulator."""
@@ -70,31 +215,9 @@ class History(Records):
         remembered = {name: Remembered(p.name, p.shape, p.n_channels) for name, p in known}
         return {**vars(self), "parameters": remembered}
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the parameters, such as ``"readout.weights"``."""
-        return list(self.parameters)
-
-    @property
-    def norms(self) -> np.ndarray:
-        """L2 norms of the parameters; of shape (n_records, n_parameters)."""
-        return self.column("norm")
-
-    @property
-    def penalties(self) -> np.ndarray:
-        """Penalties on the parameters, in the units of the loss, zero where there is none.
-
-        Of shape (n_records, n_parameters).
-        """
-        return self.column("penalty")
-
-    @property
-    def shares(self) -> np.ndarray:
-        """Penalties over losses, NaN where those are not known.
-
-        Of shape (n_records, n_parameters).
-        """
-        return self.column("share")
+    norms: np.ndarray = column_of("norm", "L2 norms of the parameters.")
+    penalties: np.ndarray = column_of("penalty", "Penalties, in the units of the loss, or zero.")
+    shares: np.ndarray = column_of("share", "Penalties over losses, NaN where those are unknown.")
 
     @property
     def total_penalties(self) -> np.ndarray:
@@ -108,57 +231,42 @@ class History(Records):
         They are those beside the loss that Keras reports, and so means over the batches of the
         epoch so far. NaN where they are not known: before training, and in ``record``.
         """
-        found = dict.fromkeys(name for record in self._records for name in record.activities)
-        return {
-            name: np.array([record.activities.get(name, np.nan) for record in self._records])
-            for name in found
-        }
+        recorded = [record.measured.activities for record in self._records]
+        names = dict.fromkeys(name for activities in recorded for name in activities)
+        return {name: np.array([found.get(name, np.nan) for found in recorded]) for name in names}
 
     @property
     def channel_norms(self) -> dict[str, np.ndarray]:
         """L2 norms by output channel: of each parameter, by name, (n_records, n_channels)."""
         self._check_channels(self.channels)
-        n_channels = sum(parameter.n_channels for parameter in self.parameters.values())
-        channels = [record.measured.channel_norms for record in self._records]
-        return self.split_channels(np.reshape(channels, (-1, n_channels)))
+        return self._parts()
 
     @property
     def last_channel_norms(self) -> dict[str, np.ndarray]:
         """L2 norms by output channel in the last record, by name, of shape (n_channels,)."""
-        self._check_channels(not isinstance(self.last.measured, Summed))
-        return self.split_channels(self.last.measured.channel_norms)
+        self._check_channels(self.last.measured.parts is not None)
+        return self._split(self.last.measured.parts)
 
-    def split_channels(self, norms: np.ndarray) -> dict[str, np.ndarray]:
-        """Split norms by channel, along the last axis, into those of each parameter."""
-        sizes = [parameter.n_channels for parameter in self.parameters.values()]
-        return dict(zip(self.names, np.split(norms, np.cumsum(sizes[:-1]), axis=-1)))
+    def _check_channels(self, are_kept: bool) -> None:
+        """Raise if norms of channels are asked for that were left out."""
+        if not are_kept:
+            raise ValidationError(
+                "channels=False keeps the norms of channels of the newest record alone; make the "
+                "WeightNorms with channels=True to have those of all records",
+                attr="channels",
+            )
 
-    def scalars(self, record: Record) -> dict[str, float]:
-        """Return what TensorBoard shows of a record as numbers, by tag."""
-        of_activities = {f"{name}/penalty": value for name, value in record.activities.items()}
-        totals = {"penalty": record.measured.total_penalty, **of_activities}
-        return {**totals, **super().scalars(record)}
+    def scalars(self) -> dict[str, float]:
+        """Return what TensorBoard shows of the last record as numbers, by tag."""
+        measured = self.last.measured
+        of_activities = {f"{name}/penalty": value for name, value in measured.activities.items()}
+        return {"penalty": measured.total_penalty, **of_activities, **super().scalars()}
 
-    def histograms(self, record: Record) -> dict[str, np.ndarray]:
+    def histograms(self) -> dict[str, np.ndarray]:
         """Return the weights as they are now, and the norms of their output channels, by tag."""
         weights = zip(self.names, parameters.values(self.parameters.values()))
-        channels = self.split_channels(record.measured.channel_norms).items()
+        channels = self.last_channel_norms.items()
         return {
             **{f"{name}/values": values for name, values in weights},
             **{f"{name}/channel_norms": norms for name, norms in channels},
         }
-
-
-class ShowsHistory(ShowsRecords):
-    """A mixin that shows the attributes and methods of its history as its own."""
-
-    history: History
-
-    parameters: dict[str, Parameter] = of_history(History, "parameters")
-    norms: np.ndarray = of_history(History, "norms")
-    penalties: np.ndarray = of_history(History, "penalties")
-    shares: np.ndarray = of_history(History, "shares")
-    total_penalties: np.ndarray = of_history(History, "total_penalties")
-    activity_penalties: dict[str, np.ndarray] = of_history(History, "activity_penalties")
-    channel_norms: dict[str, np.ndarray] = of_history(History, "channel_norms")
-    last_channel_norms: dict[str, np.ndarray] = of_history(History, "last_channel_norms")

@@ -15,12 +15,46 @@ from nengo_wd import _names as names
 from nengo_wd import _neurons as neurons
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator
-from nengo_wd.recording.callback import RecorderCallback
-from nengo_wd.recording.rate_history import RateHistory, ShowsRates
-from nengo_wd.recording.record import MeasuredRates
+from nengo_wd.recording.columns import RATE_COLUMNS, MeasuredRates, Record
+from nengo_wd.recording.history import Records, column_of
+from nengo_wd.recording.recorder import Recorder
 
 
-class NeuronRates(ShowsRates, RecorderCallback):
+class RateHistory(Records):
+    """What a `nengo_wd.NeuronRates` recorded, as arrays and as a table.
+
+    A history can be copied and pickled. A copy knows the names of the probes, and not the probes.
+
+    Attributes
+    ----------
+    probes : dict of {str: nengo.Probe}
+        The probes by name; the order is that of the columns of the arrays.
+    """
+
+    columns = RATE_COLUMNS
+
+    def __init__(self, probes: dict[str, nengo.Probe], records: list[Record] | None = None) -> None:
+        super().__init__({name: probe.size_in for name, probe in probes.items()}, records)
+        self.probes = probes
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the records, without the probes, which belong to a network."""
+        return {**vars(self), "probes": dict.fromkeys(self.probes)}
+
+    @property
+    def rates(self) -> dict[str, np.ndarray]:
+        """Rates in Hz: of each probe, by name, an array of shape (n_records, n_neurons)."""
+        return self._parts()
+
+    mean_rates: np.ndarray = column_of("rate", "Mean rates over the neurons of each probe, in Hz.")
+    silent: np.ndarray = column_of("silent", "Shares of silent neurons, from 0 to 1.")
+
+    def histograms(self) -> dict[str, np.ndarray]:
+        """Return the last rates of neurons, by tag."""
+        return {f"{name}/rates": rates for name, rates in self.last.measured.rates.items()}
+
+
+class NeuronRates(RateHistory, Recorder):
     r"""Record the firing rates of neurons, in Hz, as they spike on given data.
 
     .. math:: r_n = \langle |y_{btn}| \rangle_{bt} / A
@@ -34,9 +68,7 @@ class NeuronRates(ShowsRates, RecorderCallback):
     states, nor the random numbers that are drawn later. Processes begin anew for each record, so
     that all of them show the same. What a function of a Node keeps by itself does change.
 
-    In NengoDL 3, give it to ``sim.fit(callbacks=[rates])``; it records before training and
-    then as ``every`` says. Call ``record`` by hand between calls of ``sim.train`` (NengoDL 2) and
-    in training loops of your own.
+    Use it as `WeightNorms`: in ``sim.fit(callbacks=[rates])``, or with ``record`` by hand.
 
     Parameters
     ----------
@@ -47,34 +79,34 @@ class NeuronRates(ShowsRates, RecorderCallback):
         ``node.size_out``), as ``sim.predict`` takes them. Show as many time steps as there are
         when the network is used: in one step, few neurons spike at all.
     every : "epoch", "batch" or int
-        When to record: after each epoch, each batch, or each so many batches; besides, before
-        training and after. Each record runs the network on all of the data.
+        When to record, as in `WeightNorms`. Each record runs the network on all of the data.
     probes : list of nengo.Probe, optional
         The probes of neurons, without a synapse. By default all that there are in the network.
     log_dir : str or path-like
-        Where to write scalars and histograms for TensorBoard, if anywhere: ``<name>/rate``,
-        ``<name>/silent`` and the histogram ``<name>/rates``; besides, ``loss``.
+        Where to write for TensorBoard, if anywhere: ``<name>/rate``, ``<name>/silent``, ``loss``
+        and the histogram ``<name>/rates``.
 
     Attributes
     ----------
     mean_rates : np.ndarray
-        The mean rates over the neurons of each probe in Hz, of shape (n_records, n_probes). The
-        dictionary ``rates`` has the rate of each neuron: of each probe, by name, an array of
-        shape (n_records, n_neurons). The list ``names`` has the names in their order: the labels
-        of the probes, or those of the ensembles.
+        The mean rates over the neurons of each probe in Hz, of shape (n_records, n_probes).
+    rates : dict of {str: np.ndarray}
+        The rate of each neuron in Hz: of each probe, by name, of shape (n_records, n_neurons).
     silent : np.ndarray
         The shares of neurons, from 0 to 1, whose rate is below 0.1 Hz: of shape
         (n_records, n_probes).
+    names : list of str
+        The names of the probes, in their order: their labels, or those of the ensembles.
     history : RateHistory
-        The records. The attributes and methods of the history are those of the callback, too.
+        The records without the simulator, to copy and pickle. Its attributes and methods are those
+        of the callback, too.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``sim`` is no NengoDL simulator, ``data`` no such dictionary, or not of finite real
-        numbers, ``every`` none of the above, a probe records no rates or is not in the network,
-        there is none that does, or ``log_dir`` is no folder that could be written to; in
-        ``sim.fit``, if it is given twice.
+        If an argument is not one of those above, ``data`` are not finite real numbers, a probe
+        records no rates or is not in the network, there is no such probe, or ``log_dir`` can't be
+        written to; in ``sim.fit``, if the callback is given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -114,8 +146,10 @@ class NeuronRates(ShowsRates, RecorderCallback):
         check_simulator(sim)
         self.every, self.data = every, _checked(data)
         shown = seam.activities.given(sim, self.data)
-        history = RateHistory(names.unique((_name(p), p) for p in _to_record(sim, probes)))
-        super().__init__(sim, history, self._run, log_dir)
+        recorded = names.unique((_name(probe), probe) for probe in _to_record(sim, probes))
+        RateHistory.__init__(self, recorded)
+        history = RateHistory(recorded, self._records)
+        Recorder.__init__(self, sim, history, self._run, log_dir)
         if any(neurons.has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
             n_steps = min(len(values[0]) for values in shown.values())
             neurons.warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
@@ -125,18 +159,18 @@ class NeuronRates(ShowsRates, RecorderCallback):
         values, _, shape = seam.activities.inputs(self.sim, self.data, None)
         probes = list(self.probes.values())
         totals = seam.activities.of_probes(self.sim, values, shape, probes)
-        per_step = (total / shape[1] for total in totals)
-        return MeasuredRates(
-            {name: m / neurons.amplitude(p) for (name, p), m in zip(self.probes.items(), per_step)}
-        )
+        means = (total / shape[1] for total in totals)
+        rates = (mean / neurons.amplitude(probe) for mean, probe in zip(means, probes))
+        return MeasuredRates(dict(zip(self.names, rates)))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Record what training ends with, unless that was recorded already."""
-        if not len(self.history) or self.history.last.step != self._step_count.now():
+        if not len(self) or self.last.step != self._step_count.now():
             super().on_train_end(logs)
 
 
 def _name(probe: nengo.Probe) -> str:
+    """Return the label of a probe, or that of its ensemble."""
     return names.of_object(probe.obj if probe.label is None else probe)
 
 
@@ -153,6 +187,7 @@ def _checked(data: Any) -> dict[Any, np.ndarray]:
 
 
 def _to_record(sim: nengo_dl.Simulator, probes: Any) -> list[nengo.Probe]:
+    """Return the probes to record, or raise if there are none or one records no rates."""
     if probes is None:
         found = [probe for probe in sim.model.probes if neurons.why_no_rates(probe) is None]
         asked = "probe ensemble.neurons, without a synapse"

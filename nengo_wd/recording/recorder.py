@@ -1,37 +1,33 @@
-"""Records, made by hand."""
+"""The base of callbacks that record: when, after how many steps, and what they warn of."""
 
 from __future__ import annotations
 
+import numbers
 import os
-from typing import Any, Callable
+import warnings
+from typing import Any, Callable, Iterable
 
 import nengo_dl
 import numpy as np
+import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_simulator
+from nengo_wd._checks import check_simulator, is_number
 from nengo_wd._parameters import defaults
 from nengo_wd.recording.event_files import EventFile
-from nengo_wd.recording.record import Record
-from nengo_wd.recording.records import Records, ShowsRecords
-from nengo_wd.recording.step_count import StepCount
+from nengo_wd.recording.history import Records
+
+MOST_NAMED = 10  # faults in one warning
 
 
-class Recorder(ShowsRecords):
-    """Measures, and keeps the records in a history and an event file.
+class Recorder(tf.keras.callbacks.Callback):
+    """A callback of ``sim.fit`` that records before training, and then as ``every`` says.
 
-    Parameters
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator, still open.
-    history : Records
-        Where the records are to be.
-    measure : callable
-        What returns the ``measured`` of a `Record`, as it is now.
-    log_dir : str, path-like or None
-        Where to write for TensorBoard, if anywhere.
+    It adds what ``measure`` returns to a history, and writes it to ``log_dir`` for TensorBoard.
     """
+
+    history: Any
 
     def __init__(
         self,
@@ -44,9 +40,23 @@ class Recorder(ShowsRecords):
         self.sim, self.history, self._measure = sim, history, measure
         self._step_count = StepCount(sim)
         self._epoch: float = 0
+        self._begun = False
         self._event_file = None
         if log_dir is not None and seam.distributed.writes(sim):
-            self._event_file = EventFile.of(sim, log_dir)
+            self._event_file = EventFile(sim, log_dir)
+
+    def __bool__(self) -> bool:
+        """Return True, also before the first record: Keras ignores a callback that is false."""
+        return True
+
+    @property
+    def every(self) -> str | int:
+        """When to record."""
+        return self._every
+
+    @every.setter
+    def every(self, every: str | int) -> None:
+        self._every, self.interval = every, _interval(every)
 
     def record(
         self, step: int | None = None, epoch: float | None = None, loss: float = np.nan
@@ -68,68 +78,153 @@ class Recorder(ShowsRecords):
         nengo.exceptions.SimulatorClosed
             If the simulator is closed.
         nengo.exceptions.ValidationError
-            If one of these is no number, or the step no whole one, zero or above; and inside a
-            ``tf.function``.
+            If one of these is not a number, or the step not a whole number, zero or above; and
+            inside a ``tf.function``.
         """
         check_simulator(self.sim)
         defaults.check_layers(self.sim)
-        if step is not None:
-            step = _whole_number(step, self._argument("step"))
-        if epoch is not None:
-            epoch = _number(epoch, self._argument("epoch"))
-        loss = _number(loss, self._argument("loss"))
-        self._add(self._measure(), step, epoch, loss)
+        what = f"{type(self).__name__}.record: "
+        step = None if step is None else _whole_number(step, f"{what}step")
+        epoch = None if epoch is None else _number(epoch, f"{what}epoch")
+        self._add(self._measure(), {"loss": _number(loss, f"{what}loss")}, step, epoch)
 
-    def _argument(self, name: str) -> str:
-        """Return what an argument is called in errors."""
-        return f"{type(self).__name__}.record: {name}"
+    def set_params(self, params: Any) -> None:
+        """Take on what Keras says of a training; raise if the callback is in it twice."""
+        if params is not None and params is getattr(self, "params", None):
+            raise ValidationError(
+                f"the same {type(self).__name__} of {self.sim.model.toplevel} is given twice to a "
+                "training, which would record all twice; give it once",
+                attr="callbacks",
+            )
+        super().set_params(params)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Check what is about to be trained."""
+        if self.model is not self.sim.keras_model:
+            raise ValidationError(
+                f"the {type(self).__name__} of a simulator of {self.sim.model.toplevel} is a "
+                "callback of another model's training; make one for each simulator",
+                attr="sim",
+            )
+        self._begun = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Record what training starts from, after other callbacks have restored it."""
+        if not self._begun:
+            self._begun = True
+            defaults.check_layers(self.sim)
+            before, step = self._step_count.last, self._step_count.now()
+            if step < before:  # it was restored to an earlier step
+                self._forget_after(step)
+                self._epoch = self.history.last.epoch if len(self.history) else 0
+            self._epoch = max(self._epoch, epoch)
+            self._add_if_new()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Record, if it is time to."""
+        if self.interval is not None:
+            step = self._step_count.now()
+            if step - self.history.last.step >= self.interval:
+                self._add(self._measure(), logs, step)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Record, if it is time to."""
+        self._epoch += 1
+        if self.interval is None:
+            self._add(self._measure(), logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Record what training ends with."""
+        self._add_if_new()
 
     def _add(
-        self,
-        measured: Any,
-        step: int | None = None,
-        epoch: float | None = None,
-        loss: float = np.nan,
-        activities: dict[str, float] | None = None,
+        self, measured: Any, logs: Any = None, step: int | None = None, epoch: float | None = None
     ) -> None:
+        """Add a record with the loss in ``logs``; write it for TensorBoard, too."""
         step = self._step_count.now() if step is None else step
-        epoch = self._epoch if epoch is None else epoch
-        self.history.add(Record(step, epoch, loss, measured, activities or {}))
+        self.history.add(step, self._epoch if epoch is None else epoch, loss_of(logs), measured)
         if self._event_file is not None:
-            self._event_file.write_last(self.history)
+            self._event_file.write(step, self.history.scalars(), self.history.histograms())
 
     def _add_if_new(self) -> None:
         """Record, unless step and weights are those of the last record."""
         step, measured = self._step_count.now(), self._measure()
         if not len(self.history) or self.history.last.differs_from(step, measured):
-            self._add(measured, step)
-
-    def _begin(self, epoch: int) -> None:
-        """Record what a training starts from, at an epoch above zero where it is resumed."""
-        defaults.check_layers(self.sim)
-        self._rewind()
-        self._epoch = max(self._epoch, epoch)
-        self._add_if_new()
+            self._add(measured, step=step)
 
     def _restart(self) -> None:
         """Forget all records, for a training that begins anew."""
-        self.history.rewind(-1)
+        self._forget_after(-1)
         self._step_count, self._epoch = StepCount(self.sim), 0
-        if self._event_file is not None:
-            self._event_file.rewind(0)
 
-    def _rewind(self) -> None:
-        """Forget what was recorded after the step that a training was restored to, if it was."""
-        before, step = self._step_count.last, self._step_count.now()
-        if step < before:
-            self.history.rewind(step)
-            self._epoch = self.history.last.epoch if len(self.history) else 0
-            if self._event_file is not None:
-                self._event_file.rewind(step + 1)
+    def _forget_after(self, step: int) -> None:
+        """Forget the records of later steps; have TensorBoard forget them, too."""
+        self.history.rewind(step)
+        if self._event_file is not None:
+            self._event_file.rewind(step + 1)
+
+
+class StepCount:
+    """How many batches a simulator has been trained on, with whichever optimizers."""
+
+    def __init__(self, sim: nengo_dl.Simulator) -> None:
+        self.sim = sim
+        self.last = 0  # the count when it was last asked for
+        self._seen: dict[int, tuple[tf.Variable, int]] = {}  # by id, each counter and its count
+
+    def now(self) -> int:
+        """Return the count.
+
+        It goes on where another optimizer's count begins at zero, and goes back where an optimizer
+        was restored.
+        """
+        counter = seam.values.step_counter(self.sim)
+        if counter is not None:
+            count = int(seam.values.fetch(self.sim, [counter])[0])
+            _, before = self._seen.get(id(counter), (counter, 0))
+            self.last += count - before if count else 0
+            self._seen[id(counter)] = counter, count
+        return self.last
+
+
+class Alarm:
+    """Warns of faults, of each only once while it lasts."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def check(
+        self, start: str, faults: Iterable[str], describe: Callable[[str], str], separator: str
+    ) -> None:
+        """Warn of the faults, by name, that were not there at the last check."""
+        new = [name for name in faults if name not in self._known]
+        self._known = set(faults)
+        if new:
+            described = [describe(name) for name in new[:MOST_NAMED]]
+            more = [f"and {len(new) - MOST_NAMED} more"] if len(new) > MOST_NAMED else []
+            text = separator.join(described + more)
+            warnings.warn(f"{start}{text}", RuntimeWarning, stacklevel=2)
+
+
+def loss_of(logs: Any) -> float:
+    """Return the loss that Keras reports, NaN where it reports none."""
+    return float((logs or {}).get("loss", np.nan))
+
+
+def _interval(every: Any) -> int | None:
+    """Return the number of batches between records; None for an epoch."""
+    if isinstance(every, str) and every in ("epoch", "batch"):
+        return {"epoch": None, "batch": 1}[every]
+    if isinstance(every, numbers.Integral) and is_number(every) and int(every) > 0:
+        return int(every)
+    raise ValidationError(
+        f"{every!r} does not say when to record; give 'epoch', 'batch', or a number of batches",
+        attr="every",
+    )
 
 
 def _number(value: Any, argument: str) -> float:
-    """Return what was given for a record as a number."""
+    """Return an argument of ``record`` as a number, or raise."""
     try:
         if isinstance(value, (str, bytes)):
             raise TypeError("it is text")
@@ -141,7 +236,7 @@ def _number(value: Any, argument: str) -> float:
 
 
 def _whole_number(value: Any, argument: str) -> int:
-    """Return what was given for a record as a whole number that an event file can hold."""
+    """Return an argument of ``record`` as a whole number that an event file can hold, or raise."""
     number = _number(value, argument)
     if isinstance(value, bool) or not (0 <= number < 2**63 and number.is_integer()):
         raise ValidationError(

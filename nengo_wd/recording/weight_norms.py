@@ -9,17 +9,20 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
+from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator
 from nengo_wd._parameters import Parameter, defaults, selection
 from nengo_wd._penalties import counting
 from nengo_wd._simulators import warn_of_training
-from nengo_wd.recording.alarms import FiniteAlarm, SettingsAlarm
-from nengo_wd.recording.callback import RecorderCallback, loss_of
-from nengo_wd.recording.history import History, ShowsHistory
+from nengo_wd._strengths import live
+from nengo_wd.optimizers.steps import faults_of
+from nengo_wd.recording.columns import MeasuredWeights
+from nengo_wd.recording.history import History
 from nengo_wd.recording.measurement import Measurement
+from nengo_wd.recording.recorder import Alarm, Recorder, loss_of
 
 
-class WeightNorms(ShowsHistory, RecorderCallback):
+class WeightNorms(History, Recorder):
     r"""Record the norms of weights, their penalties and what part of the loss these are.
 
     .. math::
@@ -31,27 +34,23 @@ class WeightNorms(ShowsHistory, RecorderCallback):
     An output channel is a row of decoders or weights, of shape ``(size_out, size_in)``; a
     neuron, for encoders and biases; a unit of a dense layer; and a filter of a convolution.
 
-    In NengoDL 3, give it to ``sim.fit(callbacks=[norms])``; it records before training and
-    then as ``every`` says. Call `record` by hand between calls of ``sim.train`` (NengoDL 2) and
-    in training loops of your own.
+    In NengoDL 3, give it to ``sim.fit(callbacks=[norms])``. Call `record` by hand between calls of
+    ``sim.train`` (NengoDL 2) and in training loops of your own.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     every : "epoch", "batch" or int
-        When to record: after each epoch, each batch, or each so many batches; besides, before
-        training and after.
+        When to record: after each epoch, batch or so many batches; and before and after training.
     objects : Nengo object, class, nengo.Network, tf.keras.layers.Layer, or a list of these
-        What to record: the trainable parameters of objects (connections, ensembles for their
-        encoders, ``ensemble.neurons`` for biases, TensorNodes), of all objects of a class or in a
-        network, or of layers. By default all parameters that have a regularizer, a weight
-        decay or a target norm, by a setting or by their layer.
+        What to record: the trainable parameters of objects (ensembles for their encoders,
+        ``ensemble.neurons`` for biases), of all objects of a class or in a network, or of layers.
+        By default all parameters that have a regularizer, a weight decay or a target norm.
     log_dir : str or path-like
-        Where to write scalars and histograms for TensorBoard, if anywhere: ``<name>/norm``,
-        ``<name>/penalty``, ``<name>/share``, ``<name>/zeros``, ``<name>/zero_channels`` and the
-        histograms ``<name>/channel_norms`` and ``<name>/values``; ``<name>/penalty`` of what
-        probes record; besides, ``penalty`` and ``loss`` of the whole simulator.
+        Where to write for TensorBoard, if anywhere: columns of the table, such as
+        ``<name>/norm``, the histograms ``<name>/channel_norms`` and ``<name>/values``, and
+        ``penalty`` and ``loss`` of the whole simulator.
     channels : bool
         Whether to keep the norms of all output channels in each record, of 16 bytes for a channel.
         With False, only the newest record has them: tables, columns and TensorBoard show the same,
@@ -64,42 +63,37 @@ class WeightNorms(ShowsHistory, RecorderCallback):
         recorded. Of each, ``obj`` is the Nengo object, ``value`` the weights as they are
         now and ``shape`` their shape.
     history : History
-        The records. The attributes and methods of the history are those of the callback, too.
+        The records without the simulator, to copy and pickle. Its attributes and methods are those
+        of the callback, too.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``sim`` is no NengoDL simulator, ``every`` is none of the above, something in
-        ``objects`` has nothing to train, there is nothing to record, ``channels`` is neither True
-        nor False, or ``log_dir`` is no folder that could be written to; in ``sim.fit``, if it is
-        given twice.
+        If an argument is not one of those above, something in ``objects`` has nothing to train,
+        there is nothing to record, or ``log_dir`` can't be written to; in ``sim.fit``, if the
+        callback is given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
     Warns
     -----
     RuntimeWarning
-        When weights are recorded that are NaN or infinite, with the name of the parameter and
-        the step. In ``sim.fit`` they are also looked at, whatever ``every`` says, after each
-        batch for which Keras reports a loss that is not finite. So it is for a decay or strength,
-        schedule or variable, that became bad, and for a decay that would turn signs of weights.
+        When recorded weights are NaN or infinite; in ``sim.fit`` also after each batch with a loss
+        that is not finite. When a decay or strength, schedule or variable, became bad, or a decay
+        would turn signs of weights.
     UserWarning
-        In ``sim.fit``, when there are settings that the training takes no notice of, because
-        the loss was not made by `regularized_objective`, or the optimizer is not one that they
-        are for; unless the simulator itself warned of them when it was compiled.
+        In ``sim.fit``, when the loss or the optimizer ignores settings, unless the simulator warned
+        of them when it was compiled.
 
     Notes
     -----
-    Penalties are those that count when a record is made: see `regularization_losses`. What is
-    recorded are the parameters that were regularized when this was made; after other settings, make
-    it anew. Weights of rank 0, single numbers, are not recorded.
+    Penalties are those that count when a record is made: see `regularization_losses`. After other
+    settings, make it anew. Weights of rank 0, single numbers, are not recorded.
 
-    While ``sim.fit`` runs, ``penalty`` stands beside ``loss`` in the progress bar: the sum of all
-    penalties on weights as last recorded, or, as Keras shows everything within an epoch, its mean.
-    The history that ``sim.fit`` returns has its value at the end of each epoch. Put this before
-    callbacks that are to see it, such as ``EarlyStopping(monitor="penalty")``. Each penalty on
-    what a probe records stands beside them under a name of its own, with this callback or without
-    it. So the loss is the sum of the probes' losses and all of these.
+    In ``sim.fit``, the progress bar and the history of Keras show as ``penalty`` the sum of all
+    penalties on weights as last recorded, or its mean within an epoch. Put this before callbacks
+    that need it, such as ``EarlyStopping(monitor="penalty")``. Keras shows penalties on what probes
+    record by itself.
 
     Examples
     --------
@@ -129,18 +123,29 @@ class WeightNorms(ShowsHistory, RecorderCallback):
         if not isinstance(channels, (bool, np.bool_)):
             raise ValidationError(f"channels={channels!r} must be True or False", attr="channels")
         self.every = every
-        parameters, known = _to_record(sim, objects), selection.names_by_key(sim)
-        recorded = {known[parameter.key]: parameter for parameter in parameters}
-        history = History(recorded, bool(channels))
-        super().__init__(sim, history, Measurement(sim, parameters), log_dir)
-        self._alarm = FiniteAlarm(history.parameters)
-        self._settings_alarm = SettingsAlarm(sim)
+        recorded, known = _to_record(sim, objects), selection.names_by_key(sim)
+        History.__init__(self, {known[p.key]: p for p in recorded}, bool(channels))
+        history = History(self.parameters, self.channels, self._records)
+        Recorder.__init__(self, sim, history, Measurement(sim, recorded), log_dir)
+        self._weights_alarm, self._settings_alarm = Alarm(), Alarm()
 
-    def _add(self, measured: Any, step: int | None = None, *args: Any, **kwargs: Any) -> None:
-        """Record, and warn of what is not as it should be."""
-        super()._add(measured, step, *args, **kwargs)
-        self._alarm.check(measured, self.history.last.step)
-        self._settings_alarm.check(self.history.last.step, self._measure.penalties)
+    def _add(
+        self, measured: Any, logs: Any = None, step: int | None = None, epoch: float | None = None
+    ) -> None:
+        """Record, with penalties that Keras reports; warn of weights and settings that are bad."""
+        names = [name for name in self._measure.activities if name in (logs or {})]
+        measured = measured._replace(activities={name: float(logs[name]) for name in names})
+        super()._add(measured, logs, step, epoch)
+        self._check_weights(measured, self.last.step)
+        faults = _faults_of_settings(self.sim, self._measure.live_strengths)
+        self._settings_alarm.check(f"at step {self.last.step}, ", faults, faults.__getitem__, "; ")
+
+    def _check_weights(self, measured: MeasuredWeights, step: int) -> None:
+        """Warn of parameters that are not finite."""
+        finite = np.isfinite(measured.over_channels("squares"))
+        bad = [name for name, is_finite in zip(self.names, finite) if not is_finite]
+        start = f"weights are not finite at step {step}: "
+        self._weights_alarm.check(start, bad, lambda name: _bad(name, self.parameters[name]), ", ")
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check what is about to be trained."""
@@ -152,7 +157,7 @@ class WeightNorms(ShowsHistory, RecorderCallback):
         n_records = len(self.history)
         super().on_train_batch_end(batch, logs)
         if n_records == len(self.history) and not np.isfinite(loss_of(logs)):
-            self._alarm.check(self._measure(), self._step_count.now())
+            self._check_weights(self._measure(), self._step_count.now())
         if self.interval is not None:
             self._show_penalty(logs)
 
@@ -164,10 +169,25 @@ class WeightNorms(ShowsHistory, RecorderCallback):
     def _show_penalty(self, logs: Any) -> None:
         """Have Keras show the total penalty beside the loss."""
         if logs is not None and self._measure.penalized:
-            logs["penalty"] = self.history.last.measured.total_penalty
+            logs["penalty"] = self.last.measured.total_penalty
+
+
+def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str, str]:
+    """Return what is wrong with decays and strengths, schedules or variables, that became bad."""
+    faults = [fault for one in seam.optimizers.in_use(sim) for fault in faults_of(one)]
+    found = {fault.parameter.name: fault.reason for fault in faults}
+    for parameter, reason in live.faults(sim, regularized):
+        found[f"the regularizer of {parameter.name}"] = reason
+    return found
+
+
+def _bad(name: str, parameter: Parameter) -> str:
+    """Say how many weights of a parameter are not finite."""
+    return f"{np.sum(~np.isfinite(parameter.value))} of the {np.prod(parameter.shape)} in {name}"
 
 
 def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
+    """Return the parameters to record, or raise if there are none."""
     defaults.check_layers(sim)
     if objects is not None:
         return selection.asked_for(sim, objects)

@@ -19,11 +19,12 @@ def study():
     return study_of(ERRORS)
 
 
-def study_of(errors, pruned=(1,)):
+def study_of(errors, pruned=(1,), direction="minimize"):
     """Return a study of trials: those without an error failed."""
     import optuna
 
-    study = optuna.create_study(study_name="mine", storage=optuna.storages.InMemoryStorage())
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(study_name="mine", storage=storage, direction=direction)
     strength = optuna.distributions.FloatDistribution(1e-6, 1.0, log=True)
     for number, error in enumerate(errors):
         state = "PRUNED" if number in pruned else "COMPLETE" if error is not None else "FAIL"
@@ -97,3 +98,14 @@ def test_pruned_trials_beyond_the_limits_are_at_the_edges(axes):
         at_top, at_bottom = pytest.approx([1, 1]), pytest.approx([0])
         assert markers(figure, panel, "pruned, error above") == ("^", at_top, False)
         assert markers(figure, panel, "pruned, error below") == ("v", at_bottom, False)
+
+
+def test_study_that_maximizes():
+    """Of a user's own: the best so far is the largest, and so are the limits."""
+    figure = plotting.search(study_of(ERRORS, direction="maximize"))
+    found = points(figure.axes[0])
+    assert found["best so far"] == [[0, 3.0], [3, 3.0], [4, 4.0], [5, 4.0]]
+    assert found["best"] == [[4, 4.0]]
+    assert found["pruned, value above"] == [[1, TOP]]
+    assert figure.axes[0].get_ylabel() == "value"
+    assert all(panel.get_ylim() == (BOTTOM, TOP) for panel in figure.axes)

@@ -1,0 +1,238 @@
+"""Figures of firing rates over training, of energy and of searches."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from nengo.exceptions import ValidationError
+
+from nengo_wd.energy import Energy
+from nengo_wd.plotting import figures
+from nengo_wd.recording.neuron_rates import RateHistory
+
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE = figures.COLORS[:2]
+BAND = (10, 90)  # percentiles of the neurons
+HATCHES = ("", "///", "...", "xxx", "---")  # which tell bars of one colour apart
+WIDTH_OF_BAR = 0.6
+COMPLETE: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 3.5, "color": BLUE}
+PRUNED: dict[str, Any] = {**COMPLETE, "marker": "x", "color": "0.6"}
+ABOVE: dict[str, Any] = {**PRUNED, "marker": "^", "clip_on": False}
+BELOW: dict[str, Any] = {**ABOVE, "marker": "v"}
+BEST: dict[str, Any] = {**COMPLETE, "marker": "*", "markersize": 11, "color": ORANGE}
+ROOM = 0.1  # of the range of errors, above and below
+
+
+def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
+    """Plot firing rates over training: their means, most of the neurons, and the silent ones.
+
+    On the left, a line is the mean over a probe's neurons, and the band around it goes from their
+    10th to their 90th percentile. On the right, a line is the share of silent neurons.
+
+    Parameters
+    ----------
+    history : NeuronRates
+        What was recorded.
+    which : str, nengo.Probe, or list of these, optional
+        The probes to plot, or their names. By default all.
+    axes : array of matplotlib.axes.Axes, optional
+        Where to plot, of shape (2,).
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure, as `norms` returns it.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If nothing was recorded, or nothing of something in ``which``; and for other ``axes``.
+    ImportError
+        If Matplotlib is not installed.
+    """
+    names = figures.probes_to_plot(history, which)
+    with figures.grid_of_axes((1, 2), axes, figures.height_for(names)) as grid:
+        firing, silent = grid[0]
+        marker = figures.marker_of(history)
+        lines = []
+        for name, line in zip(names, figures.line_styles()):
+            of_neurons, column = history.rates[name], history.names.index(name)
+            low, high = np.percentile(of_neurons, BAND, axis=1)
+            firing.fill_between(history.steps, low, high, color=line["color"], alpha=0.2, lw=0)
+            firing.plot(history.steps, history.mean_rates[:, column], marker=marker, **line)
+            share, label = 100 * history.silent[:, column], figures.plain(name)
+            lines += silent.plot(history.steps, share, marker=marker, label=label, **line)
+        firing.set(xlabel=figures.STEP, ylabel="firing rate (Hz)")
+        firing.set_ylim(bottom=0)
+        silent.set(xlabel=figures.STEP, ylabel="silent neurons (%)", ylim=(-2, 102))
+        figures.add_legend(silent, axes, lines)
+    return firing.figure
+
+
+def energy(
+    runs: Energy | Mapping[str, Energy],
+    device: str = "loihi",
+    inputs: bool = True,
+    axes: Axes | None = None,
+) -> Figure:
+    """Plot the energy that one example takes: bars side by side, stacked by object.
+
+    Parameters
+    ----------
+    runs : nengo_wd.Energy or dict of {str: nengo_wd.Energy}
+        What networks cost, by the label of the run, in which there may be Matplotlib's mathematics.
+        Objects of one name have one colour in all of them.
+    device : str
+        The device, as in `nengo_wd.Energy`.
+    inputs : bool
+        Whether synapses from Nodes count.
+    axes : matplotlib.axes.Axes, optional
+        Where to plot.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure, as `norms` returns it, without what can't be counted or takes no energy.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If there are no runs, or there is no such device.
+    ImportError
+        If Matplotlib is not installed.
+    """
+    found = {label: one.by_object(device, inputs) for label, one in _by_label(runs).items()}
+    names = list(dict.fromkeys(name for by_name in found.values() for name in by_name))
+    heights = np.nan_to_num([[run.get(name, 0) for run in found.values()] for name in names])
+    styles = zip(itertools.cycle(figures.COLORS), itertools.cycle(HATCHES))
+    with figures.grid_of_axes((1, 1), axes, 3.0) as grid:
+        panel = grid[0, 0]
+        shown = []
+        bottoms = np.cumsum(heights, axis=0) - heights  # on the bars of the objects before
+        drawn = list(zip(names, heights, bottoms, styles))
+        for name, height, bottom, style in reversed(drawn):  # from the top, as in the legend
+            if height.any():
+                bars = panel.bar(range(len(found)), height, WIDTH_OF_BAR, bottom)
+                for bar in bars:
+                    bar.set(facecolor=style[0], hatch=style[1], edgecolor="white", linewidth=0.5)
+                bars[0].set_label(figures.plain(name))
+                shown.append(bars[0])
+        panel.set_xticks(range(len(found)), [figures.label_of(label) for label in found])
+        panel.set_ylabel(f"energy on {figures.plain(device)}\n(J for one example)")
+        figures.add_legend(panel, axes, shown)
+    return panel.figure
+
+
+def _by_label(runs: Any) -> Mapping[str, Energy]:
+    """Return runs by label, or raise if there are none."""
+    if isinstance(runs, Energy):
+        return {"": runs}
+    if not isinstance(runs, Mapping) or not runs:
+        raise ValidationError(
+            f"runs={runs!r} must be a nengo_wd.Energy, or a dictionary of them by label",
+            attr="runs",
+        )
+    for label, run in runs.items():
+        if not isinstance(run, Energy):
+            raise ValidationError(
+                f"expected a nengo_wd.Energy, got {run!r} in the run {label!r}", attr="runs"
+            )
+    return runs
+
+
+def search(study: optuna.Study, axes: Any = None) -> Figure:
+    """Plot the error over each strength, and over the trials with the best so far.
+
+    A study of your own that maximizes is plotted as well, with the largest value as the best.
+
+    Parameters
+    ----------
+    study : optuna.Study
+        What `nengo_wd.search.strengths` returned, or has in its storage so far. The best trial is
+        marked. A pruned trial is shown with the last error that it reported, at the edge if that
+        is beyond the errors of complete trials. Others are left out.
+    axes : array of matplotlib.axes.Axes, optional
+        Where to plot, of shape (1 + n_strengths,): the trials, and each strength.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure, as `norms` returns it.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``study`` is not a study, or none of its trials is complete; and for other ``axes``.
+    ImportError
+        If Matplotlib is not installed.
+    """
+    complete, pruned = _trials(study, "COMPLETE"), _trials(study, "PRUNED")
+    if not complete:
+        raise ValidationError(
+            f"no trial of the search {study.study_name!r} came to its end, so there is nothing to "
+            "plot",
+            attr="study",
+        )
+    maximizes = study.direction.name == "MAXIMIZE"  # a study of the user's own
+    value, better = ("value", np.maximum) if maximizes else ("error", np.minimum)
+    names, values = list(study.best_params), [trial.value for trial in complete]
+    limits = _limits(values)
+    kinds = [*_pruned(pruned, limits, value), (complete, COMPLETE, "complete")]
+    kinds.append(([study.best_trial], BEST, "best"))
+    with figures.grid_of_axes((1, 1 + len(names)), axes, 2.6, sharey="row") as grid:
+        over_trials, *over_strengths = grid[0]
+        _plot(over_trials, kinds, limits)
+        numbers, so_far = [trial.number for trial in complete], better.accumulate(values)
+        line = {"where": "post", "color": ORANGE, "linewidth": 1}
+        best_so_far = over_trials.step(numbers, so_far, label="best so far", **line)
+        over_trials.set(xlabel="trial", ylabel=value)
+        for panel, name in zip(over_strengths, names):
+            _plot(panel, kinds, limits, name)
+            panel.set(xscale="log", xlabel="strength")
+            figures.add_title(panel, name, 1 + len(names))
+        figures.add_legend(grid[0, -1], axes, best_so_far)
+    return over_trials.figure
+
+
+def _trials(study: Any, state: str) -> list:
+    """Return the trials that are in a state and have a value, in their order."""
+    if not hasattr(study, "get_trials"):
+        raise ValidationError(f"expected an optuna.Study, got {study!r}", attr="study")
+    found = study.get_trials(deepcopy=False)
+    return [one for one in found if one.state.name == state and one.value is not None]
+
+
+def _pruned(trials: list, limits: tuple[float, float], value: str) -> list[tuple]:
+    """Return trials that were pruned, with their look and label: within the limits or beyond."""
+    low, high = limits
+    return [
+        ([trial for trial in trials if low <= trial.value <= high], PRUNED, "pruned"),
+        ([trial for trial in trials if trial.value > high], ABOVE, f"pruned, {value} above"),
+        ([trial for trial in trials if trial.value < low], BELOW, f"pruned, {value} below"),
+    ]
+
+
+def _plot(
+    panel: Axes, kinds: list[tuple], limits: tuple[float, float], name: str | None = None
+) -> None:
+    """Plot the values of trials over a strength, or else over their numbers."""
+    for order, (trials, look, label) in enumerate(kinds, 2):
+        if trials:
+            x = [trial.number if name is None else trial.params[name] for trial in trials]
+            y = np.clip([trial.value for trial in trials], *limits)
+            panel.plot(x, y, label=label, zorder=2 + 0.1 * order, **look)
+    panel.set_ylim(limits)
+
+
+def _limits(values: list[float]) -> tuple[float, float]:
+    """Return the limits of the values of complete trials, with room around."""
+    least, most = min(values), max(values)
+    room = ROOM * (most - least) or 1.0
+    return least - room, most + room

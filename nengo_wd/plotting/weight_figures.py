@@ -1,0 +1,256 @@
+"""Figures of weights: their norms over training and by output channel, of one run or several."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Sequence
+
+import numpy as np
+from nengo.exceptions import ValidationError
+
+from nengo_wd._checks import is_number
+from nengo_wd.plotting import figures
+from nengo_wd.recording.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+NORM, CHANNEL_NORM = "$L_2$ norm", "$L_2$ norm of channel"
+STATISTICS: dict[str, Any] = {  # of the channels, and their lines
+    "mean": (np.mean, {"color": figures.COLORS[0], "linestyle": "-", "linewidth": 1}),
+    "maximum": (np.max, {"color": figures.COLORS[1], "linestyle": "--", "linewidth": 1}),
+}
+MOST_BINS = 10_000  # more than any figure has dots
+MOST_ROWS = 5  # of records, unless more are asked for
+
+
+def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figure:
+    """Plot the norms of parameters over training.
+
+    Parameters
+    ----------
+    history : WeightNorms
+        What was recorded.
+    which : str, Nengo object, class, network, layer, or list of these, optional
+        The parameters to plot, by name or by what they belong to. By default all.
+    axes : matplotlib.axes.Axes, optional
+        Where to plot. By default in a new figure.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure of the axes. A new one is not among pyplot's: ``figure.savefig`` saves it
+        and notebooks show it; to use ``plt.show()``, give axes of pyplot's.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If nothing was recorded, or nothing of something in ``which``.
+    ImportError
+        If Matplotlib is not installed.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node([1.0])
+    ...     layer = nengo_wd.RegularizedDense(10, name="readout")
+    ...     probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     recorded = nengo_wd.WeightNorms(sim)
+    ...     recorded.record()
+    >>> nengo_wd.plotting.norms(recorded, "readout.kernel").axes[0].get_ylabel()
+    '$L_2$ norm'
+    """
+    names = figures.parameters_to_plot(history, which)
+    with figures.grid_of_axes((1, 1), axes, figures.height_for(names)) as grid:
+        panel = grid[0, 0]
+        lines = [
+            _plot_norms(panel, history, name, label=figures.plain(name), **line)
+            for name, line in zip(names, figures.line_styles())
+        ]
+        panel.set(xlabel=figures.STEP, ylabel=NORM)
+        panel.set_ylim(bottom=0)
+        figures.add_legend(panel, axes, lines)
+    return panel.figure
+
+
+def histograms(
+    history: History,
+    which: Any = None,
+    records: int | Sequence[int] | None = None,
+    bins: int = 30,
+    axes: Any = None,
+    equal_axes: bool = True,
+) -> Figure:
+    """Plot histograms of the norms of output channels: records by parameters, on equal axes.
+
+    Mean and maximum over the channels are vertical lines.
+
+    Parameters
+    ----------
+    history : WeightNorms
+        What was recorded.
+    which : str, Nengo object, class, network, layer, or list of these, optional
+        The parameters, a column each, by name or by what they belong to. By default all.
+    records : int or sequence of int, optional
+        The records, a row each, by their place in ``history.steps``. By default five at the
+        most, the first and the last among them.
+    bins : int
+        How many bins there are from zero to the largest norm, 10,000 at the most.
+    axes : array of matplotlib.axes.Axes, optional
+        Where to plot, of shape (n_records, n_parameters).
+    equal_axes : bool
+        Whether all parameters have equal axes, to be compared with each other. With False, for
+        parameters of different kinds, axes are equal for the records of each.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure, as `norms` returns it.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If nothing was recorded, or nothing of something in ``which``; and if ``records``, ``bins``
+        or the shape of ``axes`` are others.
+    ImportError
+        If Matplotlib is not installed.
+    """
+    names, rows = figures.parameters_to_plot(history, which), _records_to_plot(history, records)
+    recorded = history.channel_norms
+    values = {name: list(recorded[name][rows]) for name in names}
+    sharing = {"sharex": "all", "sharey": "all"} if equal_axes else {"sharex": "col"}
+    shape, height = (len(rows), len(names)), 0.7 + 0.9 * len(rows)
+    with figures.grid_of_axes(shape, axes, height, **sharing) as grid:
+        for name, column in zip(names, grid.T):
+            together = names if equal_axes else [name]
+            samples = [sample for other in together for sample in values[other]]
+            edges, most = _edges_of_bins(samples, bins)
+            for panel, sample in zip(column, values[name]):
+                _plot_channels(panel, sample, edges)
+                panel.set(xlim=edges[[0, -1]], ylim=(0, most))
+            figures.add_title(column[0], name, len(names))
+            column[-1].set_xlabel(CHANNEL_NORM)
+        for panel, row in zip(grid[:, 0], rows):
+            panel.set_ylabel(f"{_time(history, row)}\nchannels")
+        figures.add_legend(grid[0, -1], axes)
+    return grid[0, 0].figure
+
+
+def compare(
+    runs: Mapping[str, History],
+    which: Any = None,
+    bins: int = 30,
+    axes: Any = None,
+    equal_axes: bool = True,
+) -> Figure:
+    """Plot several runs on equal axes: norms over training, and by output channel at its end.
+
+    Parameters
+    ----------
+    runs : dict of {str: WeightNorms}
+        What was recorded in each run, by its label. Labels may have Matplotlib's mathematics:
+        ``"$10^{-3}$"``.
+    which : str, Nengo object, class, network, layer, or list of these, optional
+        The parameters, a column each, by name or by what they belong to in the first run. By
+        default all of that. They need the same names in all runs: give layers names.
+    bins : int
+        How many bins there are from zero to the largest norm, 10,000 at the most.
+    axes : array of matplotlib.axes.Axes, optional
+        Where to plot, of shape (2, n_parameters): norms in the first row, histograms in the second.
+    equal_axes : bool
+        Whether all parameters have equal axes, as in `histograms`, or the runs of each alone.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure, as `norms` returns it.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If there are no runs, or nothing was recorded of a parameter in one of them; and if
+        ``bins`` or the shape of ``axes`` are others.
+    ImportError
+        If Matplotlib is not installed.
+    """
+    if not isinstance(runs, Mapping) or not runs:
+        raise ValidationError(
+            f"runs={runs!r} must be a dictionary from labels to what was recorded", attr="runs"
+        )
+    names = figures.parameters_to_plot(next(iter(runs.values())), which)
+    for label, history in runs.items():
+        figures.parameters_to_plot(history, names, f" in the run {label!r}")
+    last = {label: history.last_channel_norms for label, history in runs.items()}
+    sharing = {"sharey": "row"} if equal_axes else {}
+    with figures.grid_of_axes((2, len(names)), axes, 3.6, **sharing) as grid:
+        for name, over_training, by_channel in zip(names, *grid):
+            together = names if equal_axes else [name]
+            over_runs = [_norms_of(run, other) for run in runs.values() for other in together]
+            samples = [run[other] for run in last.values() for other in together]
+            edges, most = _edges_of_bins(samples, bins)
+            lines = []
+            for (label, history), line in zip(runs.items(), figures.line_styles()):
+                shown = figures.label_of(label)
+                lines.append(_plot_norms(over_training, history, name, label=shown, **line))
+                by_channel.stairs(np.histogram(last[label][name], edges)[0], edges, **line)
+            figures.add_title(over_training, name, len(names))
+            over_training.set(xlabel=figures.STEP, ylim=(0, figures.limit(over_runs)))
+            by_channel.set(xlabel=CHANNEL_NORM, xlim=edges[[0, -1]], ylim=(0, most))
+        grid[0, 0].set_ylabel(NORM)
+        grid[1, 0].set_ylabel("at the end\nchannels per bin")
+        figures.add_legend(grid[0, -1], axes, lines)
+    return grid[0, 0].figure
+
+
+def _norms_of(history: History, name: str) -> np.ndarray:
+    """Return the norms of a parameter, one for each record."""
+    return history.norms[:, history.names.index(name)]
+
+
+def _plot_norms(panel: Axes, history: History, name: str, **line: Any) -> Line2D:
+    """Plot the norms of a parameter over training, and return the line."""
+    norms = _norms_of(history, name)
+    return panel.plot(history.steps, norms, marker=figures.marker_of(history), **line)[0]
+
+
+def _plot_channels(panel: Axes, norms: np.ndarray, edges: Any) -> None:
+    """Plot a histogram of the norms of channels, with lines for their statistics."""
+    # one shape, however many bins
+    panel.stairs(np.histogram(norms, edges)[0], edges, fill=True, color="0.8")
+    for label, (statistic, line) in STATISTICS.items():
+        panel.axvline(statistic(norms), label=label, **line)
+
+
+def _time(history: History, row: int) -> str:
+    """Say when a record was made: by its epoch, where that tells it from the others."""
+    if len(np.unique(history.epochs)) == len(history.epochs):
+        return f"epoch {history.epochs[row]:g}"
+    return f"step {history.steps[row]}"
+
+
+def _edges_of_bins(samples: list[np.ndarray], bins: int) -> tuple[np.ndarray, float]:
+    """Return the edges of bins for all samples, and the upper limit for all of their counts."""
+    if not isinstance(bins, numbers.Integral) or not is_number(bins) or not 1 <= bins <= MOST_BINS:
+        raise ValidationError(
+            f"bins={bins!r} must be a number of bins, from 1 to {MOST_BINS:,}", attr="bins"
+        )
+    edges = np.linspace(0, figures.limit(samples), bins + 1)
+    return edges, figures.limit([np.histogram(sample, edges)[0] for sample in samples])
+
+
+def _records_to_plot(history: History, records: int | Sequence[int] | None) -> list[int]:
+    """Return the places of the records to plot."""
+    n_records = len(history.steps)
+    if records is None:
+        return np.unique(np.linspace(0, n_records - 1, MOST_ROWS).round().astype(int)).tolist()
+    rows = np.atleast_1d(records).tolist()
+    known = range(-n_records, n_records)
+    if not rows or any(row not in known for row in rows):
+        raise ValidationError(
+            f"records={records} must be places among the {n_records} records", attr="records"
+        )
+    return [int(row) for row in rows]
