@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _names as names
 from nengo_wd import _neurons as neurons
+from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
 from nengo_wd._checks import check_penalty
@@ -19,7 +19,7 @@ from nengo_wd.regularizers import FiringRates
 from nengo_wd.regularizers.forms import content, frozen, row_form, unscheduled
 
 ENDING = ".activity"  # of the names of what probes record
-AXIS = seam.probes.AXIS
+AXIS = seam.simulators.AXIS
 
 
 class ActivityPenalty(NamedTuple):
@@ -74,7 +74,7 @@ def activity_penalties(sim: nengo_dl.Simulator) -> dict[str, ActivityPenalty]:
         probe with `FiringRates` keeps its last time step alone.
     """
     found = () if sim.model.toplevel is None else _of_probes(sim.model)
-    return names.unique((_name(penalty.probe), penalty) for penalty in found)
+    return parameters.unique_names((_name(penalty.probe), penalty) for penalty in found)
 
 
 def _of_probes(model: Any) -> Iterator[ActivityPenalty]:
@@ -104,8 +104,8 @@ def _name(probe: nengo.Probe) -> str:
     """Return the name of what a probe records: its label, or that of its object or layer."""
     obj = probe.obj if probe.label is None else probe
     is_node = isinstance(obj, nengo_dl.TensorNode) and obj.label is None
-    layer = seam.parameters.function_of(obj) if is_node else None
-    name = getattr(layer, "name", None) or names.of_object(obj)
+    layer = seam.values.function_of(obj) if is_node else None
+    name = getattr(layer, "name", None) or parameters.label(obj)
     return name if name.endswith(ENDING) else name + ENDING  # as `Converter` calls its probes
 
 
@@ -135,7 +135,7 @@ def wake(model: Any, recorded: list[tf.Tensor], signals: Any) -> list[tf.Tensor]
 
 def _with_minimum(model: Any) -> Iterator[nengo.Probe]:
     """Yield the probes of neurons that should not be silent."""
-    for probe, setting, _ in settings.made(model.toplevel, "regularizer"):
+    for probe, setting, _ in settings.look_up(model.toplevel, "regularizer", check=False):
         regularizer = unscheduled(setting)
         if isinstance(regularizer, FiringRates) and regularizer.minimum > 0:
             if neurons.why_no_rates(probe) is None and probe in model.probes:
@@ -164,6 +164,3 @@ def _woken(activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray)
         return [tf.identity(activity) for activity in activities], gradient
 
     return identity(currents, *activities)
-
-
-seam.probes.change(wake)

@@ -30,7 +30,7 @@ else:
 Regularizer = Union[str, Dict[str, Any], Callable[[Any], Any]]
 
 # A number, a schedule of the training step, or a variable.
-Rate = Union[float, Callable[[Any], Any], "Assignable"]
+Hyperparameter = Union[float, Callable[[Any], Any], "Assignable"]
 
 # The name of a Keras loss, a Keras loss, or a function.
 Loss = Union[str, Callable[..., Any], None]
@@ -115,7 +115,7 @@ def check_watched(callbacks: Any) -> None:
             )
 
 
-def check_rate(value: Any, name: str, owner: Any) -> Any:
+def check_hyperparameter(value: Any, name: str, owner: Any) -> Any:
     """Return ``value`` if it is a finite number from zero on, now or at each step, or raise."""
     if is_number(value):
         check_strength(float(value), name, name, owner)
@@ -161,7 +161,7 @@ def as_strength(value: Any, name: str, owner: str) -> Any:
 
 def check_momentum(value: Any, name: str, owner: Any) -> Any:
     """Return ``value`` if it is a number, schedule or variable, and not a number from one on."""
-    check_rate(value, name, owner)
+    check_hyperparameter(value, name, owner)
     if is_number(value) and float(value) >= 1:
         raise ValidationError(
             f"{owner}: with a {name} of {value}, weights grow without end; it must be below 1",

@@ -13,7 +13,7 @@ import tensorflow as tf
 from nengo.config import ClassParams
 from nengo.exceptions import ConfigError
 
-from nengo_wd.settings import ACTIVITY_SETTINGS, CLASSES, SETTINGS
+from nengo_wd.settings import SETTINGS
 
 
 def get_param(get: Callable, params: ClassParams, name: str) -> Any:
@@ -42,11 +42,11 @@ def _of_setting(params: ClassParams, name: str) -> str | None:
     """Say how to get a setting of this package."""
     if name not in SETTINGS:
         return None
-    if issubclass(params._configures, nengo.Probe) and name not in ACTIVITY_SETTINGS:
+    if issubclass(params._configures, nengo.Probe) and nengo.Probe not in SETTINGS[name].classes:
         return f"a Probe has no {name}, because what it records is not trained"
     return (
         "nengo_wd.configure_settings(), called in the network's with block, makes "
-        f"{name} a setting of {', '.join(c.__name__ for c in CLASSES)}"
+        f"{name} a setting of {', '.join(c.__name__ for c in SETTINGS[name].classes)}"
     )
 
 

@@ -9,18 +9,16 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _names as names
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties
-from nengo_wd._checks import check_finite, check_keras_2, check_simulator
-from nengo_wd._parameters import defaults, selection
+from nengo_wd._checks import Loss, Objective, check_finite, check_keras_2, check_simulator
+from nengo_wd._parameters import precedence, selection
 from nengo_wd._penalties import Penalty, penalties_of_settings, values
-from nengo_wd._seam.layer_penalties import LayerPenalty, regularizer_of
-from nengo_wd._seam.penalized import Penalized
+from nengo_wd._seam.keras2 import LayerPenalty, regularizer_of
+from nengo_wd._seam.state import Penalized
 from nengo_wd._simulators import carry, counting_penalties
 from nengo_wd._strengths import check_live_strengths
-from nengo_wd._types import Loss, Objective
 from nengo_wd.regularizers.forms import check_strengths
 
 
@@ -90,12 +88,12 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     by_probe = _losses_by_probe(sim, objective)
     penalties, activities = penalties_of_settings(sim), activity_penalties(sim)
     on_probes = list(activities.values())
-    seam.objectives.check_objective(sim, objective, by_probe, on_probes)
-    with defaults.as_set(sim):
+    seam.training.check_objective(sim, objective, by_probe, on_probes)
+    with precedence.defaults_as_set(sim):
         _check_strengths(sim, penalties, on_probes)
-        _check_finite(sim, seam.losses.of_layers(sim), penalties)
+        _check_finite(sim, seam.training.penalties_of_layers(sim), penalties)
     carried = carry(sim, penalties, activities)
-    losses = seam.objectives.penalized_losses(sim, objective, by_probe, on_probes)
+    losses = seam.training.penalized_losses(sim, objective, by_probe, on_probes)
     return Penalized(sim, losses, carried)
 
 
@@ -160,8 +158,8 @@ def regularization_losses(
     that was made last, or else those that settings ask for.
     """
     check_simulator(sim)
-    defaults.check_layers(sim)
-    carried, of_layers = counting_penalties(sim), seam.losses.of_layers(sim)
+    parameters.check_layers(sim)
+    carried, of_layers = counting_penalties(sim), seam.training.penalties_of_layers(sim)
     fetched = seam.values.fetch(sim, [penalty.value for penalty in of_layers])
     named = [(p.key, p.name, float(value)) for p, value in zip(of_layers, fetched)]
     penalized = [penalty.parameter for penalty in carried.penalties]
@@ -171,7 +169,7 @@ def regularization_losses(
     named.sort(key=lambda penalty: penalty[0] not in known)  # which have their names for sure
     losses = [(known.get(key, name), value) for key, name, value in named]
     on_data = {} if data is None else _on_data(sim, carried.activities, data)
-    return names.unique([*losses, *on_data.items()])
+    return parameters.unique_names([*losses, *on_data.items()])
 
 
 def _on_data(
@@ -181,7 +179,7 @@ def _on_data(
     probes = [penalty.probe for penalty in activities.values()]
     recorded = seam.activities.recorded(sim, data, probes)
     found = zip(activities.items(), recorded)
-    return {name: seam.objectives.activity(sim, one, array) for (name, one), array in found}
+    return {name: seam.training.activity_penalty(sim, one, array) for (name, one), array in found}
 
 
 def regularization_loss(sim: nengo_dl.Simulator) -> float:
@@ -229,8 +227,8 @@ def _losses_by_probe(sim: nengo_dl.Simulator, objective: Objective) -> dict[Any,
 
 
 def _check_key(sim: nengo_dl.Simulator, key: Any) -> None:
-    probes = seam.objectives.probe_names(sim)
-    if isinstance(key, tuple) and not (key and seam.objectives.TUPLES_OF_PROBES):
+    probes = seam.training.probe_names(sim)
+    if isinstance(key, tuple) and not (key and seam.training.TUPLES_OF_PROBES):
         raise ValidationError(
             f"{key!r} is no key of an objective; NengoDL 2 alone takes tuples of probes",
             attr="objective",
@@ -248,9 +246,9 @@ def _check_key(sim: nengo_dl.Simulator, key: Any) -> None:
 
 def _check_loss(key: Any, loss: Any) -> None:
     check_keras_2(loss, "objective", f"the loss of {key}")
-    if not seam.objectives.is_loss(loss):
+    if not seam.training.is_loss(loss):
         raise ValidationError(
             f"the loss {loss!r} of {key} is neither the name of a Keras loss, nor an instance "
-            f"of one, nor a function of {seam.objectives.OBJECTIVE_ARGUMENTS}",
+            f"of one, nor a function of {seam.training.OBJECTIVE_ARGUMENTS}",
             attr="objective",
         )

@@ -12,7 +12,7 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
 from nengo_wd._checks import check_penalty
-from nengo_wd._parameters import Parameter, defaults
+from nengo_wd._parameters import Parameter, precedence
 from nengo_wd._seam import state
 from nengo_wd._strengths import RowRegularizer, by_variable, now
 from nengo_wd.regularizers.forms import RowForm, content, frozen, row_form
@@ -65,8 +65,8 @@ def penalties_of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     """
     if state.is_to_be_proximal(sim):
         return []
-    defaults.check_layers(sim)
-    kept, asked = state.of(sim), _asked(sim)
+    parameters.check_layers(sim)
+    kept, asked = state.of_simulator(sim), _asked(sim)
     if kept.asked is None or kept.asked[0] != asked:  # of many objects it takes long
         found = parameters.with_setting(sim, "regularizer")
         kept.asked = asked, [Penalty(parameter, frozen(one)) for parameter, one in found]
@@ -85,7 +85,12 @@ def _asked(sim: nengo_dl.Simulator) -> tuple:
     nodes = [one.obj for one in found if isinstance(one.obj, nengo_dl.TensorNode)]
     layers = [parameters.layers(node, sim) for node in nodes]
     trained = [[getattr(layer, "trainable", None) for layer in parts] for parts in layers]
-    return list(map(_typed, settings.members(network))), asked, trained, defaults.replaced(sim)
+    return (
+        list(map(_typed, settings.members(network))),
+        asked,
+        trained,
+        precedence.replaced_defaults(sim),
+    )
 
 
 def _typed(obj: Any) -> tuple:

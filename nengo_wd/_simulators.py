@@ -14,10 +14,10 @@ from nengo_wd import _seam as seam
 from nengo_wd import settings
 from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties
 from nengo_wd._checks import check_watched
-from nengo_wd._parameters import defaults
+from nengo_wd._parameters import precedence
 from nengo_wd._penalties import Penalty, Terms, penalties_of_settings
 from nengo_wd._seam import state
-from nengo_wd._seam.penalized import Penalized
+from nengo_wd._seam.state import Penalized
 from nengo_wd.layers import TimeLoopLayer
 from nengo_wd.optimizers.steps import settings_of, simulators_of, steps_of
 
@@ -30,7 +30,7 @@ class Carried(NamedTuple):
 
     terms: Terms  # on parameters
     activities: dict[str, ActivityPenalty]  # on what probes record, by name
-    replaced: defaults.Nodes  # those with settings in the place of default penalties
+    replaced: precedence.Nodes  # those with settings in the place of default penalties
     original: Terms | None = None  # those of the objective, before others changed its strengths
     as_steps: bool = False  # whether an optimizer has the regularizers of parameters as steps
 
@@ -62,9 +62,9 @@ def counting_penalties(sim: nengo_dl.Simulator) -> Carried:
     They are those of the objective that the simulator was compiled with last. Before that, they
     are those of the objective that was made last, or else those that settings ask for now.
     """
-    kept, carried = state.of(sim), state.of(sim).installed
+    kept, carried = state.of_simulator(sim), state.of_simulator(sim).installed
     if carried is None:
-        asks = not seam.losses.is_compiled(sim)
+        asks = not seam.training.is_compiled(sim)
         penalties = penalties_of_settings(sim) if asks else []
         activities = activity_penalties(sim) if asks else {}
         carried = Carried(Terms(sim, penalties, live=False), activities, kept.replaced)
@@ -81,16 +81,16 @@ def carry(
     It counts at once in a simulator that was not compiled yet. Strengths of L1 and L2 count at
     once where the simulator was compiled with the same penalties of other strengths.
     """
-    kept = state.of(sim)
+    kept = state.of_simulator(sim)
     before, built = kept.installed, [] if kept.built is None else [kept.built]
     terms = Terms(sim, penalties, built if before is None else [before.terms, *built])
     expressions, kept.built = terms.expressions, terms
-    carried = Carried(terms, activities, defaults.replaced(sim), original=terms)
-    seam.losses.hold(sim, expressions)
-    if not seam.losses.is_compiled(sim):
+    carried = Carried(terms, activities, precedence.replaced_defaults(sim), original=terms)
+    seam.training.hold(sim, expressions)
+    if not seam.training.is_compiled(sim):
         _install(sim, carried)
         if before is None or carried.layout != before.layout:
-            seam.objectives.build_again(sim)  # where Keras alone was asked to compile
+            seam.training.build_again(sim)  # where Keras alone was asked to compile
     elif before is not None and _changes_strengths(kept, carried):
         kept.installed = before._replace(terms=terms)
         terms.install()
@@ -107,9 +107,9 @@ def _changes_strengths(kept: state.SimulatorState, carried: Carried) -> bool:
 
 def _install(sim: nengo_dl.Simulator, carried: Carried | None) -> None:
     """Have these penalties be the ones that count; with None, no setting counts."""
-    state.of(sim).installed = carried
-    defaults.settle(sim, None if carried is None else carried.replaced)
-    seam.objectives.count(sim, {} if carried is None else carried.activities)
+    state.of_simulator(sim).installed = carried
+    precedence.settle_defaults(sim, None if carried is None else carried.replaced)
+    seam.training.count_activities(sim, {} if carried is None else carried.activities)
     if carried is not None:
         carried.terms.install()
 
@@ -118,9 +118,9 @@ class Watcher:
     """Looks at what a simulator is compiled with: whether it is for it, and what is left idle."""
 
     @staticmethod
-    def made(sim: nengo_dl.Simulator) -> None:
+    def prepare(sim: nengo_dl.Simulator) -> None:
         """Leave out default penalties where settings take their place."""
-        defaults.settle(sim)
+        precedence.settle_defaults(sim)
 
     @staticmethod
     def check(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
@@ -140,13 +140,13 @@ class Watcher:
     def compiled(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
         """Have what the objective carries count, and warn of settings that do not."""
         if _has_penalties(sim):
-            kept = state.of(sim)
+            kept = state.of_simulator(sim)
             kept.compiled = True
-            if seam.losses.is_compiled(sim):
+            if seam.training.is_compiled(sim):
                 kept.left_out_parameters = kept.proximal
                 _install(sim, objective.carried if isinstance(objective, Penalized) else None)
             elif kept.installed is None:
-                defaults.settle(sim)
+                precedence.settle_defaults(sim)
             kept.warned.clear()
             if objective is not None or optimizer is not None:
                 warn_of_idle(sim, idle_penalties(sim))
@@ -176,13 +176,13 @@ class Watcher:
 
 def _check_layers(sim: nengo_dl.Simulator, is_ours: bool = False) -> None:
     """Raise if a later simulator has the weights of a layer, where that concerns this package."""
-    if seam.parameters.lost_layers(sim) and (is_ours or Watcher.concerns(sim.model.toplevel)):
-        defaults.check_layers(sim)
+    if seam.values.lost_layers(sim) and (is_ours or Watcher.concerns(sim.model.toplevel)):
+        parameters.check_layers(sim)
 
 
 def _has_penalties(sim: nengo_dl.Simulator) -> bool:
     """Tell whether there can be settings for a simulator, or an objective was made for it."""
-    has_objective = state.has_record(sim) and state.of(sim).built is not None
+    has_objective = state.has_record(sim) and state.of_simulator(sim).built is not None
     is_configured = settings.is_configured(sim.model.toplevel)
     return has_objective or is_configured or state.is_to_be_proximal(sim)
 
@@ -198,7 +198,7 @@ def idle_penalties(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
     """Yield the regularizers of settings if the loss does not have them as they are, and why."""
     if sim.tensor_graph.inference_only:
         return
-    carried = state.of(sim).installed
+    carried = state.of_simulator(sim).installed
     if carried is None:
         if penalties_of_settings(sim) or activity_penalties(sim):
             yield "regularizer", PENALIZED
@@ -220,8 +220,8 @@ def idle_rates(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, s
 def warn_of_idle(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) -> None:
     """Warn of each setting that is idle, once since the simulator was compiled."""
     for name, remedy in idle:
-        if f"{name}: {remedy}" not in state.of(sim).warned:
-            state.of(sim).warned.add(f"{name}: {remedy}")
+        if f"{name}: {remedy}" not in state.of_simulator(sim).warned:
+            state.of_simulator(sim).warned.add(f"{name}: {remedy}")
             warnings.warn(
                 f"{sim.model.toplevel} is trained without its settings for {name}: compile with "
                 f"{remedy}",

@@ -14,7 +14,7 @@ from nengo_wd import _seam as seam
 from nengo_wd._checks import is_live, is_number
 from nengo_wd._clock import Strength
 from nengo_wd._parameters import Parameter
-from nengo_wd._parameters.sums import sum_rows
+from nengo_wd._parameters.parameter import sum_rows
 from nengo_wd.regularizers import Scheduled
 from nengo_wd.regularizers.forms import STRENGTHS, RowForm, row_form
 from nengo_wd.regularizers.weights import ELEMENTWISE
@@ -246,7 +246,7 @@ def now(sim: nengo_dl.Simulator, values: Sequence[Any], step: Any = None) -> lis
 
 def _check_graph(sim: nengo_dl.Simulator, value: Any) -> None:
     """Raise if a variable is in another graph than the simulator."""
-    if isinstance(value, tf.Variable) and not seam.parameters.in_graph(sim, value):
+    if isinstance(value, tf.Variable) and not seam.values.in_graph(sim, value):
         raise ValidationError(
             f"{value.name} is not in the graph of the simulator of {sim.model.toplevel}; make "
             "the variable within sim.tensor_graph.graph.as_default()",

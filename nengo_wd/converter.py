@@ -17,13 +17,13 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import layers
 from nengo_wd._checks import check_keras_2
-from nengo_wd._penalties import regularized_objective
+from nengo_wd._objectives import regularized_objective
 from nengo_wd._seam import hooks
 from nengo_wd._seam.keras2 import flat_layers, n_added_losses
 from nengo_wd.regularizers import forms
 from nengo_wd.settings import SETTINGS, configure_settings
 
-_Base: Any = seam.converter.KerasConverter
+_Base: Any = seam.layers.KerasConverter
 
 
 class Converter(_Base):

@@ -202,4 +202,4 @@ def build_decay(model: Model, decay: Decay, rule: LearningRule) -> None:
     copy.reads.append(remainder)
 
 
-NengoDLBuilder.register(SimDecay)(seam.learning_rules.DecayBuilder)
+NengoDLBuilder.register(SimDecay)(seam.simulators.DecayBuilder)

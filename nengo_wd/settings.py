@@ -11,8 +11,8 @@ from nengo.exceptions import NetworkContextError, ValidationError
 from nengo.params import Parameter
 
 from nengo_wd import target_norms
-from nengo_wd._checks import Rate, Regularizer, check_momentum, check_rate
-from nengo_wd.regularizers import lookup
+from nengo_wd._checks import Hyperparameter, Regularizer, check_hyperparameter, check_momentum
+from nengo_wd.regularizers import forms
 
 
 class SettingParam(Parameter):
@@ -31,7 +31,7 @@ class SettingParam(Parameter):
 
 def _check_regularizer(value: Any, name: str, owner: Any) -> Any:
     of_probe = owner is nengo.Probe or isinstance(owner, nengo.Probe)
-    return lookup.get(value, name, str(owner), of_probe)
+    return forms.as_regularizer(value, name, str(owner), of_probe)
 
 
 TRAINABLE = (nengo.Connection, nengo_dl.TensorNode, nengo.Ensemble, nengo.ensemble.Neurons)
@@ -61,7 +61,7 @@ SETTINGS = {  # a new setting is a new row
         none_replaces=True,
     ),
     "weight_decay": Definition(
-        check_rate,
+        check_hyperparameter,
         "regularized_optimizer(...) or decoupled_weight_decay(...)",
         keeps_small=True,
         recorded=True,
@@ -74,13 +74,13 @@ SETTINGS = {  # a new setting is a new row
         recorded=True,
         replaces_default=True,
     ),
-    "learning_rate": Definition(check_rate, "LayerwiseSGD(...)"),
+    "learning_rate": Definition(check_hyperparameter, "LayerwiseSGD(...)"),
     "momentum": Definition(check_momentum, "LayerwiseSGD(...)"),
 }
 
 
 def configure_settings(
-    regularizer: Regularizer | None = None, weight_decay: Rate | None = None
+    regularizer: Regularizer | None = None, weight_decay: Hyperparameter | None = None
 ) -> None:
     """Add this package's settings to the config of the network that is being built.
 

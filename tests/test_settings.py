@@ -11,7 +11,7 @@ from networks import Ensembles, ThreeConnections
 import nengo_wd
 from nengo_wd import _parameters as parameters
 from nengo_wd import nengo_dl, settings
-from nengo_wd._checks import check_rate
+from nengo_wd._checks import check_hyperparameter
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def network_with_a_layer():
 def rigidity(monkeypatch):
     """A setting that nothing knows but its row."""
     definition = settings.Definition(
-        check_rate, "rigid_weights(...)", (nengo_dl.TensorNode,), True, True, True
+        check_hyperparameter, "rigid_weights(...)", (nengo_dl.TensorNode,), True, True, True
     )
     monkeypatch.setitem(settings.SETTINGS, "rigidity", definition)
 

@@ -15,7 +15,7 @@ from nengo_wd import _names as names
 from nengo_wd import _seam as seam
 from nengo_wd import settings
 from nengo_wd._parameters.parameter import Parameter, trained_variables
-from nengo_wd._seam.layer_penalties import variable_penalties
+from nengo_wd._seam.keras2 import variable_penalties
 
 KINDS = {  # the trainable parameter of each class, and the signal that holds it
     nengo.Connection: ("weights", "weights"),
@@ -59,7 +59,7 @@ def parameters_of(sim: nengo_dl.Simulator, obj: Any) -> Iterator[Parameter]:
                 yield _layer_parameter(sim, obj, variable)
     elif isinstance(obj, tuple(KINDS)) and why_none(sim, obj) is None:
         kind, signal = _kind_and_signal(sim, obj)
-        variable, rows, shape = seam.parameters.base_rows(sim, signal)
+        variable, rows, shape = seam.values.base_rows(sim, signal)
         yield Parameter(sim, obj, f"{label(obj)}.{kind}", variable, rows, shape, signal)
 
 
@@ -105,9 +105,9 @@ def layers(holder: Any, sim: nengo_dl.Simulator | None = None) -> list[Any]:
     With ``sim``, they have the weights of that simulator, also after a later one was made.
     """
     is_node = isinstance(holder, nengo_dl.TensorNode)
-    func = seam.parameters.function_of(holder) if is_node else holder
+    func = seam.values.function_of(holder) if is_node else holder
     if sim is not None:
-        func = seam.parameters.layer_in(sim, func)
+        func = seam.values.layer_in(sim, func)
     return [func, *(func.submodules if isinstance(func, tf.Module) else ())]
 
 
@@ -120,13 +120,13 @@ def _kind_and_signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
 def _is_lost(sim: nengo_dl.Simulator, obj: Any) -> bool:
     """Tell whether an object is a TensorNode whose weights are those of a later simulator."""
     variables = _variables(sim, obj) if isinstance(obj, nengo_dl.TensorNode) else ()
-    return not all(seam.parameters.in_graph(sim, variable) for variable in variables)
+    return not all(seam.values.in_graph(sim, variable) for variable in variables)
 
 
 def _layer_parameter(
     sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: Any
 ) -> Parameter:
-    if not seam.parameters.in_graph(sim, variable):
+    if not seam.values.in_graph(sim, variable):
         raise _lost_error(str(node), node)
     layer = _owner(sim, node, variable)
     name = f"{getattr(layer, 'name', None) or label(node)}.{names.variable_name(variable)}"
@@ -156,7 +156,7 @@ def _variables(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> list[tf.Va
 
 def check_layers(sim: nengo_dl.Simulator) -> None:
     """Raise if the weights of a layer in a simulator are those of a later one."""
-    for layer in seam.parameters.lost_layers(sim):
+    for layer in seam.values.lost_layers(sim):
         raise _lost_error(f"{layer.name!r}, in a TensorNode,", layer)
 
 

@@ -14,9 +14,8 @@ from nengo_wd import _names as names
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_called_now
 from nengo_wd._seam import state
-from nengo_wd._seam.layer_penalties import variable_penalties
+from nengo_wd._seam.keras2 import variable_penalties
 
-LEAST_NORM = 1e-12  # below it, float32 loses some of the squares
 TRANSPOSED = tuple(  # whose kernels have the output channels before the input channels
     getattr(tf.keras.layers, name)
     for name in ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
@@ -92,7 +91,7 @@ class Parameter:
     @property
     def initial_variable(self) -> tf.Variable:
         """The initial values of everything in ``variable``, as a variable."""
-        kept = state.of(self.sim).initial
+        kept = state.of_simulator(self.sim).initial
         if id(self.variable) not in kept:
             kept[id(self.variable)] = _keep_initial(self.sim, self.obj, self.variable)
         return kept[id(self.variable)]
@@ -138,13 +137,13 @@ class Parameter:
         """Whether training changes the parameter: the weights of frozen layers stay."""
         if self.layer is None:
             return True
-        func = seam.parameters.layer_in(self.sim, seam.parameters.function_of(self.obj))
+        func = seam.values.layer_in(self.sim, seam.values.function_of(self.obj))
         return any(self.variable is variable for variable in trained_variables(func))
 
     def _stand_ins(self) -> Iterator[Any]:
         """Yield what has the layer's place in the simulator, where a later one was made with it."""
-        func = seam.parameters.function_of(self.obj)
-        stand_in = seam.parameters.layer_in(self.sim, func)
+        func = seam.values.function_of(self.obj)
+        stand_in = seam.values.layer_in(self.sim, func)
         if stand_in is not func:
             yield from (stand_in, *stand_in.submodules)
 
@@ -181,16 +180,16 @@ def _keep_initial(sim: nengo_dl.Simulator, obj: Any, variable: tf.Variable) -> t
 
     A layer has one set of initial values for all of its simulators.
     """
-    built = seam.parameters.built_values(sim, variable)
+    built = seam.values.built_values(sim, variable)
     if built is not None:
-        return seam.saving.keep_initial(sim, variable, built)[0]
-    function = seam.parameters.function_of(obj)
+        return seam.simulators.keep_initial(sim, variable, built)[0]
+    function = seam.values.function_of(obj)
     among = function.variables if isinstance(function, tf.Module) else vars(function).values()
     namesakes = [v for v in among if getattr(v, "name", None) == variable.name]
     name = variable.name, next(i for i, v in enumerate(namesakes) if v is variable)
     known = state.of_layer(function).initial
     initial = known[name] if name in known else seam.values.fetch(sim, [variable])[0]
-    kept, known[name] = seam.saving.keep_initial(sim, variable, initial)
+    kept, known[name] = seam.simulators.keep_initial(sim, variable, initial)
     return kept
 
 
@@ -213,41 +212,3 @@ def sum_rows(values: tf.Tensor, keep: tuple[int, ...] = ()) -> tf.Tensor:
     """Return the sum over all axes of ``values`` but the first and those in ``keep``."""
     axes = [axis for axis in range(1, len(values.shape)) if axis not in keep]
     return tf.reduce_sum(values, axis=axes)
-
-
-def sum_channels(values: tf.Tensor, parameters: list[Parameter]) -> tf.Tensor:
-    """Return the sum of ``values`` over each output channel of parameters in one variable.
-
-    The values are those of the variable's elements, in its shape. The channels follow one
-    another, parameter after parameter.
-    """
-    by_row = sum_rows(values, parameters[0].channels.axes)
-    groups, n_groups = np.full(int(values.shape[0]), -1), 0  # rows of nobody are left out
-    for parameter in parameters:
-        channels = parameter.channels
-        groups[parameter.rows] = n_groups + channels.rows
-        n_groups += channels.n_groups
-    return tf.reshape(tf.math.unsorted_segment_sum(by_row, groups, n_groups), (-1,))
-
-
-def norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
-    """Return the L2 norm of each group of rows in float64; rows of group ``n_groups`` are left out.
-
-    That is one pass with no copy. Where the squares are too large or too small for the precision of
-    the values, there is a second pass.
-    """
-    norms = _norms_of_groups(values, groups, n_groups)
-    if values.dtype == tf.float64:
-        return norms
-    return tf.cond(
-        tf.reduce_any(~tf.math.is_finite(norms) | (norms < LEAST_NORM)),
-        lambda: _norms_of_groups(tf.cast(values, tf.float64), groups, n_groups),
-        lambda: norms,
-    )
-
-
-def _norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
-    axes = list(range(1, len(values.shape)))
-    by_row = tf.math.reduce_euclidean_norm(values, axis=axes) if axes else tf.abs(values)
-    squares = tf.square(tf.cast(by_row, tf.float64))
-    return tf.sqrt(tf.math.unsorted_segment_sum(squares, groups, n_groups + 1)[:n_groups])

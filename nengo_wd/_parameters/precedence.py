@@ -132,13 +132,15 @@ def settle_defaults(sim: nengo_dl.Simulator, without: Nodes | None = None) -> No
     check_layers(sim)
     if not settings.is_configured(sim.model.toplevel):
         return
-    without = state.of(sim).replaced = replaced_defaults(sim) if without is None else without
+    without = state.of_simulator(sim).replaced = (
+        replaced_defaults(sim) if without is None else without
+    )
     members = settings.members(sim.model.toplevel)
     nodes = [node for node in members if isinstance(node, nengo_dl.TensorNode)]
     replaced = {id(layer) for node in without for layer in layers(node, sim)}
     for layer in (layer for node in nodes for layer in layers(node, sim)):
         for variable in defaults.variables(layer):
-            seam.losses.count_default(sim, layer, variable, id(layer) not in replaced)
+            seam.training.count_default(sim, layer, variable, id(layer) not in replaced)
 
 
 @contextlib.contextmanager
@@ -147,8 +149,8 @@ def defaults_as_set(sim: nengo_dl.Simulator) -> Iterator[None]:
 
     After it, they count as they did before, where an objective has fixed that.
     """
-    kept = state.of(sim)
-    is_fixed = kept.installed is not None or seam.losses.is_compiled(sim)
+    kept = state.of_simulator(sim)
+    is_fixed = kept.installed is not None or seam.training.is_compiled(sim)
     before = kept.replaced
     settle_defaults(sim)
     try:

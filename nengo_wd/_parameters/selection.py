@@ -14,7 +14,7 @@ from nengo_wd import settings
 from nengo_wd._parameters.objects import everything, layers, unique_names, why_none
 from nengo_wd._parameters.parameter import Parameter
 from nengo_wd._parameters.precedence import defaults_as_set, with_setting
-from nengo_wd._seam.stand_ins import original
+from nengo_wd._seam.state import original
 
 
 def asked_for(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:

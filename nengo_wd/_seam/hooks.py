@@ -55,7 +55,7 @@ HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # is compiled, and compiled(...) after it, with None for what was not given; trained(sim, callbacks)
 # before it is trained; concerns(network), if layers of its network are built again.
 WATCHER = "nengo_wd._simulators:Watcher"
-WAKE = "nengo_wd._penalties.waking:wake"
+WAKE = "nengo_wd._activity_penalties:wake"
 DL2, DL3 = "nengo_dl 2", "nengo_dl 3"
 
 WRAPPED = (  # methods, by `install`

@@ -67,7 +67,7 @@ def layer_penalties(layer: tf.keras.layers.Layer, skip: Any = None) -> Iterator[
         loss = None if is_skipped else function()
         if loss is not None:  # it is a step of the optimizer, or Keras' own None
             on_variable = is_on_variable(function)
-            weight = names.of_variable(bound) if on_variable else "loss"
+            weight = names.variable_name(bound) if on_variable else "loss"
             yield _named(layer, weight, loss, bound if on_variable else None)
 
 

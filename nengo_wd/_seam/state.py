@@ -26,13 +26,10 @@ class SimulatorState:
     asked: Any = None
     # Terms on parameters that the objective made last carries.
     built: Any = None
-    # What counts of an objective (Carried): what it carries, with the strengths of now.
+    # The penalties of an objective that count (Carried), with the strengths of now.
     installed: Any = None
-    # What that objective carries (Carried).
-    compiled: Any = None
-    # Whether the objective that the simulator was compiled with last has penalties; None if the
-    # simulator was not compiled yet.
-    penalized: bool | None = None
+    # Whether the simulator was compiled.
+    compiled: bool = False
     # What the user was warned of since the simulator was compiled.
     warned: set = _new(set)
     # Whether an optimizer was made that takes the regularizers of parameters as steps.
@@ -45,8 +42,7 @@ class SimulatorState:
     left_out: dict = _new(dict)
     # The initial values of variables, as variables, by the ids of the former.
     initial: dict = _new(dict)
-    # The bounds of norms by the ids of their variables, of the optimizer that was made
-    # or compiled last.
+    # The bounds of norms, by the ids of their variables: of the optimizer made or compiled last.
     bounds: dict = _new(dict)
     # The folders in which the simulator has event files.
     log_dirs: set = _new(set)
@@ -114,14 +110,14 @@ with_layers = globals().setdefault("with_layers", weakref.WeakSet())
 def of_simulator(sim: Any) -> SimulatorState:
     """Return what is kept for a simulator."""
     if ATTRIBUTE not in vars(sim):
-        vars(sim)[ATTRIBUTE] = SimulatorState(penalized=False if sim in _compiled else None)
+        vars(sim)[ATTRIBUTE] = SimulatorState(compiled=sim in _compiled)
     return vars(sim)[ATTRIBUTE]
 
 
 def note_compiled(sim: Any) -> None:
     """Note that a simulator was compiled without penalties, where nothing else is kept for it."""
     if has_record(sim):
-        of_simulator(sim).penalized = False
+        of_simulator(sim).compiled = True
     else:
         _compiled.add(sim)
 

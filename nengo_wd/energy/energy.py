@@ -11,11 +11,9 @@ import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _checks as checks
-from nengo_wd import _names as names
 from nengo_wd import _neurons as neurons
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._parameters import defaults
 from nengo_wd.energy.devices import Costs, Count
 from nengo_wd.energy.events import Shown, count_events, fan_out, kept_neurons
 from nengo_wd.energy.flow import Flow, Source
@@ -131,7 +129,9 @@ class Energy(Costs):
         neurons.warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
         without_zeros = Flow(sim, skip_zeros=True) if skip_zeros else flow
         counts = _counted(sim, flow, without_zeros, shown).items()
-        super().__init__(names.unique((_name(obj), one) for obj, one in counts), n_steps, passes)
+        super().__init__(
+            parameters.unique_names((_name(obj), one) for obj, one in counts), n_steps, passes
+        )
         for obj, why in flow.uncounted.items():
             warnings.warn(
                 f"{obj} is not counted, because {why}; its row has no numbers, and totals leave "
@@ -149,7 +149,7 @@ def _check_network(sim: nengo_dl.Simulator) -> None:
             "make it of the network",
             attr="sim",
         )
-    defaults.check_layers(sim)
+    parameters.check_layers(sim)
     network = sim.model.toplevel
     for obj in (*network.all_nodes, *network.all_ensembles, *network.all_connections):
         if obj not in sim.model.sig:
@@ -228,5 +228,5 @@ def _leaving(
 def _name(obj: Any) -> str:
     """Return the name of an object, or of the layer of a TensorNode."""
     if isinstance(obj, nengo_dl.TensorNode):
-        return getattr(parameters.layers(obj)[0], "name", None) or names.of_object(obj)
-    return names.of_object(obj)
+        return getattr(parameters.layers(obj)[0], "name", None) or parameters.label(obj)
+    return parameters.label(obj)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nengo_wd import _seam as seam
 from nengo_wd.layers.refusals import refuse
-from nengo_wd.regularizers import lookup
+from nengo_wd.regularizers import forms
 
 if TYPE_CHECKING:  # the mixin's attributes come from the layer that it is mixed into
     from typing import Any as _KerasLayer
@@ -33,7 +33,9 @@ def looked_up(given: dict[str, Any], owner: str) -> tuple[dict[str, Any], list[s
     """Return the regularizers among a layer's arguments, and the names of those by default."""
     asked = {attr: value for attr, value in given.items() if attr.endswith(SUFFIX)}
     by_default = [a for a, value in asked.items() if isinstance(value, (Default, DefaultConfig))]
-    return {attr: lookup.get(value, attr, owner) for attr, value in asked.items()}, by_default
+    return {
+        attr: forms.as_regularizer(value, attr, owner) for attr, value in asked.items()
+    }, by_default
 
 
 def arguments(layer: Any) -> set[str]:

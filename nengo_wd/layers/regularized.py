@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nengo_wd._types import Regularizer
+from nengo_wd._checks import Regularizer
 from nengo_wd.layers.defaults import Default
 from nengo_wd.layers.time_loop import TimeLoopLayer
 

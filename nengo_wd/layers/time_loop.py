@@ -13,7 +13,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_keras_2, check_penalty
 from nengo_wd.layers import defaults, refusals
-from nengo_wd.regularizers import lookup
+from nengo_wd.regularizers import forms
 
 
 class TimeLoopLayer(defaults.KeepsDefaults):
@@ -102,7 +102,7 @@ class TimeLoopLayer(defaults.KeepsDefaults):
         self.penalized.clear()
         seam.layers.begin_build(self)
         for attr in self._regularized:  # which may have been changed since
-            lookup.get(getattr(self, attr), attr, f"layer {self.name!r}")
+            forms.as_regularizer(getattr(self, attr), attr, f"layer {self.name!r}")
         if refusals.has_window(self):
             refusals.check_output(self, input_shape, super().compute_output_shape)
         with seam.layers.scope():

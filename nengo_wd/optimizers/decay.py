@@ -14,8 +14,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _seam as seam
 from nengo_wd._checks import is_number
 from nengo_wd._parameters import Parameter
-from nengo_wd._strengths.now import now
-from nengo_wd._strengths.rows import RowValues
+from nengo_wd._strengths import RowValues, now
 from nengo_wd.optimizers.steps import Fault, Found, ObjectSetting, Step, checked, extended, name_of
 
 

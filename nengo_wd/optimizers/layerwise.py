@@ -12,16 +12,15 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
 from nengo_wd._checks import (
+    Hyperparameter,
     check_called_now,
+    check_hyperparameter,
     check_momentum,
-    check_rate,
     check_simulator,
     check_trains,
     is_number,
 )
-from nengo_wd._strengths.now import now
-from nengo_wd._strengths.rows import LiveArray
-from nengo_wd._types import Rate
+from nengo_wd._strengths import LiveArray, now
 from nengo_wd.optimizers import steps
 from nengo_wd.optimizers.decay import RowSetting, check_decays, faults_of_decays
 from nengo_wd.optimizers.steps import Fault, Found
@@ -80,12 +79,12 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     def __init__(
         self,
         sim: nengo_dl.Simulator,
-        learning_rate: Rate = 0.01,
-        momentum: Rate = 0.0,
+        learning_rate: Hyperparameter = 0.01,
+        momentum: Hyperparameter = 0.0,
         name: str = "LayerwiseSGD",
     ) -> None:
         check_simulator(sim)
-        check_rate(learning_rate, "learning_rate", name)
+        check_hyperparameter(learning_rate, "learning_rate", name)
         check_momentum(momentum, "momentum", name)
         super().__init__(sim, learning_rate, name)
         check_trains(sim)
@@ -97,12 +96,12 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         check_decays(self.faults(), stacklevel=3)
 
     @property
-    def momentum(self) -> Rate:
+    def momentum(self) -> Hyperparameter:
         """The momentum of all weights whose object has none of its own."""
         return self._momentum
 
     @momentum.setter
-    def momentum(self, value: Rate) -> None:
+    def momentum(self, value: Hyperparameter) -> None:
         check_called_now()
         check_momentum(value, "momentum", type(self).__name__)
         if not (is_number(value) and is_number(self._momentum)):
@@ -140,7 +139,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         """Raise if a learning rate or momentum can't be used now."""
         step = seam.optimizers.step(self.sim, self)
         own = {"learning_rate": seam.optimizers.rate(self), "momentum": self._momentum}
-        for name, check in (("learning_rate", check_rate), ("momentum", check_momentum)):
+        for name, check in (("learning_rate", check_hyperparameter), ("momentum", check_momentum)):
             owned = [(str(parameter.obj), value) for parameter, value in found[name]]
             owners, values = zip(*owned, (type(self).__name__, own[name]))
             for owner, value in zip(owners, now(self.sim, list(values), step)):
@@ -178,5 +177,5 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         return {**super().get_config(), "momentum": self._momentum}
 
 
-def _as_array(momentum: Rate) -> np.ndarray:
+def _as_array(momentum: Hyperparameter) -> np.ndarray:
     return np.array(momentum if is_number(momentum) else np.nan)

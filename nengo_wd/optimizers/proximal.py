@@ -14,16 +14,21 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_called_now
-from nengo_wd._clock import ids
-from nengo_wd._parameters import Parameter, defaults
+from nengo_wd._parameters import Parameter, precedence
 from nengo_wd._parameters.parameter import in_rows, is_block
-from nengo_wd._seam.layer_penalties import regularizer_of
-from nengo_wd._strengths import live
-from nengo_wd._strengths.norms import Formed, RowStrengths
-from nengo_wd._strengths.rows import RowValues
+from nengo_wd._seam.keras2 import regularizer_of
+from nengo_wd._strengths import (
+    Formed,
+    RowRegularizer,
+    RowValues,
+    check_live_strengths,
+    strength_faults,
+    with_live_strengths,
+)
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
 from nengo_wd.optimizers.steps import Fault, Found, Step, check_built, checked, extended
 from nengo_wd.regularizers.forms import GroupForm, group_form, row_form
+from nengo_wd.regularizers.weights import shrunk
 
 Grouped = List[Tuple[Parameter, GroupForm]]
 Forms = DefaultDict[int, Tuple[Formed, Grouped]]  # of each variable
@@ -38,8 +43,8 @@ class ProximalStep(Step):
 
     def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool) -> None:
         super().__init__(sim, optimizer, scaled)
-        regularized = parameters.without_frozen(sim, self.asked(sim))
-        self._moving = live.with_any(regularized)
+        regularized = [pair for pair in self.asked(sim) if pair[0].is_trained]
+        self._moving = with_live_strengths(regularized)
         self.by_variable = {
             key: VariableStep(sim, *forms) for key, forms in _forms(regularized).items()
         }
@@ -48,14 +53,14 @@ class ProximalStep(Step):
     def asked(cls, sim: nengo_dl.Simulator) -> Found:
         """Return all parameters with a regularizer, of a setting or of their layer, checked."""
         found = super().asked(sim)
-        with defaults.as_set(sim):
+        with precedence.defaults_as_set(sim):
             for parameter in parameters.everything(sim, kind=nengo_dl.TensorNode):
                 function = parameter.layer_penalty
                 if function is not None:
                     found.append((parameter, regularizer_of(function)))
         for parameter, regularizer in found:
             _check_has_step(parameter, regularizer)
-        live.check(sim, found)
+        check_live_strengths(sim, found)
         return found
 
     def after(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
@@ -67,13 +72,13 @@ class ProximalStep(Step):
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong now with strengths that are variables or schedules."""
-        for parameter, fault in live.faults(self.sim, self._moving):
+        for parameter, fault in strength_faults(self.sim, self._moving):
             yield Fault(parameter, fault, for_sure=False)
 
     def changed(self) -> Callable[[], None]:
         """Return what takes on other strengths; raise where other steps are needed."""
         check_called_now()
-        regularized = parameters.without_frozen(self.sim, self.asked(self.sim))
+        regularized = [pair for pair in self.asked(self.sim) if pair[0].is_trained]
         forms, built = _forms(regularized), self.by_variable
         new = [one.name for one, _ in regularized if id(one.variable) not in built]
         new += [step.name for key, step in built.items() if not step.can_take(*forms[key])]
@@ -82,10 +87,10 @@ class ProximalStep(Step):
 
     def added(self) -> None:
         """Have the regularizers of parameters be steps, and no part of the loss."""
-        seam.losses.leave_out_parameters(self.sim)
+        seam.training.leave_out_parameters(self.sim)
 
     def _take(self, regularized: Found, forms: Forms) -> None:
-        self._moving = live.with_any(regularized)
+        self._moving = with_live_strengths(regularized)
         for key, step in self.by_variable.items():
             step.take(*forms[key])
 
@@ -110,7 +115,7 @@ class VariableStep:
     def __init__(self, sim: nengo_dl.Simulator, formed: Formed, grouped: Grouped) -> None:
         first, self.grouped = (formed or grouped)[0][0], grouped
         self.name, self.variable = first.name, first.variable
-        self.rows = RowStrengths(sim, formed, live=True) if formed else None
+        self.rows = RowRegularizer(sim, formed, live=True) if formed else None
         self.lengths = RowValues(sim, self.variable, _lengths(grouped)) if grouped else None
         self._update = seam.values.updater(self.variable, self._moved)
 
@@ -144,7 +149,7 @@ class VariableStep:
     def _moved(self, weights: tf.Tensor, sizes: dict, centre: Any, lengths: list) -> tf.Tensor:
         """Return the weights after the steps."""
         if sizes:
-            weights = _shrunk(weights, sizes.get("l1"), sizes.get("l2"), centre)
+            weights = _shrunk(weights, sizes, centre)
         return _replaced(weights, self._shrunk_groups(weights, lengths))
 
     def _shrunk_groups(self, weights: tf.Tensor, lengths: list) -> list[tuple[Any, tf.Tensor]]:
@@ -175,7 +180,7 @@ def _lengths(grouped: Grouped) -> list[tuple[np.ndarray, Any]]:
 
 def _built(grouped: Grouped) -> dict[tuple, tuple]:
     """Return what is built in of group lassos: axes, and strengths that are not numbers."""
-    return {(p.key, *form.lasso.within(len(p.shape))): ids(form.strength) for p, form in grouped}
+    return {(p.key, *form.lasso.within(len(p.shape))): form.strength.ids for p, form in grouped}
 
 
 def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> tf.Tensor:
@@ -193,24 +198,18 @@ def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> 
     return tf.concat([*pieces, weights[end:]], 0)
 
 
-def _shrunk(weights: tf.Tensor, l1: Any, l2: Any, centre: Any) -> tf.Tensor:
-    """Return weights after steps of L1 and then L2, which shrink their distance from a centre.
+def _shrunk(weights: tf.Tensor, sizes: dict, centre: Any) -> tf.Tensor:
+    """Return weights after steps of these sizes, which shrink their distance from a centre.
 
     The centre is an array and which rows are pulled towards it, or None for zero. Without strength,
     the weights stay as they are, to the last bit.
     """
     if centre is None:
-        return _nearer(weights, l1, l2)
+        return shrunk(weights, sizes)
     initial, pulled = centre
-    moves = sum(size for size in (l1, l2) if size is not None) > 0
-    distant = _nearer(weights - pulled * initial, l1, l2) + pulled * initial
+    moves = sum(sizes.values()) > 0
+    distant = shrunk(weights - pulled * initial, sizes) + pulled * initial
     return tf.compat.v2.where(moves, distant, weights)
-
-
-def _nearer(distance: tf.Tensor, l1: Any, l2: Any) -> tf.Tensor:
-    if l1 is not None:
-        distance = tf.sign(distance) * tf.nn.relu(tf.abs(distance) - l1)
-    return distance if l2 is None else distance / (1 + 2 * l2)
 
 
 def proximal_regularization(

@@ -11,9 +11,15 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_called_now, check_rate, check_simulator, check_trains, is_number
+from nengo_wd._checks import (
+    check_called_now,
+    check_hyperparameter,
+    check_simulator,
+    check_trains,
+    is_number,
+)
 from nengo_wd._parameters import Parameter
-from nengo_wd._strengths.now import now
+from nengo_wd._strengths import now
 
 Found = List[Tuple[Parameter, Any]]  # parameters, each with the value of a setting
 
@@ -131,7 +137,7 @@ class Step:
             )
         number = None if rate is None else now(sim, [rate], self._step())[0]
         if number is not None:
-            check_rate(number, "learning_rate", type(self.optimizer).__name__)
+            check_hyperparameter(number, "learning_rate", type(self.optimizer).__name__)
 
     def _step(self) -> Any:
         """Return the training step of the optimizer."""

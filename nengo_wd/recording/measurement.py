@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from nengo_wd import _seam as seam
 from nengo_wd._parameters import Parameter
-from nengo_wd._parameters.sums import sum_channels
-from nengo_wd._penalties import counting, on_parameters
-from nengo_wd._penalties.counting import Counting
-from nengo_wd._strengths import live
+from nengo_wd._parameters.parameter import sum_rows
+from nengo_wd._penalties import penalty_of_layer
+from nengo_wd._simulators import Carried, counting_penalties
+from nengo_wd._strengths import with_live_strengths
 from nengo_wd.optimizers import constrained
 from nengo_wd.recording.columns import CHANNEL_SUMS, MeasuredWeights
 
@@ -27,7 +27,7 @@ class Measurement:
         self._sizes = np.array([np.prod(p.shape) for p in parameters])
         self._by_variable = _by_variable(parameters)
         self._channel_order = self._order_of_channels()
-        self._counted: Counting | None = None
+        self._counted: Carried | None = None
         # parameters whose regularizers have strengths that are schedules or variables
         self.live_strengths: list[tuple[Parameter, Any]] = []
 
@@ -49,20 +49,16 @@ class Measurement:
 
     def _build(self) -> None:
         """Build what is fetched, unless it was built of the same penalties before."""
-        before, counted = self._counted, counting.now(self.sim)
+        before, counted = self._counted, counting_penalties(self.sim)
         self._counted = counted
         if before is None or counted.penalties is not before.penalties:
             found = [(penalty.parameter, penalty.regularizer) for penalty in counted.penalties]
-            self.live_strengths = live.with_any(found)
-        if before is not None and counted.builds_as(before):
+            self.live_strengths = with_live_strengths(found)
+        if before is not None and counted.layout == before.layout:
             return
-        self._of_layers = bool(seam.losses.of_layers(self.sim))
-        self._settings = (
-            on_parameters.expressions(self.sim, counted.penalties)
-            if counted.terms is None
-            else counted.terms.expressions
-        )
-        self._own = [own for own in map(on_parameters.of_layer, self._parameters) if own]
+        self._of_layers = bool(seam.training.penalties_of_layers(self.sim))
+        self._settings = counted.terms.expressions
+        self._own = [own for own in map(penalty_of_layer, self._parameters) if own]
         self._penalty_order = self._order_of_penalties()
         self._fetch = seam.values.compiled(self.sim, self.packed)
 
@@ -78,12 +74,14 @@ class Measurement:
 
     def packed(self) -> tf.Tensor:
         """Return all that is measured as one vector, which is computed anew at each fetch."""
+        of_layers = seam.training.penalties_of_layers(self.sim)
         segments = {
             **self._channel_sums(),
             "settings": _vector(penalty.by_parameter() for penalty in self._settings),
             "own": _vector(penalty.by_parameter() for penalty in self._own),
             "of_layers": _vector(
-                tf.reduce_sum(penalty.value) for penalty in seam.losses.of_layers(self.sim)
+                tf.reduce_sum(penalty.value)
+                for penalty in seam.training.penalties_of_layers(self.sim)
             ),
         }
         lengths = [segment.shape.num_elements() for segment in segments.values()]
@@ -127,3 +125,18 @@ def _by_variable(parameters: Iterable[Parameter]) -> list[list[Parameter]]:
     for parameter in parameters:
         found.setdefault(id(parameter.variable), []).append(parameter)
     return list(found.values())
+
+
+def sum_channels(values: tf.Tensor, parameters: list[Parameter]) -> tf.Tensor:
+    """Return the sum of ``values`` over each output channel of parameters in one variable.
+
+    The values are those of the variable's elements, in its shape. The channels follow one
+    another, parameter after parameter.
+    """
+    by_row = sum_rows(values, parameters[0].channels.axes)
+    groups, n_groups = np.full(int(values.shape[0]), -1), 0  # rows of nobody are left out
+    for parameter in parameters:
+        channels = parameter.channels
+        groups[parameter.rows] = n_groups + channels.rows
+        n_groups += channels.n_groups
+    return tf.reshape(tf.math.unsorted_segment_sum(by_row, groups, n_groups), (-1,))

@@ -11,8 +11,8 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _names as names
 from nengo_wd import _neurons as neurons
+from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator
 from nengo_wd.recording.columns import RATE_COLUMNS, MeasuredRates, Record
@@ -146,7 +146,9 @@ class NeuronRates(RateHistory, Recorder):
         check_simulator(sim)
         self.every, self.data = every, _checked(data)
         shown = seam.activities.given(sim, self.data)
-        recorded = names.unique((_name(probe), probe) for probe in _to_record(sim, probes))
+        recorded = parameters.unique_names(
+            (_name(probe), probe) for probe in _to_record(sim, probes)
+        )
         RateHistory.__init__(self, recorded)
         history = RateHistory(recorded, self._records)
         Recorder.__init__(self, sim, history, self._run, log_dir)
@@ -171,7 +173,7 @@ class NeuronRates(RateHistory, Recorder):
 
 def _name(probe: nengo.Probe) -> str:
     """Return the label of a probe, or that of its ensemble."""
-    return names.of_object(probe.obj if probe.label is None else probe)
+    return parameters.label(probe.obj if probe.label is None else probe)
 
 
 def _checked(data: Any) -> dict[Any, np.ndarray]:

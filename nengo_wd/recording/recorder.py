@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator, is_number
-from nengo_wd._parameters import defaults
 from nengo_wd.recording.event_files import EventFile
 from nengo_wd.recording.history import Records
 
@@ -42,7 +42,7 @@ class Recorder(tf.keras.callbacks.Callback):
         self._epoch: float = 0
         self._begun = False
         self._event_file = None
-        if log_dir is not None and seam.distributed.writes(sim):
+        if log_dir is not None and seam.simulators.writes(sim):
             self._event_file = EventFile(sim, log_dir)
 
     def __bool__(self) -> bool:
@@ -82,7 +82,7 @@ class Recorder(tf.keras.callbacks.Callback):
             inside a ``tf.function``.
         """
         check_simulator(self.sim)
-        defaults.check_layers(self.sim)
+        parameters.check_layers(self.sim)
         what = f"{type(self).__name__}.record: "
         step = None if step is None else _whole_number(step, f"{what}step")
         epoch = None if epoch is None else _number(epoch, f"{what}epoch")
@@ -112,7 +112,7 @@ class Recorder(tf.keras.callbacks.Callback):
         """Record what training starts from, after other callbacks have restored it."""
         if not self._begun:
             self._begun = True
-            defaults.check_layers(self.sim)
+            parameters.check_layers(self.sim)
             before, step = self._step_count.last, self._step_count.now()
             if step < before:  # it was restored to an earlier step
                 self._forget_after(step)

@@ -9,12 +9,12 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
+from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator
-from nengo_wd._parameters import Parameter, defaults, selection
-from nengo_wd._penalties import counting
-from nengo_wd._simulators import warn_of_training
-from nengo_wd._strengths import live
+from nengo_wd._parameters import Parameter, selection
+from nengo_wd._simulators import counting_penalties, warn_of_training
+from nengo_wd._strengths import strength_faults
 from nengo_wd.optimizers.steps import faults_of
 from nengo_wd.recording.columns import MeasuredWeights
 from nengo_wd.recording.history import History
@@ -176,7 +176,7 @@ def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str,
     """Return what is wrong with decays and strengths, schedules or variables, that became bad."""
     faults = [fault for one in seam.optimizers.in_use(sim) for fault in faults_of(one)]
     found = {fault.parameter.name: fault.reason for fault in faults}
-    for parameter, reason in live.faults(sim, regularized):
+    for parameter, reason in strength_faults(sim, regularized):
         found[f"the regularizer of {parameter.name}"] = reason
     return found
 
@@ -188,10 +188,10 @@ def _bad(name: str, parameter: Parameter) -> str:
 
 def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
     """Return the parameters to record, or raise if there are none."""
-    defaults.check_layers(sim)
+    parameters.check_layers(sim)
     if objects is not None:
         return selection.asked_for(sim, objects)
-    counted = (penalty.parameter for penalty in counting.now(sim).penalties)
+    counted = (penalty.parameter for penalty in counting_penalties(sim).penalties)
     found = {
         parameter.key: parameter for parameter in (*selection.recorded_by_default(sim), *counted)
     }

@@ -9,9 +9,16 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _clock as clock
-from nengo_wd._checks import check_keras_2, check_rate, check_strength, is_live, is_number
+from nengo_wd._checks import (
+    Hyperparameter,
+    Regularizer,
+    check_hyperparameter,
+    check_keras_2,
+    check_strength,
+    is_live,
+    is_number,
+)
 from nengo_wd._clock import Strength
-from nengo_wd._types import Rate, Regularizer
 from nengo_wd.regularizers.firing_rates import ELSEWHERE, FiringRates
 from nengo_wd.regularizers.weights import ELEMENTWISE, GroupLasso, TowardsInitial
 
@@ -100,7 +107,7 @@ class Scheduled(tf.keras.regularizers.Regularizer):
 
     __module__ = "nengo_wd.regularizers"  # by which configurations and pickles name it
 
-    def __init__(self, regularizer: Regularizer, strength: Rate) -> None:
+    def __init__(self, regularizer: Regularizer, strength: Hyperparameter) -> None:
         owner = type(self).__name__
         self.regularizer: Any = as_regularizer(regularizer, "regularizer", owner, of_probe=True)
         if self.regularizer is None or isinstance(self.regularizer, Scheduled):
@@ -109,7 +116,7 @@ class Scheduled(tf.keras.regularizers.Regularizer):
                 "that is not scheduled itself",
                 attr="regularizer",
             )
-        check_rate(strength, "strength", owner)
+        check_hyperparameter(strength, "strength", owner)
         self.strength: Any = float(strength) if is_number(strength) else strength  # type: ignore
 
     def __call__(self, weights: Any) -> tf.Tensor:

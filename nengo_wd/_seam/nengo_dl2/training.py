@@ -242,11 +242,6 @@ def is_compiled(sim: nengo_dl.Simulator) -> bool:
     return False
 
 
-def have_settings(sim: nengo_dl.Simulator) -> bool:
-    """Tell that the penalties of settings count: those of the objective that was made last."""
-    return True
-
-
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
     """Remove penalties on parameters from the losses, also from those of objectives made before."""
     kept, of_graph = state.of_simulator(sim), state.of_graph(sim.tensor_graph.graph)

@@ -12,7 +12,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd._checks import check_keras_2
 from nengo_wd._seam.bound import DecayedBySettings
-from nengo_wd._seam.nengo_dl3 import distributed, saving
+from nengo_wd._seam.nengo_dl3 import distributed, simulators
 
 Legacy = tf.keras.optimizers.legacy.Optimizer
 OPTIMIZERS = (tf.keras.optimizers.Optimizer, Legacy)
@@ -115,7 +115,7 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     vars(inner).setdefault("nengo_wd_state", {})
     name = f"{base.__name__}With{'And'.join(one.name for one in taken)}"
     inner.__class__ = type(name, (OptimizerWithSteps, base), {"nengo_wd_base": base})
-    saving.keep_state(sim, inner, step)
+    simulators._keep_state(sim, inner, step)
     if inner is not optimizer:  # in whose configuration it must have a name that Keras knows
         for attr in ("__name__", "__qualname__", "__module__"):
             setattr(inner.__class__, attr, getattr(base, attr))
@@ -196,7 +196,7 @@ class OptimizerWithSteps(DecayedBySettings):
     def load_own_variables(self, store: Any) -> None:
         """Take on what is saved, as far as it is for steps that are there."""
         kept = self.nengo_wd_state
-        own = {name: store[name] for name in store.keys() if not name.startswith(saving.PREFIX)}
+        own = {name: store[name] for name in store.keys() if not name.startswith(simulators.PREFIX)}
         super().load_own_variables(own)  # type: ignore[misc]
         for name in set(kept) & set(store.keys()):
             kept[name].assign(store[name])

@@ -197,12 +197,7 @@ def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
 
 def is_compiled(sim: nengo_dl.Simulator) -> bool:
     """Tell whether what counts was compiled, so that objectives made later don't change it."""
-    return state.of_simulator(sim).penalized is not None
-
-
-def have_settings(sim: nengo_dl.Simulator) -> bool:
-    """Tell whether the penalties of settings count: unless they were left out in compiling."""
-    return state.of_simulator(sim).penalized is not False
+    return state.of_simulator(sim).compiled
 
 
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
