@@ -21,6 +21,7 @@ from nengo_wd._objectives import regularized_objective
 from nengo_wd._seam import hooks
 from nengo_wd._seam.keras2 import flat_layers, n_added_losses
 from nengo_wd.regularizers import forms
+from nengo_wd.regularizers.weights import ELEMENTWISE, TowardsInitial
 from nengo_wd.settings import SETTINGS, configure_settings
 
 _Base: Any = seam.layers.KerasConverter
@@ -132,7 +133,7 @@ def _probe_activity(network: nengo.Network, output: Any, layer: Any, shape: tupl
     with network:
         configure_settings()
         probe = nengo.Probe(output, label=f"{layer.name}.activity")
-    network.config[probe].regularizer = forms.of_transformed(
+    network.config[probe].regularizer = _transformed(
         layer.activity_regularizer, lambda activity: tf.reshape(activity, (-1, *shape))
     )
 
@@ -220,13 +221,11 @@ class CarriesRegularizers:
         if regularizer is None:
             return
         if isinstance(obj, nengo.ensemble.Neurons):
-            regularizer = forms.of_scaled(regularizer, self._bias_scale())
+            regularizer = _rescaled(regularizer, self._bias_scale())
         elif obj is not self.kernel:
-            regularizer = forms.of_transformed(
-                regularizer, lambda weights: tf.reshape(weights, [-1])
-            )
+            regularizer = _transformed(regularizer, lambda weights: tf.reshape(weights, [-1]))
         elif isinstance(self.layer, tf.keras.layers.Dense):
-            regularizer = forms.of_transformed(regularizer, tf.transpose)
+            regularizer = _transformed(regularizer, tf.transpose)
         network.config[obj].regularizer = regularizer
 
     def _bias_scale(self) -> float:
@@ -265,3 +264,30 @@ for _ours, _theirs in (
 ):
     if _theirs in Converter.converters:
         Converter.register(_ours)(Converter.converters[_theirs])
+
+
+def _transformed(regularizer: Any, transform: Callable) -> Any:
+    """Return the regularizer that applies ``regularizer`` to the transformed weights.
+
+    ``transform`` moves elements about, and so changes nothing for a sum over elements.
+    """
+    if forms.row_form(regularizer) is not None:
+        return regularizer
+    if type(regularizer) is forms.Scheduled:
+        return forms.Scheduled(
+            _transformed(regularizer.regularizer, transform), regularizer.strength
+        )
+    return lambda weights: regularizer(transform(weights))
+
+
+def _rescaled(regularizer: Any, scale: float) -> Any:
+    """Return the regularizer that applies ``regularizer`` to the weights over ``scale``."""
+    if type(regularizer) is forms.Scheduled:
+        return forms.Scheduled(_rescaled(regularizer.regularizer, scale), regularizer.strength)
+    form = forms.row_form(regularizer)
+    if form is None or form.moving:
+        return lambda weights: regularizer(weights / scale)
+    strengths = dict.fromkeys(ELEMENTWISE, 0.0)
+    for name, strength in form.strengths.items():
+        strengths[name] = strength.number / scale ** ELEMENTWISE[name].degree
+    return (TowardsInitial if form.towards_initial else tf.keras.regularizers.l1_l2)(**strengths)

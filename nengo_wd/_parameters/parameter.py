@@ -35,6 +35,9 @@ class Channels(NamedTuple):
     axes: tuple[int, ...] = ()  # the others along which channels lie
 
 
+LEAST_NORM = 1e-12  # below it, float32 loses some of the squares
+
+
 @dataclasses.dataclass(eq=False, repr=False)
 class Parameter:
     """One trainable parameter of one object in one simulator.
@@ -212,3 +215,26 @@ def sum_rows(values: tf.Tensor, keep: tuple[int, ...] = ()) -> tf.Tensor:
     """Return the sum over all axes of ``values`` but the first and those in ``keep``."""
     axes = [axis for axis in range(1, len(values.shape)) if axis not in keep]
     return tf.reduce_sum(values, axis=axes)
+
+
+def norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
+    """Return the L2 norm of each group of rows in float64; rows of group ``n_groups`` are left out.
+
+    That is one pass with no copy. Where the squares are too large or too small for the precision of
+    the values, there is a second pass.
+    """
+    norms = _norms_of_groups(values, groups, n_groups)
+    if values.dtype == tf.float64:
+        return norms
+    return tf.cond(
+        tf.reduce_any(~tf.math.is_finite(norms) | (norms < LEAST_NORM)),
+        lambda: _norms_of_groups(tf.cast(values, tf.float64), groups, n_groups),
+        lambda: norms,
+    )
+
+
+def _norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
+    axes = list(range(1, len(values.shape)))
+    by_row = tf.math.reduce_euclidean_norm(values, axis=axes) if axes else tf.abs(values)
+    squares = tf.square(tf.cast(by_row, tf.float64))
+    return tf.sqrt(tf.math.unsorted_segment_sum(squares, groups, n_groups + 1)[:n_groups])

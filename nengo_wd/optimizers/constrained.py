@@ -14,12 +14,11 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import is_number
 from nengo_wd._parameters import Parameter
+from nengo_wd._parameters.parameter import norms_of_groups
 from nengo_wd._seam import state
 from nengo_wd._strengths import LiveArray
 from nengo_wd.optimizers.steps import Found, ObjectSetting, Step, checked, extended
 from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
-
-LEAST_NORM = 1e-12  # below it, float32 loses some of the squares
 
 MEMORY = 0.99  # of the average of the norm
 LEAST_GROWTH = 0.01  # of the average in an interval, at an inflection point
@@ -298,26 +297,3 @@ def recorded(sim: nengo_dl.Simulator, parameters: list[Parameter]) -> np.ndarray
     for bounds, progress in zip(kept, seam.values.fetch(sim, [one.progress for one in kept])):
         found.update(bounds.recorded(progress))
     return np.array([found.get(p.key, (np.nan, np.nan)) for p in parameters], float).T
-
-
-def norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
-    """Return the L2 norm of each group of rows in float64; rows of group ``n_groups`` are left out.
-
-    That is one pass with no copy. Where the squares are too large or too small for the precision of
-    the values, there is a second pass.
-    """
-    norms = _norms_of_groups(values, groups, n_groups)
-    if values.dtype == tf.float64:
-        return norms
-    return tf.cond(
-        tf.reduce_any(~tf.math.is_finite(norms) | (norms < LEAST_NORM)),
-        lambda: _norms_of_groups(tf.cast(values, tf.float64), groups, n_groups),
-        lambda: norms,
-    )
-
-
-def _norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
-    axes = list(range(1, len(values.shape)))
-    by_row = tf.math.reduce_euclidean_norm(values, axis=axes) if axes else tf.abs(values)
-    squares = tf.square(tf.cast(by_row, tf.float64))
-    return tf.sqrt(tf.math.unsorted_segment_sum(squares, groups, n_groups + 1)[:n_groups])

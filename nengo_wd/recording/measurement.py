@@ -79,10 +79,7 @@ class Measurement:
             **self._channel_sums(),
             "settings": _vector(penalty.by_parameter() for penalty in self._settings),
             "own": _vector(penalty.by_parameter() for penalty in self._own),
-            "of_layers": _vector(
-                tf.reduce_sum(penalty.value)
-                for penalty in seam.training.penalties_of_layers(self.sim)
-            ),
+            "of_layers": _vector(tf.reduce_sum(penalty.value) for penalty in of_layers),
         }
         lengths = [segment.shape.num_elements() for segment in segments.values()]
         self._ends = dict(zip(segments, np.cumsum(lengths)))

@@ -278,28 +278,3 @@ def _content(value: Any) -> Any:
     if value is None or is_number(value) or isinstance(value, (str, tuple)):
         return value
     return content(value) if callable(value) else Itself(value)
-
-
-def of_transformed(regularizer: Any, transform: Callable) -> Any:
-    """Return the regularizer that applies ``regularizer`` to the transformed weights.
-
-    ``transform`` moves elements about, and so changes nothing for a sum over elements.
-    """
-    if row_form(regularizer) is not None:
-        return regularizer
-    if type(regularizer) is Scheduled:
-        return Scheduled(of_transformed(regularizer.regularizer, transform), regularizer.strength)
-    return lambda weights: regularizer(transform(weights))
-
-
-def of_scaled(regularizer: Any, scale: float) -> Any:
-    """Return the regularizer that applies ``regularizer`` to the weights over ``scale``."""
-    if type(regularizer) is Scheduled:
-        return Scheduled(of_scaled(regularizer.regularizer, scale), regularizer.strength)
-    form = row_form(regularizer)
-    if form is None or form.moving:
-        return lambda weights: regularizer(weights / scale)
-    strengths = dict.fromkeys(ELEMENTWISE, 0.0)
-    for name, strength in form.strengths.items():
-        strengths[name] = strength.number / scale ** ELEMENTWISE[name].degree
-    return (TowardsInitial if form.towards_initial else tf.keras.regularizers.l1_l2)(**strengths)

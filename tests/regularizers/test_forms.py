@@ -27,9 +27,9 @@ def numbers(form):
 def test_forms(regularizer, form):
     assert numbers(forms.row_form(regularizer)) == form
     l1, l2, towards_initial = form
-    scaled = forms.of_scaled(regularizer, 2.0)
+    scaled = converter._rescaled(regularizer, 2.0)
     assert numbers(forms.row_form(scaled)) == (l1 / 2, l2 / 4, towards_initial)
-    assert forms.of_transformed(regularizer, tf.transpose) is regularizer
+    assert converter._transformed(regularizer, tf.transpose) is regularizer
 
 
 @pytest.mark.parametrize("regularizer", [GroupLasso(0.5), lambda w: tf.reduce_sum(w**4)])
@@ -37,8 +37,8 @@ def test_others_have_no_form(regularizer, rng):
     assert forms.row_form(regularizer) is None
     weights = rng.uniform(size=(2, 3))
     for made, given in (
-        (forms.of_scaled(regularizer, 2.0), weights / 2),
-        (forms.of_transformed(regularizer, tf.transpose), weights.T),
+        (converter._rescaled(regularizer, 2.0), weights / 2),
+        (converter._transformed(regularizer, tf.transpose), weights.T),
     ):
         penalties = tf.stack([made(tf.constant(weights)), regularizer(tf.constant(given))])
         one, other = tf.keras.backend.get_value(penalties)
