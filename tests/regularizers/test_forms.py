@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nengo_wd import converter
 from nengo_wd._clock import Strength
 from nengo_wd.regularizers import GroupLasso, TowardsInitial, forms
 
