@@ -200,7 +200,8 @@ def idle_penalties(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
         return
     carried = state.of_simulator(sim).installed
     if carried is None:
-        if penalties_of_settings(sim) or activity_penalties(sim):
+        has_any = settings.is_set(sim.model.toplevel, "regularizer")
+        if has_any and (penalties_of_settings(sim) or activity_penalties(sim)):
             yield "regularizer", PENALIZED
     elif not carried.is_current(sim):
         yield "regularizer", f"{PENALIZED}, made anew since the settings were changed"

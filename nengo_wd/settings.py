@@ -7,7 +7,9 @@ from typing import Any, Callable, Iterator, NamedTuple
 
 import nengo
 import nengo_dl
-from nengo.exceptions import NetworkContextError, ValidationError
+import tensorflow as tf
+from nengo.config import ClassParams
+from nengo.exceptions import ConfigError, NetworkContextError, ValidationError
 from nengo.params import Parameter
 
 from nengo_wd import target_norms
@@ -163,7 +165,7 @@ class Setting(NamedTuple):
 
 
 def look_up(
-    network: nengo.Network, name: str, kind: Any = object, check: bool = True
+    network: nengo.Network | None, name: str, kind: Any = object, check: bool = True
 ) -> Iterator[Setting]:
     """Yield a setting for each object in ``network`` and its subnetworks that has one.
 
@@ -189,6 +191,11 @@ def is_configured(network: nengo.Network | None) -> bool:
     """Tell whether `configure_settings` was called in a network or one of its subnetworks."""
     networks = () if network is None else (network, *network.all_networks)
     return any("regularizer" in one.config[nengo.Connection].extra_params for one in networks)
+
+
+def is_set(network: nengo.Network | None, name: str) -> bool:
+    """Tell whether anything in a network has a setting, other than None."""
+    return any(one.value is not None for one in look_up(network, name, check=False))
 
 
 def for_optimizers() -> dict[str, str]:
@@ -250,3 +257,38 @@ def _check_members(network: nengo.Network, name: str) -> None:
                 attr=name,
                 obj=obj,
             )
+
+
+def explain_error(get: Callable, config: nengo.Config | ClassParams, key: Any) -> Any:
+    """Explain Nengo's errors about settings that it does not know, and objects without settings."""
+    try:
+        return get(key)
+    except (AttributeError, ConfigError) as error:
+        is_name = isinstance(config, ClassParams)
+        hint = _hint_of_setting(config, key) if is_name else _hint_of_object(key)
+        if hint is None:
+            raise
+        raise type(error)(f"{error}; {hint}") from None
+
+
+def _hint_of_setting(params: ClassParams, name: str) -> str | None:
+    """Say how to get a setting of this package."""
+    if name not in SETTINGS:
+        return None
+    if issubclass(params._configures, nengo.Probe) and nengo.Probe not in SETTINGS[name].classes:
+        return f"a Probe has no {name}, because what it records is not trained"
+    return (
+        "nengo_wd.configure_settings(), called in the network's with block, makes "
+        f"{name} a setting of {', '.join(c.__name__ for c in SETTINGS[name].classes)}"
+    )
+
+
+def _hint_of_object(key: Any) -> str | None:
+    """Say where settings of a layer, or of a part of an object, belong."""
+    key_class = key if inspect.isclass(key) else type(key)
+    if issubclass(key_class, tf.keras.layers.Layer):
+        name = key.__name__ if key_class is key else repr(key.name)
+        return f"settings of the layer {name} belong to its TensorNode: net.config[tensor_node]"
+    if isinstance(key, nengo.base.ObjView):
+        return f"settings belong to the whole object: net.config[...] of {key.obj}, not {key}"
+    return None

@@ -49,7 +49,7 @@ class Change(NamedTuple):
 
 
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
-BESIDE, HINTS = "nengo_wd._seam:simulators", "nengo_wd._config_hints"
+BESIDE, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods are prepare(sim), when a simulator is made; check(sim, objective, optimizer) before it
 # is compiled, and compiled(...) after it, with None for what was not given; trained(sim, callbacks)
@@ -81,8 +81,8 @@ WRAPPED = (  # methods, by `install`
         "takes filters as Nengo 4 has them",
         DL3,
     ),
-    Change("nengo.config:ClassParams.get_param", f"{HINTS}:get_param", "explains its error"),
-    Change("nengo.config:Config.__getitem__", f"{HINTS}:get_item", "explains its error"),
+    Change("nengo.config:ClassParams.get_param", f"{SETTINGS}:explain_error", "explains its error"),
+    Change("nengo.config:Config.__getitem__", f"{SETTINGS}:explain_error", "explains its error"),
 )
 SET = (  # attributes, by `install`
     Change("nengo_dl.utils:__getattr__", f"{HOOKS}:_look_for_gpu", "tf_gpu_installed, if asked"),

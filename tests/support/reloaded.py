@@ -24,7 +24,7 @@ MODULES += [
     "nengo_wd._activity_penalties",
     "nengo_wd.converter",
     "nengo_wd._simulators",
-    "nengo_wd._config_hints",
+    "nengo_wd.settings",
     "nengo_wd",
 ]
 CLASSES = [ClassParams, nengo.Config, nengo_dl.Simulator, nengo_dl.tensor_graph.TensorGraph]

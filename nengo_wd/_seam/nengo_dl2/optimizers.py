@@ -8,7 +8,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd._seam.bound import Bound
+from nengo_wd._seam.state import Bound
 
 
 def check_optimizer(optimizer: Any) -> Any:

@@ -12,6 +12,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _clock as clock
 from nengo_wd import _names as names
 from nengo_wd._seam import keras2
+from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
 
 KerasConverter: Any = nengo_dl.Converter
 
@@ -53,12 +54,6 @@ def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
     tf.keras.layers.Layer.__setstate__(layer, kept)
     for variable, regularizer in kept["penalized"]:
         keras2.add_penalty(layer, variable, regularizer)
-
-
-def _tensor_nodes(graph: nengo_dl.tensor_graph.TensorGraph) -> list[Any]:
-    """Return the operators of TensorNodes whose function is a layer."""
-    operators = (op for group in graph.plan for op in group)
-    return [op for op in operators if isinstance(getattr(op, "func", None), tf.keras.layers.Layer)]
 
 
 def _tensor_graph() -> nengo_dl.tensor_graph.TensorGraph | None:

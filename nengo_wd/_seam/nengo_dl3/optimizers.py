@@ -11,8 +11,8 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd._checks import check_keras_2
-from nengo_wd._seam.bound import DecayedBySettings
 from nengo_wd._seam.nengo_dl3 import distributed, simulators
+from nengo_wd._seam.state import DecayedBySettings
 
 Legacy = tf.keras.optimizers.legacy.Optimizer
 OPTIMIZERS = (tf.keras.optimizers.Optimizer, Legacy)

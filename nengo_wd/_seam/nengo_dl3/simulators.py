@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+import nengo
 import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
@@ -17,7 +18,7 @@ from nengo_wd._seam import keras2, state
 from nengo_wd._seam.builders import DecayOperators, Signals
 from nengo_wd._seam.nengo_dl3 import training
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
-from nengo_wd._seam.nengo_dl3.layers import _tensor_nodes
+from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
 
 AXIS = 1  # of neurons, in what is of shape (minibatch_size, size)
 PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
@@ -61,6 +62,8 @@ def _build_loop(
     build: Callable, wake: Callable, graph: Any, loop_i: Any, update_probes: Any, progress: Any
 ) -> Any:
     """Have ``wake(model, recorded, signals)`` return what probes record in the time loop."""
+    if not any(isinstance(probe, nengo.Probe) for probe in graph.model.probes):
+        return build(loop_i, update_probes, progress)  # signals alone are measured
 
     def update(recorded: list, loop_i: Any) -> None:
         update_probes(wake(graph.model, recorded, Signals(graph, AXIS, {})), loop_i)

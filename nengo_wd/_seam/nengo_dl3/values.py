@@ -165,3 +165,9 @@ def lost_layers(sim: nengo_dl.Simulator) -> list[Any]:
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
     """Tell whether ``variable`` is in the simulator's graph, not in a later one."""
     return not any(variable is later for lost in lost_layers(sim) for later in lost.weights)
+
+
+def _tensor_nodes(graph: nengo_dl.tensor_graph.TensorGraph) -> list[Any]:
+    """Return the operators of TensorNodes whose function is a layer."""
+    operators = (op for group in graph.plan for op in group)
+    return [op for op in operators if isinstance(getattr(op, "func", None), tf.keras.layers.Layer)]
