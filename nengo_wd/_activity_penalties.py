@@ -16,7 +16,7 @@ from nengo_wd import _seam as seam
 from nengo_wd import settings
 from nengo_wd._checks import check_penalty
 from nengo_wd.regularizers import FiringRates
-from nengo_wd.regularizers.forms import content, frozen, row_form, unscheduled
+from nengo_wd.regularizers.forms import comparison_key, row_form, snapshot, unscheduled
 
 ENDING = ".activity"  # of the names of what probes record
 AXIS = seam.simulators.AXIS
@@ -43,10 +43,10 @@ class ActivityPenalty(NamedTuple):
     @property
     def key(self) -> tuple:
         """What tells the penalty from every other one in its simulator."""
-        return (self.probe, *content(self.regularizer))
+        return (self.probe, *comparison_key(self.regularizer))
 
     @property
-    def of_minibatch(self) -> bool:
+    def needs_whole_minibatch(self) -> bool:
         """Whether it depends on the whole minibatch, and is not a mean over examples."""
         if self.amplitude is None:
             return row_form(self.regularizer) is None
@@ -82,10 +82,10 @@ def _of_probes(model: Any) -> Iterator[ActivityPenalty]:
         if regularizer is None:
             continue
         if not isinstance(unscheduled(regularizer), FiringRates):
-            yield ActivityPenalty(probe, frozen(regularizer))
+            yield ActivityPenalty(probe, snapshot(regularizer))
         elif _has_rates(probe, own):
             neurons.check_history(model, probe)
-            yield ActivityPenalty(probe, frozen(regularizer), neurons.amplitude(probe))
+            yield ActivityPenalty(probe, snapshot(regularizer), neurons.amplitude(probe))
 
 
 def _has_rates(probe: nengo.Probe, own: bool) -> bool:

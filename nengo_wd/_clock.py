@@ -15,8 +15,8 @@ _here = threading.local()  # a strategy traces its replicas in threads of their 
 
 
 @contextlib.contextmanager
-def at(step: Any) -> Iterator[None]:
-    """Have `step` return this step in the body, unless an outer one is known; None is no step."""
+def use_step(step: Any) -> Iterator[None]:
+    """Have `current_step` return this step in the body, unless an outer body has set one."""
     before = getattr(_here, "step", None)
     _here.step = step if before is None else before
     try:
@@ -25,7 +25,7 @@ def at(step: Any) -> Iterator[None]:
         _here.step = before
 
 
-def step() -> Any:
+def current_step() -> Any:
     """Return the training step of the simulator whose losses are computed.
 
     Raises

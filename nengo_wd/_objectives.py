@@ -14,7 +14,7 @@ from nengo_wd import _seam as seam
 from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties
 from nengo_wd._checks import Loss, Objective, check_finite, check_keras_2, check_simulator
 from nengo_wd._parameters import precedence, selection
-from nengo_wd._penalties import Penalty, penalties_of_settings, values
+from nengo_wd._penalties import Penalty, penalties_of_settings, penalty_values
 from nengo_wd._seam.keras2 import LayerPenalty, regularizer_of
 from nengo_wd._seam.state import Penalized
 from nengo_wd._simulators import carry, counting_penalties
@@ -104,7 +104,7 @@ def _check_strengths(
     check_live_strengths(sim, penalties)
     found = [(one.parameter.name, one.regularizer) for one in penalties]
     found += [(str(one.probe), one.regularizer) for one in on_probes]
-    of_layers = parameters.everything(sim, skip_later=True, kind=nengo_dl.TensorNode)
+    of_layers = parameters.all_parameters(sim, skip_later=True, kind=nengo_dl.TensorNode)
     given = [(parameter.name, parameter.layer_penalty) for parameter in of_layers]
     found += [(name, regularizer_of(one)) for name, one in given if one is not None]
     for owner, regularizer in found:
@@ -163,7 +163,7 @@ def regularization_losses(
     fetched = seam.values.fetch(sim, [penalty.value for penalty in of_layers])
     named = [(p.key, p.name, float(value)) for p, value in zip(of_layers, fetched)]
     penalized = [penalty.parameter for penalty in carried.penalties]
-    found = zip(penalized, values(sim, carried.penalties))
+    found = zip(penalized, penalty_values(sim, carried.penalties))
     named += [(parameter.key, parameter.name, value) for parameter, value in found]
     known = selection.names_by_key(sim)
     named.sort(key=lambda penalty: penalty[0] not in known)  # which have their names for sure
@@ -177,7 +177,7 @@ def _on_data(
 ) -> dict[str, float]:
     """Return the penalties on what probes record on data, by name."""
     probes = [penalty.probe for penalty in activities.values()]
-    recorded = seam.activities.recorded(sim, data, probes)
+    recorded = seam.activities.record_probes(sim, data, probes)
     found = zip(activities.items(), recorded)
     return {name: seam.training.activity_penalty(sim, one, array) for (name, one), array in found}
 

@@ -14,8 +14,8 @@ from nengo_wd import settings
 from nengo_wd._checks import check_penalty
 from nengo_wd._parameters import Parameter, precedence
 from nengo_wd._seam import state
-from nengo_wd._strengths import RowRegularizer, by_variable, now
-from nengo_wd.regularizers.forms import RowForm, content, frozen, row_form
+from nengo_wd._strengths import RowRegularizer, by_variable, numbers_now
+from nengo_wd.regularizers.forms import RowForm, comparison_key, row_form, snapshot
 from nengo_wd.regularizers.weights import ELEMENTWISE
 
 
@@ -33,7 +33,7 @@ class Penalty(NamedTuple):
     @property
     def key(self) -> tuple:
         """What tells the penalty from every other one in its simulator."""
-        return (*self.parameter.key, *content(self.regularizer))
+        return (*self.parameter.key, *comparison_key(self.regularizer))
 
     @property
     def parameters(self) -> list[Parameter]:
@@ -66,10 +66,10 @@ def penalties_of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     if state.is_to_be_proximal(sim):
         return []
     parameters.check_layers(sim)
-    kept, asked = state.of_simulator(sim), _asked(sim)
+    kept, asked = state.simulator_state(sim), _asked(sim)
     if kept.asked is None or kept.asked[0] != asked:  # of many objects it takes long
         found = parameters.with_setting(sim, "regularizer")
-        kept.asked = asked, [Penalty(parameter, frozen(one)) for parameter, one in found]
+        kept.asked = asked, [Penalty(parameter, snapshot(one)) for parameter, one in found]
     return kept.asked[1]
 
 
@@ -80,7 +80,7 @@ def _asked(sim: nengo_dl.Simulator) -> tuple:
         return ()
     found = list(settings.look_up(network, "regularizer"))
     different = {id(setting.value): setting.value for setting in found}  # few, of classes
-    contents = {key: content(value) for key, value in different.items()}
+    contents = {key: comparison_key(value) for key, value in different.items()}
     asked = [(*_typed(one.obj), one.own, contents[id(one.value)]) for one in found]
     nodes = [one.obj for one in found if isinstance(one.obj, nengo_dl.TensorNode)]
     layers = [parameters.layers(node, sim) for node in nodes]
@@ -128,7 +128,7 @@ class Terms:
         """What to add to the loss."""
         if self._expressions is None:
             rows = self._rows.values()
-            sums = [RowRegularizer(self.sim, formed, self.live) for formed in rows]
+            sums = [RowRegularizer(self.sim, row_forms, self.live) for row_forms in rows]
             self._expressions = [*sums, *self._others]
         return self._expressions
 
@@ -137,7 +137,8 @@ class Terms:
         of_rows = {id(e.variable): e for e in built if isinstance(e, RowRegularizer)}
         others = [e.key for e in built if isinstance(e, Penalty)]
         return others == [one.key for one in self._others] and all(
-            key in of_rows and of_rows[key].can_take(formed) for key, formed in self._rows.items()
+            key in of_rows and of_rows[key].can_update_to(row_forms)
+            for key, row_forms in self._rows.items()
         )
 
     def changes_strengths_of(self, other: Terms) -> bool:
@@ -148,17 +149,19 @@ class Terms:
 
     def _structure(self) -> tuple[set, set]:
         """Return what numbers can't change, and the parts of forms, by parameter."""
-        formed = [(parameter.key, form) for rows in self._rows.values() for parameter, form in rows]
+        row_forms = [
+            (parameter.key, form) for rows in self._rows.values() for parameter, form in rows
+        ]
         fixed = {penalty.key for penalty in self._others}
-        fixed.update((key, form.moving) for key, form in formed if form.moving)
-        return fixed, {(key, part) for key, form in formed for part in form.parts}
+        fixed.update((key, form.moving) for key, form in row_forms if form.moving)
+        return fixed, {(key, part) for key, form in row_forms for part in form.parts}
 
     @property
     def layout(self) -> list[tuple]:
         """What is equal for terms that are computed alike, with other live strengths or not."""
         if not self.live:
             return [penalty.key for penalty in self.penalties]
-        owners = {key: [p.key for p, _ in formed] for key, formed in self._rows.items()}
+        owners = {key: [p.key for p, _ in row_forms] for key, row_forms in self._rows.items()}
         return [
             (id(e), owners.get(id(e.variable)) if isinstance(e, RowRegularizer) else None)
             for e in self.expressions
@@ -168,20 +171,20 @@ class Terms:
         """Give the expressions the strengths that these penalties have."""
         for expression in self.expressions:
             if isinstance(expression, RowRegularizer):
-                expression.take(self._rows.get(id(expression.variable), []))
+                expression.update_values(self._rows.get(id(expression.variable), []))
 
 
-def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
+def penalty_values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
     """Return the current value of each penalty, in float64 where it is a sum over elements."""
     rows, others = by_variable(penalties)
     tensors = [seam.values.build(sim, penalty) for penalty in others]
     fetched = seam.values.fetch(sim, tensors)
     found = {one.parameter.key: float(value) for one, value in zip(others, fetched)}
-    formed = [one for of_variable in rows.values() for one in of_variable]
-    strengths = [strength for _, form in formed for strength in form.strengths.values()]
+    row_forms = [one for of_variable in rows.values() for one in of_variable]
+    strengths = [strength for _, form in row_forms for strength in form.strengths.values()]
     factors = {id(factor): factor for strength in strengths for factor in strength.factors}
-    known: dict[int, Any] = dict(zip(factors, now(sim, list(factors.values()))))
-    for (parameter, form), distance in zip(formed, _distances(formed)):
+    known: dict[int, Any] = dict(zip(factors, numbers_now(sim, list(factors.values()))))
+    for (parameter, form), distance in zip(row_forms, _distances(row_forms)):
         sums = (
             strength.number
             * np.prod([known[key] for key in strength.ids])
@@ -192,12 +195,12 @@ def values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[float]:
     return [found[penalty.parameter.key] for penalty in penalties]
 
 
-def _distances(formed: list[tuple[Parameter, RowForm]]) -> list[np.ndarray]:
+def _distances(row_forms: list[tuple[Parameter, RowForm]]) -> list[np.ndarray]:
     """Return the weights of each parameter, less the initial ones that they are pulled towards."""
-    among = [parameter for parameter, _ in formed]
-    weights = [weight.astype(np.float64) for weight in parameters.values(among)]
-    pulled = [i for i, (_, form) in enumerate(formed) if form.towards_initial]
-    centres = parameters.values((among[i] for i in pulled), "initial_variable")
+    among = [parameter for parameter, _ in row_forms]
+    weights = [weight.astype(np.float64) for weight in parameters.parameter_values(among)]
+    pulled = [i for i, (_, form) in enumerate(row_forms) if form.towards_initial]
+    centres = parameters.parameter_values((among[i] for i in pulled), "initial_variable")
     for i, centre in zip(pulled, centres):
         weights[i] -= centre
     return weights

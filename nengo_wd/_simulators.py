@@ -62,7 +62,7 @@ def counting_penalties(sim: nengo_dl.Simulator) -> Carried:
     They are those of the objective that the simulator was compiled with last. Before that, they
     are those of the objective that was made last, or else those that settings ask for now.
     """
-    kept, carried = state.of_simulator(sim), state.of_simulator(sim).installed
+    kept, carried = state.simulator_state(sim), state.simulator_state(sim).installed
     if carried is None:
         asks = not seam.training.is_compiled(sim)
         penalties = penalties_of_settings(sim) if asks else []
@@ -81,12 +81,12 @@ def carry(
     It counts at once in a simulator that was not compiled yet. Strengths of L1 and L2 count at
     once where the simulator was compiled with the same penalties of other strengths.
     """
-    kept = state.of_simulator(sim)
+    kept = state.simulator_state(sim)
     before, built = kept.installed, [] if kept.built is None else [kept.built]
     terms = Terms(sim, penalties, built if before is None else [before.terms, *built])
     expressions, kept.built = terms.expressions, terms
     carried = Carried(terms, activities, precedence.replaced_defaults(sim), original=terms)
-    seam.training.hold(sim, expressions)
+    seam.training.set_losses(sim, expressions)
     if not seam.training.is_compiled(sim):
         _install(sim, carried)
         if before is None or carried.layout != before.layout:
@@ -107,8 +107,8 @@ def _changes_strengths(kept: state.SimulatorState, carried: Carried) -> bool:
 
 def _install(sim: nengo_dl.Simulator, carried: Carried | None) -> None:
     """Have these penalties be the ones that count; with None, no setting counts."""
-    state.of_simulator(sim).installed = carried
-    precedence.settle_defaults(sim, None if carried is None else carried.replaced)
+    state.simulator_state(sim).installed = carried
+    precedence.apply_defaults(sim, None if carried is None else carried.replaced)
     seam.training.count_activities(sim, {} if carried is None else carried.activities)
     if carried is not None:
         carried.terms.install()
@@ -120,7 +120,7 @@ class Watcher:
     @staticmethod
     def prepare(sim: nengo_dl.Simulator) -> None:
         """Leave out default penalties where settings take their place."""
-        precedence.settle_defaults(sim)
+        precedence.apply_defaults(sim)
 
     @staticmethod
     def check(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
@@ -140,26 +140,26 @@ class Watcher:
     def compiled(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
         """Have what the objective carries count, and warn of settings that do not."""
         if _has_penalties(sim):
-            kept = state.of_simulator(sim)
+            kept = state.simulator_state(sim)
             kept.compiled = True
             if seam.training.is_compiled(sim):
                 kept.left_out_parameters = kept.proximal
                 _install(sim, objective.carried if isinstance(objective, Penalized) else None)
             elif kept.installed is None:
-                precedence.settle_defaults(sim)
+                precedence.apply_defaults(sim)
             kept.warned.clear()
             if objective is not None or optimizer is not None:
-                warn_of_idle(sim, idle_penalties(sim))
+                warn_of_ignored(sim, ignored_by_loss(sim))
             if optimizer is not None:
-                used = seam.optimizers.of_simulator(sim, optimizer)
+                used = seam.optimizers.optimizer_of(sim, optimizer)
                 for step in steps_of(used):
                     step.added()
-                warn_of_idle(sim, idle_rates(sim, used))
+                warn_of_ignored(sim, ignored_by_optimizer(sim, used))
         else:
             state.note_compiled(sim)  # settings that are made later don't count
 
     @staticmethod
-    def trained(sim: nengo_dl.Simulator, callbacks: Any = None) -> None:
+    def before_training(sim: nengo_dl.Simulator, callbacks: Any = None) -> None:
         """Warn of settings that are idle in training, where the user was not warned before."""
         check_watched(callbacks)
         _check_layers(sim)
@@ -182,7 +182,7 @@ def _check_layers(sim: nengo_dl.Simulator, is_ours: bool = False) -> None:
 
 def _has_penalties(sim: nengo_dl.Simulator) -> bool:
     """Tell whether there can be settings for a simulator, or an objective was made for it."""
-    has_objective = state.has_record(sim) and state.of_simulator(sim).built is not None
+    has_objective = state.has_record(sim) and state.simulator_state(sim).built is not None
     is_configured = settings.is_configured(sim.model.toplevel)
     return has_objective or is_configured or state.is_to_be_proximal(sim)
 
@@ -190,15 +190,15 @@ def _has_penalties(sim: nengo_dl.Simulator) -> bool:
 def warn_of_training(sim: nengo_dl.Simulator) -> None:
     """Warn of settings that the training of a compiled simulator takes no notice of."""
     if _has_penalties(sim):
-        warn_of_idle(sim, idle_penalties(sim))
-        warn_of_idle(sim, idle_rates(sim, seam.optimizers.of_simulator(sim, None)))
+        warn_of_ignored(sim, ignored_by_loss(sim))
+        warn_of_ignored(sim, ignored_by_optimizer(sim, seam.optimizers.optimizer_of(sim, None)))
 
 
-def idle_penalties(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
+def ignored_by_loss(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
     """Yield the regularizers of settings if the loss does not have them as they are, and why."""
     if sim.tensor_graph.inference_only:
         return
-    carried = state.of_simulator(sim).installed
+    carried = state.simulator_state(sim).installed
     if carried is None:
         has_any = settings.is_set(sim.model.toplevel, "regularizer")
         if has_any and (penalties_of_settings(sim) or activity_penalties(sim)):
@@ -207,22 +207,22 @@ def idle_penalties(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
         yield "regularizer", f"{PENALIZED}, made anew since the settings were changed"
 
 
-def idle_rates(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, str]]:
+def ignored_by_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, str]]:
     """Yield the settings that an optimizer takes no notice of, and the one that does."""
     if not sim.tensor_graph.inference_only:
         known = settings_of(optimizer)
-        for name, remedy in sorted(settings.for_optimizers().items()):
+        for name, remedy in sorted(settings.optimizers_by_setting().items()):
             if name not in known and parameters.with_setting(sim, name):
                 yield name, f"nengo_wd.{remedy}"
         if state.is_to_be_proximal(sim) and "regularizer" not in known:
             yield "regularizer", f"nengo_wd.{PROXIMAL}"
 
 
-def warn_of_idle(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) -> None:
+def warn_of_ignored(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) -> None:
     """Warn of each setting that is idle, once since the simulator was compiled."""
     for name, remedy in idle:
-        if f"{name}: {remedy}" not in state.of_simulator(sim).warned:
-            state.of_simulator(sim).warned.add(f"{name}: {remedy}")
+        if f"{name}: {remedy}" not in state.simulator_state(sim).warned:
+            state.simulator_state(sim).warned.add(f"{name}: {remedy}")
             warnings.warn(
                 f"{sim.model.toplevel} is trained without its settings for {name}: compile with "
                 f"{remedy}",

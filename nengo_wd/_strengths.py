@@ -20,7 +20,8 @@ from nengo_wd.regularizers.forms import STRENGTHS, RowForm, row_form
 from nengo_wd.regularizers.weights import ELEMENTWISE
 
 Regularized = Sequence[Tuple[Parameter, Any]]  # parameters, each with its regularizer
-Formed = List[Tuple[Parameter, RowForm]]  # parameters of one variable, and how each is regularized
+# parameters of one variable, and how each is regularized
+RowForms = List[Tuple[Parameter, RowForm]]
 
 
 class LiveArray:
@@ -62,7 +63,7 @@ class RowValues:
         self.dtype = variable.dtype.base_dtype
         self.numbers = LiveArray(sim, self._split(values), live)
 
-    def take(self, values: Iterable[tuple[np.ndarray, Any]]) -> None:
+    def update_values(self, values: Iterable[tuple[np.ndarray, Any]]) -> None:
         """Take on other values."""
         self.numbers.assign(self._split(values))
 
@@ -107,9 +108,9 @@ class RowValues:
 _where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
 
 
-def by_variable(regularized: Regularized) -> tuple[dict[int, Formed], list[Any]]:
+def by_variable(regularized: Regularized) -> tuple[dict[int, RowForms], list[Any]]:
     """Return the parameters whose regularizers are sums over elements, by variable, and others."""
-    rows: dict[int, Formed] = {}
+    rows: dict[int, RowForms] = {}
     others = []
     for one in regularized:
         parameter, regularizer = one
@@ -131,12 +132,12 @@ class RowRegularizer:
     anything again. They are `RowValues`, by their names in `ELEMENTWISE`.
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, formed: Formed, live: bool) -> None:
-        self.variable = formed[0][0].variable
-        self.parameters = [parameter for parameter, _ in formed]
-        self._moving, parts = _moving(formed), _parts(formed)
+    def __init__(self, sim: nengo_dl.Simulator, row_forms: RowForms, live: bool) -> None:
+        self.variable = row_forms[0][0].variable
+        self.parameters = [parameter for parameter, _ in row_forms]
+        self._moving, parts = _moving(row_forms), _parts(row_forms)
         self._parts = {
-            part: RowValues(sim, self.variable, _by_rows(formed, part), live=live)
+            part: RowValues(sim, self.variable, _by_rows(row_forms, part), live=live)
             for part in (*ELEMENTWISE, "towards_initial")
             if part in parts
         }
@@ -144,15 +145,15 @@ class RowRegularizer:
         self._initial = self.parameters[0].initial_variable if pulled else None
         self.strengths = {name: self._parts[name] for name in ELEMENTWISE if name in parts}
 
-    def can_take(self, formed: Formed) -> bool:
-        """Tell whether the strengths, variables and initial values of ``formed`` are built in."""
-        return _parts(formed) <= set(self._parts) and _moving(formed) == self._moving
+    def can_update_to(self, row_forms: RowForms) -> bool:
+        """Tell whether the strengths, variables and initial values of these forms are built in."""
+        return _parts(row_forms) <= set(self._parts) and _moving(row_forms) == self._moving
 
-    def take(self, formed: Formed) -> None:
+    def update_values(self, row_forms: RowForms) -> None:
         """Take on other strengths, of the same parameters or others."""
-        self.parameters = [parameter for parameter, _ in formed]
+        self.parameters = [parameter for parameter, _ in row_forms]
         for part, values in self._parts.items():
-            values.take(_by_rows(formed, part))
+            values.update_values(_by_rows(row_forms, part))
 
     @property
     def centre(self) -> tuple[tf.Tensor, tf.Tensor] | None:
@@ -188,36 +189,36 @@ class RowRegularizer:
         terms = []
         for name, values in self.strengths.items():
             sums = sum_rows(ELEMENTWISE[name].of_tensor(weights))
-            strengths = values.tensor(clock.step() if values.has_schedules else None)
+            strengths = values.tensor(clock.current_step() if values.has_schedules else None)
             # a sum that is infinite counts for nothing where the strength is zero
             terms.append(tf.math.multiply_no_nan(sums, tf.cast(strengths, dtype)))
         return tf.add_n(terms) if terms else tf.zeros(weights.shape[:1], dtype)
 
 
-def _parts(formed: Formed) -> set[str]:
-    return {part for _, form in formed for part in form.parts}
+def _parts(row_forms: RowForms) -> set[str]:
+    return {part for _, form in row_forms for part in form.parts}
 
 
-def _by_rows(formed: Formed, part: str) -> Iterator[tuple[np.ndarray, Strength]]:
+def _by_rows(row_forms: RowForms, part: str) -> Iterator[tuple[np.ndarray, Strength]]:
     """Yield the rows for which there is a part of the forms, and its strength."""
-    for parameter, form in formed:
+    for parameter, form in row_forms:
         if part in form.parts:
             yield parameter.rows, form.parts[part]
 
 
-def _moving(formed: Formed) -> list[tuple]:
+def _moving(row_forms: RowForms) -> list[tuple]:
     """Return what is built in: strengths that are variables or schedules, by parameter."""
-    return [(parameter.key, form.moving) for parameter, form in formed if form.moving]
+    return [(parameter.key, form.moving) for parameter, form in row_forms if form.moving]
 
 
-class Now(NamedTuple):
+class ValueAtStep(NamedTuple):
     """Computes a schedule or a variable at a step."""
 
     value: Any
     step: Any
 
     @property
-    def key(self) -> Now:
+    def key(self) -> ValueAtStep:
         """What tells it from all else in its simulator: itself."""
         return self
 
@@ -226,7 +227,9 @@ class Now(NamedTuple):
         return tf.convert_to_tensor(clock.value_at(self.value, self.step))
 
 
-def now(sim: nengo_dl.Simulator, values: Sequence[Any], step: Any = None) -> list[float | None]:
+def numbers_now(
+    sim: nengo_dl.Simulator, values: Sequence[Any], step: Any = None
+) -> list[float | None]:
     """Return the numbers that values are at a step, by default at that of the simulator.
 
     If a variable has no value yet, in TensorFlow 1, it is None for all that move.
@@ -235,7 +238,7 @@ def now(sim: nengo_dl.Simulator, values: Sequence[Any], step: Any = None) -> lis
     for value in live.values():
         _check_graph(sim, value)
     step = seam.values.training_step(sim) if step is None else step
-    tensors = [seam.values.build(sim, Now(value, step)) for value in live.values()]
+    tensors = [seam.values.build(sim, ValueAtStep(value, step)) for value in live.values()]
     try:
         fetched = seam.values.fetch(sim, tensors) if tensors else []
         known: dict[int, float | None] = dict(zip(live, map(float, fetched)))
@@ -265,7 +268,7 @@ def strength_faults(
     """Yield parameters and what is wrong with strengths that are negative now, or not finite."""
     for parameter, regularizer in regularized:
         live = _live_strengths(regularizer)
-        for (name, _), value in zip(live, now(sim, [strength for _, strength in live])):
+        for (name, _), value in zip(live, numbers_now(sim, [strength for _, strength in live])):
             if value is not None and not (np.isfinite(value) and value >= 0):
                 what = f"the strength {name}={value} of the regularizer of {parameter.name}"
                 yield parameter, f"{what} must be a finite number, zero or above"

@@ -70,7 +70,7 @@ SETTINGS = {  # a new setting is a new row
         replaces_default=True,
     ),
     "target_norm": Definition(
-        target_norms.checked,
+        target_norms.check_target_norm,
         "regularized_optimizer(...) or constrained_norms(...)",
         keeps_small=True,
         recorded=True,
@@ -198,7 +198,7 @@ def is_set(network: nengo.Network | None, name: str) -> bool:
     return any(one.value is not None for one in look_up(network, name, check=False))
 
 
-def for_optimizers() -> dict[str, str]:
+def optimizers_by_setting() -> dict[str, str]:
     """Return the settings that optimizers use, and what makes such an optimizer."""
     return {name: one.used_by for name, one in SETTINGS.items() if one.used_by != OBJECTIVE}
 

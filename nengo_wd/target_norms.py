@@ -111,7 +111,7 @@ TargetNorm = Union[float, OfInitial, AtStep, InflectionPoint]
 RULES = (OfInitial, AtStep, InflectionPoint)
 
 
-def checked(value: Any, name: str, owner: str) -> TargetNorm:
+def check_target_norm(value: Any, name: str, owner: str) -> TargetNorm:
     """Return a target norm, or raise if ``value`` is not one."""
     if isinstance(value, RULES):
         return value

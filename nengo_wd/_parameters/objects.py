@@ -57,13 +57,13 @@ def parameters_of(sim: nengo_dl.Simulator, obj: Any) -> Iterator[Parameter]:
         for variable in _variables(sim, obj):
             if variable.shape.rank > 0:
                 yield _layer_parameter(sim, obj, variable)
-    elif isinstance(obj, tuple(KINDS)) and why_none(sim, obj) is None:
+    elif isinstance(obj, tuple(KINDS)) and why_not_trained(sim, obj) is None:
         kind, signal = _kind_and_signal(sim, obj)
         variable, rows, shape = seam.values.base_rows(sim, signal)
         yield Parameter(sim, obj, f"{label(obj)}.{kind}", variable, rows, shape, signal)
 
 
-def everything(
+def all_parameters(
     sim: nengo_dl.Simulator, skip_later: bool = False, kind: type = object
 ) -> list[Parameter]:
     """Return the parameters of all objects in the simulator's network, each of them once.
@@ -80,7 +80,7 @@ def everything(
     return list(found.values())
 
 
-def why_none(sim: nengo_dl.Simulator, obj: Any) -> str | None:
+def why_not_trained(sim: nengo_dl.Simulator, obj: Any) -> str | None:
     """Say why an object has nothing to train, or return None if it has something."""
     if isinstance(obj, nengo_dl.TensorNode):
         return "its function has no trainable weights of rank 2 or more"

@@ -81,7 +81,7 @@ class Parameter:
     @property
     def value(self) -> np.ndarray:
         """The current value, of shape ``shape``."""
-        return values([self])[0]
+        return parameter_values([self])[0]
 
     @property
     def initial(self) -> np.ndarray:
@@ -89,12 +89,12 @@ class Parameter:
 
         For a layer, this is the value that it has when first asked for.
         """
-        return values([self], "initial_variable")[0]
+        return parameter_values([self], "initial_variable")[0]
 
     @property
     def initial_variable(self) -> tf.Variable:
         """The initial values of everything in ``variable``, as a variable."""
-        kept = state.of_simulator(self.sim).initial
+        kept = state.simulator_state(self.sim).initial
         if id(self.variable) not in kept:
             kept[id(self.variable)] = _keep_initial(self.sim, self.obj, self.variable)
         return kept[id(self.variable)]
@@ -163,7 +163,9 @@ def trained_variables(function: Any) -> list[tf.Variable]:
     return [v for v in held if isinstance(v, tf.Variable) and v.trainable]
 
 
-def values(parameters: Iterable[Parameter], held_in: str = "variable") -> list[np.ndarray]:
+def parameter_values(
+    parameters: Iterable[Parameter], held_in: str = "variable"
+) -> list[np.ndarray]:
     """Return the current value of each parameter, fetching each variable once.
 
     With ``held_in="initial_variable"``, they are the initial values.
@@ -190,7 +192,7 @@ def _keep_initial(sim: nengo_dl.Simulator, obj: Any, variable: tf.Variable) -> t
     among = function.variables if isinstance(function, tf.Module) else vars(function).values()
     namesakes = [v for v in among if getattr(v, "name", None) == variable.name]
     name = variable.name, next(i for i, v in enumerate(namesakes) if v is variable)
-    known = state.of_layer(function).initial
+    known = state.layer_state(function).initial
     initial = known[name] if name in known else seam.values.fetch(sim, [variable])[0]
     kept, known[name] = seam.simulators.keep_initial(sim, variable, initial)
     return kept

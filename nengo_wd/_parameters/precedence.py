@@ -11,7 +11,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
 from nengo_wd import settings
-from nengo_wd._parameters.objects import check_layers, layers, parameters_of, why_none
+from nengo_wd._parameters.objects import check_layers, layers, parameters_of, why_not_trained
 from nengo_wd._parameters.parameter import Parameter
 from nengo_wd._seam import state
 from nengo_wd.layers import defaults
@@ -68,7 +68,7 @@ def _parameters_with(sim: nengo_dl.Simulator, name: str, setting: Setting) -> li
     ]
     if not (found or is_none) and setting.own and not sim.tensor_graph.inference_only:
         raise ValidationError(
-            f"{setting.obj} has a {name}, but {why_none(sim, setting.obj)}",
+            f"{setting.obj} has a {name}, but {why_not_trained(sim, setting.obj)}",
             attr=name,
             obj=setting.obj,
         )
@@ -124,7 +124,7 @@ def replaced_defaults(sim: nengo_dl.Simulator) -> Nodes:
     return frozenset(setting.obj for setting in found)
 
 
-def settle_defaults(sim: nengo_dl.Simulator, without: Nodes | None = None) -> None:
+def apply_defaults(sim: nengo_dl.Simulator, without: Nodes | None = None) -> None:
     """Have the default penalties of all layers count, except for those in some TensorNodes.
 
     These are those in ``without``; if that is None, those whose settings replace defaults now.
@@ -132,14 +132,14 @@ def settle_defaults(sim: nengo_dl.Simulator, without: Nodes | None = None) -> No
     check_layers(sim)
     if not settings.is_configured(sim.model.toplevel):
         return
-    without = state.of_simulator(sim).replaced = (
+    without = state.simulator_state(sim).replaced = (
         replaced_defaults(sim) if without is None else without
     )
     members = settings.members(sim.model.toplevel)
     nodes = [node for node in members if isinstance(node, nengo_dl.TensorNode)]
     replaced = {id(layer) for node in without for layer in layers(node, sim)}
     for layer in (layer for node in nodes for layer in layers(node, sim)):
-        for variable in defaults.variables(layer):
+        for variable in defaults.variables_with_default(layer):
             seam.training.count_default(sim, layer, variable, id(layer) not in replaced)
 
 
@@ -149,12 +149,12 @@ def defaults_as_set(sim: nengo_dl.Simulator) -> Iterator[None]:
 
     After it, they count as they did before, where an objective has fixed that.
     """
-    kept = state.of_simulator(sim)
+    kept = state.simulator_state(sim)
     is_fixed = kept.installed is not None or seam.training.is_compiled(sim)
     before = kept.replaced
-    settle_defaults(sim)
+    apply_defaults(sim)
     try:
         yield
     finally:
         if is_fixed:
-            settle_defaults(sim, before)
+            apply_defaults(sim, before)

@@ -11,26 +11,26 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import settings
-from nengo_wd._parameters.objects import everything, layers, unique_names, why_none
+from nengo_wd._parameters.objects import all_parameters, layers, unique_names, why_not_trained
 from nengo_wd._parameters.parameter import Parameter
 from nengo_wd._parameters.precedence import defaults_as_set, with_setting
 from nengo_wd._seam.state import original
 
 
-def asked_for(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
+def select_parameters(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
     """Return the parameters of objects, classes, networks or layers, each of them once.
 
     What is not in the simulator's network, or has nothing to train, raises an error.
     """
-    among = everything(sim)
+    among = all_parameters(sim)
     found: dict[tuple[int, int], Parameter] = {}
     for one in asked if isinstance(asked, (list, tuple, set)) else [asked]:
-        of_one = matching(among, one)
+        of_one = matching_parameters(among, one)
         if not of_one:
             raise ValidationError(
                 f"{one!r} stands for no parameter of {sim.model.toplevel}: "
-                f"{_why_none(sim, one)}; give objects that have something to train, classes or "
-                "networks of them, or layers",
+                f"{_why_no_parameters(sim, one)}; give objects that have something to train, "
+                "classes or networks of them, or layers",
                 attr="objects",
                 obj=one,
             )
@@ -44,7 +44,7 @@ def recorded_by_default(
     sim: nengo_dl.Simulator, among: list[Parameter] | None = None
 ) -> list[Parameter]:
     """Return the parameters with a penalty of their layer, or with a setting that is recorded."""
-    among = everything(sim) if among is None else among
+    among = all_parameters(sim) if among is None else among
     with defaults_as_set(sim):
         found = {p.key: p for p in among if p.layer_penalty is not None}
     for name, definition in settings.SETTINGS.items():
@@ -59,13 +59,13 @@ def names_by_key(sim: nengo_dl.Simulator) -> dict[tuple[int, int], str]:
     Among equal labels, those that are recorded by default come first, and so keep their names
     whatever else is in the network.
     """
-    current = everything(sim, skip_later=True)
+    current = all_parameters(sim, skip_later=True)
     found = {p.key: p for p in [*recorded_by_default(sim, current), *current]}
     named = unique_names((parameter.name, key) for key, parameter in found.items())
     return {key: name for name, key in named.items()}
 
 
-def matching(among: list[Parameter], one: Any) -> list[Parameter]:
+def matching_parameters(among: list[Parameter], one: Any) -> list[Parameter]:
     """Return the parameters that one object, class, network or layer stands for."""
     if isinstance(one, nengo.Network):
         inside = set(settings.members(one))
@@ -79,11 +79,11 @@ def matching(among: list[Parameter], one: Any) -> list[Parameter]:
     return [p for p in among if type(p.obj) is type(one) and p.obj == one]
 
 
-def _why_none(sim: nengo_dl.Simulator, one: Any) -> str:
+def _why_no_parameters(sim: nengo_dl.Simulator, one: Any) -> str:
     """Say why something stands for no parameters."""
     network = sim.model.toplevel
     if not isinstance(one, settings.TRAINABLE):
         return "it is nothing that could have any, or has nothing to train"
     if network is None or one not in set(settings.members(network)):
         return "it is not in that network"
-    return why_none(sim, one) or "it has nothing to train"
+    return why_not_trained(sim, one) or "it has nothing to train"

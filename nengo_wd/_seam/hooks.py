@@ -49,7 +49,7 @@ class Change(NamedTuple):
 
 
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
-BESIDE, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
+WRAPPERS, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods are prepare(sim), when a simulator is made; check(sim, objective, optimizer) before it
 # is compiled, and compiled(...) after it, with None for what was not given; trained(sim, callbacks)
@@ -59,16 +59,16 @@ WAKE = "nengo_wd._activity_penalties:wake"
 DL2, DL3 = "nengo_dl 2", "nengo_dl 3"
 
 WRAPPED = (  # methods, by `install`
-    Change(f"{SIMULATOR}.__init__", f"{BESIDE}._make", "settles defaults", "", WATCHER),
-    Change(f"{SIMULATOR}.compile", f"{BESIDE}._compile", "has penalties count", DL3, WATCHER),
-    Change(f"{SIMULATOR}.fit", f"{BESIDE}._fit", "warns of idle settings", DL3, WATCHER),
-    Change(f"{SIMULATOR}.evaluate", f"{BESIDE}._evaluate", "takes weights by probe", DL3),
-    Change(f"{SIMULATOR}.train", f"{BESIDE}._train", "has penalties count", DL2, WATCHER),
-    Change(f"{SIMULATOR}.loss", f"{BESIDE}._loss", "checks the objective", DL2, WATCHER),
+    Change(f"{SIMULATOR}.__init__", f"{WRAPPERS}._make", "settles defaults", "", WATCHER),
+    Change(f"{SIMULATOR}.compile", f"{WRAPPERS}._compile", "has penalties count", DL3, WATCHER),
+    Change(f"{SIMULATOR}.fit", f"{WRAPPERS}._fit", "warns of idle settings", DL3, WATCHER),
+    Change(f"{SIMULATOR}.evaluate", f"{WRAPPERS}._evaluate", "takes weights by probe", DL3),
+    Change(f"{SIMULATOR}.train", f"{WRAPPERS}._train", "has penalties count", DL2, WATCHER),
+    Change(f"{SIMULATOR}.loss", f"{WRAPPERS}._loss", "checks the objective", DL2, WATCHER),
     Change(f"{SIMULATOR}.save_params", f"{HOOKS}:_save_params", "warns of what it leaves out"),
-    Change(f"{GRAPH}.build", f"{BESIDE}._build", "keeps and saves layers", DL3, WATCHER),
-    Change(f"{GRAPH}._build_inner_loop", f"{BESIDE}._build_loop", "wakes neurons", DL3, WAKE),
-    Change(f"{GRAPH}.build_step", f"{BESIDE}._build_step", "wakes neurons", DL2, WAKE),
+    Change(f"{GRAPH}.build", f"{WRAPPERS}._build", "keeps and saves layers", DL3, WATCHER),
+    Change(f"{GRAPH}._build_inner_loop", f"{WRAPPERS}._build_loop", "wakes neurons", DL3, WAKE),
+    Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WAKE),
     Change(
         "nengo_dl.tensor_node:TensorFuncParam.coerce",
         "nengo_wd._seam:layers._coerce",
@@ -164,14 +164,14 @@ def _owner(place: str) -> tuple[Any, str]:
     return functools.reduce(getattr, owners, _module(module)), name
 
 
-def _named(name: str) -> Any:
+def _resolve(name: str) -> Any:
     """Return what has a name now."""
     module, path = _parsed(name)
     return functools.reduce(getattr, path, _module(module))
 
 
 def _set(change: Change, owner: Any, name: str) -> None:
-    setattr(owner, name, _named(change.by))
+    setattr(owner, name, _resolve(change.by))
 
 
 def _wrap(change: Change, owner: Any, name: str) -> None:
@@ -182,8 +182,8 @@ def _wrap(change: Change, owner: Any, name: str) -> None:
 
     @functools.wraps(method)
     def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        called = [_named(change.calls)] if change.calls else []
-        return _named(change.by)(method.__get__(self, type(self)), *called, self, *args, **kwargs)
+        called = [_resolve(change.calls)] if change.calls else []
+        return _resolve(change.by)(method.__get__(self, type(self)), *called, self, *args, **kwargs)
 
     setattr(hooked, state.ATTRIBUTE, change)
     setattr(owner, name, hooked)
@@ -207,7 +207,7 @@ def _save_params(save_params: Callable, sim: Any, *args: Any, **kwargs: Any) -> 
     """Warn if the simulator has initial values, which NengoDL does not save."""
     saved = save_params(*args, **kwargs)
     # NengoDL 2 has itself save its state alone, again and again
-    if kwargs.get("include_global", True) and state.of_simulator(sim).initial:
+    if kwargs.get("include_global", True) and state.simulator_state(sim).initial:
         warnings.warn(
             f"save_params of the simulator of {sim.model.toplevel} leaves out the initial "
             "values that TowardsInitial pulls weights towards; a checkpoint of "

@@ -60,26 +60,26 @@ def layer_penalties(layer: tf.keras.layers.Layer, skip: Any = None) -> Iterator[
         If a penalty is not a scalar.
     """
     for loss in layer._losses:
-        yield _named(layer, "loss", loss)
+        yield _layer_penalty(layer, "loss", loss)
     for function in layer._callable_losses:
-        bound = _bound(function)
+        bound = _innermost(function)
         is_skipped = skip is not None and bound is skip
         loss = None if is_skipped else function()
         if loss is not None:  # it is a step of the optimizer, or Keras' own None
             on_variable = is_on_variable(function)
             weight = names.variable_name(bound) if on_variable else "loss"
-            yield _named(layer, weight, loss, bound if on_variable else None)
+            yield _layer_penalty(layer, weight, loss, bound if on_variable else None)
 
 
 def variable_penalties(layer: Any) -> dict[int, Callable]:
     """Return what computes the penalties of ``layer`` on its variables, by their ids."""
     functions = getattr(layer, "_callable_losses", ())
-    return {id(_bound(f)): f for f in functions if is_on_variable(f)}
+    return {id(_innermost(f)): f for f in functions if is_on_variable(f)}
 
 
 def is_on_variable(function: Callable) -> bool:
     """Tell whether what computes a penalty of a layer computes it of a variable alone."""
-    return isinstance(_bound(function), tf.Variable)
+    return isinstance(_innermost(function), tf.Variable)
 
 
 def regularizer_of(function: Callable) -> Any:
@@ -123,12 +123,12 @@ def take_back(left_out: dict[int, Callable], layer: Any, variable: tf.Variable) 
     return function is not None
 
 
-def _named(layer: Any, weight: str, loss: Any, variable: Any = None) -> LayerPenalty:
+def _layer_penalty(layer: Any, weight: str, loss: Any, variable: Any = None) -> LayerPenalty:
     name = f"{layer.name}.{weight}"
     return LayerPenalty(name, check_penalty(name, loss), variable)
 
 
-def _bound(function: Callable) -> Any:
+def _innermost(function: Callable) -> Any:
     """Return what is bound in the partial functions that Keras nests: function or variable."""
     while isinstance(function, functools.partial) and function.args:
         function = function.args[0]

@@ -51,12 +51,12 @@ class SimulatorState:
 
     # NengoDL 3: what adds the penalties of settings on parameters to the losses of the model,
     # and what adds those on what probes record.
-    holder: Any = None
-    recorder: Any = None
+    settings_loss: Any = None
+    activity_losses: Any = None
 
     # NengoDL 2: the tensors of the penalties of settings among the losses of the graph, and all
     # tensors that were built in the graph, by keys.
-    held: list = _new(list)
+    settings_losses: list = _new(list)
     tensors: dict = _new(dict)
 
 
@@ -90,7 +90,7 @@ class GraphState:
     # and of those that no objective has any longer, whenever it was made.
     layers: weakref.WeakSet = _new(weakref.WeakSet)
     penalties: dict = _new(dict)
-    held: set = _new(set)
+    settings_loss_names: set = _new(set)
     left_out: set = _new(set)
 
 
@@ -102,7 +102,7 @@ class Penalized(dict):
         self.sim, self.carried = sim, carried
 
 
-class Bound:
+class NotCopyable:
     """A mixin for optimizers: copying and pickling them raise an error that says what to do."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -114,7 +114,7 @@ class Bound:
         )
 
 
-class DecayedBySettings(Bound):
+class DecayedBySettings(NotCopyable):
     """A mixin for Keras optimizers: those that decay by settings refuse Keras' ways to decay.
 
     Attributes
@@ -159,7 +159,7 @@ with_layers: weakref.WeakSet  # the TensorGraphs of NengoDL 3 that have built th
 with_layers = globals().setdefault("with_layers", weakref.WeakSet())
 
 
-def of_simulator(sim: Any) -> SimulatorState:
+def simulator_state(sim: Any) -> SimulatorState:
     """Return what is kept for a simulator."""
     if ATTRIBUTE not in vars(sim):
         vars(sim)[ATTRIBUTE] = SimulatorState(compiled=sim in _compiled)
@@ -169,7 +169,7 @@ def of_simulator(sim: Any) -> SimulatorState:
 def note_compiled(sim: Any) -> None:
     """Note that a simulator was compiled without penalties, where nothing else is kept for it."""
     if has_record(sim):
-        of_simulator(sim).compiled = True
+        simulator_state(sim).compiled = True
     else:
         _compiled.add(sim)
 
@@ -184,7 +184,7 @@ def is_to_be_proximal(sim: Any) -> bool:
     return getattr(vars(sim).get(ATTRIBUTE), "proximal", False)
 
 
-def of_layer(layer: Any) -> LayerState:
+def layer_state(layer: Any) -> LayerState:
     """Return what is kept for a layer, or for its stand-in."""
     return vars(layer).setdefault(ATTRIBUTE, LayerState())
 
@@ -201,7 +201,7 @@ def layer_in(graph: Any, layer: Any) -> Any:
 
     A graph that was asked for its layers has a record, and so keeps them from then on.
     """
-    return of_graph(graph).stand_ins.get(id(layer), (layer, layer))[1]
+    return graph_state(graph).stand_ins.get(id(layer), (layer, layer))[1]
 
 
 def has_record(owner: Any) -> bool:
@@ -209,6 +209,6 @@ def has_record(owner: Any) -> bool:
     return ATTRIBUTE in vars(owner)
 
 
-def of_graph(graph: Any) -> GraphState:
+def graph_state(graph: Any) -> GraphState:
     """Return what is kept for a graph."""
     return vars(graph).setdefault(ATTRIBUTE, GraphState())

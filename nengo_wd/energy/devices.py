@@ -34,7 +34,7 @@ devices: dict[str, Device] = {
 }
 
 
-def get(name: Any) -> Device:
+def get_device(name: Any) -> Device:
     """Return a device by its name, or raise with the names that there are."""
     if not isinstance(name, str) or name not in devices:
         raise ValidationError(
@@ -128,7 +128,7 @@ class Costs:
 
     def by_object(self, device: str, inputs: bool = True) -> dict[str, float]:
         """Return the joules that one example takes on a device, by the name of the object."""
-        found = get(device)
+        found = get_device(device)
         return {name: self._joules(count, found, inputs) for name, count in self._counts.items()}
 
     def to_frame(self, inputs: bool = True) -> Any:

@@ -18,7 +18,7 @@ Label = Tuple[Any, bool]  # the object that synapses belong to, and whether it h
 Reached = Dict[Label, patterns.Pattern]  # from the elements of a source to those of a place
 
 
-class Shown(NamedTuple):
+class ShownData(NamedTuple):
     """The data shown to a network: the values of its input Nodes."""
 
     values: Mapping[nengo.Node, np.ndarray]  # of all of them: (examples, time steps, size)
@@ -47,7 +47,7 @@ def not_zero(values: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.not_equal(values, 0), values.dtype)
 
 
-def count_events(sim: nengo_dl.Simulator, flow: Flow, shown: Shown) -> dict[Source, np.ndarray]:
+def count_events(sim: nengo_dl.Simulator, flow: Flow, shown: ShownData) -> dict[Source, np.ndarray]:
     """Return how many events each element of each source has, on the mean of the examples.
 
     A neuron with spikes has an event for each of them. Anything else has one at each time step at
@@ -56,7 +56,9 @@ def count_events(sim: nengo_dl.Simulator, flow: Flow, shown: Shown) -> dict[Sour
     signals = sim.tensor_graph.signals
     inner = [s for s in flow.sources if s.obj not in shown.values and s.signal in signals]
     measures = [(source.signal, _measure(sim, source)) for source in inner]
-    found = dict(zip(inner, seam.activities.means(sim, shown.values, shown.shape, measures)))
+    found = dict(
+        zip(inner, seam.activities.measure_signals(sim, shown.values, shown.shape, measures))
+    )
     for source, events in found.items():
         if not np.isfinite(events).all():
             raise ValidationError(

@@ -15,7 +15,7 @@ from nengo_wd import _neurons as neurons
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd.energy.devices import Costs, Count
-from nengo_wd.energy.events import Shown, count_events, fan_out, kept_neurons
+from nengo_wd.energy.events import ShownData, count_events, fan_out, kept_neurons
 from nengo_wd.energy.flow import Flow, Source
 
 
@@ -122,7 +122,7 @@ class Energy(Costs):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValidationError(f"{name}={value!r} must be a whole number above 0", attr=name)
         _check_network(sim)
-        shown = Shown(*seam.activities.inputs(sim, data, n_steps))
+        shown = ShownData(*seam.activities.input_values(sim, data, n_steps))
         self.n_examples, n_steps = shown.shape
         flow = Flow(sim)
         _check_spiking(sim, flow)
@@ -189,7 +189,7 @@ def _check_spiking(sim: nengo_dl.Simulator, flow: Flow) -> None:
 
 
 def _counted(
-    sim: nengo_dl.Simulator, flow: Flow, without_zeros: Flow, shown: Shown
+    sim: nengo_dl.Simulator, flow: Flow, without_zeros: Flow, shown: ShownData
 ) -> dict[Any, Count]:
     """Count neurons, and the synapses that leave each source, by object."""
     counts: dict[Any, Count] = collections.defaultdict(Count)

@@ -29,7 +29,7 @@ class DefaultConfig(dict):
     """The configuration of a default regularizer, distinct from an equal one given by a user."""
 
 
-def looked_up(given: dict[str, Any], owner: str) -> tuple[dict[str, Any], list[str]]:
+def regularizer_arguments(given: dict[str, Any], owner: str) -> tuple[dict[str, Any], list[str]]:
     """Return the regularizers among a layer's arguments, and the names of those by default."""
     asked = {attr: value for attr, value in given.items() if attr.endswith(SUFFIX)}
     by_default = [a for a, value in asked.items() if isinstance(value, (Default, DefaultConfig))]
@@ -38,15 +38,15 @@ def looked_up(given: dict[str, Any], owner: str) -> tuple[dict[str, Any], list[s
     }, by_default
 
 
-def arguments(layer: Any) -> set[str]:
+def default_arguments(layer: Any) -> set[str]:
     """Return the arguments of regularizers that are defaults: nobody gave or changed them."""
     made = getattr(layer, "_default_regularizers", ())
     return {attr for attr, regularizer in made if getattr(layer, attr) is regularizer}
 
 
-def variables(layer: Any) -> list[tf.Variable]:
+def variables_with_default(layer: Any) -> list[tf.Variable]:
     """Return the variables of a built layer that have a regularizer by default."""
-    held = (getattr(layer, attr[: -len(SUFFIX)], None) for attr in arguments(layer))
+    held = (getattr(layer, attr[: -len(SUFFIX)], None) for attr in default_arguments(layer))
     return [variable for variable in held if variable is not None]
 
 
@@ -84,7 +84,7 @@ class KeepsDefaults(_KerasLayer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same layer again."""
         config = super().get_config()
-        config.update((attr, DefaultConfig(config[attr])) for attr in arguments(self))
+        config.update((attr, DefaultConfig(config[attr])) for attr in default_arguments(self))
         return config if self._dtype_given else {**config, "dtype": None}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ KERAS = ("keras", "tf_keras", "tensorflow", "tensorflow_core")
 ATTENTION = ("Attention", "AdditiveAttention", "MultiHeadAttention")
 MERGING = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
 NAMES = [one for one in (*ATTENTION, *MERGING) if hasattr(tf.keras.layers, one)]  # not all in 1.15
-OF_SEVERAL = tuple(getattr(tf.keras.layers, name) for name in NAMES)
+WITH_SEVERAL_INPUTS = tuple(getattr(tf.keras.layers, name) for name in NAMES)
 
 
 def refuse(layer: Any, why: str, attr: str) -> NoReturn:
@@ -42,7 +42,7 @@ def check_class(layer: Any) -> None:
     call = list(inspect.signature(_keras_method(layer, "call")).parameters.values())[1:]
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     n_required = sum(one.kind in positional and one.default is one.empty for one in call)
-    if isinstance(layer, OF_SEVERAL) or n_required > 1:
+    if isinstance(layer, WITH_SEVERAL_INPUTS) or n_required > 1:
         raise ValidationError(
             f"{name} is a layer of several inputs, and a TensorNode has one; connect all of them "
             "to one TensorNode, whose layer splits its input",

@@ -58,12 +58,12 @@ class TimeLoopLayer(defaults.KeepsDefaults):
         super().__init_subclass__(**kwargs)
         _check_order(cls)
         if "call" in vars(cls):
-            cls.call = _noted(cls.call)  # type: ignore[method-assign]
+            cls.call = _while_in_call(cls.call)  # type: ignore[method-assign]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         refusals.check_class(self)
         owner = f"layer {kwargs.get('name') or type(self).__name__!r}"
-        regularizers, by_default = defaults.looked_up(kwargs, owner)
+        regularizers, by_default = defaults.regularizer_arguments(kwargs, owner)
         refusals.check_arguments(self, args, kwargs, owner)
         super().__init__(*args, **{**kwargs, **regularizers})
         refusals.check_made(self)
@@ -194,11 +194,11 @@ def _check_in_build(layer: Any) -> None:
         refusals.refuse(layer, f"{why}; make it in build", "add_weight")
 
 
-def _noted(call: Callable) -> Callable:
+def _while_in_call(call: Callable) -> Callable:
     """Return a layer's ``call``, with a note on the layer while it runs."""
 
     @functools.wraps(call)
-    def noted(self: TimeLoopLayer, *args: Any, **kwargs: Any) -> Any:
+    def flagged(self: TimeLoopLayer, *args: Any, **kwargs: Any) -> Any:
         before = vars(self).get("_in_call", False)  # one class calls another's
         self._in_call = True
         try:
@@ -206,11 +206,11 @@ def _noted(call: Callable) -> Callable:
         finally:
             self._in_call = before
 
-    noted.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]  # Keras reads it
-    return noted
+    flagged.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]  # Keras reads it
+    return flagged
 
 
-TimeLoopLayer.call = _noted(TimeLoopLayer.call)  # type: ignore[method-assign]
+TimeLoopLayer.call = _while_in_call(TimeLoopLayer.call)  # type: ignore[method-assign]
 
 
 def _check_order(cls: type) -> None:

@@ -1,10 +1,10 @@
 """Optimizers that take notice of settings on objects."""
 
+from nengo_wd.optimizers.all_steps import regularized_optimizer
 from nengo_wd.optimizers.constrained import constrained_norms
 from nengo_wd.optimizers.decay import decoupled_weight_decay
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
 from nengo_wd.optimizers.proximal import proximal_regularization
-from nengo_wd.optimizers.regularized import regularized_optimizer
 
 __all__ = [
     "LayerwiseSGD",

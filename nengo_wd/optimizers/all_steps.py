@@ -12,7 +12,7 @@ from nengo_wd._checks import check_trains
 from nengo_wd.optimizers.constrained import ConstrainedStep
 from nengo_wd.optimizers.decay import DecayStep
 from nengo_wd.optimizers.proximal import ProximalStep
-from nengo_wd.optimizers.steps import checked, extended
+from nengo_wd.optimizers.steps import add_steps, check_optimizer
 
 
 def regularized_optimizer(
@@ -90,7 +90,7 @@ def regularized_optimizer(
     ...     net.config[nengo_dl.TensorNode].target_norm = 1.5
     ...     optimizer.update_settings()
     """
-    optimizer = checked(sim, optimizer)
+    optimizer = check_optimizer(sim, optimizer)
     check_trains(sim)
     decays = isinstance(seam.optimizers.chain(optimizer)[-1], seam.optimizers.RuleOptimizer)
     kinds = [*([] if decays else [DecayStep]), *([ProximalStep] if proximal else [])]
@@ -100,4 +100,4 @@ def regularized_optimizer(
             steps.append(kind(sim, optimizer, scale_by_learning_rate))
         else:
             checks.append(partial(kind.check_unasked, sim))
-    return extended(optimizer, steps, checks)
+    return add_steps(optimizer, steps, checks)

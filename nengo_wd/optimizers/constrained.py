@@ -17,7 +17,7 @@ from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import norms_of_groups
 from nengo_wd._seam import state
 from nengo_wd._strengths import LiveArray
-from nengo_wd.optimizers.steps import Found, ObjectSetting, Step, checked, extended
+from nengo_wd.optimizers.steps import ObjectSetting, SetValues, Step, add_steps, check_optimizer
 from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 MEMORY = 0.99  # of the average of the norm
@@ -49,7 +49,7 @@ class Bounds:
     `Progress` has, of shape (n_fields, n_objects).
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, objects: list[Parameter], found: Found) -> None:
+    def __init__(self, sim: nengo_dl.Simulator, objects: list[Parameter], found: SetValues) -> None:
         self.objects, self.variable = objects, objects[0].variable
         rules = self._rules(found)
         self._numbers = LiveArray(sim, _as_numbers(rules))
@@ -65,11 +65,11 @@ class Bounds:
         start[Progress._fields.index("found")] = np.nan
         self.progress = seam.values.state_variable(sim, start)
 
-    def take(self, found: Found) -> None:
+    def update_values(self, found: SetValues) -> None:
         """Take on other numbers as target norms."""
         self._numbers.assign(_as_numbers(self._rules(found)))
 
-    def _rules(self, found: Found) -> list[Any]:
+    def _rules(self, found: SetValues) -> list[Any]:
         """Return the target norm of each object; None where it has none."""
         targets = {parameter.key: target for parameter, target in found}
         return [targets.get(one.key) for one in self.objects]
@@ -182,7 +182,7 @@ class ConstrainedStep(Step):
         for parameter, target in self._targets.found:
             _check_initial(parameter, target)
         objects: dict[int, list[Parameter]] = {key: [] for key in self._targets.variables}
-        for one in parameters.everything(sim, skip_later=True):
+        for one in parameters.all_parameters(sim, skip_later=True):
             objects.get(id(one.variable), []).append(one)
         found = self._targets.found
         self.bounds = {key: Bounds(sim, group, found) for key, group in objects.items()}
@@ -196,18 +196,18 @@ class ConstrainedStep(Step):
         """Constrain those of ``variables`` that have target norms."""
         return [done for bounds in self._of(variables) for done in bounds.constrain()]
 
-    def changed(self) -> Callable[[], None]:
+    def prepare_update(self) -> Callable[[], None]:
         """Return what takes on other numbers; raise for a rule that is new, or gone."""
-        return partial(self._take, self._targets.changed())
+        return partial(self._update_values, self._targets.current_values())
 
     def added(self) -> None:
         """Have records show the bounds of this step."""
-        state.of_simulator(self.sim).bounds.update(self.bounds)
+        state.simulator_state(self.sim).bounds.update(self.bounds)
 
-    def _take(self, found: Found) -> None:
-        self._targets.take(found)
+    def _update_values(self, found: SetValues) -> None:
+        self._targets.update_values(found)
         for bounds in self.bounds.values():
-            bounds.take(found)
+            bounds.update_values(found)
 
     def _of(self, variables: list) -> list[Bounds]:
         return [self.bounds[id(v)] for v in variables if id(v) in self.bounds]
@@ -286,13 +286,13 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     ...     optimizer = tf.keras.optimizers.Adam(1e-3)
     ...     sim.compile(nengo_wd.constrained_norms(sim, optimizer), loss={probe: "mse"})
     """
-    optimizer = checked(sim, optimizer)
-    return extended(optimizer, [ConstrainedStep(sim, optimizer)])
+    optimizer = check_optimizer(sim, optimizer)
+    return add_steps(optimizer, [ConstrainedStep(sim, optimizer)])
 
 
 def recorded(sim: nengo_dl.Simulator, parameters: list[Parameter]) -> np.ndarray:
     """Return multipliers and target norms now, of shape (2, n_parameters); NaN for none (yet)."""
-    kept = list(state.of_simulator(sim).bounds.values())
+    kept = list(state.simulator_state(sim).bounds.values())
     found: dict[tuple[int, int], Any] = {}
     for bounds, progress in zip(kept, seam.values.fetch(sim, [one.progress for one in kept])):
         found.update(bounds.recorded(progress))

@@ -14,8 +14,16 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _seam as seam
 from nengo_wd._checks import is_number
 from nengo_wd._parameters import Parameter
-from nengo_wd._strengths import RowValues, now
-from nengo_wd.optimizers.steps import Fault, Found, ObjectSetting, Step, checked, extended, name_of
+from nengo_wd._strengths import RowValues, numbers_now
+from nengo_wd.optimizers.steps import (
+    Fault,
+    ObjectSetting,
+    SetValues,
+    Step,
+    add_steps,
+    check_optimizer,
+    name_of,
+)
 
 
 class DecayStep(Step):
@@ -56,21 +64,21 @@ class DecayStep(Step):
         rows = [by_variable[id(v)] for v in variables if id(v) in by_variable]
         return [self._decay(values, learning_rate, iteration) for values in rows]
 
-    def changed(self) -> Callable[[], None]:
+    def prepare_update(self) -> Callable[[], None]:
         """Return what takes on the decays as they are now; raise where one can't be used."""
-        found = self.decays.changed()
+        found = self.decays.current_values()
         check_decays(self.faults(found))
-        return partial(self.decays.take, found)
+        return partial(self.decays.update_values, found)
 
-    def faults(self, decays: Found | None = None) -> Iterator[Fault]:
+    def faults(self, decays: SetValues | None = None) -> Iterator[Fault]:
         """Yield what is wrong now with decays, by default with those in force."""
         decays = self.decays.found if decays is None else decays
-        rate = seam.optimizers.rate(self.optimizer) if self.needs_rate else None
+        rate = seam.optimizers.learning_rate(self.optimizer) if self.needs_learning_rate else None
         return faults_of_decays(self.sim, decays, [rate] * len(decays), self._step())
 
     def _decay(self, rows: RowValues, learning_rate: Any, iteration: tf.Tensor) -> Any:
         decay = rows.tensor(iteration)
-        if self.needs_rate:
+        if self.needs_learning_rate:
             decay *= tf.cast(learning_rate, decay.dtype)
         return seam.values.multiply(rows.variable, rows.over_rows(1 - decay))
 
@@ -93,14 +101,14 @@ class RowSetting(ObjectSetting):
             for key, variable in self.variables.items()
         }
 
-    def take(self, found: Found) -> None:
-        """Take on values that `changed` returned; what was compiled stays."""
-        super().take(found)
+    def update_values(self, found: SetValues) -> None:
+        """Take on values that `current_values` returned; what was compiled stays."""
+        super().update_values(found)
         for key, rows in self.by_variable.items():
-            rows.take(_rows_in(key, found))
+            rows.update_values(_rows_in(key, found))
 
 
-def _rows_in(key: int, found: Found) -> list[tuple[Any, Any]]:
+def _rows_in(key: int, found: SetValues) -> list[tuple[Any, Any]]:
     """Return the values in the variable with an id, with the rows that they are for."""
     return [(one.rows, value) for one, value in found if id(one.variable) == key]
 
@@ -164,12 +172,12 @@ def decoupled_weight_decay(
     ...     optimizer = tf.keras.optimizers.Adam(1e-3)
     ...     sim.compile(nengo_wd.decoupled_weight_decay(sim, optimizer), loss={probe: "mse"})
     """
-    optimizer = checked(sim, optimizer)
-    return extended(optimizer, [DecayStep(sim, optimizer, scale_by_learning_rate)])
+    optimizer = check_optimizer(sim, optimizer)
+    return add_steps(optimizer, [DecayStep(sim, optimizer, scale_by_learning_rate)])
 
 
 def faults_of_decays(
-    sim: nengo_dl.Simulator, decays: Found, rates: list[Any], step: Any
+    sim: nengo_dl.Simulator, decays: SetValues, rates: list[Any], step: Any
 ) -> Iterator[Fault]:
     r"""Yield what is wrong with decays :math:`\lambda` at a step.
 
@@ -189,7 +197,9 @@ def faults_of_decays(
     """
     values = [decay for _, decay in decays]
     factors = [1.0 if rate is None else rate for rate in rates]
-    numbers = [0.0 if number is None else number for number in now(sim, values + factors, step)]
+    numbers = [
+        0.0 if number is None else number for number in numbers_now(sim, values + factors, step)
+    ]
     decay_now, rate_now = np.reshape(numbers, (2, -1))
     with np.errstate(over="ignore", invalid="ignore"):
         wrong = ~np.isfinite(decay_now) | (decay_now < 0) | (decay_now * rate_now >= 1)

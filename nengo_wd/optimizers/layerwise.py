@@ -20,10 +20,10 @@ from nengo_wd._checks import (
     check_trains,
     is_number,
 )
-from nengo_wd._strengths import LiveArray, now
+from nengo_wd._strengths import LiveArray, numbers_now
 from nengo_wd.optimizers import steps
 from nengo_wd.optimizers.decay import RowSetting, check_decays, faults_of_decays
-from nengo_wd.optimizers.steps import Fault, Found
+from nengo_wd.optimizers.steps import Fault, SetValues
 
 
 class LayerwiseSGD(seam.optimizers.RuleOptimizer):
@@ -92,7 +92,9 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         self._live = LiveArray(sim, _as_array(momentum))
         # where nothing was set, the optimizer's own values hold
         self._by_object = {one: RowSetting(sim, one, unset=np.nan) for one in self.settings}
-        self._check_rates({name: setting.found for name, setting in self._by_object.items()})
+        self._check_hyperparameters(
+            {name: setting.found for name, setting in self._by_object.items()}
+        )
         check_decays(self.faults(), stacklevel=3)
 
     @property
@@ -116,33 +118,33 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
 
     update_settings = steps.update_settings
 
-    def changed(self) -> Callable[[], None]:
+    def prepare_update(self) -> Callable[[], None]:
         """Return what takes on the settings as they are now; raise where one can't be used."""
-        found = {name: setting.changed() for name, setting in self._by_object.items()}
-        self._check_rates(found)
+        found = {name: setting.current_values() for name, setting in self._by_object.items()}
+        self._check_hyperparameters(found)
         check_decays(self.faults(found))
-        return partial(self._take, found)
+        return partial(self._update_values, found)
 
-    def _take(self, found: dict[str, Found]) -> None:
+    def _update_values(self, found: dict[str, SetValues]) -> None:
         for name, setting in self._by_object.items():
-            setting.take(found[name])
+            setting.update_values(found[name])
 
-    def faults(self, found: dict[str, Found] | None = None) -> Iterator[Fault]:
+    def faults(self, found: dict[str, SetValues] | None = None) -> Iterator[Fault]:
         """Yield what is wrong now with decays, by default with those in force."""
         found = found or {name: setting.found for name, setting in self._by_object.items()}
-        decays, default = found["weight_decay"], seam.optimizers.rate(self)
+        decays, default = found["weight_decay"], seam.optimizers.learning_rate(self)
         own = {parameter.key: rate for parameter, rate in found["learning_rate"]}
         rates = [own.get(parameter.key, default) for parameter, _ in decays]
-        return faults_of_decays(self.sim, decays, rates, seam.optimizers.step(self.sim, self))
+        return faults_of_decays(self.sim, decays, rates, seam.optimizers.iteration(self.sim, self))
 
-    def _check_rates(self, found: dict[str, Found]) -> None:
+    def _check_hyperparameters(self, found: dict[str, SetValues]) -> None:
         """Raise if a learning rate or momentum can't be used now."""
-        step = seam.optimizers.step(self.sim, self)
-        own = {"learning_rate": seam.optimizers.rate(self), "momentum": self._momentum}
+        step = seam.optimizers.iteration(self.sim, self)
+        own = {"learning_rate": seam.optimizers.learning_rate(self), "momentum": self._momentum}
         for name, check in (("learning_rate", check_hyperparameter), ("momentum", check_momentum)):
             owned = [(str(parameter.obj), value) for parameter, value in found[name]]
             owners, values = zip(*owned, (type(self).__name__, own[name]))
-            for owner, value in zip(owners, now(self.sim, list(values), step)):
+            for owner, value in zip(owners, numbers_now(self.sim, list(values), step)):
                 if value is not None:
                     check(value, name, owner)
 
@@ -158,7 +160,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         )
         return momentum * last - rate * (gradient + decay * weights)
 
-    def rate_of(self, variable: tf.Variable, rate: Any, step: tf.Tensor) -> tf.Tensor:
+    def learning_rates_by_row(self, variable: tf.Variable, rate: Any, step: tf.Tensor) -> tf.Tensor:
         """Return the learning rates of a variable's rows, of shape (n_rows,), or of all of them.
 
         The optimizer's own is ``rate`` at the step.

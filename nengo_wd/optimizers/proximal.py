@@ -18,7 +18,7 @@ from nengo_wd._parameters import Parameter, precedence
 from nengo_wd._parameters.parameter import in_rows, is_block
 from nengo_wd._seam.keras2 import regularizer_of
 from nengo_wd._strengths import (
-    Formed,
+    RowForms,
     RowRegularizer,
     RowValues,
     check_live_strengths,
@@ -26,12 +26,12 @@ from nengo_wd._strengths import (
     with_live_strengths,
 )
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
-from nengo_wd.optimizers.steps import Fault, Found, Step, check_built, checked, extended
+from nengo_wd.optimizers.steps import Fault, SetValues, Step, add_steps, check_optimizer, refuse_new
 from nengo_wd.regularizers.forms import GroupForm, group_form, row_form
 from nengo_wd.regularizers.weights import shrunk
 
-Grouped = List[Tuple[Parameter, GroupForm]]
-Forms = DefaultDict[int, Tuple[Formed, Grouped]]  # of each variable
+Lassos = List[Tuple[Parameter, GroupForm]]
+Forms = DefaultDict[int, Tuple[RowForms, Lassos]]  # of each variable
 
 
 class ProximalStep(Step):
@@ -50,11 +50,11 @@ class ProximalStep(Step):
         }
 
     @classmethod
-    def asked(cls, sim: nengo_dl.Simulator) -> Found:
+    def asked(cls, sim: nengo_dl.Simulator) -> SetValues:
         """Return all parameters with a regularizer, of a setting or of their layer, checked."""
         found = super().asked(sim)
         with precedence.defaults_as_set(sim):
-            for parameter in parameters.everything(sim, kind=nengo_dl.TensorNode):
+            for parameter in parameters.all_parameters(sim, kind=nengo_dl.TensorNode):
                 function = parameter.layer_penalty
                 if function is not None:
                     found.append((parameter, regularizer_of(function)))
@@ -75,31 +75,31 @@ class ProximalStep(Step):
         for parameter, fault in strength_faults(self.sim, self._moving):
             yield Fault(parameter, fault, for_sure=False)
 
-    def changed(self) -> Callable[[], None]:
+    def prepare_update(self) -> Callable[[], None]:
         """Return what takes on other strengths; raise where other steps are needed."""
         check_called_now()
         regularized = [pair for pair in self.asked(self.sim) if pair[0].is_trained]
         forms, built = _forms(regularized), self.by_variable
         new = [one.name for one, _ in regularized if id(one.variable) not in built]
-        new += [step.name for key, step in built.items() if not step.can_take(*forms[key])]
-        check_built(new, "regularizer")
-        return partial(self._take, regularized, forms)
+        new += [step.name for key, step in built.items() if not step.can_update_to(*forms[key])]
+        refuse_new(new, "regularizer")
+        return partial(self._update_values, regularized, forms)
 
     def added(self) -> None:
         """Have the regularizers of parameters be steps, and no part of the loss."""
         seam.training.leave_out_parameters(self.sim)
 
-    def _take(self, regularized: Found, forms: Forms) -> None:
+    def _update_values(self, regularized: SetValues, forms: Forms) -> None:
         self._moving = with_live_strengths(regularized)
         for key, step in self.by_variable.items():
-            step.take(*forms[key])
+            step.update_values(*forms[key])
 
     def _scale(self, variable: tf.Variable, learning_rate: Any, iteration: tf.Tensor) -> tf.Tensor:
         """Return what strengths are multiplied by: a scalar, or one for each row."""
-        if not self.needs_rate:
+        if not self.needs_learning_rate:
             scale = tf.ones(())
         elif isinstance(self.optimizer, LayerwiseSGD):
-            scale = self.optimizer.rate_of(variable, learning_rate, iteration)
+            scale = self.optimizer.learning_rates_by_row(variable, learning_rate, iteration)
         else:
             scale = learning_rate
         return tf.cast(scale, variable.dtype.base_dtype)
@@ -108,15 +108,15 @@ class ProximalStep(Step):
 class VariableStep:
     """The proximal steps of all that is regularized in one variable.
 
-    They are ``formed``, with L1 and L2 of the weights or of their distance from the initial ones,
-    or ``grouped``, with a group lasso.
+    They are those of ``row_forms``, L1 and L2 of the weights or of their distance from the
+    initial ones, and those of ``lassos``.
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, formed: Formed, grouped: Grouped) -> None:
-        first, self.grouped = (formed or grouped)[0][0], grouped
+    def __init__(self, sim: nengo_dl.Simulator, row_forms: RowForms, lassos: Lassos) -> None:
+        first, self.lassos = (row_forms or lassos)[0][0], lassos
         self.name, self.variable = first.name, first.variable
-        self.rows = RowRegularizer(sim, formed, live=True) if formed else None
-        self.lengths = RowValues(sim, self.variable, _lengths(grouped)) if grouped else None
+        self.rows = RowRegularizer(sim, row_forms, live=True) if row_forms else None
+        self.lengths = RowValues(sim, self.variable, _lengths(lassos)) if lassos else None
         self._update = seam.values.updater(self.variable, self._moved)
 
     def __call__(self, scale: tf.Tensor, iteration: tf.Tensor) -> Any:
@@ -124,27 +124,27 @@ class VariableStep:
         sizes, centre, lengths = {}, None, []
         if self.rows is not None:
             sizes = {
-                norm: values.over_rows(scale * values.tensor(iteration))
-                for norm, values in self.rows.strengths.items()
+                name: values.over_rows(scale * values.tensor(iteration))
+                for name, values in self.rows.strengths.items()
             }
             centre = self.rows.centre
         if self.lengths is not None:
             by_row = scale * self.lengths.tensor(iteration)
-            lengths = [by_row[int(parameter.rows[0])] for parameter, _ in self.grouped]
+            lengths = [by_row[int(parameter.rows[0])] for parameter, _ in self.lassos]
         return self._update(sizes, centre, lengths)
 
-    def can_take(self, formed: Formed, grouped: Grouped) -> bool:
+    def can_update_to(self, row_forms: RowForms, lassos: Lassos) -> bool:
         """Tell whether the steps that are built do for other regularizers."""
-        can_rows = not formed if self.rows is None else self.rows.can_take(formed)
-        built = _built(self.grouped)
-        return can_rows and {**built, **_built(grouped)} == built
+        can_rows = not row_forms if self.rows is None else self.rows.can_update_to(row_forms)
+        built = _built(self.lassos)
+        return can_rows and {**built, **_built(lassos)} == built
 
-    def take(self, formed: Formed, grouped: Grouped) -> None:
+    def update_values(self, row_forms: RowForms, lassos: Lassos) -> None:
         """Take on the strengths of other regularizers; what has none any longer takes no step."""
         if self.rows is not None:
-            self.rows.take(formed)
+            self.rows.update_values(row_forms)
         if self.lengths is not None:
-            self.lengths.take(_lengths(grouped))
+            self.lengths.update_values(_lengths(lassos))
 
     def _moved(self, weights: tf.Tensor, sizes: dict, centre: Any, lengths: list) -> tf.Tensor:
         """Return the weights after the steps."""
@@ -155,32 +155,32 @@ class VariableStep:
     def _shrunk_groups(self, weights: tf.Tensor, lengths: list) -> list[tuple[Any, tf.Tensor]]:
         """Return rows with what is in them after the steps of group lasso."""
         found = []
-        for (parameter, form), length in zip(self.grouped, lengths):
+        for (parameter, form), length in zip(self.lassos, lengths):
             rows = tf.reshape(in_rows(weights, parameter.rows), parameter.shape)
             shape = (len(parameter.rows), *weights.shape[1:])
             found.append((parameter.rows, tf.reshape(form.lasso.shrunk(rows, length), shape)))
         return found
 
 
-def _forms(regularized: Found) -> Forms:
+def _forms(regularized: SetValues) -> Forms:
     """Return parameters with the forms of their regularizers, by the ids of the variables."""
     forms: Forms = defaultdict(lambda: ([], []))
     for parameter, regularizer in regularized:
-        formed, grouped = forms[id(parameter.variable)]
+        row_forms, lassos = forms[id(parameter.variable)]
         form, group = row_form(regularizer), group_form(regularizer)
-        formed += [] if form is None else [(parameter, form)]
-        grouped += [] if group is None else [(parameter, group)]
+        row_forms += [] if form is None else [(parameter, form)]
+        lassos += [] if group is None else [(parameter, group)]
     return forms
 
 
-def _lengths(grouped: Grouped) -> list[tuple[np.ndarray, Any]]:
+def _lengths(lassos: Lassos) -> list[tuple[np.ndarray, Any]]:
     """Return the strengths of group lassos with the rows that they are for."""
-    return [(parameter.rows, form.strength) for parameter, form in grouped]
+    return [(parameter.rows, form.strength) for parameter, form in lassos]
 
 
-def _built(grouped: Grouped) -> dict[tuple, tuple]:
+def _built(lassos: Lassos) -> dict[tuple, tuple]:
     """Return what is built in of group lassos: axes, and strengths that are not numbers."""
-    return {(p.key, *form.lasso.within(len(p.shape))): form.strength.ids for p, form in grouped}
+    return {(p.key, *form.lasso.group_axes(len(p.shape))): form.strength.ids for p, form in lassos}
 
 
 def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> tf.Tensor:
@@ -279,15 +279,15 @@ def proximal_regularization(
     ...     optimizer = tf.keras.optimizers.Adam(1e-3)
     ...     sim.compile(nengo_wd.proximal_regularization(sim, optimizer), loss={probe: "mse"})
     """
-    optimizer = checked(sim, optimizer)
-    return extended(optimizer, [ProximalStep(sim, optimizer, scale_by_learning_rate)])
+    optimizer = check_optimizer(sim, optimizer)
+    return add_steps(optimizer, [ProximalStep(sim, optimizer, scale_by_learning_rate)])
 
 
 def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
     """Raise if there is no proximal step for a regularizer."""
     form = group_form(regularizer)
     if form is not None:
-        form.lasso.within(len(parameter.shape))  # which raises where the axes don't fit
+        form.lasso.group_axes(len(parameter.shape))  # which raises where the axes don't fit
     elif row_form(regularizer) is None:
         raise ValidationError(
             f"{parameter.name} has the regularizer {regularizer}, which has no proximal step; L1, "

@@ -19,9 +19,9 @@ from nengo_wd._checks import (
     is_number,
 )
 from nengo_wd._parameters import Parameter
-from nengo_wd._strengths import now
+from nengo_wd._strengths import numbers_now
 
-Found = List[Tuple[Parameter, Any]]  # parameters, each with the value of a setting
+SetValues = List[Tuple[Parameter, Any]]  # parameters, each with the value of a setting
 
 # They compute the weights from sums of gradients, and so undo every change of the weights.
 WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
@@ -60,7 +60,7 @@ class Step:
         Where such a setting can be made, for errors.
     sim : nengo_dl.Simulator or None
         The simulator whose weights are changed, if the step is for one alone.
-    needs_rate : bool
+    needs_learning_rate : bool
         Whether the step needs the learning rate.
     state : list of (tf.Variable, tf.Variable)
         What is saved with the optimizer: variables of the step's own, each after the trained
@@ -73,11 +73,11 @@ class Step:
     settings: tuple[str, ...] = ()
     places: str = "in the network's config"
     sim: nengo_dl.Simulator | None = None
-    needs_rate: bool = False
+    needs_learning_rate: bool = False
     state: Sequence[tuple[Any, tf.Variable]] = ()
 
     def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool = False) -> None:
-        self.sim, self.needs_rate = sim, scaled
+        self.sim, self.needs_learning_rate = sim, scaled
         self.optimizer = seam.optimizers.chain(optimizer)[-1]
         self._check_keeps_changes(optimizer)
         self._check_learning_rate(sim)
@@ -91,7 +91,7 @@ class Step:
             )
 
     @classmethod
-    def asked(cls, sim: nengo_dl.Simulator) -> Found:
+    def asked(cls, sim: nengo_dl.Simulator) -> SetValues:
         """Return the parameters that settings ask for such a step, with the settings."""
         return parameters.with_setting(sim, cls.settings[0])
 
@@ -99,7 +99,7 @@ class Step:
     def check_unasked(cls, sim: nengo_dl.Simulator) -> None:
         """Raise if settings ask for such a step, which an optimizer was made without."""
         check_called_now()
-        check_built([one.name for one, _ in cls.asked(sim)], cls.settings[0])
+        refuse_new([one.name for one, _ in cls.asked(sim)], cls.settings[0])
 
     def check_is_new(self, optimizer: Any) -> None:
         """Raise if an optimizer, or one inside it, does already what the step would do."""
@@ -127,21 +127,21 @@ class Step:
 
     def _check_learning_rate(self, sim: nengo_dl.Simulator) -> None:
         """Raise if the learning rate is negative or not finite now, or missing where needed."""
-        rate = seam.optimizers.rate(self.optimizer)
-        if rate is None and self.needs_rate:
+        rate = seam.optimizers.learning_rate(self.optimizer)
+        if rate is None and self.needs_learning_rate:
             raise ValidationError(
                 f"{type(self.optimizer).__name__} has no learning rate to scale a step by; give "
                 "scale_by_learning_rate=False",
                 attr="optimizer",
                 obj=self.optimizer,
             )
-        number = None if rate is None else now(sim, [rate], self._step())[0]
+        number = None if rate is None else numbers_now(sim, [rate], self._step())[0]
         if number is not None:
             check_hyperparameter(number, "learning_rate", type(self.optimizer).__name__)
 
     def _step(self) -> Any:
         """Return the training step of the optimizer."""
-        return seam.optimizers.step(self.sim, self.optimizer)
+        return seam.optimizers.iteration(self.sim, self.optimizer)
 
     def begin(self, variables: list) -> list[Any]:
         """Look at variables before any step changes them; otherwise as `before`."""
@@ -177,7 +177,7 @@ class Step:
         """Yield what is wrong now with the settings that the step is for."""
         return iter(())
 
-    def changed(self) -> Callable[[], None]:
+    def prepare_update(self) -> Callable[[], None]:
         """Return what takes on the settings as they are now; raise where that can't be done."""
         return lambda: None
 
@@ -202,10 +202,10 @@ class ObjectSetting:
 
     def __init__(self, sim: nengo_dl.Simulator, name: str, key: Callable[[Any], Any] = id) -> None:
         self.sim, self.name, self._key = sim, name, key
-        self.found: Found = parameters.with_setting(sim, name)
+        self.found: SetValues = parameters.with_setting(sim, name)
         self.variables = {id(one.variable): one.variable for one, _ in self.found}
 
-    def changed(self) -> Found:
+    def current_values(self) -> SetValues:
         """Return the values as they are now; raise if some of them were not built."""
         check_called_now()
         found = parameters.with_setting(self.sim, self.name)
@@ -213,18 +213,18 @@ class ObjectSetting:
         names = [name for key, name in new.items() if key not in self.variables]
         if not names and self._built(found) != self._built(self.found):
             names = ["a value that is not a number"]
-        check_built(names, self.name)
+        refuse_new(names, self.name)
         return found
 
-    def take(self, found: Found) -> None:
-        """Take on values that `changed` returned; what was compiled stays."""
+    def update_values(self, found: SetValues) -> None:
+        """Take on values that `current_values` returned; what was compiled stays."""
         self.found = found
 
-    def _built(self, found: Found) -> list:
+    def _built(self, found: SetValues) -> list:
         return [(one.key, self._key(value)) for one, value in found if not is_number(value)]
 
 
-def check_built(new: list[str], name: str) -> None:
+def refuse_new(new: list[str], name: str) -> None:
     """Raise if settings ask for what was not built into the step."""
     if new:
         raise ValidationError(
@@ -234,13 +234,13 @@ def check_built(new: list[str], name: str) -> None:
         )
 
 
-def checked(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
+def check_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     """Return an optimizer that a simulator takes, made by its name where that was given."""
     check_simulator(sim)
     return seam.optimizers.check_optimizer(optimizer)
 
 
-def extended(optimizer: Any, steps: Sequence[Step], checks: Sequence[Callable] = ()) -> Any:
+def add_steps(optimizer: Any, steps: Sequence[Step], checks: Sequence[Callable] = ()) -> Any:
     """Return an optimizer that takes steps beside its own: ``optimizer`` itself, if it can.
 
     Its `update_settings` takes on settings for all of them, and calls ``checks`` first.
@@ -257,8 +257,8 @@ def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
     for check in checks:
         check()
     takes = []
-    for part in parts_of(optimizer):
-        takes.append(part.changed())
+    for part in own_parts(optimizer):
+        takes.append(part.prepare_update())
     for take in takes:
         take()
 
@@ -275,7 +275,7 @@ def steps_of(optimizer: Any) -> list[Step]:
     return [step for one in found for step in one.nengo_wd_steps]
 
 
-def parts_of(optimizer: Any) -> list[Any]:
+def own_parts(optimizer: Any) -> list[Any]:
     """Return the parts of an optimizer that are ours: the rule, if it is one, and the steps."""
     rule = seam.optimizers.RuleOptimizer
     rules = [one for one in seam.optimizers.chain(optimizer) if isinstance(one, rule)]
@@ -284,15 +284,15 @@ def parts_of(optimizer: Any) -> list[Any]:
 
 def simulators_of(optimizer: Any) -> list[Any]:
     """Return the simulators that the parts of an optimizer were made for."""
-    return [part.sim for part in parts_of(optimizer) if part.sim is not None]
+    return [part.sim for part in own_parts(optimizer) if part.sim is not None]
 
 
 def settings_of(optimizer: Any) -> set[str]:
     """Return the names of the settings that an optimizer takes notice of."""
-    return {name for part in parts_of(optimizer) for name in part.settings}
+    return {name for part in own_parts(optimizer) for name in part.settings}
 
 
 def faults_of(optimizer: Any) -> Iterator[Fault]:
     """Yield what is wrong now with the settings that an optimizer takes notice of."""
-    for part in parts_of(optimizer):
+    for part in own_parts(optimizer):
         yield from part.faults()

@@ -209,7 +209,7 @@ def _names_of_parameters(history: History, one: Any) -> list[str]:
     """Return the names of the parameters of an object, or the one with a name."""
     if isinstance(one, str):
         return [name for name in history.names if name == one]
-    meant = selection.matching(list(history.parameters.values()), one)
+    meant = selection.matching_parameters(list(history.parameters.values()), one)
     return [name for name, parameter in history.parameters.items() if parameter in meant]
 
 

@@ -35,7 +35,7 @@ class EventFile:
 
     def __init__(self, sim: nengo_dl.Simulator, log_dir: str | bytes | os.PathLike) -> None:
         self.log_dir = _path(log_dir)
-        folders, folder = state.of_simulator(sim).log_dirs, os.path.abspath(self.log_dir)
+        folders, folder = state.simulator_state(sim).log_dirs, os.path.abspath(self.log_dir)
         self._resumes = folder not in folders
         folders.add(folder)
         self._open()

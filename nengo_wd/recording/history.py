@@ -264,7 +264,7 @@ class History(Records):
 
     def histograms(self) -> dict[str, np.ndarray]:
         """Return the weights as they are now, and the norms of their output channels, by tag."""
-        weights = zip(self.names, parameters.values(self.parameters.values()))
+        weights = zip(self.names, parameters.parameter_values(self.parameters.values()))
         channels = self.last_channel_norms.items()
         return {
             **{f"{name}/values": values for name, values in weights},

@@ -60,7 +60,7 @@ class Measurement:
         self._settings = counted.terms.expressions
         self._own = [own for own in map(penalty_of_layer, self._parameters) if own]
         self._penalty_order = self._order_of_penalties()
-        self._fetch = seam.values.compiled(self.sim, self.packed)
+        self._fetch = seam.values.compiled_fetch(self.sim, self.packed)
 
     @property
     def activities(self) -> list[str]:

@@ -144,8 +144,8 @@ class NeuronRates(RateHistory, Recorder):
         log_dir: str | os.PathLike | None = None,
     ) -> None:
         check_simulator(sim)
-        self.every, self.data = every, _checked(data)
-        shown = seam.activities.given(sim, self.data)
+        self.every, self.data = every, _check_data(data)
+        shown = seam.activities.data_by_node(sim, self.data)
         recorded = parameters.unique_names(
             (_name(probe), probe) for probe in _to_record(sim, probes)
         )
@@ -158,9 +158,9 @@ class NeuronRates(RateHistory, Recorder):
 
     def _run(self) -> MeasuredRates:
         """Run the network on the data, and return the rates."""
-        values, _, shape = seam.activities.inputs(self.sim, self.data, None)
+        values, _, shape = seam.activities.input_values(self.sim, self.data, None)
         probes = list(self.probes.values())
-        totals = seam.activities.of_probes(self.sim, values, shape, probes)
+        totals = seam.activities.summed_magnitudes(self.sim, values, shape, probes)
         means = (total / shape[1] for total in totals)
         rates = (mean / neurons.amplitude(probe) for mean, probe in zip(means, probes))
         return MeasuredRates(dict(zip(self.names, rates)))
@@ -176,7 +176,7 @@ def _name(probe: nengo.Probe) -> str:
     return parameters.label(probe.obj if probe.label is None else probe)
 
 
-def _checked(data: Any) -> dict[Any, np.ndarray]:
+def _check_data(data: Any) -> dict[Any, np.ndarray]:
     """Return data that can be run again at each record, or raise."""
     is_one = isinstance(data, Mapping)
     if not is_one or not data:

@@ -174,7 +174,7 @@ class WeightNorms(History, Recorder):
 
 def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str, str]:
     """Return what is wrong with decays and strengths, schedules or variables, that became bad."""
-    faults = [fault for one in seam.optimizers.in_use(sim) for fault in faults_of(one)]
+    faults = [fault for one in seam.optimizers.optimizers_in_use(sim) for fault in faults_of(one)]
     found = {fault.parameter.name: fault.reason for fault in faults}
     for parameter, reason in strength_faults(sim, regularized):
         found[f"the regularizer of {parameter.name}"] = reason
@@ -190,7 +190,7 @@ def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
     """Return the parameters to record, or raise if there are none."""
     parameters.check_layers(sim)
     if objects is not None:
-        return selection.asked_for(sim, objects)
+        return selection.select_parameters(sim, objects)
     counted = (penalty.parameter for penalty in counting_penalties(sim).penalties)
     found = {
         parameter.key: parameter for parameter in (*selection.recorded_by_default(sim), *counted)

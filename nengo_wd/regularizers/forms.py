@@ -131,7 +131,7 @@ class Scheduled(tf.keras.regularizers.Regularizer):
 
     def _scaled(self, penalty: Any) -> tf.Tensor:
         penalty = tf.convert_to_tensor(penalty)
-        step = clock.step() if callable(self.strength) else None
+        step = clock.current_step() if callable(self.strength) else None
         return penalty * tf.cast(clock.value_at(self.strength, step), penalty.dtype)
 
     def get_config(self) -> dict[str, Any]:
@@ -184,7 +184,7 @@ class RowForm(NamedTuple):
         return tuple((name, one.ids) for name, one in self.strengths.items() if one.factors)
 
     @property
-    def content(self) -> tuple:
+    def comparison_key(self) -> tuple:
         """What is equal for equal numbers, and the same schedules and variables."""
         numbers = tuple((name, strength.number) for name, strength in self.strengths.items())
         return numbers, self.moving, self.towards_initial
@@ -237,19 +237,19 @@ _KERAS_L1_L2 = {
 _KNOWN = {*_KERAS_L1_L2, FiringRates, GroupLasso, Scheduled, TowardsInitial}
 
 
-class Itself(NamedTuple):
+class ByIdentity(NamedTuple):
     """An object that equals only itself, whatever its own ``==`` says."""
 
     obj: Any
 
     def __eq__(self, other: Any) -> bool:
-        return isinstance(other, Itself) and self.obj is other.obj
+        return isinstance(other, ByIdentity) and self.obj is other.obj
 
     def __hash__(self) -> int:
         return id(self.obj)
 
 
-def frozen(regularizer: Any) -> Any:
+def snapshot(regularizer: Any) -> Any:
     """Return a copy of a regularizer, which later changes of it do not reach.
 
     What computes anything else than Keras' regularizers and ours is returned as it is.
@@ -258,23 +258,23 @@ def frozen(regularizer: Any) -> Any:
         return regularizer
     copied = copy.copy(regularizer)
     if type(copied) is Scheduled:
-        copied.regularizer = frozen(copied.regularizer)
+        copied.regularizer = snapshot(copied.regularizer)
     return copied
 
 
-def content(regularizer: Any) -> tuple:
+def comparison_key(regularizer: Any) -> tuple:
     """Return what is equal for regularizers that compute the same, with the same variables."""
     form = row_form(regularizer)
     if form is not None:
-        return form.content
+        return form.comparison_key
     if type(regularizer) not in _KNOWN:
-        return (Itself(regularizer),)
+        return (ByIdentity(regularizer),)
     values = sorted(vars(regularizer).items())
-    return (type(regularizer), *((name, _content(value)) for name, value in values))
+    return (type(regularizer), *((name, _attribute_key(value)) for name, value in values))
 
 
-def _content(value: Any) -> Any:
+def _attribute_key(value: Any) -> Any:
     """Return what is equal for equal attributes of regularizers."""
     if value is None or is_number(value) or isinstance(value, (str, tuple)):
         return value
-    return content(value) if callable(value) else Itself(value)
+    return comparison_key(value) if callable(value) else ByIdentity(value)

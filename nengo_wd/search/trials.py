@@ -22,7 +22,7 @@ MOST_TRIES = 3  # of a trial whose process or machine died, beside the first
 STATES = {"FAIL": "failed", "PRUNED": "was pruned", "RUNNING": "is running"}
 
 
-def counted(study: optuna.Study, first: int | None = None) -> list[FrozenTrial]:
+def counted_trials(study: optuna.Study, first: int | None = None) -> list[FrozenTrial]:
     """Return those of all trials, or the first, that count: not tried again and not withdrawn."""
     trials = study.get_trials(deepcopy=False)[:first]
     again = _tried_again(trials)
@@ -36,12 +36,12 @@ def _tried_again(trials: list[FrozenTrial]) -> set[int]:
 
 def n_finished(study: optuna.Study) -> int:
     """Return the number of trials that count and are finished."""
-    return sum(trial.state.is_finished() for trial in counted(study))
+    return sum(trial.state.is_finished() for trial in counted_trials(study))
 
 
 def n_begun(study: optuna.Study) -> int:
     """Return the number of trials that count and are finished or running."""
-    return sum(trial.state != TrialState.WAITING for trial in counted(study))
+    return sum(trial.state != TrialState.WAITING for trial in counted_trials(study))
 
 
 def rank(study: optuna.Study, number: int) -> int:
@@ -49,7 +49,7 @@ def rank(study: optuna.Study, number: int) -> int:
 
     A trial that is tried again after it came before it all the same.
     """
-    return sum(trial.number < number for trial in counted(study, number + 1))
+    return sum(trial.number < number for trial in counted_trials(study, number + 1))
 
 
 def try_again(study: optuna.Study, number: int, most: int | None = None) -> None:
@@ -73,7 +73,7 @@ def retry_callback(most: int | None = MOST_TRIES) -> RetryHeartbeatStaleTrialCal
 
 
 @contextlib.contextmanager
-def shown(study: optuna.Study, n_trials: int, progress_bar: bool) -> Iterator[Callable]:
+def progress_shown(study: optuna.Study, n_trials: int, progress_bar: bool) -> Iterator[Callable]:
     """Give a function that has a progress bar show the number of finished trials."""
     if not progress_bar:
         yield lambda: None
@@ -94,7 +94,7 @@ def shown(study: optuna.Study, n_trials: int, progress_bar: bool) -> Iterator[Ca
 
 def warn_if_all_failed(study: optuna.Study) -> None:
     """Raise a warning, of the caller of `nengo_wd.search.strengths`, if all trials failed."""
-    found = counted(study)
+    found = counted_trials(study)
     if found and all(trial.state == TrialState.FAIL for trial in found):
         warnings.warn(
             f"all {len(found)} trials of the search {study.study_name!r} failed, and they count: "
@@ -109,7 +109,7 @@ class Study(optuna.Study):
     @property
     def best_trial(self) -> FrozenTrial:
         """The trial with the least error, from which ``best_params`` and ``best_value`` follow."""
-        found = counted(self)
+        found = counted_trials(self)
         if not any(trial.state == TrialState.COMPLETE for trial in found):
             raise ValidationError(_why_none_is_best(self.study_name, found), attr="best_trial")
         return super().best_trial

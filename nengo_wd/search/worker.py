@@ -32,7 +32,9 @@ MOST_TEXT = 4000  # characters of a traceback
 
 def run(request: Request, progress_bar: bool) -> optuna.Study:
     """Run a search to its end, and return its study."""
-    with opened(request) as study, trials.shown(study, request.n_trials, progress_bar) as show:
+    with opened(request) as study, trials.progress_shown(
+        study, request.n_trials, progress_bar
+    ) as show:
         if request.n_processes:
             _run_in_processes(study, request, show)
         else:

@@ -17,7 +17,7 @@ FIGURES = {  # joules, from the publications
 
 def test_known_devices():
     for name, (per_synop, per_neuron, spiking) in FIGURES.items():
-        device = devices.get(name)
+        device = devices.get_device(name)
         assert device[:2] == pytest.approx((per_synop, per_neuron), rel=1e-12)
         assert device.spiking is spiking
 
@@ -25,6 +25,6 @@ def test_known_devices():
 def test_devices_of_users(monkeypatch):
     monkeypatch.setattr(devices, "devices", dict(devices.devices))
     nengo_wd.Energy.register_device("mine", 1, 2.5, True)
-    assert devices.get("mine") == (1.0, 2.5, True)
+    assert devices.get_device("mine") == (1.0, 2.5, True)
     nengo_wd.Energy.register_device("mine", 0.0, 0.0, spiking=False)
-    assert devices.get("mine") == (0.0, 0.0, False)
+    assert devices.get_device("mine") == (0.0, 0.0, False)

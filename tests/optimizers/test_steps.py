@@ -18,8 +18,12 @@ from nengo_wd.optimizers.steps import Step, settings_of, steps_of
 class Multiply(Step):
     """Multiply all weights before and after the optimizer's step."""
 
-    def __init__(self, name, before=1.0, after=1.0, needs_rate=False):
-        self.name, self.factors, self.needs_rate = name, (before, after), needs_rate
+    def __init__(self, name, before=1.0, after=1.0, needs_learning_rate=False):
+        self.name, self.factors, self.needs_learning_rate = (
+            name,
+            (before, after),
+            needs_learning_rate,
+        )
         self.seen = []
 
     def before(self, variables, learning_rate, iteration):
@@ -30,7 +34,7 @@ class Multiply(Step):
         return [self._multiply(v, self.factors[1], learning_rate) for v in variables]
 
     def _multiply(self, variable, factor, learning_rate):
-        if self.needs_rate:
+        if self.needs_learning_rate:
             factor *= tf.cast(learning_rate, variable.dtype.base_dtype)
         return seam.values.multiply(variable, tf.cast(factor, variable.dtype.base_dtype))
 
@@ -53,7 +57,7 @@ def test_steps_before_and_after(model):
 def test_several_steps_in_their_order(model):
     first, second = (
         Multiply("One", before=3.0),
-        Multiply("Two", before=0.5, after=8, needs_rate=True),
+        Multiply("Two", before=0.5, after=8, needs_learning_rate=True),
     )
 
     def both(sim):

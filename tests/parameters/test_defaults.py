@@ -144,12 +144,12 @@ def test_default_is_kept_by_configurations_and_copies(make):
     again = make.from_config(layer.get_config())
     copies = [again] if GENERATION == 2 else [again, copy.deepcopy(layer)]  # Keras' locks
     for one in copies:
-        assert defaults.arguments(one) == {"kernel_regularizer"}
+        assert defaults.default_arguments(one) == {"kernel_regularizer"}
         assert one.get_config() == layer.get_config()
         assert one.kernel_regularizer.get_config() == given.kernel_regularizer.get_config()
-    assert not defaults.arguments(make.from_config(given.get_config()))
+    assert not defaults.default_arguments(make.from_config(given.get_config()))
     layer.kernel_regularizer = l1(1.0)  # says something
-    assert not defaults.arguments(layer)
+    assert not defaults.default_arguments(layer)
 
 
 def test_signatures_show_the_default():

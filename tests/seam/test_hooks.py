@@ -51,8 +51,8 @@ def test_each_place_is_changed_once():
 def test_what_makes_a_change_is_where_the_table_says(change):
     assert change.why
     if hooks._is_needed(change):
-        assert hooks._named(change.by) is not None
-        assert not change.calls or callable(hooks._named(change.calls))
+        assert hooks._resolve(change.by) is not None
+        assert not change.calls or callable(hooks._resolve(change.calls))
 
 
 def test_a_change_for_the_time_of_a_block_is_taken_back():

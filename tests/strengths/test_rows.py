@@ -46,7 +46,7 @@ def test_rows_without_a_value_have_zero(sim):
     expected = np.zeros(n_rows)
     expected[[0, 2, 3]] = 0.25, 0.25, 0.5
     np.testing.assert_array_equal(now(sim, rows), expected)
-    rows.take([(np.array([1]), 1.0)])
+    rows.update_values([(np.array([1]), 1.0)])
     np.testing.assert_array_equal(now(sim, rows), np.eye(n_rows)[1])
 
 

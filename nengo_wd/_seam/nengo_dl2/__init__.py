@@ -3,7 +3,7 @@
 # What only NengoDL 3 has, by topic and name: what needs it, and what NengoDL 2 does instead.
 LACKING = {
     "activities.check_any_signal": ("Energy", "shows of neurons only what probes are on"),
-    "activities.means": ("Energy", "shows of neurons only what probes are on"),
+    "activities.measure_signals": ("Energy", "shows of neurons only what probes are on"),
     "distributed.ReplicatedSimulator": ("DistributedSimulator", "trains on one device"),
     "layers.KerasConverter": ("Converter", "has no converter of Keras models"),
     "optimizers.variables_of_training": ("search.Start", "compiles anew for each training"),

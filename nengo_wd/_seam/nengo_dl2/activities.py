@@ -14,7 +14,7 @@ import tensorflow as tf
 from nengo_wd._neurons import check_shown, check_shown_nodes
 
 
-def given(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
+def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
     """Return the data as arrays by input Node, of shape (examples, time steps, size).
 
     Raises
@@ -28,30 +28,34 @@ def given(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
     return found
 
 
-def inputs(
+def input_values(
     sim: nengo_dl.Simulator, data: Any, n_steps: int | None
 ) -> tuple[dict[nengo.Node, np.ndarray], set[nengo.Node], tuple[int, int]]:
     """Return the data as arrays, the Nodes in it, and how many examples and time steps it has."""
-    found = given(sim, data)
+    found = data_by_node(sim, data)
     n_examples, n_shown = next(iter(found.values())).shape[:2]
     return found, set(found), (n_examples, n_shown)
 
 
-def recorded(sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]) -> list[np.ndarray]:
+def record_probes(
+    sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]
+) -> list[np.ndarray]:
     """Return what probes record on data with spikes, of shape (examples, time steps, *size)."""
     with _processes_anew(sim), _weights_kept(sim):
-        found = sim.run_batch(given(sim, data), dict.fromkeys(probes), combine=np.concatenate)
+        found = sim.run_batch(
+            data_by_node(sim, data), dict.fromkeys(probes), combine=np.concatenate
+        )
     return [found[probe] for probe in probes]
 
 
-def of_probes(
+def summed_magnitudes(
     sim: nengo_dl.Simulator,
     values: Mapping[nengo.Node, np.ndarray],
     shape: tuple[int, int],
     probes: Sequence[nengo.Probe],
 ) -> list[np.ndarray]:
     """Return the magnitudes of what probes record, summed over time, on the mean of examples."""
-    found = recorded(sim, values, list(probes))
+    found = record_probes(sim, values, list(probes))
     return [np.abs(one).sum(axis=1, dtype=np.float64).mean(axis=0) for one in found]
 
 

@@ -80,7 +80,7 @@ def apply_layer(
 
 def _check_weights(layer: tf.keras.layers.Layer) -> None:
     """Raise if layers in ``layer`` made variables in the time loop, with penalties or without."""
-    known = state.of_graph(tf.compat.v1.get_default_graph()).layers
+    known = state.graph_state(tf.compat.v1.get_default_graph()).layers
     late = [part.name for part in _parts(layer) if part.weights and part not in known]
     if late:
         raise ValidationError(
@@ -119,7 +119,7 @@ def _keep(layer: tf.keras.layers.Layer, graph: tf.Graph) -> None:
     others = {id(weight.graph): weight.graph for weight in layer.weights}
     others.pop(id(graph), None)
     for other in others.values():
-        state.of_graph(other).stand_ins[id(layer)] = layer, keras2.stand_in(layer)
+        state.graph_state(other).stand_ins[id(layer)] = layer, keras2.stand_in(layer)
 
 
 def _parts(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
@@ -140,10 +140,10 @@ def _unbuild(layer: tf.keras.layers.Layer) -> None:
 
 def _collect_penalties(layer: tf.keras.layers.Layer) -> None:
     """Add the penalties of ``layer`` to the graph's regularization losses, once."""
-    kept = state.of_graph(tf.compat.v1.get_default_graph())
+    kept = state.graph_state(tf.compat.v1.get_default_graph())
     if layer not in kept.layers:
         kept.layers.add(layer)
-        with tf.name_scope(None), clock.at(_training_step()):
+        with tf.name_scope(None), clock.use_step(_training_step()):
             for penalty in keras2.layer_penalties(layer):
                 tensor = tf.identity(penalty.value, names.scope(penalty.name))
                 tf.compat.v1.add_to_collection(COLLECTION, tensor)

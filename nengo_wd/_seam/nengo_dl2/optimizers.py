@@ -8,7 +8,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd._seam.state import Bound
+from nengo_wd._seam.state import NotCopyable
 
 
 def check_optimizer(optimizer: Any) -> Any:
@@ -22,7 +22,7 @@ def check_optimizer(optimizer: Any) -> Any:
     return optimizer
 
 
-def of_simulator(sim: nengo_dl.Simulator, given: Any) -> Any:
+def optimizer_of(sim: nengo_dl.Simulator, given: Any) -> Any:
     """Return the optimizer that a simulator trains with: the given one."""
     return given
 
@@ -43,7 +43,7 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     return extended
 
 
-class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
+class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
     """An optimizer that takes steps before and after each of another optimizer's."""
 
     def __init__(self, sim: nengo_dl.Simulator, inner: Any) -> None:
@@ -66,8 +66,8 @@ class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
         variables = [variable for _, variable in grads_and_vars]
         done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         with tf.control_dependencies(done):
-            scaled = any(step.needs_rate for step in self.nengo_wd_steps)
-            rate = self._rate() if scaled else None
+            scaled = any(step.needs_learning_rate for step in self.nengo_wd_steps)
+            rate = self._learning_rate() if scaled else None
             # read before the inner optimizer counts its own step
             moment = (variables, rate, tf.identity(self.sim.tensor_graph.training_step))
         done = done + [moment[-1]]
@@ -83,9 +83,9 @@ class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
                 applied = tf.group(applied, *step.after(*moment))
         return applied
 
-    def _rate(self) -> Any:
+    def _learning_rate(self) -> Any:
         """Return the inner optimizer's learning rate at this step."""
-        found = rate(self.inner)
+        found = learning_rate(self.inner)
         return found(self.sim.tensor_graph.training_step) if callable(found) else found
 
     def get_slot(self, *args: Any) -> Any:
@@ -102,7 +102,7 @@ class OptimizerWithSteps(Bound, tf.compat.v1.train.Optimizer):
         return [*self.inner.variables(), *of_steps]
 
 
-def rate(optimizer: Any) -> Any:
+def learning_rate(optimizer: Any) -> Any:
     """Return the learning rate: a number, a tensor, a function of the step, or None."""
     if isinstance(optimizer, RuleOptimizer):
         return optimizer.learning_rate
@@ -119,17 +119,17 @@ def own_decay(optimizer: Any) -> tuple[Any, bool]:
     return decay, False
 
 
-def step(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
+def iteration(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     """Return how many steps a simulator has been trained for."""
     return sim.tensor_graph.training_step
 
 
-def in_use(sim: nengo_dl.Simulator) -> list[Any]:
+def optimizers_in_use(sim: nengo_dl.Simulator) -> list[Any]:
     """Return the optimizers that a simulator is trained with."""
     return list({id(optimizer): optimizer for optimizer, _ in sim.tensor_graph.optimizers}.values())
 
 
-class RuleOptimizer(Bound, tf.compat.v1.train.Optimizer):
+class RuleOptimizer(NotCopyable, tf.compat.v1.train.Optimizer):
     """An optimizer that adds an increment to the weights and remembers it.
 
     Attributes

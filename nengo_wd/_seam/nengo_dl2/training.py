@@ -185,7 +185,7 @@ class _Objective:
         loss = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(loss)])
         penalties = list(self.penalties)
         if self.activity is not None:
-            with clock.at(tf.compat.v1.train.get_global_step()):
+            with clock.use_step(tf.compat.v1.train.get_global_step()):
                 penalties.append(self.activity(outputs))
         return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in penalties])
 
@@ -217,7 +217,7 @@ class _PenalizedError(_Objective):
 def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
     """Return every regularization loss that layers have put into the graph, checked."""
     graph = sim.tensor_graph.graph
-    known, held = state.of_graph(graph).penalties, state.of_simulator(sim).held
+    known, held = state.graph_state(graph).penalties, state.simulator_state(sim).settings_losses
     with graph.as_default():
         losses = [loss for loss in graph.get_collection(COLLECTION) if loss not in held]
         return [known.get(loss.op.name) or _of_user(loss) for loss in losses]
@@ -227,14 +227,16 @@ def _of_user(loss: tf.Tensor) -> LayerPenalty:
     return LayerPenalty(loss.op.name, check_penalty(loss.op.name, loss))
 
 
-def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
+def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
     """Make these the graph's regularization losses, beside those of layers."""
-    kept = state.of_simulator(sim)
+    kept = state.simulator_state(sim)
     collection = sim.tensor_graph.graph.get_collection_ref(COLLECTION)
-    of_layers = [loss for loss in collection if loss not in kept.held]
-    kept.held = [build(sim, loss) for loss in losses]
-    state.of_graph(sim.tensor_graph.graph).held.update(loss.op.name for loss in kept.held)
-    collection[:] = of_layers + kept.held
+    of_layers = [loss for loss in collection if loss not in kept.settings_losses]
+    kept.settings_losses = [build(sim, loss) for loss in losses]
+    state.graph_state(sim.tensor_graph.graph).settings_loss_names.update(
+        loss.op.name for loss in kept.settings_losses
+    )
+    collection[:] = of_layers + kept.settings_losses
 
 
 def is_compiled(sim: nengo_dl.Simulator) -> bool:
@@ -244,26 +246,26 @@ def is_compiled(sim: nengo_dl.Simulator) -> bool:
 
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
     """Remove penalties on parameters from the losses, also from those of objectives made before."""
-    kept, of_graph = state.of_simulator(sim), state.of_graph(sim.tensor_graph.graph)
-    kept.proximal, kept.left_out_parameters, kept.held = True, True, []
+    kept, of_graph = state.simulator_state(sim), state.graph_state(sim.tensor_graph.graph)
+    kept.proximal, kept.left_out_parameters, kept.settings_losses = True, True, []
     on_variables = {name for name, one in of_graph.penalties.items() if one.variable is not None}
-    of_graph.left_out.update(of_graph.held, on_variables)
+    of_graph.left_out.update(of_graph.settings_loss_names, on_variables)
     collection = sim.tensor_graph.graph.get_collection_ref(COLLECTION)
     collection[:] = _counting(collection)
 
 
 def _counting(losses: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """Return the losses that are not left out now."""
-    return [loss for loss in losses if loss.op.name not in state.of_graph(loss.graph).left_out]
+    return [loss for loss in losses if loss.op.name not in state.graph_state(loss.graph).left_out]
 
 
 def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
     """Add a layer's penalty on a variable to the graph's regularization losses, or remove it."""
     move = keras2.take_back if counts else keras2.leave_out
-    if not move(state.of_simulator(sim).left_out, layer, variable):
+    if not move(state.simulator_state(sim).left_out, layer, variable):
         return
     graph = sim.tensor_graph.graph
-    collection, known = graph.get_collection_ref(COLLECTION), state.of_graph(graph).penalties
+    collection, known = graph.get_collection_ref(COLLECTION), state.graph_state(graph).penalties
     (name,) = (name for name, penalty in known.items() if penalty.variable is variable)
     others = [loss for loss in collection if loss.op.name != name]
     loss = graph.get_tensor_by_name(f"{name}:0")

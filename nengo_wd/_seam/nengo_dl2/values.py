@@ -18,10 +18,10 @@ TENSOR_LAYER = nengo_dl.tensor_layer.__module__
 
 def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
     """Return the tensor that ``function`` makes; functions of equal ``key`` make only one."""
-    tensors = state.of_simulator(sim).tensors
+    tensors = state.simulator_state(sim).tensors
     if function.key not in tensors:
         graph = sim.tensor_graph.graph
-        with graph.as_default(), tf.name_scope(None), clock.at(training_step(sim)):
+        with graph.as_default(), tf.name_scope(None), clock.use_step(training_step(sim)):
             tensors[function.key] = function()
     return tensors[function.key]
 
@@ -33,10 +33,10 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
     return sim.sess.run(list(tensors))
 
 
-def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
+def compiled_fetch(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
     """Return a function that fetches the current value of what ``function`` makes."""
     graph = sim.tensor_graph.graph
-    with graph.as_default(), tf.name_scope(None), clock.at(training_step(sim)):
+    with graph.as_default(), tf.name_scope(None), clock.use_step(training_step(sim)):
         tensor = function()
     return lambda: sim.sess.run(tensor)
 

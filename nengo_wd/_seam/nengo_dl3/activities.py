@@ -14,7 +14,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd._neurons import check_shown, check_shown_nodes
 from nengo_wd._seam import state
 
-MADE_BY_A_CALL = (
+SET_BY_CALL = (
     "final_base_params",
     "final_internal_state",
     "node_inputs",
@@ -28,7 +28,7 @@ def check_any_signal() -> None:
     """Raise if only probes can be measured, and no other signals; here all of them can."""
 
 
-def given(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
+def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
     """Return the data as arrays by input Node, of shape (examples, time steps, size).
 
     Raises
@@ -48,7 +48,7 @@ def given(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
     return {nodes[name]: check_shown(nodes[name], values) for name, values in found.items()}
 
 
-def inputs(
+def input_values(
     sim: nengo_dl.Simulator, data: Any, n_steps: int | None
 ) -> tuple[dict[nengo.Node, np.ndarray], set[nengo.Node], tuple[int, int]]:
     """Return the values of input Nodes, as ``sim.predict`` has them, and the Nodes in the data.
@@ -61,7 +61,7 @@ def inputs(
     nengo.exceptions.ValidationError
         If there are neither data nor a number of time steps, or the data do not fit the Nodes.
     """
-    found = given(sim, data)
+    found = data_by_node(sim, data)
     with _processes_anew(sim):
         values = sim._generate_inputs(found, n_steps=n_steps)
     sim._check_data(values, n_steps=n_steps)
@@ -72,19 +72,21 @@ def inputs(
     )
 
 
-def recorded(sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]) -> list[np.ndarray]:
+def record_probes(
+    sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]
+) -> list[np.ndarray]:
     """Return what probes record on data with spikes, of shape (examples, time steps, *size).
 
-    The simulator does not change, as with `means`.
+    The simulator does not change, as with `measure_signals`.
     """
-    shown, history = given(sim, data), getattr(sim.keras_model, "history", None)
+    shown, history = data_by_node(sim, data), getattr(sim.keras_model, "history", None)
     with _processes_anew(sim), _weights_kept(sim.tensor_graph):
         found = sim.predict(shown, verbose=0)
     sim.keras_model.history = history  # that of the training, if one is under way
     return [found[probe] for probe in probes]
 
 
-def of_probes(
+def summed_magnitudes(
     sim: nengo_dl.Simulator,
     values: Mapping[nengo.Node, np.ndarray],
     shape: tuple[int, int],
@@ -92,10 +94,10 @@ def of_probes(
 ) -> list[np.ndarray]:
     """Return the magnitudes of what probes record, summed over time, on the mean of examples."""
     measures = [(sim.model.sig[probe]["in"], tf.abs) for probe in probes]
-    return means(sim, values, shape, measures)
+    return measure_signals(sim, values, shape, measures)
 
 
-def means(
+def measure_signals(
     sim: nengo_dl.Simulator,
     values: Mapping[nengo.Node, np.ndarray],
     shape: tuple[int, int],
@@ -141,7 +143,7 @@ def means(
 def _compiled(sim: nengo_dl.Simulator, measures: tuple[tuple[Any, Callable], ...]) -> Any:
     """Return the function that simulates a minibatch, compiled once for equal measures."""
     graph = sim.tensor_graph
-    kept = state.of_graph(graph).simulations
+    kept = state.graph_state(graph).simulations
     if measures not in kept:
         size = graph.minibatch_size
         nodes = [
@@ -178,15 +180,15 @@ def _recording(sim: nengo_dl.Simulator, signals: Sequence[Any]) -> Iterator[None
     Its call sets attributes that NengoDL needs for the user's probes, so they are put back.
     """
     model, held = sim.model, vars(sim.tensor_graph)
-    probes, recorders, before = model.probes, [object() for _ in signals], dict(held)
-    model.probes = recorders
-    model.sig.update((one, {"in": signal}) for one, signal in zip(recorders, signals))
+    probes, stand_ins, before = model.probes, [object() for _ in signals], dict(held)
+    model.probes = stand_ins
+    model.sig.update((one, {"in": signal}) for one, signal in zip(stand_ins, signals))
     try:
         yield
     finally:
         model.probes = probes
-        held.update((name, before[name]) for name in MADE_BY_A_CALL)
-        for one in recorders:
+        held.update((name, before[name]) for name in SET_BY_CALL)
+        for one in stand_ins:
             del model.sig[one]
 
 

@@ -116,5 +116,5 @@ def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
         for op in _tensor_nodes(graph):
             if op.func is layer and op.shape_in is not None:
                 check_use((graph.minibatch_size, *op.shape_in), op.output.size)
-    with clock.at(0):
+    with clock.use_step(0):
         list(keras2.layer_penalties(layer))  # which raises for those that are no scalars

@@ -61,7 +61,7 @@ def _with_steps_around(name: str) -> Callable:
 def check_optimizer(optimizer: Any) -> Any:
     """Return a Keras optimizer, made by its name where that was given."""
     if isinstance(optimizer, str):
-        optimizer = _named(optimizer)
+        optimizer = _optimizer_by_name(optimizer)
     if not isinstance(optimizer, OPTIMIZERS):
         check_keras_2(optimizer, "optimizer", "sim.compile")
         hint = "an instance of it" if isinstance(optimizer, type) else "a Keras optimizer"
@@ -71,7 +71,7 @@ def check_optimizer(optimizer: Any) -> Any:
     return optimizer
 
 
-def _named(name: str) -> Any:
+def _optimizer_by_name(name: str) -> Any:
     """Return an optimizer of Keras by its name."""
     try:
         return tf.keras.optimizers.get(name)
@@ -88,7 +88,7 @@ def _named(name: str) -> Any:
         ) from error
 
 
-def of_simulator(sim: nengo_dl.Simulator, given: Any) -> Any:
+def optimizer_of(sim: nengo_dl.Simulator, given: Any) -> Any:
     """Return the optimizer that a simulator trains with, as Keras made it of the given one."""
     return sim.keras_model.optimizer
 
@@ -165,7 +165,7 @@ class OptimizerWithSteps(DecayedBySettings):
         """
         grads_and_vars, variables = list(grads_and_vars), self.nengo_wd_variables
         iteration = tf.convert_to_tensor(self.iterations)  # type: ignore[attr-defined]
-        scaled = any(step.needs_rate for step in self.nengo_wd_steps)
+        scaled = any(step.needs_learning_rate for step in self.nengo_wd_steps)
         moment = (variables, _learning_rate(self) if scaled else None, iteration)
         for step in self.nengo_wd_steps:
             step.begin(variables)
@@ -207,7 +207,7 @@ class OptimizerWithSteps(DecayedBySettings):
         return cls.nengo_wd_base.from_config(config, *args, **kwargs)  # type: ignore[attr-defined]
 
 
-def rate(optimizer: Any) -> Any:
+def learning_rate(optimizer: Any) -> Any:
     """Return the learning rate: a number, a function of the step if scheduled, or None."""
     if _is_scheduled(optimizer):
         return lambda step: _learning_rate(optimizer)
@@ -217,12 +217,12 @@ def rate(optimizer: Any) -> Any:
         return None
 
 
-def step(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
+def iteration(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     """Return how many steps an optimizer has taken."""
     return optimizer.iterations
 
 
-def in_use(sim: nengo_dl.Simulator) -> list[Any]:
+def optimizers_in_use(sim: nengo_dl.Simulator) -> list[Any]:
     """Return the optimizers that a simulator is trained with."""
     optimizer = getattr(sim.keras_model, "optimizer", None)
     return [] if optimizer is None else [optimizer]

@@ -28,7 +28,7 @@ PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 
 def _make(init: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> None:
     init(*args, **kwargs)
-    training._bind(sim)
+    training._give_training_step(sim)
     watcher.prepare(sim)
 
 
@@ -42,7 +42,7 @@ def _compile(compile_: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: A
 
 def _fit(fit: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> Any:
     if not sim.closed:
-        watcher.trained(sim, kwargs.get("callbacks"))
+        watcher.before_training(sim, kwargs.get("callbacks"))
     return fit(*args, **_by_name(sim, kwargs))
 
 
@@ -120,7 +120,7 @@ def _keep_layers(graph: Any, later: Any, watcher: Any) -> None:
 
 def _stand_in(graph: Any, layer: tf.keras.layers.Layer, keeps: bool) -> tf.keras.layers.Layer:
     """Put a stand-in in the place of a layer in a graph, and return it."""
-    kept = state.of_graph(graph)
+    kept = state.graph_state(graph)
     if any(layer is lost for lost in kept.lost):
         return layer
     if id(layer) not in kept.stand_ins:

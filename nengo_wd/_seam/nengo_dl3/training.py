@@ -47,7 +47,7 @@ def check_objective(
     for activity in activities:
         outputs = sim.keras_model.outputs[sim.model.probes.index(activity.probe)]
         shape = (sim.minibatch_size, 1, *outputs.shape[2:])
-        with clock.at(training_step(sim)):
+        with clock.use_step(training_step(sim)):
             activity(tf.zeros(shape, sim.tensor_graph.dtype))
 
 
@@ -79,12 +79,12 @@ def _evaluate_to_list(model: tf.keras.Model) -> None:
 
 def count_activities(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
     """Make penalties on what probes record losses and, by their names, metrics of the model."""
-    kept = state.of_simulator(sim)
-    if activities and kept.recorder is None:
-        kept.recorder = _Recorder(sim)
-    if kept.recorder is not None:
+    kept = state.simulator_state(sim)
+    if activities and kept.activity_losses is None:
+        kept.activity_losses = _ActivityLosses(sim)
+    if kept.activity_losses is not None:
         with _scope(sim):
-            kept.recorder.take(activities)
+            kept.activity_losses.update_values(activities)
 
 
 def build_again(sim: nengo_dl.Simulator) -> None:
@@ -96,7 +96,7 @@ def activity_penalty(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray
     """Return the penalty on what a probe recorded, the mean over minibatches."""
     size = sim.minibatch_size
     batches = (recorded[start : start + size] for start in range(0, len(recorded), size))
-    with clock.at(training_step(sim)):
+    with clock.use_step(training_step(sim)):
         values = [penalty(tf.convert_to_tensor(batch)).numpy() for batch in batches]
     return float(np.mean(values, dtype=np.float64))
 
@@ -108,7 +108,7 @@ class _Here(threading.local):
         self.values: dict[str, tf.Tensor] = {}
 
 
-class _Recorder:
+class _ActivityLosses:
     """Adds losses on what probes record to calls of a simulator's TensorGraph.
 
     Keras' model shows each of them as a metric, the mean over minibatches, as it shows its loss.
@@ -123,7 +123,7 @@ class _Recorder:
         self._call, self._compute_metrics = self.tensor_graph.call, self.model.compute_metrics
         self.tensor_graph.call, self.model.compute_metrics = self, self.compute_metrics
 
-    def take(self, activities: Mapping[str, Any]) -> None:
+    def update_values(self, activities: Mapping[str, Any]) -> None:
         """Replace the penalties, which are given by name."""
         before, self.activities = self.metrics, activities
         self.metrics = {name: tf.keras.metrics.Mean(name=name) for name in activities}
@@ -137,10 +137,10 @@ class _Recorder:
         self._here.values = {}
         for name, penalty in self.activities.items():
             recorded = outputs[self.probes.index(penalty.probe)]
-            if penalty.of_minibatch:
+            if penalty.needs_whole_minibatch:
                 recorded = distributed.over_replicas(recorded)
             # a loop of the user's own trains without a step that could be known
-            with clock.at(step_counter(self.sim) if training else training_step(self.sim)):
+            with clock.use_step(step_counter(self.sim) if training else training_step(self.sim)):
                 self._here.values[name] = penalty(recorded)
             self.tensor_graph.add_loss(self._here.values[name])
         return outputs
@@ -155,49 +155,53 @@ class _Recorder:
 
 def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
     """Return every penalty of the layers in ``sim.keras_model``, checked."""
-    holder = state.of_simulator(sim).holder
-    with clock.at(training_step(sim)):
+    settings_loss = state.simulator_state(sim).settings_loss
+    with clock.use_step(training_step(sim)):
         return [
             penalty
             for layer in keras2.flat_layers(sim.keras_model)
-            for penalty in keras2.layer_penalties(layer, skip=holder)
+            for penalty in keras2.layer_penalties(layer, skip=settings_loss)
         ]
 
 
-def _bind(sim: nengo_dl.Simulator) -> None:
+def _give_training_step(sim: nengo_dl.Simulator) -> None:
     """Give the penalties of layers the training step of their simulator."""
     reference = weakref.ref(sim)  # or the user's layers would keep the simulator alive
     for layer in keras2.flat_layers(sim.keras_model):
         functions = [
-            functools.partial(_bound, function, reference, keras2.is_on_variable(function))
+            functools.partial(
+                _penalty_at_step, function, reference, keras2.is_on_variable(function)
+            )
             for function in layer._callable_losses
         ]
         keras2.set_penalties(layer, functions)
 
 
-def _bound(function: Callable, reference: weakref.ref, on_variable: bool) -> tf.Tensor | None:
+def _penalty_at_step(
+    function: Callable, reference: weakref.ref, on_variable: bool
+) -> tf.Tensor | None:
     """Return the penalty that ``function`` returns, or None if it is a step of an optimizer."""
     sim = reference()
     if sim is not None and on_variable and state.is_proximal(sim):
         return None
-    with clock.at(None if sim is None else step_counter(sim)):
+    with clock.use_step(None if sim is None else step_counter(sim)):
         return function()
 
 
-def hold(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
+def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
     """Add a holder of these to ``sim.keras_model.losses``, unless there is one."""
-    with clock.at(training_step(sim)):
+    with clock.use_step(training_step(sim)):
         for loss in losses:
             loss()  # which raises now what Keras would raise later
-    kept = state.of_simulator(sim)
-    if losses and kept.holder is None:
-        kept.holder = _Holder(sim, kept)
-        sim.tensor_graph.add_loss(kept.holder)
+    kept = state.simulator_state(sim)
+    if losses and kept.settings_loss is None:
+        kept.settings_loss = _SettingsLoss(sim, kept)
+        sim.tensor_graph.add_loss(kept.settings_loss)
 
 
 def is_compiled(sim: nengo_dl.Simulator) -> bool:
     """Tell whether what counts was compiled, so that objectives made later don't change it."""
-    return state.of_simulator(sim).compiled
+    return state.simulator_state(sim).compiled
 
 
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
@@ -205,7 +209,7 @@ def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
 
     If the simulator was not compiled yet, they are removed at once.
     """
-    kept = state.of_simulator(sim)
+    kept = state.simulator_state(sim)
     kept.proximal = True
     kept.left_out_parameters = kept.left_out_parameters or not is_compiled(sim)
 
@@ -213,10 +217,10 @@ def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
 def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
     """Add a layer's penalty on a variable to ``sim.keras_model.losses``, or remove it."""
     move = keras2.take_back if counts else keras2.leave_out
-    move(state.of_simulator(sim).left_out, layer, variable)
+    move(state.simulator_state(sim).left_out, layer, variable)
 
 
-class _Holder:
+class _SettingsLoss:
     """Computes the sum of the penalties of settings on parameters that count now."""
 
     def __init__(self, sim: nengo_dl.Simulator, kept: state.SimulatorState) -> None:
@@ -227,5 +231,5 @@ class _Holder:
         installed = self.kept.installed
         if installed is None or self.kept.left_out_parameters or not installed.terms.expressions:
             return None
-        with clock.at(step_counter(self.sim)):
+        with clock.use_step(step_counter(self.sim)):
             return tf.add_n([loss() for loss in installed.terms.expressions])

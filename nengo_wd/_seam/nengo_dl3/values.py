@@ -19,7 +19,7 @@ LARGE = 2**18  # elements, about the size of a cache
 
 def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
     """Return the tensor that ``function`` makes, which has its value now."""
-    with clock.at(training_step(sim)):
+    with clock.use_step(training_step(sim)):
         return function()
 
 
@@ -28,11 +28,11 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
     return tf.keras.backend.batch_get_value(list(tensors))
 
 
-def compiled(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
+def compiled_fetch(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
     """Return a function that fetches the current value of what ``function`` makes."""
 
     def at_step(step: tf.Tensor) -> tf.Tensor:
-        with clock.at(step):
+        with clock.use_step(step):
             return function()
 
     of_step = tf.TensorSpec((), tf.int64)
