@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# First of all, because it is what makes NengoDL importable on TensorFlow 2.13 and later.
+# This import comes first: it makes NengoDL importable on TensorFlow 2.13 and later.
 from nengo_wd._seam import hooks, nengo_dl
 
 # isort: split

@@ -18,7 +18,7 @@ from nengo_wd._checks import check_penalty
 from nengo_wd.regularizers import FiringRates
 from nengo_wd.regularizers.forms import comparison_key, row_form, snapshot, unscheduled
 
-ENDING = ".activity"  # of the names of what probes record
+ENDING = ".activity"  # the end of the names of these penalties
 AXIS = seam.simulators.AXIS
 
 
@@ -42,7 +42,7 @@ class ActivityPenalty(NamedTuple):
 
     @property
     def key(self) -> tuple:
-        """What tells the penalty from every other one in its simulator."""
+        """A key that identifies the penalty in its simulator."""
         return (self.probe, *comparison_key(self.regularizer))
 
     @property
@@ -63,9 +63,9 @@ class ActivityPenalty(NamedTuple):
 
 
 def activity_penalties(sim: nengo_dl.Simulator) -> dict[str, ActivityPenalty]:
-    """Return the penalties that settings on probes ask for, by the names of what they are on.
+    """Return the penalties that settings on probes ask for, by name.
 
-    `FiringRates` of a class of probes are about those that record neurons.
+    `FiringRates` that are set for all probes apply to those that record neurons.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def _of_probes(model: Any) -> Iterator[ActivityPenalty]:
 
 
 def _has_rates(probe: nengo.Probe, own: bool) -> bool:
-    """Tell whether a probe records rates, or raise if its own setting is about them."""
+    """Tell whether a probe records rates; raise if it does not, but its own setting needs them."""
     why_not = neurons.why_no_rates(probe)
     if why_not is not None and own:
         raise ValidationError(
@@ -113,9 +113,8 @@ def wake(model: Any, recorded: list[tf.Tensor], signals: Any) -> list[tf.Tensor]
     """Return what probes record at a time step, with gradients for neurons that are silent.
 
     A neuron below its threshold outputs zero, and so does not respond to a small change of its
-    input. Where a probe of it has `FiringRates` with a minimum, what the probe records gets the
-    gradient that a line through zero would have. Its value stays, and so do all gradients that do
-    not come through the probe.
+    input. Where a probe of it has `FiringRates` with a minimum, the recorded value gets the
+    gradient of a line through zero. The value itself and all other gradients do not change.
 
     The tensors are what each of the probes of a `nengo.builder.Model` records. The ``signals`` have
     the values at the time step.
@@ -123,7 +122,7 @@ def wake(model: Any, recorded: list[tf.Tensor], signals: Any) -> list[tf.Tensor]
     probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in signals]
     if not probes:
         return recorded
-    # all at once, because the time of a loop goes by the number of its operations
+    # one operation for all probes: the time of a loop grows with the number of its operations
     currents = signals.gather([model.sig[probe.obj]["in"] for probe in probes])
     if any(probe.slice is not None for probe in probes):
         currents = tf.gather(currents, _rows(probes), axis=AXIS)
@@ -143,14 +142,14 @@ def _with_minimum(model: Any) -> Iterator[nengo.Probe]:
 
 
 def _rows(probes: list[nengo.Probe]) -> np.ndarray:
-    """Return where the neurons of probes are among the neurons of all their ensembles."""
+    """Return the indices of the probed neurons among all neurons of their ensembles."""
     sizes = [probe.obj.size_out for probe in probes]
     rows = zip(probes, np.split(np.arange(sum(sizes)), np.cumsum(sizes[:-1])))
     return np.concatenate([every if p.slice is None else every[p.slice] for p, every in rows])
 
 
 def _woken(activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray) -> list[tf.Tensor]:
-    """Return the activities, with slopes by the currents where they are zero."""
+    """Return the activities, with ``slopes`` as gradients by the currents where they are zero."""
     slopes = np.expand_dims(slopes.astype(currents.dtype.as_numpy_dtype), 1 - AXIS)
 
     @tf.custom_gradient

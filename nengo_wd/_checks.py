@@ -26,7 +26,7 @@ else:
     Assignable = Any
 
 
-# The name of a Keras regularizer, its configuration, or what computes a scalar from a tensor.
+# The name of a Keras regularizer, its configuration, or a function from a tensor to a scalar.
 Regularizer = Union[str, Dict[str, Any], Callable[[Any], Any]]
 
 # A number, a schedule of the training step, or a variable.
@@ -35,12 +35,12 @@ Hyperparameter = Union[float, Callable[[Any], Any], "Assignable"]
 # The name of a Keras loss, a Keras loss, or a function.
 Loss = Union[str, Callable[..., Any], None]
 
-# One loss for all probes, one for each probe, or some by probe.
+# One loss for all probes, one for each probe, or a dictionary from probes to losses.
 Objective = Union[Loss, Sequence[Loss], Mapping[Any, Loss]]
 
 SYMBOLIC = (tf.Variable, tf.keras.optimizers.schedules.LearningRateSchedule)
 
-# How the names of such metrics end in Keras, which numbers equal names.
+# The ends of the names of such metrics; Keras appends numbers to equal names.
 HIGHER_IS_BETTER = re.compile(
     r"(^|_)(acc|accuracy|auc|precision|recall|sensitivity|specificity|io_u|iou|(f1|fbeta|r2)_score)"
     r"(_\d+)?$"
@@ -98,7 +98,7 @@ def check_keras_2(value: Any, attr: str, owner: Any) -> None:
 def check_watched(callbacks: Any) -> None:
     """Raise if one of Optuna's callbacks would prune the best trials of a search.
 
-    It would if it reports a metric that is the higher the better, to a study that minimizes.
+    That happens if it reports a metric such as accuracy to a study that minimizes.
     """
     for callback in tf.nest.flatten(getattr(callbacks, "callbacks", callbacks)):
         metric = getattr(callback, "_monitor", None)
@@ -116,7 +116,7 @@ def check_watched(callbacks: Any) -> None:
 
 
 def check_hyperparameter(value: Any, name: str, owner: Any) -> Any:
-    """Return ``value`` if it is a finite number from zero on, now or at each step, or raise."""
+    """Return a finite number, zero or above, a schedule or a variable; raise for anything else."""
     if is_number(value):
         check_strength(float(value), name, name, owner)
     elif not isinstance(value, SYMBOLIC):
@@ -160,7 +160,7 @@ def as_strength(value: Any, name: str, owner: str) -> Any:
 
 
 def check_momentum(value: Any, name: str, owner: Any) -> Any:
-    """Return ``value`` if it is a number, schedule or variable, and not a number from one on."""
+    """Return ``value`` if it is a number below one, a schedule or a variable, or raise."""
     check_hyperparameter(value, name, owner)
     if is_number(value) and float(value) >= 1:
         raise ValidationError(

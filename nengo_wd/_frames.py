@@ -1,4 +1,4 @@
-"""Tables as pandas has them, which is not required."""
+"""Tables as pandas data frames; pandas is optional."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def frame(rows: Any, **kwargs: Any) -> Any:
-    """Return rows as a ``pandas.DataFrame``; further arguments are those of its class.
+    """Return rows as a ``pandas.DataFrame``; ``kwargs`` go to its class.
 
     Raises
     ------

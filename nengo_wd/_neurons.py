@@ -1,4 +1,4 @@
-"""Neurons and their firing rates: what probes of them record, and the data they are shown."""
+"""Checks of neurons, of their probes, and of the data that a network is shown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def why_no_rates(probe: Any) -> str | None:
 
 
 def check_history(model: Any, probe: nengo.Probe) -> None:
-    """Raise if a probe keeps its last time step alone, over which there is no mean."""
+    """Raise if a probe keeps only its last time step, so that there is no mean over time."""
     if not config.get_setting(model, "keep_history", default=True, obj=probe):
         raise ValidationError(
             f"{probe} keeps the last time step alone, and firing rates are means over all of "
@@ -42,12 +42,12 @@ def check_history(model: Any, probe: nengo.Probe) -> None:
 
 
 def amplitude(probe: nengo.Probe) -> float:
-    """Return what the output of a probe's neurons is multiplied by: 1 for plain rates in Hz."""
+    """Return the amplitude of a probe's neurons: their output over their rate in Hz."""
     return float(getattr(probe.obj.ensemble.neuron_type, "amplitude", 1.0))
 
 
 def slope(probe: nengo.Probe) -> float:
-    """Return how steeply the output of a probe's neurons rises with their input, if that is large.
+    """Return the slope of the output of a probe's neurons at large inputs.
 
     For leaky integrate-and-fire neurons, that is the amplitude over the membrane's time constant.
     """
@@ -55,7 +55,7 @@ def slope(probe: nengo.Probe) -> float:
 
 
 def magnitudes(activities: tf.Tensor) -> tf.Tensor:
-    """Return absolute values, whose slope at zero is 1, so that silent neurons can be woken."""
+    """Return absolute values, with a gradient of 1 at zero, which silent neurons need."""
     return tf.where(activities < 0, -activities, activities)
 
 
@@ -76,7 +76,7 @@ def warn_of_one_step(network: Any, n_steps: int, stacklevel: int) -> None:
 
 
 def check_shown_nodes(network: Any, data: Any, nodes: Any) -> None:
-    """Raise if there are data for what is not among the input Nodes of a network."""
+    """Raise if a key of ``data`` is not an input Node of the network."""
     for obj in data:
         if obj not in nodes:
             raise ValidationError(

@@ -100,7 +100,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
 def _check_strengths(
     sim: nengo_dl.Simulator, penalties: list[Penalty], on_probes: list[ActivityPenalty]
 ) -> None:
-    """Raise if a strength is negative or not finite now, also one that was changed since."""
+    """Raise if a strength is negative or not finite now; it may have changed since it was set."""
     check_live_strengths(sim, penalties)
     found = [(one.parameter.name, one.regularizer) for one in penalties]
     found += [(str(one.probe), one.regularizer) for one in on_probes]
@@ -166,7 +166,7 @@ def regularization_losses(
     found = zip(penalized, penalty_values(sim, carried.penalties))
     named += [(parameter.key, parameter.name, value) for parameter, value in found]
     known = selection.names_by_key(sim)
-    named.sort(key=lambda penalty: penalty[0] not in known)  # which have their names for sure
+    named.sort(key=lambda penalty: penalty[0] not in known)  # these keep their names
     losses = [(known.get(key, name), value) for key, name, value in named]
     on_data = {} if data is None else _on_data(sim, carried.activities, data)
     return parameters.unique_names([*losses, *on_data.items()])

@@ -32,7 +32,7 @@ class Penalty(NamedTuple):
 
     @property
     def key(self) -> tuple:
-        """What tells the penalty from every other one in its simulator."""
+        """A key that identifies the penalty in its simulator."""
         return (*self.parameter.key, *comparison_key(self.regularizer))
 
     @property
@@ -55,8 +55,8 @@ Expression = Union[Penalty, RowRegularizer]
 def penalties_of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     """Return the penalties that the setting ``regularizer`` asks for, object by object.
 
-    There are none where regularizers are steps of an optimizer. It is the same list while the
-    settings are the same. What is done to a regularizer later does not count.
+    The list is empty if an optimizer takes the regularizers as steps. It is the same object while
+    the settings are the same. Later changes to a regularizer have no effect.
 
     Raises
     ------
@@ -67,14 +67,14 @@ def penalties_of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
         return []
     parameters.check_layers(sim)
     kept, asked = state.simulator_state(sim), _asked(sim)
-    if kept.asked is None or kept.asked[0] != asked:  # of many objects it takes long
+    if kept.asked is None or kept.asked[0] != asked:  # slow for many objects
         found = parameters.with_setting(sim, "regularizer")
         kept.asked = asked, [Penalty(parameter, snapshot(one)) for parameter, one in found]
     return kept.asked[1]
 
 
 def _asked(sim: nengo_dl.Simulator) -> tuple:
-    """Return what is equal while settings ask for the same penalties on parameters."""
+    """Return a key that is equal while settings ask for the same penalties on parameters."""
     network = sim.model.toplevel
     if not settings.is_configured(network):
         return ()
@@ -107,8 +107,8 @@ def penalty_of_layer(parameter: Parameter) -> Penalty | None:
 class Terms:
     """Terms of the loss: penalties on parameters, one expression for each variable if possible.
 
-    The expressions are those of the first of the terms in ``built`` that need other strengths
-    alone, or new ones. If they are live, `install` can change their strengths.
+    The expressions are those of the first terms in ``built`` that fit, or else new ones. If they
+    are live, `install` can change their strengths.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Terms:
         return self._expressions
 
     def _fit(self, built: list[Expression]) -> bool:
-        """Tell whether expressions can take on all strengths, with nothing to be built."""
+        """Tell whether these expressions can have the strengths, with nothing new to build."""
         of_rows = {id(e.variable): e for e in built if isinstance(e, RowRegularizer)}
         others = [e.key for e in built if isinstance(e, Penalty)]
         return others == [one.key for one in self._others] and all(
@@ -142,7 +142,7 @@ class Terms:
         )
 
     def changes_strengths_of(self, other: Terms) -> bool:
-        """Tell whether numbers alone differ: no weight, kind of strength or variable is new."""
+        """Tell whether only numbers differ: no weight, kind of strength or variable is new."""
         fixed, parts = self._structure()
         other_fixed, other_parts = other._structure()
         return fixed == other_fixed and parts <= other_parts
@@ -158,7 +158,7 @@ class Terms:
 
     @property
     def layout(self) -> list[tuple]:
-        """What is equal for terms that are computed alike, with other live strengths or not."""
+        """A key that is equal for terms that differ in live strengths only."""
         if not self.live:
             return [penalty.key for penalty in self.penalties]
         owners = {key: [p.key for p, _ in row_forms] for key, row_forms in self._rows.items()}

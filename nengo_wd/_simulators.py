@@ -1,4 +1,4 @@
-"""What a simulator trains on, and which settings it does not notice."""
+"""What a simulator trains on, and which settings its training ignores."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Carried(NamedTuple):
 
     @property
     def layout(self) -> tuple:
-        """What is equal where the losses that were built for one serve for the other."""
+        """A key that is equal if the same built losses serve for both."""
         return self.terms.layout, _keys(self.activities.values()), self.replaced, self.as_steps
 
     def is_current(self, sim: nengo_dl.Simulator) -> bool:
-        """Tell whether these are the penalties that settings ask for now, unless as steps."""
+        """Tell whether settings ask for these penalties now, those that are steps left out."""
         if _keys(activity_penalties(sim).values()) != _keys(self.activities.values()):
             return False
         now, carried = penalties_of_settings(sim), self.penalties
@@ -106,7 +106,7 @@ def _changes_strengths(kept: state.SimulatorState, carried: Carried) -> bool:
 
 
 def _install(sim: nengo_dl.Simulator, carried: Carried | None) -> None:
-    """Have these penalties be the ones that count; with None, no setting counts."""
+    """Make these the penalties that count; with None, no setting counts."""
     state.simulator_state(sim).installed = carried
     precedence.apply_defaults(sim, None if carried is None else carried.replaced)
     seam.training.count_activities(sim, {} if carried is None else carried.activities)
@@ -115,7 +115,7 @@ def _install(sim: nengo_dl.Simulator, carried: Carried | None) -> None:
 
 
 class Watcher:
-    """Looks at what a simulator is compiled with: whether it is for it, and what is left idle."""
+    """Checks what a simulator is compiled with, and warns of settings that are ignored."""
 
     @staticmethod
     def prepare(sim: nengo_dl.Simulator) -> None:
@@ -138,7 +138,7 @@ class Watcher:
 
     @staticmethod
     def compiled(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
-        """Have what the objective carries count, and warn of settings that do not."""
+        """Count the penalties of the objective, and warn of settings that are ignored."""
         if _has_penalties(sim):
             kept = state.simulator_state(sim)
             kept.compiled = True
@@ -160,7 +160,7 @@ class Watcher:
 
     @staticmethod
     def before_training(sim: nengo_dl.Simulator, callbacks: Any = None) -> None:
-        """Warn of settings that are idle in training, where the user was not warned before."""
+        """Warn of settings that training ignores, unless the user was warned before."""
         check_watched(callbacks)
         _check_layers(sim)
         warn_of_training(sim)
@@ -188,14 +188,14 @@ def _has_penalties(sim: nengo_dl.Simulator) -> bool:
 
 
 def warn_of_training(sim: nengo_dl.Simulator) -> None:
-    """Warn of settings that the training of a compiled simulator takes no notice of."""
+    """Warn of settings that the training of a compiled simulator ignores."""
     if _has_penalties(sim):
         warn_of_ignored(sim, ignored_by_loss(sim))
         warn_of_ignored(sim, ignored_by_optimizer(sim, seam.optimizers.optimizer_of(sim, None)))
 
 
 def ignored_by_loss(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
-    """Yield the regularizers of settings if the loss does not have them as they are, and why."""
+    """Yield "regularizer" and what to compile with, if the loss lacks current regularizers."""
     if sim.tensor_graph.inference_only:
         return
     carried = state.simulator_state(sim).installed
@@ -208,7 +208,7 @@ def ignored_by_loss(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
 
 
 def ignored_by_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, str]]:
-    """Yield the settings that an optimizer takes no notice of, and the one that does."""
+    """Yield the settings that an optimizer ignores, each with an optimizer that uses it."""
     if not sim.tensor_graph.inference_only:
         known = settings_of(optimizer)
         for name, remedy in sorted(settings.optimizers_by_setting().items()):
@@ -219,7 +219,7 @@ def ignored_by_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tu
 
 
 def warn_of_ignored(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) -> None:
-    """Warn of each setting that is idle, once since the simulator was compiled."""
+    """Warn of each ignored setting, once since the simulator was compiled."""
     for name, remedy in idle:
         if f"{name}: {remedy}" not in state.simulator_state(sim).warned:
             state.simulator_state(sim).warned.add(f"{name}: {remedy}")

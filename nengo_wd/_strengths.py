@@ -25,7 +25,7 @@ RowForms = List[Tuple[Parameter, RowForm]]
 
 
 class LiveArray:
-    """An array that can be changed in what was built with it; a constant, if it is not live."""
+    """An array that can change in tensors that were built with it; a constant if not live."""
 
     def __init__(self, sim: nengo_dl.Simulator, values: np.ndarray, live: bool = True) -> None:
         self.sim, self.values = sim, values
@@ -165,7 +165,7 @@ class RowRegularizer:
 
     @property
     def key(self) -> RowRegularizer:
-        """What tells the expression from every other one in its simulator: itself."""
+        """A key that identifies the expression in its simulator: the object itself."""
         return self
 
     def __call__(self) -> tf.Tensor:
@@ -174,7 +174,7 @@ class RowRegularizer:
 
     def by_parameter(self) -> tf.Tensor:
         """Return in float64 what each of ``parameters`` adds, of shape (n_parameters,)."""
-        owners = np.full(int(self.variable.shape[0]), -1)  # rows of nobody are left out
+        owners = np.full(int(self.variable.shape[0]), -1)  # rows of no parameter are left out
         for i, parameter in enumerate(self.parameters):
             owners[parameter.rows] = i
         by_row = self._by_row(tf.float64)
@@ -219,7 +219,7 @@ class ValueAtStep(NamedTuple):
 
     @property
     def key(self) -> ValueAtStep:
-        """What tells it from all else in its simulator: itself."""
+        """A key that identifies it in its simulator: the object itself."""
         return self
 
     def __call__(self) -> tf.Tensor:
@@ -230,9 +230,9 @@ class ValueAtStep(NamedTuple):
 def numbers_now(
     sim: nengo_dl.Simulator, values: Sequence[Any], step: Any = None
 ) -> list[float | None]:
-    """Return the numbers that values are at a step, by default at that of the simulator.
+    """Return values at a step as numbers, by default at the step of the simulator.
 
-    If a variable has no value yet, in TensorFlow 1, it is None for all that move.
+    If a variable is not initialized, in TensorFlow 1, all but plain numbers are None.
     """
     live = {id(value): value for value in values if not is_number(value)}  # few, of classes
     for value in live.values():

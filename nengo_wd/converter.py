@@ -247,7 +247,7 @@ def _with_regularizers(layer_converter: type) -> type:
     )
 
 
-# The registry of NengoDL, below ours for the layers that it refuses to regularize.
+# Our converters for layers that NengoDL refuses to regularize; its registry has the others.
 _CARRYING = {
     layer_class: _with_regularizers(layer_converter)
     for layer_class, layer_converter in _Base.converters.items()

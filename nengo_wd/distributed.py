@@ -115,7 +115,7 @@ def _check_device(device: Any) -> None:
 
 
 def _check_network(network: nengo.Network | None, strategy: Any) -> None:
-    """Raise if replicas would have different weights: of each example, or random ones."""
+    """Raise if replicas would have different weights: by learning rules, or by random numbers."""
     if network is None:
         return
     for connection in network.all_connections:

@@ -169,7 +169,7 @@ class SimDecay(Operator):
 
     @staticmethod
     def change(weights: Any, factor: Any, initial: Any, remainder: Any) -> tuple[Any, Any]:
-        """Return the change as rounding lets the weights make it, and what is left of it."""
+        """Return the change that is left after rounding, and the remainder."""
         distance = weights if initial is None else weights - initial
         wanted = factor * distance + remainder
         made = (weights + wanted) - weights

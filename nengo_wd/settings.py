@@ -41,10 +41,10 @@ OBJECTIVE = "regularized_objective(...)"
 
 
 class Definition(NamedTuple):
-    """What there is to know of a setting: a row of `SETTINGS`."""
+    """The definition of a setting: a row of `SETTINGS`."""
 
     check: Callable[[Any, str, Any], Any]  # of value, name and owner; returns the value to keep
-    used_by: str  # what of `nengo_wd` makes the objective or optimizer, as warnings say it
+    used_by: str  # the functions of `nengo_wd` that use it, as warnings name them
     classes: tuple[type, ...] = TRAINABLE  # of the objects that take it
     keeps_small: bool = False  # it keeps weights small, and leaves out the biases beside them
     recorded: bool = False  # `WeightNorms` records the parameters that have it by default
@@ -199,7 +199,7 @@ def is_set(network: nengo.Network | None, name: str) -> bool:
 
 
 def optimizers_by_setting() -> dict[str, str]:
-    """Return the settings that optimizers use, and what makes such an optimizer."""
+    """Return the functions that make optimizers for a setting, by the setting's name."""
     return {name: one.used_by for name, one in SETTINGS.items() if one.used_by != OBJECTIVE}
 
 

@@ -16,7 +16,7 @@ from nengo_wd._checks import check_called_now
 from nengo_wd._seam import state
 from nengo_wd._seam.keras2 import variable_penalties
 
-TRANSPOSED = tuple(  # whose kernels have the output channels before the input channels
+TRANSPOSED = tuple(  # in their kernels, output channels come before input channels
     getattr(tf.keras.layers, name)
     for name in ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
     if hasattr(tf.keras.layers, name)
@@ -32,7 +32,7 @@ class Channels(NamedTuple):
 
     rows: np.ndarray  # the group of each row, along the first axis
     n_groups: int
-    axes: tuple[int, ...] = ()  # the others along which channels lie
+    axes: tuple[int, ...] = ()  # the other axes along which channels lie
 
 
 LEAST_NORM = 1e-12  # below it, float32 loses some of the squares
@@ -87,7 +87,7 @@ class Parameter:
     def initial(self) -> np.ndarray:
         """The value before training, of shape ``shape``.
 
-        For a layer, this is the value that it has when first asked for.
+        For a layer, this is the value at the first time that this is read.
         """
         return parameter_values([self], "initial_variable")[0]
 
@@ -101,7 +101,7 @@ class Parameter:
 
     @property
     def key(self) -> tuple[int, int]:
-        """What tells the parameter from every other one in its simulator."""
+        """A key that identifies the parameter in its simulator."""
         return id(self.variable), int(self.rows[0])
 
     @property
@@ -128,7 +128,7 @@ class Parameter:
 
     @property
     def layer_penalty(self) -> Callable | None:
-        """What computes the penalty that the layer itself has on the parameter, if any."""
+        """The function that computes the layer's own penalty on the parameter, or None."""
         for layer in () if self.layer is None else (self.layer, *self._stand_ins()):
             found = variable_penalties(layer).get(id(self.variable))
             if found is not None:
@@ -144,7 +144,7 @@ class Parameter:
         return any(self.variable is variable for variable in trained_variables(func))
 
     def _stand_ins(self) -> Iterator[Any]:
-        """Yield what has the layer's place in the simulator, where a later one was made with it."""
+        """Yield the layer's stand-in and its sublayers, if a later simulator has the layer."""
         func = seam.values.function_of(self.obj)
         stand_in = seam.values.layer_in(self.sim, func)
         if stand_in is not func:

@@ -21,11 +21,11 @@ Nodes = FrozenSet[nengo_dl.TensorNode]
 
 
 def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Any]]:
-    """Return each parameter for whose object a setting was made, with the setting's value.
+    """Return each parameter whose object has a setting, with the value.
 
-    A regularizer that was given to a layer wins over those of classes and networks. None given
-    to a layer is no regularizer: settings hold. Settings that contradict each other, or that are
-    of an object itself and have nothing to work on, raise a ``ValidationError``.
+    A regularizer that was given to a layer wins over those of classes and networks; a layer's None
+    does not. Settings that contradict each other raise a ``ValidationError``, and so does an
+    object's own setting if the object has nothing to train.
     """
     found = _set_parameters(sim, name)
     if name == "regularizer":
@@ -56,7 +56,7 @@ def _set_parameters(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter,
 
 
 def _parameters_with(sim: nengo_dl.Simulator, name: str, setting: Setting) -> list[Parameter]:
-    """Return the parameters that a setting is for, or raise if an object's own is for none."""
+    """Return the parameters that a setting applies to; raise if an object's own applies to none."""
     is_none = setting.value is None
     if is_none and not isinstance(setting.obj, nengo_dl.TensorNode):
         return []  # None asks for nothing; native parameters are not shared
@@ -76,7 +76,7 @@ def _parameters_with(sim: nengo_dl.Simulator, name: str, setting: Setting) -> li
 
 
 def _holds_beside_layer(parameter: Parameter, setting: Setting) -> bool:
-    """Tell whether a regularizer holds, and not what the layer of the parameter was given."""
+    """Tell whether a setting counts beside the layer's own regularizer; raise if they conflict."""
     if parameter.layer_penalty is not None and setting.own:
         raise ValidationError(
             f"layer {parameter.layer.name!r} was given a regularizer for {parameter.name}, and its "
@@ -125,9 +125,9 @@ def replaced_defaults(sim: nengo_dl.Simulator) -> Nodes:
 
 
 def apply_defaults(sim: nengo_dl.Simulator, without: Nodes | None = None) -> None:
-    """Have the default penalties of all layers count, except for those in some TensorNodes.
+    """Count the default penalties of all layers, except those in the TensorNodes ``without``.
 
-    These are those in ``without``; if that is None, those whose settings replace defaults now.
+    If that is None, these are the TensorNodes whose settings replace defaults now.
     """
     check_layers(sim)
     if not settings.is_configured(sim.model.toplevel):
@@ -145,9 +145,9 @@ def apply_defaults(sim: nengo_dl.Simulator, without: Nodes | None = None) -> Non
 
 @contextlib.contextmanager
 def defaults_as_set(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Have default penalties count as settings say now, in the body.
+    """Apply the current settings to default penalties in the body.
 
-    After it, they count as they did before, where an objective has fixed that.
+    Afterwards, they count as before, if an objective has fixed which of them count.
     """
     kept = state.simulator_state(sim)
     is_fixed = kept.installed is not None or seam.training.is_compiled(sim)

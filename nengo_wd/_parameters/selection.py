@@ -1,4 +1,4 @@
-"""Which parameters are meant by objects, classes, networks and layers, and their names."""
+"""The parameters of given objects, classes, networks or layers, and their names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nengo_wd._seam.state import original
 def select_parameters(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
     """Return the parameters of objects, classes, networks or layers, each of them once.
 
-    What is not in the simulator's network, or has nothing to train, raises an error.
+    Raise for anything that is not in the simulator's network, or has nothing to train.
     """
     among = all_parameters(sim)
     found: dict[tuple[int, int], Parameter] = {}

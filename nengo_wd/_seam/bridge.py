@@ -36,7 +36,7 @@ FLAG = "TF_USE_LEGACY_KERAS"
 # The modules that NengoDL (in nengo_dl.compat alone) imports from Keras by name.
 IMPORTED = ("keras.engine.functional", "keras.layers")
 
-OWN = ("keras", "tf_keras", "tensorflow")  # which have Keras 3 anyway
+OWN = ("keras", "tf_keras", "tensorflow")  # these import Keras 3 in any case
 
 # What TensorFlow takes from the Keras that it chooses when one of them is first used.
 CHOSEN = ("keras", "losses", "metrics", "optimizers", "initializers")
@@ -110,7 +110,7 @@ def import_tf_keras() -> ModuleType:
 
 
 def is_keras_3(module: ModuleType | None) -> bool:
-    """Tell whether ``module`` is of Keras 3, without loading a lazy one, which is of none yet."""
+    """Tell whether ``module`` is of Keras 3; a lazy one that was not loaded is not."""
     file = vars(module).get("__file__") if module is not None else None
     return "_tf_keras" in (file or "").split(os.sep)
 
@@ -174,7 +174,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_second_python() -> Iterator[None]:
-    """Spare the Python that NengoDL starts, while it is imported, to look for a GPU.
+    """Keep NengoDL from starting a second Python at its import, to look for a GPU.
 
     That takes as long as importing TensorFlow. In this process, looking would fix which GPUs are
     visible, so nothing is looked for before NengoDL asks.
@@ -189,7 +189,7 @@ def without_second_python() -> Iterator[None]:
         yield
 
 
-NO_ORDER: list = []  # in which parameters of a copied TensorNode are set first
+NO_ORDER: list = []  # the parameters of a copied TensorNode that are set first: none
 
 
 def build_filter(build_pre: Callable, builder: Any, signals: Any, config: Any) -> None:

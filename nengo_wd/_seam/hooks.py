@@ -30,9 +30,9 @@ class Change(NamedTuple):
     place : str
         The attribute.
     by : str
-        What makes the change. Of a method that is wrapped, the function that is called instead:
-        with the bound method, what ``calls`` names, the instance, and the arguments. Of an
-        attribute that is set, the new value.
+        What makes the change. For a wrapped method, the function that is called instead, with the
+        bound method, what ``calls`` names, the instance, and the arguments. For an attribute, the
+        new value.
     why : str
         What the change is for.
     versions : str
@@ -51,15 +51,15 @@ class Change(NamedTuple):
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
 WRAPPERS, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
-# Its methods are prepare(sim), when a simulator is made; check(sim, objective, optimizer) before it
-# is compiled, and compiled(...) after it, with None for what was not given; trained(sim, callbacks)
-# before it is trained; concerns(network), if layers of its network are built again.
+# Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
+# is compiled and compiled(...) after that, with None for what is not given; before_training(sim,
+# callbacks); concerns(network), before layers of its network are built again.
 WATCHER = "nengo_wd._simulators:Watcher"
 WAKE = "nengo_wd._activity_penalties:wake"
 DL2, DL3 = "nengo_dl 2", "nengo_dl 3"
 
 WRAPPED = (  # methods, by `install`
-    Change(f"{SIMULATOR}.__init__", f"{WRAPPERS}._make", "settles defaults", "", WATCHER),
+    Change(f"{SIMULATOR}.__init__", f"{WRAPPERS}._make", "replaces defaults", "", WATCHER),
     Change(f"{SIMULATOR}.compile", f"{WRAPPERS}._compile", "has penalties count", DL3, WATCHER),
     Change(f"{SIMULATOR}.fit", f"{WRAPPERS}._fit", "warns of idle settings", DL3, WATCHER),
     Change(f"{SIMULATOR}.evaluate", f"{WRAPPERS}._evaluate", "takes weights by probe", DL3),

@@ -72,20 +72,20 @@ def layer_penalties(layer: tf.keras.layers.Layer, skip: Any = None) -> Iterator[
 
 
 def variable_penalties(layer: Any) -> dict[int, Callable]:
-    """Return what computes the penalties of ``layer`` on its variables, by their ids."""
+    """Return the functions that compute the penalties on variables of ``layer``, by variable id."""
     functions = getattr(layer, "_callable_losses", ())
     return {id(_innermost(f)): f for f in functions if is_on_variable(f)}
 
 
 def is_on_variable(function: Callable) -> bool:
-    """Tell whether what computes a penalty of a layer computes it of a variable alone."""
+    """Tell whether a function computes the penalty of a layer on a single variable."""
     return isinstance(_innermost(function), tf.Variable)
 
 
 def regularizer_of(function: Callable) -> Any:
-    """Return the regularizer in what computes the penalty of a layer on a variable.
+    """Return the regularizer in a function that computes the penalty of a layer on a variable.
 
-    None is returned if Keras does not keep it where its current versions do.
+    Return None if this Keras does not keep it where current versions do.
     """
     while isinstance(function, functools.partial):
         function = function.args[0] if callable(function.args[0]) else function.func
@@ -129,7 +129,7 @@ def _layer_penalty(layer: Any, weight: str, loss: Any, variable: Any = None) -> 
 
 
 def _innermost(function: Callable) -> Any:
-    """Return what is bound in the partial functions that Keras nests: function or variable."""
+    """Return the innermost function or variable of the partial functions that Keras nests."""
     while isinstance(function, functools.partial) and function.args:
         function = function.args[0]
     return function
@@ -141,8 +141,8 @@ def _innermost(function: Callable) -> Any:
 def stand_in(layer: Any) -> Any:
     """Return a copy of a layer, and of the layers in it, with the same weights and penalties.
 
-    A layer has the weights of the last simulator that was made with it. The simulators before get
-    stand-ins. None is returned for a Keras model, which can't be copied so.
+    A layer has the weights of the last simulator that was made with it. Earlier ones get
+    stand-ins. Return None for a Keras model, which can't be copied this way.
     """
     parts = [layer, *(one for one in layer.submodules if isinstance(one, tf.keras.layers.Layer))]
     if any(isinstance(part, tf.keras.Model) for part in parts):
@@ -199,7 +199,7 @@ def exchange_metrics(layer: Any, before: Iterable[Any], after: Iterable[Any]) ->
 
 
 def trace_again(model: tf.keras.Model) -> None:
-    """Have what Keras has traced of training and evaluating be traced again."""
+    """Have Keras trace the functions for training and evaluation again."""
     if model.train_function is not None:
         model.make_train_function(force=True)
     if model.test_function is not None:
@@ -207,6 +207,6 @@ def trace_again(model: tf.keras.Model) -> None:
 
 
 def save_with(owner: Any, name: str, kept: Any) -> None:
-    """Have checkpoints of a layer or optimizer hold something else by a name."""
+    """Have checkpoints of a layer or optimizer hold ``kept``, too, under a name."""
     owner._track_trackable(kept, name)
     vars(owner).pop("_coalesced_children", None)  # which Keras' optimizers look up only once

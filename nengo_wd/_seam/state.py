@@ -38,7 +38,7 @@ class SimulatorState:
     proximal: bool = False
     # Whether penalties on parameters are left out of the losses, since they are such steps.
     left_out_parameters: bool = False
-    # The TensorNodes whose settings take the place of default penalties, for what counts.
+    # The TensorNodes whose settings replace default penalties, as last applied.
     replaced: frozenset = frozenset()
     # The default penalties of layers that are left out, by the ids of their variables.
     left_out: dict = _new(dict)
@@ -87,7 +87,7 @@ class GraphState:
 
     # NengoDL 2: the layers whose penalties are among the losses, and these penalties by the names
     # of their operations; the names of all penalties of settings that were ever among the losses,
-    # and of those that no objective has any longer, whenever it was made.
+    # and of those that are left out of all objectives.
     layers: weakref.WeakSet = _new(weakref.WeakSet)
     penalties: dict = _new(dict)
     settings_loss_names: set = _new(set)

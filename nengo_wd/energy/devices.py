@@ -35,7 +35,7 @@ devices: dict[str, Device] = {
 
 
 def get_device(name: Any) -> Device:
-    """Return a device by its name, or raise with the names that there are."""
+    """Return a device by its name, or raise an error that lists all names."""
     if not isinstance(name, str) or name not in devices:
         raise ValidationError(
             f"{name!r} is no device; there are {', '.join(devices)}, and Energy.register_device "
@@ -56,7 +56,7 @@ def _joules(value: Any, attr: str, name: str) -> float:
 
 
 class Count:
-    """The numbers of an object. Without zeros, some of its neurons and synapses are kept."""
+    """Counts for one object: all neurons and synapses, and those kept if zeros are skipped."""
 
     def __init__(self) -> None:
         self.neurons = np.zeros(2, int)  # all of them, and those that are kept

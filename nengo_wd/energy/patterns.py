@@ -41,7 +41,7 @@ def composed(after: Pattern, before: Pattern) -> Pattern:
     n_outputs = after.shape[0]
     if after.nnz != n_outputs * after.shape[1]:
         return after @ before
-    columns = np.unique(before.indices)  # what comes in anywhere comes out everywhere
+    columns = np.unique(before.indices)  # each input reaches every output
     ends = len(columns) * np.arange(n_outputs + 1)
     everywhere = np.ones(ends[-1], bool), np.tile(columns, n_outputs), ends
     return Pattern(everywhere, shape=(n_outputs, before.shape[1]))

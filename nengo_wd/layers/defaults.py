@@ -30,7 +30,7 @@ class DefaultConfig(dict):
 
 
 def regularizer_arguments(given: dict[str, Any], owner: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the regularizers among a layer's arguments, and the names of those by default."""
+    """Return the regularizers among a layer's arguments, and the names of the default ones."""
     asked = {attr: value for attr, value in given.items() if attr.endswith(SUFFIX)}
     by_default = [a for a, value in asked.items() if isinstance(value, (Default, DefaultConfig))]
     return {
@@ -39,7 +39,7 @@ def regularizer_arguments(given: dict[str, Any], owner: str) -> tuple[dict[str, 
 
 
 def default_arguments(layer: Any) -> set[str]:
-    """Return the arguments of regularizers that are defaults: nobody gave or changed them."""
+    """Return the names of the regularizer arguments that still have their default."""
     made = getattr(layer, "_default_regularizers", ())
     return {attr for attr, regularizer in made if getattr(layer, attr) is regularizer}
 

@@ -83,7 +83,7 @@ def _is_count(value: Any) -> bool:
 
 
 def check_made(layer: Any) -> None:
-    """Raise if a layer has a class where Keras calls an object, or a penalty on its output."""
+    """Raise if an attribute is a class, not an instance, or if the output has a penalty."""
     if layer.activity_regularizer is not None:
         raise ValidationError(
             f"layer {layer.name!r}: its output exists only inside the time loop, where no loss can "
@@ -140,7 +140,7 @@ def declared_shape(layer: Any, shape: Any) -> Shape | None:
 
 
 def has_window(layer: Any) -> bool:
-    """Tell whether a layer has a window that may be larger than an input, and says its output."""
+    """Tell whether a layer has a window, and computes the shape of its output."""
     computes = _keras_method(layer, "compute_output_shape")
     says_output = computes is not vars(tf.keras.layers.Layer).get("compute_output_shape")
     return says_output and any(hasattr(layer, attr) for attr in SIZES)

@@ -69,7 +69,7 @@ class TimeLoopLayer(defaults.KeepsDefaults):
         refusals.check_made(self)
         self._regularized = list(regularizers)
         self._default_regularizers = tuple((attr, regularizers[attr]) for attr in by_default)
-        object.__setattr__(self, "penalized", [])  # out of the sight of Keras, which would wrap it
+        object.__setattr__(self, "penalized", [])  # hidden from Keras, which would wrap it
         self._dtype_given = kwargs.get("dtype") is not None
         self._default_dtype = tf.keras.backend.floatx()
 
@@ -195,7 +195,7 @@ def _check_in_build(layer: Any) -> None:
 
 
 def _while_in_call(call: Callable) -> Callable:
-    """Return a layer's ``call``, with a note on the layer while it runs."""
+    """Return a layer's ``call``, which sets ``_in_call`` of the layer while it runs."""
 
     @functools.wraps(call)
     def flagged(self: TimeLoopLayer, *args: Any, **kwargs: Any) -> Any:

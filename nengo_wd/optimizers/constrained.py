@@ -28,9 +28,9 @@ LEAST_FACTOR = float(np.finfo(np.float32).tiny)
 class Progress(NamedTuple):
     """What is remembered from step to step, and saved: tensors of shape (n_objects,).
 
-    ``found`` is the norm that the bound is made of where it is not a number; NaN until it is found.
-    ``average`` is a moving average of the norm, and ``last_average`` that at the end of the last
-    interval, in which it grew by ``last_growth``, relative to what it is then.
+    ``found`` is the norm that a rule has found, NaN before that. ``average`` is a moving average of
+    the norm, ``last_average`` its value at the end of the last interval, and ``last_growth`` its
+    growth in that interval, relative to this value.
     """
 
     steps: Any
@@ -58,7 +58,7 @@ class Bounds:
         self._at_step = _each(rules, AtStep, "step", np.inf)
         self._every = _each(rules, InflectionPoint, "every", np.inf)
         self._sizes = np.array([np.prod(one.shape) for one in objects], float)
-        self._object_of_row = np.full(int(self.variable.shape[0]), len(objects))  # of nobody
+        self._object_of_row = np.full(int(self.variable.shape[0]), len(objects))  # of no object
         for i, one in enumerate(objects):
             self._object_of_row[one.rows] = i
         start = np.zeros((len(Progress._fields), len(objects)))
@@ -75,7 +75,7 @@ class Bounds:
         return [targets.get(one.key) for one in self.objects]
 
     def begin(self) -> list[Any]:
-        """Take the initial norms before the first step; return what is to be waited for."""
+        """Note the initial norms before the first step; return the operations to wait for."""
         if not self._initial.any():
             return []
         now = self._now()
@@ -85,7 +85,7 @@ class Bounds:
         return [self._keep(now._replace(found=_where(missing, norms, now.found)))]
 
     def constrain(self) -> list[Any]:
-        """Take a step; return what is to be waited for."""
+        """Take a step; return the operations to wait for."""
         before, norms = self._now(), self._norms()
         now = before._replace(steps=before.steps + 1)
         multiplier, factors = self._constrained(now, norms)
@@ -98,7 +98,7 @@ class Bounds:
 
     def _over_rows(self, factors: tf.Tensor) -> tf.Tensor:
         """Return the factors of objects in a shape that fits the variable's."""
-        # a row of nobody has the factor after the last one
+        # rows of no object get the last factor, 1
         by_row = tf.gather(tf.concat([factors, tf.ones(1, factors.dtype)], 0), self._object_of_row)
         by_row = tf.reshape(by_row, [-1] + [1] * (self.variable.shape.rank - 1))
         return tf.cast(by_row, self.variable.dtype.base_dtype)
@@ -197,7 +197,7 @@ class ConstrainedStep(Step):
         return [done for bounds in self._of(variables) for done in bounds.constrain()]
 
     def prepare_update(self) -> Callable[[], None]:
-        """Return what takes on other numbers; raise for a rule that is new, or gone."""
+        """Return a function that applies other numbers; raise for a rule that is new, or gone."""
         return partial(self._update_values, self._targets.current_values())
 
     def added(self) -> None:

@@ -38,7 +38,7 @@ class DecayStep(Step):
         check_decays(self.faults())
 
     def check_is_new(self, optimizer: Any) -> None:
-        """Raise if an optimizer, or one inside it, decays weights already, by whatever way."""
+        """Raise if an optimizer, or one inside it, decays weights already, in any way."""
         super().check_is_new(optimizer)
         for one in reversed(seam.optimizers.chain(optimizer)):
             decay, excludes = seam.optimizers.own_decay(one)
@@ -65,7 +65,7 @@ class DecayStep(Step):
         return [self._decay(values, learning_rate, iteration) for values in rows]
 
     def prepare_update(self) -> Callable[[], None]:
-        """Return what takes on the decays as they are now; raise where one can't be used."""
+        """Return a function that applies the current decays; raise if one can't be used."""
         found = self.decays.current_values()
         check_decays(self.faults(found))
         return partial(self.decays.update_values, found)
@@ -228,7 +228,7 @@ def _reason(parameter: Parameter, decay: float, rate: float | None) -> str:
 
 
 def check_decays(found: Iterator[Fault], stacklevel: int = 4) -> None:
-    """Raise for what is wrong for sure, and warn of what is wrong now."""
+    """Raise for faults that will stay, and warn of faults that may not."""
     for fault in found:
         if fault.for_sure:
             raise ValidationError(fault.reason, attr="weight_decay", obj=fault.parameter.obj)

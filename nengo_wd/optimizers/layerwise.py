@@ -119,7 +119,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     update_settings = steps.update_settings
 
     def prepare_update(self) -> Callable[[], None]:
-        """Return what takes on the settings as they are now; raise where one can't be used."""
+        """Return a function that applies the current settings; raise if one can't be used."""
         found = {name: setting.current_values() for name, setting in self._by_object.items()}
         self._check_hyperparameters(found)
         check_decays(self.faults(found))

@@ -76,7 +76,7 @@ class ProximalStep(Step):
             yield Fault(parameter, fault, for_sure=False)
 
     def prepare_update(self) -> Callable[[], None]:
-        """Return what takes on other strengths; raise where other steps are needed."""
+        """Return a function that applies other strengths; raise if other steps are needed."""
         check_called_now()
         regularized = [pair for pair in self.asked(self.sim) if pair[0].is_trained]
         forms, built = _forms(regularized), self.by_variable
@@ -134,13 +134,13 @@ class VariableStep:
         return self._update(sizes, centre, lengths)
 
     def can_update_to(self, row_forms: RowForms, lassos: Lassos) -> bool:
-        """Tell whether the steps that are built do for other regularizers."""
+        """Tell whether the built steps can apply other regularizers."""
         can_rows = not row_forms if self.rows is None else self.rows.can_update_to(row_forms)
         built = _built(self.lassos)
         return can_rows and {**built, **_built(lassos)} == built
 
     def update_values(self, row_forms: RowForms, lassos: Lassos) -> None:
-        """Take on the strengths of other regularizers; what has none any longer takes no step."""
+        """Apply the strengths of other regularizers; weights without one take no step."""
         if self.rows is not None:
             self.rows.update_values(row_forms)
         if self.lengths is not None:
@@ -179,7 +179,7 @@ def _lengths(lassos: Lassos) -> list[tuple[np.ndarray, Any]]:
 
 
 def _built(lassos: Lassos) -> dict[tuple, tuple]:
-    """Return what is built in of group lassos: axes, and strengths that are not numbers."""
+    """Return what is fixed of group lassos: axes, and strengths that are not numbers."""
     return {(p.key, *form.lasso.group_axes(len(p.shape))): form.strength.ids for p, form in lassos}
 
 

@@ -1,4 +1,4 @@
-"""Steps beside an optimizer's own, and the settings of objects that they take notice of."""
+"""Steps before and after an optimizer's own, and the settings that they use."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class Step:
         return iter(())
 
     def prepare_update(self) -> Callable[[], None]:
-        """Return what takes on the settings as they are now; raise where that can't be done."""
+        """Return a function that applies the current settings; raise if that can't be done."""
         return lambda: None
 
 
@@ -192,7 +192,7 @@ class ObjectSetting:
     name : str
         Name of the setting.
     key : callable
-        What is equal for values that are built in the same way, of those that are not numbers.
+        A function of values that are not numbers; equal results mean that they are built alike.
 
     Attributes
     ----------
@@ -243,7 +243,7 @@ def check_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
 def add_steps(optimizer: Any, steps: Sequence[Step], checks: Sequence[Callable] = ()) -> Any:
     """Return an optimizer that takes steps beside its own: ``optimizer`` itself, if it can.
 
-    Its `update_settings` takes on settings for all of them, and calls ``checks`` first.
+    Its `update_settings` calls ``checks``, and then applies the settings of all steps.
     """
     for step in steps:
         optimizer = seam.optimizers.with_step(step.sim, optimizer, step)
@@ -253,7 +253,7 @@ def add_steps(optimizer: Any, steps: Sequence[Step], checks: Sequence[Callable] 
 
 
 def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
-    """Take on the settings as they are now: all of them, or none where one raises an error."""
+    """Apply the current settings: all of them, or none if one raises an error."""
     for check in checks:
         check()
     takes = []

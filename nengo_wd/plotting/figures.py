@@ -123,12 +123,12 @@ def _reshaped(axes: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def plain(name: str) -> str:
-    """Return what shows a name as it is, in which "$" begins no mathematics."""
+    """Return a name in which "$" is escaped, so that it begins no mathematics."""
     return name.replace("$", r"\$")
 
 
 def label_of(run: Any) -> str:
-    """Return the label of a run, in which there may be mathematics that Matplotlib can read."""
+    """Return the label of a run; escape it if Matplotlib can't read its mathematics."""
     from matplotlib.mathtext import MathTextParser
 
     try:

@@ -73,7 +73,7 @@ class Record(NamedTuple):
     columns: dict[str, np.ndarray]  # of the table, by name
 
     def differs_from(self, step: int, measured: Any) -> bool:
-        """Tell whether this is about another step, or other weights as far as these are known."""
+        """Tell whether the step differs, or, where they are known, the measured values."""
         if self.step != step or self.measured.parts is None:
             return self.step != step
         return not np.allclose(self.measured.parts, measured.parts, 0, 0, equal_nan=True)

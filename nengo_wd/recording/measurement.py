@@ -104,7 +104,7 @@ class Measurement:
         return np.concatenate([places[parameter.key] for parameter in self._parameters])
 
     def _order_of_penalties(self) -> list[int]:
-        """Return where the penalty on each parameter is: at the zero in the end if it has none."""
+        """Return the index of each parameter's penalty: -1, a final zero, if it has none."""
         computed = (p.key for penalty in [*self._settings, *self._own] for p in penalty.parameters)
         places = {key: i for i, key in enumerate(computed)}
         return [places.get(parameter.key, -1) for parameter in self._parameters]
@@ -131,7 +131,7 @@ def sum_channels(values: tf.Tensor, parameters: list[Parameter]) -> tf.Tensor:
     another, parameter after parameter.
     """
     by_row = sum_rows(values, parameters[0].channels.axes)
-    groups, n_groups = np.full(int(values.shape[0]), -1), 0  # rows of nobody are left out
+    groups, n_groups = np.full(int(values.shape[0]), -1), 0  # rows of no parameter are left out
     for parameter in parameters:
         channels = parameter.channels
         groups[parameter.rows] = n_groups + channels.rows

@@ -1,4 +1,4 @@
-"""How neurons fire: their rates with spikes, recorded while the network is trained."""
+"""The callback that records firing rates of neurons with spikes during training."""
 
 from __future__ import annotations
 

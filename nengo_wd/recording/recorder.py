@@ -188,7 +188,7 @@ class StepCount:
 
 
 class Alarm:
-    """Warns of faults, of each only once while it lasts."""
+    """Warns of each fault once while it lasts."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()

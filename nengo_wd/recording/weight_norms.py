@@ -1,4 +1,4 @@
-"""Whether weight decay works: the norms of weights, recorded while they are trained."""
+"""The callback that records norms of weights during training."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class WeightNorms(History, Recorder):
 
 
 def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str, str]:
-    """Return what is wrong with decays and strengths, schedules or variables, that became bad."""
+    """Return the faults of decays and strengths, schedules or variables, by name."""
     faults = [fault for one in seam.optimizers.optimizers_in_use(sim) for fault in faults_of(one)]
     found = {fault.parameter.name: fault.reason for fault in faults}
     for parameter, reason in strength_faults(sim, regularized):

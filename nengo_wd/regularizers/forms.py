@@ -30,7 +30,7 @@ def as_regularizer(
 ) -> Callable | None:
     """Return the regularizer that a user means by a name, a configuration or a callable.
 
-    It raises if Keras knows none of that name, if a strength is negative, infinite or NaN, or for
+    Raise if Keras does not know the name, if a strength is negative, infinite or NaN, and for
     `FiringRates` without ``of_probe``. Errors name the argument or setting ``attr`` of ``owner``.
     """
     check_keras_2(value, attr, owner)
@@ -180,12 +180,12 @@ class RowForm(NamedTuple):
 
     @property
     def moving(self) -> tuple:
-        """What tells apart the variables and schedules; empty where all strengths are numbers."""
+        """A key of the variables and schedules; empty where all strengths are numbers."""
         return tuple((name, one.ids) for name, one in self.strengths.items() if one.factors)
 
     @property
     def comparison_key(self) -> tuple:
-        """What is equal for equal numbers, and the same schedules and variables."""
+        """A key that is equal for equal numbers, and the same schedules and variables."""
         numbers = tuple((name, strength.number) for name, strength in self.strengths.items())
         return numbers, self.moving, self.towards_initial
 
@@ -233,7 +233,7 @@ _KERAS_L1_L2 = {
 }
 
 
-# Those whose attributes say all that they compute.
+# Regularizers that are computed from their attributes alone.
 _KNOWN = {*_KERAS_L1_L2, FiringRates, GroupLasso, Scheduled, TowardsInitial}
 
 
@@ -250,9 +250,9 @@ class ByIdentity(NamedTuple):
 
 
 def snapshot(regularizer: Any) -> Any:
-    """Return a copy of a regularizer, which later changes of it do not reach.
+    """Return a copy of a regularizer, which later changes of the original do not affect.
 
-    What computes anything else than Keras' regularizers and ours is returned as it is.
+    Regularizers of other classes than Keras' and ours are returned themselves.
     """
     if type(regularizer) not in _KNOWN:
         return regularizer
@@ -263,7 +263,7 @@ def snapshot(regularizer: Any) -> Any:
 
 
 def comparison_key(regularizer: Any) -> tuple:
-    """Return what is equal for regularizers that compute the same, with the same variables."""
+    """Return a key that is equal for regularizers that compute the same with the same variables."""
     form = row_form(regularizer)
     if form is not None:
         return form.comparison_key
@@ -274,7 +274,7 @@ def comparison_key(regularizer: Any) -> tuple:
 
 
 def _attribute_key(value: Any) -> Any:
-    """Return what is equal for equal attributes of regularizers."""
+    """Return a key that is equal for equal attributes of regularizers."""
     if value is None or is_number(value) or isinstance(value, (str, tuple)):
         return value
     return comparison_key(value) if callable(value) else ByIdentity(value)

@@ -18,7 +18,7 @@ class Elementwise(NamedTuple):
     Attributes
     ----------
     degree : int
-        The power of a factor of the weights in the function.
+        The degree of the function: f(c w) = c ** degree * f(w), for c above zero.
     of_tensor, of_array : callable
         The function, of a tensor and of a NumPy array.
     shrunk : callable
@@ -179,7 +179,7 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         squares = _sum_of_squares(weights, within, keepdims=True)
         norms = tf.cast(tf.sqrt(squares), weights.dtype)
         length = by * tf.sqrt(_size(weights, within))
-        nothing = tf.cast(length <= 0, weights.dtype)  # to be taken, also of a norm of zero
+        nothing = tf.cast(length <= 0, weights.dtype)  # the factor is then 1, at all norms
         factors = tf.where(norms > length, 1 - length / norms, nothing * tf.ones_like(norms))
         return weights * factors
 

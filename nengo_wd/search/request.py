@@ -86,7 +86,7 @@ def _range(name: str, ends: Any) -> tuple[float, float]:
 
 
 def _whole_number(value: Any, attr: str, least: int = 1) -> int:
-    """Return ``value`` as an integer, or raise unless it is one from ``least`` on."""
+    """Return ``value`` as an integer; raise if it is not whole, or below ``least``."""
     is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_whole or not least <= value < 2**32:
         _refuse(attr, f"{attr}={value!r} must be a whole number from {least} on")

@@ -24,7 +24,7 @@ from nengo_wd.search.request import Request
 
 RANGES = "ranges"  # the attribute of a study
 HEARTBEAT, SILENCE = 10, 60  # seconds between heartbeats, and without any of them
-TRIES = 10  # at creating what other machines create, too
+TRIES = 10  # to create a study that other machines create, too
 BUSY = 60  # seconds to wait while another process writes to a file
 STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError, sqlite3.Error)  # errors of an open storage
 
@@ -162,7 +162,7 @@ def _refuse(why: str, storage: Any) -> None:
 
 
 def _check_study(study: optuna.Study, request: Request) -> None:
-    """Raise if the study in the storage is of another search; keep the ranges."""
+    """Raise if the study in the storage is of another search; save the ranges in it."""
     if study.directions != [optuna.study.StudyDirection.MINIMIZE]:
         raise ValidationError(
             f"the search {request.name!r} that the storage holds does not minimize one error; give "
@@ -209,7 +209,7 @@ def _place(request: Request) -> str:
 
 
 def _shown_cause(error: Exception, request: Request) -> Exception | None:
-    """Return an error as the cause of another one; None if it tells a password."""
+    """Return an error as the cause of another one; None if its text has a password."""
     told: BaseException | None = error
     while told is not None:
         if _hide(str(told), request) != str(told):

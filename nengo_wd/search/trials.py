@@ -45,9 +45,9 @@ def n_begun(study: optuna.Study) -> int:
 
 
 def rank(study: optuna.Study, number: int) -> int:
-    """Return the number of trials that count and came before that of a number.
+    """Return how many trials that count came before the trial with this number.
 
-    A trial that is tried again after it came before it all the same.
+    An earlier trial counts even if it was tried again after this one.
     """
     return sum(trial.number < number for trial in counted_trials(study, number + 1))
 

@@ -70,8 +70,8 @@ class DeadProcessError(BaseException):
 class Worker:
     """Runs trials of a study, one after another, in this process; calls ``show`` after each.
 
-    Of the workers that share the lock ``taking``, one at a time takes a trial, so that none takes
-    one too many.
+    Workers that share the lock ``taking`` take trials one at a time, so that none takes one too
+    many.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Worker:
             trials.try_again(self.study, self._number, most)
 
     def _objective(self, trial: optuna.Trial, turn: contextlib.ExitStack) -> float:
-        """Return the error of a trial; raise an exception that tells Optuna any other outcome."""
+        """Return the error of a trial; for another outcome, raise what Optuna expects."""
         self._number = trial.number
         turn.close()  # the trial is there, and counts: others may take theirs
         if trials.rank(self.study, trial.number) >= self.request.n_trials:

@@ -54,14 +54,14 @@ def summed_magnitudes(
     shape: tuple[int, int],
     probes: Sequence[nengo.Probe],
 ) -> list[np.ndarray]:
-    """Return the magnitudes of what probes record, summed over time, on the mean of examples."""
+    """Return sums over time of the magnitudes that probes record, averaged over the examples."""
     found = record_probes(sim, values, list(probes))
     return [np.abs(one).sum(axis=1, dtype=np.float64).mean(axis=0) for one in found]
 
 
 @contextlib.contextmanager
 def _weights_kept(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Put back the variables that NengoDL resets for a run, beside those it puts back itself."""
+    """Put back the variables that NengoDL resets for a run, and does not put back itself."""
     with sim.tensor_graph.graph.as_default():
         variables = tf.compat.v1.global_variables()
     reset = set(sim.tensor_graph.global_init_op.control_inputs)
@@ -76,7 +76,7 @@ def _weights_kept(sim: nengo_dl.Simulator) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Restart processes in the body, as in a new simulator; then go on with those of before."""
+    """Restart processes in the body, as in a new simulator; then put the old ones back."""
     graph = sim.tensor_graph
     op_builder, input_funcs = graph.op_builder, graph.input_funcs
     parts = {ops: getattr(b, "built_process", b) for ops, b in op_builder.op_builds.items()}

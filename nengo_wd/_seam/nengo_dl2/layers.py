@@ -16,7 +16,7 @@ from nengo_wd._seam import keras2, state
 from nengo_wd._seam.nengo_dl2.training import COLLECTION
 
 LOCAL = threading.local
-# Parts of the names of attributes in which TensorFlow tracks others; it makes them anew.
+# Parts of the names of attributes in which TensorFlow tracks objects; it makes them again.
 TRACKED = ("dependenc", "_obj_reference_counts", "_update_uid", "_name_based_restores")
 
 
@@ -115,7 +115,7 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
 
 
 def _keep(layer: tf.keras.layers.Layer, graph: tf.Graph) -> None:
-    """Keep a stand-in for ``layer`` in the graph in which it was built before, if in another."""
+    """Keep a stand-in for ``layer`` in another graph, if it was built there before."""
     others = {id(weight.graph): weight.graph for weight in layer.weights}
     others.pop(id(graph), None)
     for other in others.values():

@@ -57,7 +57,7 @@ def keep_initial(
 ) -> tuple[tf.Variable, Any]:
     """Return a variable with the initial values of another one.
 
-    Returned with it is what to give as ``values`` for the next simulator: the values, since
+    Also return what to give as ``values`` for the next simulator: the values, since
     a variable is of one simulator's graph.
     """
     return state_variable(sim, values), values

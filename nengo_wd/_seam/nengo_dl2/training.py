@@ -153,7 +153,7 @@ def _no_loss(outputs: Any) -> tf.Tensor:
 
 
 class _Objective:
-    """An objective made from another one, and equal where that and the penalties are equal.
+    """An objective around another; two are equal if these and the penalties are equal.
 
     NengoDL keeps an optimizer's state with the objective that it was used for, so an
     objective that is built anew for every call of ``sim.train`` must be equal each time.

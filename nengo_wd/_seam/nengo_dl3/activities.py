@@ -92,7 +92,7 @@ def summed_magnitudes(
     shape: tuple[int, int],
     probes: Sequence[nengo.Probe],
 ) -> list[np.ndarray]:
-    """Return the magnitudes of what probes record, summed over time, on the mean of examples."""
+    """Return sums over time of the magnitudes that probes record, averaged over the examples."""
     measures = [(sim.model.sig[probe]["in"], tf.abs) for probe in probes]
     return measure_signals(sim, values, shape, measures)
 
@@ -175,7 +175,7 @@ def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]
 
 @contextlib.contextmanager
 def _recording(sim: nengo_dl.Simulator, signals: Sequence[Any]) -> Iterator[None]:
-    """Have a simulator's TensorGraph record signals, and not what the user's probes are on.
+    """Have a simulator's TensorGraph record signals instead of the user's probes.
 
     Its call sets attributes that NengoDL needs for the user's probes, so they are put back.
     """
@@ -225,7 +225,7 @@ def _weights_kept(graph: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Restart processes in the body, as in a new simulator; then go on with those of before."""
+    """Restart processes in the body, as in a new simulator; then put the old ones back."""
     graph = sim.tensor_graph
     held, input_funcs = vars(graph), graph.input_funcs
     with _builders_kept(graph) as builders:

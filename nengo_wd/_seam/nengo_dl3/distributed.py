@@ -138,7 +138,7 @@ def _check_made_for(strategy: Any, owner: str, variables: list[tf.Variable]) -> 
 
 
 def _make_variables(optimizer: Any, trained: list[tf.Variable]) -> None:
-    """Have an optimizer make those for each of the weights now, as it would in its first step.
+    """Have an optimizer make its variables now, which it would make in its first step.
 
     A step that makes the variables of legacy optimizers can't be traced over several replicas.
     """
@@ -147,7 +147,7 @@ def _make_variables(optimizer: Any, trained: list[tf.Variable]) -> None:
 
 
 def over_replicas(tensor: tf.Tensor) -> tf.Tensor:
-    """Return what all replicas have of a minibatch, along the first axis; called in a replica."""
+    """Gather a tensor of all replicas, along the first axis; call this in a replica."""
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:
         return tensor
@@ -157,7 +157,7 @@ def over_replicas(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def of_all_replicas(variable: tf.Variable) -> tf.Variable:
-    """Return the variable that a replica's is a copy of; itself where there are no replicas."""
+    """Return the variable of all replicas; a variable itself where there are no replicas."""
     for holder in (variable, getattr(variable, "handle", None)):  # of older, newer TensorFlow
         container = getattr(holder, "_distributed_container", None)
         if container is not None:

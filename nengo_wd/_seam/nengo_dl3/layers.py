@@ -24,7 +24,7 @@ def simulation_dtype() -> str | None:
 
 @contextlib.contextmanager
 def scope() -> Iterator[None]:
-    """Name what the body makes by the layers around it, in characters that operations may have.
+    """Use a name scope in the body that has only characters that operations may have.
 
     Keras names the operations of a penalty by its variable, which may have any name.
     """
@@ -97,7 +97,7 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
 
 
 def _coerce(coerce: Callable, parameter: Any, *args: Any) -> Any:
-    """Raise the layer's own error instead of NengoDL's error that there is one."""
+    """Raise the layer's own error, which is the cause of NengoDL's."""
     try:
         return coerce(*args)
     except ValidationError as error:

@@ -35,7 +35,7 @@ def _learning_rate(optimizer: Any) -> Any:
 
 
 def _is_scheduled(optimizer: Any) -> bool:
-    """Tell whether the learning rate of an optimizer is another one at each step."""
+    """Tell whether the learning rate of an optimizer follows a schedule."""
     if isinstance(optimizer, Legacy):
         return callable(optimizer._hyper.get("learning_rate")) or bool(optimizer._initial_decay)
     return callable(getattr(optimizer, "_learning_rate", None))
@@ -102,9 +102,9 @@ def chain(optimizer: Any) -> list[Any]:
 def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     """Have ``optimizer`` take ``step`` beside each of its own.
 
-    The instance stays what it is, with its state, its schedules and all that a configuration
-    would lose; it only gets a class that extends its own. Where it wraps another optimizer, that
-    one gets the step, so that both take their steps or neither does.
+    The instance keeps its state, its schedules and all that a configuration would lose; only its
+    class is replaced by a subclass. If it wraps another optimizer, that one gets the step, so that
+    both take their steps or neither does.
     """
     inner = chain(optimizer)[-1]
     taken = [*getattr(inner, "nengo_wd_steps", []), step]
@@ -161,7 +161,7 @@ class OptimizerWithSteps(DecayedBySettings):
     def _with_steps(self, grads_and_vars: Any, apply: Callable) -> Any:
         """Take all steps where Keras changes the variables, with the gradients from before them.
 
-        Clipped gradients come so far, and those that are collected over several batches come once.
+        Gradients are clipped by then, and gradients of several batches are added up.
         """
         grads_and_vars, variables = list(grads_and_vars), self.nengo_wd_variables
         iteration = tf.convert_to_tensor(self.iterations)  # type: ignore[attr-defined]
@@ -194,7 +194,7 @@ class OptimizerWithSteps(DecayedBySettings):
             store[name] = kept.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        """Take on what is saved, as far as it is for steps that are there."""
+        """Load what is saved for the steps that this optimizer has."""
         kept = self.nengo_wd_state
         own = {name: store[name] for name in store.keys() if not name.startswith(simulators.PREFIX)}
         super().load_own_variables(own)  # type: ignore[misc]

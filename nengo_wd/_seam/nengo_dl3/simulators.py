@@ -72,7 +72,7 @@ def _build_loop(
 
 
 def _by_name(sim: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return arguments with the names of probes in sample weights, which Keras goes by."""
+    """Return arguments with names instead of probes in sample weights, as Keras needs them."""
     if sim.closed:
         return kwargs
     named = dict(kwargs)
@@ -170,7 +170,7 @@ class _InitialValues(tf.keras.layers.Layer):
     """
 
     def keep(self, place: str, values: Any) -> tf.Variable:
-        """Return the variable of a place; where there is none yet, ``values`` or one of them."""
+        """Return the variable of a place; if there is none, make one of ``values``."""
         if not hasattr(self, place):
             setattr(self, place, _as_variable(values))
         return getattr(self, place)
@@ -193,7 +193,7 @@ def keep_initial(
 ) -> tuple[tf.Variable, Any]:
     """Return a variable with the initial values of another one, which checkpoints hold.
 
-    Returned with it is what to give as ``values`` for the next simulator: the same variable,
+    Also return what to give as ``values`` for the next simulator: the same variable,
     since a checkpoint may give it other values. Checkpoints hold no variables that are not among
     the model's weights, such as those of a plain function, nor their initial values.
     """

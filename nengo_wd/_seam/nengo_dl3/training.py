@@ -189,7 +189,7 @@ def _penalty_at_step(
 
 
 def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
-    """Add a holder of these to ``sim.keras_model.losses``, unless there is one."""
+    """Add the sum of these to ``sim.keras_model.losses``, unless it is there."""
     with clock.use_step(training_step(sim)):
         for loss in losses:
             loss()  # which raises now what Keras would raise later
