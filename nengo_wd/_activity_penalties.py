@@ -73,11 +73,11 @@ def activity_penalties(sim: nengo_dl.Simulator) -> dict[str, ActivityPenalty]:
         If a probe has `FiringRates` as a setting of its own, and does not record neurons; or if a
         probe with `FiringRates` keeps its last time step alone.
     """
-    found = () if sim.model.toplevel is None else _of_probes(sim.model)
+    found = () if sim.model.toplevel is None else _penalties_on_probes(sim.model)
     return parameters.unique_names((_name(penalty.probe), penalty) for penalty in found)
 
 
-def _of_probes(model: Any) -> Iterator[ActivityPenalty]:
+def _penalties_on_probes(model: Any) -> Iterator[ActivityPenalty]:
     for probe, regularizer, own in settings.look_up(model.toplevel, "regularizer", nengo.Probe):
         if regularizer is None:
             continue

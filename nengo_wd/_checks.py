@@ -45,7 +45,7 @@ HIGHER_IS_BETTER = re.compile(
     r"(^|_)(acc|accuracy|auc|precision|recall|sensitivity|specificity|io_u|iou|(f1|fbeta|r2)_score)"
     r"(_\d+)?$"
 )
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def check_simulator(sim: Any) -> None:
@@ -173,7 +173,7 @@ def check_momentum(value: Any, name: str, owner: Any) -> Any:
 def check_strength(value: Any, name: str, attr: str, owner: Any) -> None:
     """Raise if ``value`` is a number that is negative, or not finite in float32."""
     is_known = isinstance(value, (numbers.Real, np.ndarray))  # Keras makes them 0-d arrays
-    if is_known and not np.all((np.asarray(value) >= 0) & (np.asarray(value) <= LARGEST)):
+    if is_known and not np.all((np.asarray(value) >= 0) & (np.asarray(value) <= LARGEST_FLOAT32)):
         raise ValidationError(
             f"{owner}: the strength {name}={value} must be a finite number in float32, zero or "
             "above",

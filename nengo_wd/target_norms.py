@@ -9,7 +9,7 @@ from typing import Any, Union
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import LARGEST, is_number
+from nengo_wd._checks import LARGEST_FLOAT32, is_number
 
 __all__ = ["AtStep", "InflectionPoint", "OfInitial"]
 
@@ -128,7 +128,7 @@ def check_target_norm(value: Any, name: str, owner: str) -> TargetNorm:
 
 
 def _is_positive(value: Any) -> bool:
-    return is_number(value) and bool(0 < np.float64(value) <= LARGEST)
+    return is_number(value) and bool(0 < np.float64(value) <= LARGEST_FLOAT32)
 
 
 def _check_steps(owner: str, name: str, value: Any, least: int) -> None:

@@ -124,12 +124,14 @@ def users_of_keras_3() -> list[str]:
             package
             for package, module in modules
             if isinstance(module, ModuleType) and package not in OWN and module is not script
-            if any(map(_of_keras_3, list(vars(module).values())))  # a lazy module is not loaded
+            if any(
+                map(_belongs_to_keras_3, list(vars(module).values()))
+            )  # a lazy module is not loaded
         }
     )
 
 
-def _of_keras_3(value: Any) -> bool:
+def _belongs_to_keras_3(value: Any) -> bool:
     """Tell whether ``value`` is a class or a module of Keras 3."""
     if isinstance(value, type):
         return str(value.__module__).partition(".")[0] == "keras"

@@ -101,7 +101,7 @@ class Flow:
 
     def _add_tensor_node(self, node: nengo_dl.TensorNode) -> None:
         layer = parameters.layers(node, self._sim)[0]
-        known = patterns.of_layer(layer, node.shape_in, self._kernel) if node.size_in else None
+        known = patterns.layer_pattern(layer, node.shape_in, self._kernel) if node.size_in else None
         if known is None:
             self._add_output(node)
             self.uncounted[node] = "its function is not known"
@@ -121,21 +121,21 @@ class Flow:
 
     def _add_connection(self, connection: nengo.Connection) -> None:
         start, end = _start(connection), _end(connection)
-        pattern, weighs = self._of_transform(connection)
+        pattern, weighs = self._transform_pattern(connection)
         if pattern is None:
             self.uncounted[connection] = f"its transform is {type(connection.transform).__name__}"
             return
         if start == (OUTPUT, connection):  # a function, computed at each time step
             self.sources.append(Source(start, connection.size_mid))
         elif start[0] == OUTPUT or isinstance(connection.pre_obj, nengo.ensemble.Neurons):
-            taken = patterns.of_slice(connection.pre_obj.size_out, connection.pre_slice)
+            taken = patterns.slice_pattern(connection.pre_obj.size_out, connection.pre_slice)
             pattern = patterns.composed(pattern, taken)
         if end[0] != NEURONS or isinstance(connection.post_obj, nengo.ensemble.Neurons):
-            given = patterns.of_slice(connection.post_obj.size_in, connection.post_slice)
+            given = patterns.slice_pattern(connection.post_obj.size_in, connection.post_slice)
             pattern = patterns.composed(patterns.Pattern(given.T), pattern)
         self._add_edge(start, Edge(end, pattern, weighs, connection))
 
-    def _of_transform(self, connection: nengo.Connection) -> tuple[Any, Weighs]:
+    def _transform_pattern(self, connection: nengo.Connection) -> tuple[Any, Weighs]:
         """Return the pattern of a connection's weights, with decoders; None, if not known."""
         transform, built = connection.transform, self._sim.model.sig[connection]["weights"]
         if built is None:
@@ -145,9 +145,9 @@ class Flow:
             return None, Weighs.NOTHING
         synapses = self._synapses(connection, "weights")
         if isinstance(transform, nengo.Convolution):
-            return _of_convolution(transform, synapses), Weighs.ALL
+            return _convolution_pattern(transform, synapses), Weighs.ALL
         if isinstance(transform, nengo.Sparse):
-            return _of_sparse(built.initial_value, synapses), Weighs.ALL
+            return _sparse_pattern(built.initial_value, synapses), Weighs.ALL
         if synapses.ndim < 2:
             each = np.broadcast_to(synapses, connection.size_mid)
             return patterns.Pattern(np.diag(each)), Weighs.EACH
@@ -195,18 +195,18 @@ def _end(connection: nengo.Connection) -> Place:
     return INPUT, post
 
 
-def _of_convolution(transform: nengo.Convolution, kernel: np.ndarray) -> patterns.Pattern:
+def _convolution_pattern(transform: nengo.Convolution, kernel: np.ndarray) -> patterns.Pattern:
     sizes, dilations = transform.input_shape.spatial_shape, (1,) * transform.dimensions
     strides, padding, last = transform.strides, transform.padding, transform.channels_last
     groups = getattr(transform, "groups", 1)
-    return patterns.of_convolution(sizes, kernel, strides, dilations, padding, last, groups)
+    return patterns.convolution_pattern(sizes, kernel, strides, dilations, padding, last, groups)
 
 
-def _of_sparse(built: Any, synapses: np.ndarray) -> patterns.Pattern:
+def _sparse_pattern(built: Any, synapses: np.ndarray) -> patterns.Pattern:
     """Return the pattern of a sparse matrix, of Nengo or of SciPy."""
     if isinstance(built, nengo.transforms.SparseMatrix):
         indices = built.indices
     else:
         places = built.tocoo()
         indices = np.stack([places.row, places.col], 1)
-    return patterns.of_places(indices[synapses.ravel()], built.shape)
+    return patterns.pattern_at(indices[synapses.ravel()], built.shape)

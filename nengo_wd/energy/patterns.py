@@ -25,13 +25,13 @@ def identity(size: int) -> Pattern:
     return sparse.identity(size, bool, "csr")
 
 
-def of_places(indices: np.ndarray, shape: Sequence) -> Pattern:
+def pattern_at(indices: np.ndarray, shape: Sequence) -> Pattern:
     """Return the pattern that has synapses at (row, column), of shape (synapses, 2)."""
     rows, columns = np.reshape(indices, (-1, 2)).T
     return Pattern((np.ones(len(rows), bool), (rows, columns)), shape=tuple(shape))
 
 
-def of_slice(size: int, places: Any) -> Pattern:
+def slice_pattern(size: int, places: Any) -> Pattern:
     """Return the pattern of a slice of an array of a size."""
     return identity(size)[np.atleast_1d(np.arange(size)[places])]
 
@@ -52,7 +52,7 @@ def merged(patterns: Sequence[Pattern]) -> Pattern:
     return functools.reduce(operator.add, patterns)
 
 
-def of_convolution(
+def convolution_pattern(
     sizes: Sequence,
     kernel: np.ndarray,
     strides: Sequence,
@@ -103,10 +103,10 @@ def _along_axis(
     outputs = np.arange(n_outputs)
     inputs = outputs * stride - padded + place * dilation
     inside = (inputs >= 0) & (inputs < size)
-    return of_places(np.stack([outputs, inputs], 1)[inside], (n_outputs, size))
+    return pattern_at(np.stack([outputs, inputs], 1)[inside], (n_outputs, size))
 
 
-def of_layer(layer: Any, shape: Sequence, mask: Mask) -> tuple[Pattern, bool] | None:
+def layer_pattern(layer: Any, shape: Sequence, mask: Mask) -> tuple[Pattern, bool] | None:
     """Return the pattern of a layer for inputs of a shape, and whether it has weights.
 
     None, if what the layer computes is not known.
@@ -138,7 +138,7 @@ def _convolution(layer: Any, shape: Sequence, mask: Mask) -> Pattern:
     last, kernel = layer.data_format == "channels_last", mask(layer.kernel)
     sizes, groups = shape[:-1] if last else shape[1:], getattr(layer, "groups", 1)
     strides, dilations = layer.strides, layer.dilation_rate
-    return of_convolution(sizes, kernel, strides, dilations, layer.padding, last, groups)
+    return convolution_pattern(sizes, kernel, strides, dilations, layer.padding, last, groups)
 
 
 def _pooling(layer: Any, shape: Sequence, mask: Mask) -> Pattern:
@@ -147,7 +147,7 @@ def _pooling(layer: Any, shape: Sequence, mask: Mask) -> Pattern:
     sizes, channels = (shape[:-1], shape[-1]) if last else (shape[1:], shape[0])
     window, strides = (tuple(np.atleast_1d(one)) for one in (layer.pool_size, layer.strides))
     kernel, dilations = np.ones((*window, 1, channels), bool), (1,) * len(window)
-    return of_convolution(sizes, kernel, strides, dilations, layer.padding, last, channels)
+    return convolution_pattern(sizes, kernel, strides, dilations, layer.padding, last, channels)
 
 
 def _identity(layer: Any, shape: Sequence, mask: Mask) -> Pattern | None:

@@ -190,11 +190,11 @@ class ConstrainedStep(Step):
 
     def begin(self, variables: list) -> list[Any]:
         """Take the initial norms of ``variables``, before the first step."""
-        return [done for bounds in self._of(variables) for done in bounds.begin()]
+        return [done for bounds in self._bounds_of(variables) for done in bounds.begin()]
 
     def after(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
         """Constrain those of ``variables`` that have target norms."""
-        return [done for bounds in self._of(variables) for done in bounds.constrain()]
+        return [done for bounds in self._bounds_of(variables) for done in bounds.constrain()]
 
     def prepare_update(self) -> Callable[[], None]:
         """Return a function that applies other numbers; raise for a rule that is new, or gone."""
@@ -209,7 +209,7 @@ class ConstrainedStep(Step):
         for bounds in self.bounds.values():
             bounds.update_values(found)
 
-    def _of(self, variables: list) -> list[Bounds]:
+    def _bounds_of(self, variables: list) -> list[Bounds]:
         return [self.bounds[id(v)] for v in variables if id(v) in self.bounds]
 
 

@@ -92,9 +92,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         self._live = LiveArray(sim, _as_array(momentum))
         # where nothing was set, the optimizer's own values hold
         self._by_object = {one: RowSetting(sim, one, unset=np.nan) for one in self.settings}
-        self._check_hyperparameters(
-            {name: setting.found for name, setting in self._by_object.items()}
-        )
+        self._check_values({name: setting.found for name, setting in self._by_object.items()})
         check_decays(self.faults(), stacklevel=3)
 
     @property
@@ -121,7 +119,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     def prepare_update(self) -> Callable[[], None]:
         """Return a function that applies the current settings; raise if one can't be used."""
         found = {name: setting.current_values() for name, setting in self._by_object.items()}
-        self._check_hyperparameters(found)
+        self._check_values(found)
         check_decays(self.faults(found))
         return partial(self._update_values, found)
 
@@ -137,7 +135,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         rates = [own.get(parameter.key, default) for parameter, _ in decays]
         return faults_of_decays(self.sim, decays, rates, seam.optimizers.iteration(self.sim, self))
 
-    def _check_hyperparameters(self, found: dict[str, SetValues]) -> None:
+    def _check_values(self, found: dict[str, SetValues]) -> None:
         """Raise if a learning rate or momentum can't be used now."""
         step = seam.optimizers.iteration(self.sim, self)
         own = {"learning_rate": seam.optimizers.learning_rate(self), "momentum": self._momentum}
@@ -161,9 +159,9 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         return momentum * last - rate * (gradient + decay * weights)
 
     def learning_rates_by_row(self, variable: tf.Variable, rate: Any, step: tf.Tensor) -> tf.Tensor:
-        """Return the learning rates of a variable's rows, of shape (n_rows,), or of all of them.
+        """Return the learning rates of a variable's rows, of shape (n_rows,), or one for all.
 
-        The optimizer's own is ``rate`` at the step.
+        The optimizer's own at this step is ``rate``.
         """
         rows = self._by_object["learning_rate"].by_variable.get(id(variable))
         return tf.convert_to_tensor(rate) if rows is None else rows.tensor(step, rate)

@@ -28,7 +28,7 @@ from nengo_wd._strengths import (
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
 from nengo_wd.optimizers.steps import Fault, SetValues, Step, add_steps, check_optimizer, refuse_new
 from nengo_wd.regularizers.forms import GroupForm, group_form, row_form
-from nengo_wd.regularizers.weights import shrunk
+from nengo_wd.regularizers.weights import proximal_steps
 
 Lassos = List[Tuple[Parameter, GroupForm]]
 Forms = DefaultDict[int, Tuple[RowForms, Lassos]]  # of each variable
@@ -117,7 +117,7 @@ class VariableStep:
         self.name, self.variable = first.name, first.variable
         self.rows = RowRegularizer(sim, row_forms, live=True) if row_forms else None
         self.lengths = RowValues(sim, self.variable, _lengths(lassos)) if lassos else None
-        self._update = seam.values.updater(self.variable, self._moved)
+        self._update = seam.values.updater(self.variable, self._all_steps)
 
     def __call__(self, scale: tf.Tensor, iteration: tf.Tensor) -> Any:
         """Take the steps, with strengths times ``scale``, and return what to wait for."""
@@ -146,13 +146,13 @@ class VariableStep:
         if self.lengths is not None:
             self.lengths.update_values(_lengths(lassos))
 
-    def _moved(self, weights: tf.Tensor, sizes: dict, centre: Any, lengths: list) -> tf.Tensor:
+    def _all_steps(self, weights: tf.Tensor, sizes: dict, centre: Any, lengths: list) -> tf.Tensor:
         """Return the weights after the steps."""
         if sizes:
-            weights = _shrunk(weights, sizes, centre)
-        return _replaced(weights, self._shrunk_groups(weights, lengths))
+            weights = _row_steps(weights, sizes, centre)
+        return _replaced(weights, self._group_steps(weights, lengths))
 
-    def _shrunk_groups(self, weights: tf.Tensor, lengths: list) -> list[tuple[Any, tf.Tensor]]:
+    def _group_steps(self, weights: tf.Tensor, lengths: list) -> list[tuple[Any, tf.Tensor]]:
         """Return rows with what is in them after the steps of group lasso."""
         found = []
         for (parameter, form), length in zip(self.lassos, lengths):
@@ -198,17 +198,17 @@ def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> 
     return tf.concat([*pieces, weights[end:]], 0)
 
 
-def _shrunk(weights: tf.Tensor, sizes: dict, centre: Any) -> tf.Tensor:
+def _row_steps(weights: tf.Tensor, sizes: dict, centre: Any) -> tf.Tensor:
     """Return weights after steps of these sizes, which shrink their distance from a centre.
 
     The centre is an array and which rows are pulled towards it, or None for zero. Without strength,
     the weights stay as they are, to the last bit.
     """
     if centre is None:
-        return shrunk(weights, sizes)
+        return proximal_steps(weights, sizes)
     initial, pulled = centre
     moves = sum(sizes.values()) > 0
-    distant = shrunk(weights - pulled * initial, sizes) + pulled * initial
+    distant = proximal_steps(weights - pulled * initial, sizes) + pulled * initial
     return tf.compat.v2.where(moves, distant, weights)
 
 

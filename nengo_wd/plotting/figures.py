@@ -122,7 +122,7 @@ def _reshaped(axes: Any, shape: tuple[int, int]) -> np.ndarray:
     return given.reshape(shape)
 
 
-def plain(name: str) -> str:
+def escaped(name: str) -> str:
     """Return a name in which "$" is escaped, so that it begins no mathematics."""
     return name.replace("$", r"\$")
 
@@ -134,14 +134,14 @@ def label_of(run: Any) -> str:
     try:
         MathTextParser("path").parse(str(run))
     except ValueError:
-        return plain(str(run))
+        return escaped(str(run))
     return str(run)
 
 
 def add_title(column: Axes, name: str, n_columns: int) -> None:
     """Put a name above a column, in lines that fit."""
     width = int(max(WIDTH / n_columns, COLUMN) / CHARACTER)
-    column.set_title(plain(textwrap.fill(name, width)), loc="center")
+    column.set_title(escaped(textwrap.fill(name, width)), loc="center")
 
 
 def add_legend(panel: Axes, axes: Any, lines: Sequence[Line2D] = ()) -> None:
@@ -157,7 +157,7 @@ def add_legend(panel: Axes, axes: Any, lines: Sequence[Line2D] = ()) -> None:
         text.set_text(artist.get_label())
 
 
-def limit(samples: list[np.ndarray]) -> float:
+def upper_limit(samples: list[np.ndarray]) -> float:
     """Return an upper limit of an axis for all samples, those that are not finite left out."""
     values = np.concatenate(samples)
     return 1.05 * np.max(values, where=np.isfinite(values), initial=0) or 1.0

@@ -27,7 +27,7 @@ PRUNED: dict[str, Any] = {**COMPLETE, "marker": "x", "color": "0.6"}
 ABOVE: dict[str, Any] = {**PRUNED, "marker": "^", "clip_on": False}
 BELOW: dict[str, Any] = {**ABOVE, "marker": "v"}
 BEST: dict[str, Any] = {**COMPLETE, "marker": "*", "markersize": 11, "color": ORANGE}
-ROOM = 0.1  # of the range of errors, above and below
+MARGIN = 0.1  # of the range of errors, above and below
 
 
 def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
@@ -67,7 +67,7 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
             low, high = np.percentile(of_neurons, BAND, axis=1)
             firing.fill_between(history.steps, low, high, color=line["color"], alpha=0.2, lw=0)
             firing.plot(history.steps, history.mean_rates[:, column], marker=marker, **line)
-            share, label = 100 * history.silent[:, column], figures.plain(name)
+            share, label = 100 * history.silent[:, column], figures.escaped(name)
             lines += silent.plot(history.steps, share, marker=marker, label=label, **line)
         firing.set(xlabel=figures.STEP, ylabel="firing rate (Hz)")
         firing.set_ylim(bottom=0)
@@ -122,10 +122,10 @@ def energy(
                 bars = panel.bar(range(len(found)), height, WIDTH_OF_BAR, bottom)
                 for bar in bars:
                     bar.set(facecolor=style[0], hatch=style[1], edgecolor="white", linewidth=0.5)
-                bars[0].set_label(figures.plain(name))
+                bars[0].set_label(figures.escaped(name))
                 shown.append(bars[0])
         panel.set_xticks(range(len(found)), [figures.label_of(label) for label in found])
-        panel.set_ylabel(f"energy on {figures.plain(device)}\n(J for one example)")
+        panel.set_ylabel(f"energy on {figures.escaped(device)}\n(J for one example)")
         figures.add_legend(panel, axes, shown)
     return panel.figure
 
@@ -234,5 +234,5 @@ def _plot(
 def _limits(values: list[float]) -> tuple[float, float]:
     """Return the limits of the values of complete trials, with room around."""
     least, most = min(values), max(values)
-    room = ROOM * (most - least) or 1.0
+    room = MARGIN * (most - least) or 1.0
     return least - room, most + room

@@ -68,7 +68,7 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
     with figures.grid_of_axes((1, 1), axes, figures.height_for(names)) as grid:
         panel = grid[0, 0]
         lines = [
-            _plot_norms(panel, history, name, label=figures.plain(name), **line)
+            _plot_norms(panel, history, name, label=figures.escaped(name), **line)
             for name, line in zip(names, figures.line_styles())
         ]
         panel.set(xlabel=figures.STEP, ylabel=NORM)
@@ -135,7 +135,7 @@ def histograms(
             figures.add_title(column[0], name, len(names))
             column[-1].set_xlabel(CHANNEL_NORM)
         for panel, row in zip(grid[:, 0], rows):
-            panel.set_ylabel(f"{_time(history, row)}\nchannels")
+            panel.set_ylabel(f"{_time_of_record(history, row)}\nchannels")
         figures.add_legend(grid[0, -1], axes)
     return grid[0, 0].figure
 
@@ -198,7 +198,7 @@ def compare(
                 lines.append(_plot_norms(over_training, history, name, label=shown, **line))
                 by_channel.stairs(np.histogram(last[label][name], edges)[0], edges, **line)
             figures.add_title(over_training, name, len(names))
-            over_training.set(xlabel=figures.STEP, ylim=(0, figures.limit(over_runs)))
+            over_training.set(xlabel=figures.STEP, ylim=(0, figures.upper_limit(over_runs)))
             by_channel.set(xlabel=CHANNEL_NORM, xlim=edges[[0, -1]], ylim=(0, most))
         grid[0, 0].set_ylabel(NORM)
         grid[1, 0].set_ylabel("at the end\nchannels per bin")
@@ -225,7 +225,7 @@ def _plot_channels(panel: Axes, norms: np.ndarray, edges: Any) -> None:
         panel.axvline(statistic(norms), label=label, **line)
 
 
-def _time(history: History, row: int) -> str:
+def _time_of_record(history: History, row: int) -> str:
     """Say when a record was made: by its epoch, where that tells it from the others."""
     if len(np.unique(history.epochs)) == len(history.epochs):
         return f"epoch {history.epochs[row]:g}"
@@ -238,8 +238,8 @@ def _edges_of_bins(samples: list[np.ndarray], bins: int) -> tuple[np.ndarray, fl
         raise ValidationError(
             f"bins={bins!r} must be a number of bins, from 1 to {MOST_BINS:,}", attr="bins"
         )
-    edges = np.linspace(0, figures.limit(samples), bins + 1)
-    return edges, figures.limit([np.histogram(sample, edges)[0] for sample in samples])
+    edges = np.linspace(0, figures.upper_limit(samples), bins + 1)
+    return edges, figures.upper_limit([np.histogram(sample, edges)[0] for sample in samples])
 
 
 def _records_to_plot(history: History, records: int | Sequence[int] | None) -> list[int]:

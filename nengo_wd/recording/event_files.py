@@ -63,7 +63,7 @@ class EventFile:
         self._begun = False
         weakref.finalize(self, self._writer.close)
 
-    def _is_there(self) -> bool:
+    def _file_exists(self) -> bool:
         """Tell whether the file is still where it was made."""
         try:
             return any(name.endswith(self._suffix) for name in tf.io.gfile.listdir(self.log_dir))
@@ -74,7 +74,7 @@ class EventFile:
         self, step: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]
     ) -> None:
         """Write the scalars that are known and the histograms of one step, by tag."""
-        if self._begun and not self._is_there():
+        if self._begun and not self._file_exists():
             warnings.warn(
                 f"what was written for TensorBoard to {self.log_dir} before step {step} was "
                 "deleted; a new file is begun",

@@ -91,8 +91,10 @@ class Measurement:
         # or large weights would be zero or infinite
         variables = [tf.cast(group[0].variable, tf.float64) for group in self._by_variable]
         return {
-            name: _vector(sum_channels(of(v), g) for v, g in zip(variables, self._by_variable))
-            for name, of in CHANNEL_SUMS.items()
+            name: _vector(
+                sum_channels(function(v), g) for v, g in zip(variables, self._by_variable)
+            )
+            for name, function in CHANNEL_SUMS.items()
         }
 
     def _order_of_channels(self) -> np.ndarray:

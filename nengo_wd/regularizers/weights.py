@@ -21,14 +21,14 @@ class Elementwise(NamedTuple):
         The degree of the function: f(c w) = c ** degree * f(w), for c above zero.
     of_tensor, of_array : callable
         The function, of a tensor and of a NumPy array.
-    shrunk : callable
+    proximal_map : callable
         The proximal map: from weights and the size of a step to the weights after it.
     """
 
     degree: int
     of_tensor: Callable[[tf.Tensor], tf.Tensor]
     of_array: Callable[[np.ndarray], np.ndarray]
-    shrunk: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    proximal_map: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def _soft_threshold(weights: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
@@ -46,10 +46,10 @@ ELEMENTWISE = {
 }
 
 
-def shrunk(weights: tf.Tensor, sizes: dict[str, tf.Tensor]) -> tf.Tensor:
+def proximal_steps(weights: tf.Tensor, sizes: dict[str, tf.Tensor]) -> tf.Tensor:
     """Return weights after the proximal steps that have a size, one after the other."""
     for name, regularizer in ELEMENTWISE.items():
-        weights = regularizer.shrunk(weights, sizes[name]) if name in sizes else weights
+        weights = regularizer.proximal_map(weights, sizes[name]) if name in sizes else weights
     return weights
 
 

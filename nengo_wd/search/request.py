@@ -12,7 +12,7 @@ from typing import Any, Callable, Mapping, NoReturn
 
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import LARGEST, is_number
+from nengo_wd._checks import LARGEST_FLOAT32, is_number
 
 PROCESS = "nengo_wd.search"  # how the names of processes begin
 
@@ -76,7 +76,7 @@ def _range(name: str, ends: Any) -> tuple[float, float]:
             raise TypeError("they are no numbers")
     except (TypeError, ValueError):
         _refuse("ranges", f"the range of {name!r} is {ends!r}; give two numbers, (low, high)")
-    if not 0 < low < high <= LARGEST:
+    if not 0 < low < high <= LARGEST_FLOAT32:
         _refuse(
             "ranges",
             f"the range of {name!r} is {ends!r}, but must go up from a number above zero, since it "

@@ -23,9 +23,9 @@ from nengo_wd.search import trials
 from nengo_wd.search.request import Request
 
 RANGES = "ranges"  # the attribute of a study
-HEARTBEAT, SILENCE = 10, 60  # seconds between heartbeats, and without any of them
+HEARTBEAT, GRACE_PERIOD = 10, 60  # seconds between heartbeats, and without any of them
 TRIES = 10  # to create a study that other machines create, too
-BUSY = 60  # seconds to wait while another process writes to a file
+BUSY_TIMEOUT = 60  # seconds to wait while another process writes to a file
 STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError, sqlite3.Error)  # errors of an open storage
 
 UNREACHABLE = "can't be kept in {} ({}); give a storage that can be reached and written to"
@@ -137,7 +137,7 @@ def _storage(request: Request) -> BaseStorage:
     """Return the storage that a request names, or raise if it can't keep a search."""
     given = request.storage
     if given is None:
-        timeout = {"connect_args": {"timeout": BUSY}}
+        timeout = {"connect_args": {"timeout": BUSY_TIMEOUT}}
         return RDBStorage(f"sqlite:///{request.file_name}", engine_kwargs=timeout)
     if isinstance(given, InMemoryStorage) and request.n_processes:
         _refuse("memory of this process can't be shared with others", given)
@@ -151,7 +151,7 @@ def _storage(request: Request) -> BaseStorage:
     return RDBStorage(
         given,
         heartbeat_interval=HEARTBEAT,
-        grace_period=SILENCE,
+        grace_period=GRACE_PERIOD,
         heartbeat_stale_trial_callback=trials.retry_callback(),
     )
 

@@ -18,7 +18,7 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
 WITHDRAWN = "withdrawn"  # the mark of a trial that was one too many
-MOST_TRIES = 3  # of a trial whose process or machine died, beside the first
+MAX_RETRIES = 3  # of a trial whose process or machine died, beside the first
 STATES = {"FAIL": "failed", "PRUNED": "was pruned", "RUNNING": "is running"}
 
 
@@ -67,7 +67,7 @@ def try_again(study: optuna.Study, number: int, most: int | None = None) -> None
         study.tell(number, state=TrialState.FAIL)
 
 
-def retry_callback(most: int | None = MOST_TRIES) -> RetryHeartbeatStaleTrialCallback:
+def retry_callback(most: int | None = MAX_RETRIES) -> RetryHeartbeatStaleTrialCallback:
     """Return Optuna's callback that puts a trial back, up to ``most`` times."""
     return RetryHeartbeatStaleTrialCallback(max_retry=most)
 

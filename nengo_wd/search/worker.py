@@ -24,10 +24,10 @@ from nengo_wd.search.request import PROCESS, Request
 from nengo_wd.search.storages import opened
 
 SPAWN: Any = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-PATIENCE = 5  # seconds until a process has ended
-WAIT = 1.0  # seconds between looks at the trials of other machines
-LOOK = 0.2  # seconds between looks at the trials of other threads
-MOST_TEXT = 4000  # characters of a traceback
+EXIT_TIMEOUT = 5  # seconds until a process has ended
+MACHINES_INTERVAL = 1.0  # seconds between looks at the trials of other machines
+THREADS_INTERVAL = 0.2  # seconds between looks at the trials of other threads
+MAX_TEXT = 4000  # characters of a traceback
 
 
 def run(request: Request, progress_bar: bool) -> optuna.Study:
@@ -45,21 +45,21 @@ def run(request: Request, progress_bar: bool) -> optuna.Study:
 
 def _run_in_processes(study: optuna.Study, request: Request, show: Callable) -> None:
     """Run workers in threads, each of which waits for a process of its own."""
-    taking = threading.Lock()
-    workers = [ProcessWorker(study, request, taking) for _ in range(request.n_processes)]
+    lock = threading.Lock()
+    workers = [ProcessWorker(study, request, lock) for _ in range(request.n_processes)]
     with futures.ThreadPoolExecutor(len(workers)) as pool:
         threads = running = {pool.submit(worker.work) for worker in workers}
         try:
             while running and trials.n_finished(study) < request.n_trials:
                 show()
-                done, running = futures.wait(threads, LOOK, futures.FIRST_EXCEPTION)
+                done, running = futures.wait(threads, THREADS_INTERVAL, futures.FIRST_EXCEPTION)
                 for thread in done:
                     thread.result()  # which raises its error
         finally:
             while running:  # and may start other processes meanwhile
                 for worker in workers:
                     worker.stop()
-                running = futures.wait(threads, LOOK).not_done
+                running = futures.wait(threads, THREADS_INTERVAL).not_done
             show()
 
 
@@ -70,15 +70,14 @@ class DeadProcessError(BaseException):
 class Worker:
     """Runs trials of a study, one after another, in this process; calls ``show`` after each.
 
-    Workers that share the lock ``taking`` take trials one at a time, so that none takes one too
-    many.
+    Workers that share ``lock`` take trials one at a time, so that none takes too many.
     """
 
     def __init__(
-        self, study: optuna.Study, request: Request, taking: Any, show: Callable = lambda: None
+        self, study: optuna.Study, request: Request, lock: Any, show: Callable = lambda: None
     ) -> None:
         self.study, self.request = study, request
-        self.taking, self.show = taking, show
+        self.lock, self.show = lock, show
         self.stopped = False
         self._number: int | None = None  # of the trial that runs
 
@@ -95,8 +94,8 @@ class Worker:
             if self._one_is_left():
                 self.prepare()
                 self._run_one()
-            elif self._knows_of_silence():
-                time.sleep(WAIT)
+            elif self._has_heartbeats():
+                time.sleep(MACHINES_INTERVAL)
                 optuna.storages.fail_stale_trials(self.study)
             else:
                 return
@@ -105,7 +104,7 @@ class Worker:
     def _one_is_left(self) -> bool:
         return trials.n_begun(self.study) < self.request.n_trials
 
-    def _knows_of_silence(self) -> bool:
+    def _has_heartbeats(self) -> bool:
         """Tell whether the storage notices dead machines, so that waiting has an end."""
         interval = getattr(self.study._storage, "get_heartbeat_interval", lambda: None)
         return interval() is not None
@@ -113,7 +112,7 @@ class Worker:
     def _run_one(self) -> None:
         """Run a trial, if one is left, and put it back if it is lost."""
         with contextlib.ExitStack() as turn:
-            turn.enter_context(self.taking)
+            turn.enter_context(self.lock)
             if not self._one_is_left():
                 return
             self._number = None
@@ -122,7 +121,7 @@ class Worker:
                     lambda trial: self._objective(trial, turn), n_trials=1, catch=(Exception,)
                 )
             except DeadProcessError:
-                self._try_again(None if self.stopped else trials.MOST_TRIES)
+                self._try_again(None if self.stopped else trials.MAX_RETRIES)
             except BaseException:  # Ctrl-C, or train ends Python
                 self._try_again()
                 raise
@@ -146,7 +145,7 @@ class Worker:
         if kind == "pruned":
             raise optuna.TrialPruned(found)
         if kind == "failed":
-            trial.set_user_attr("error", text[0][-MOST_TEXT:])
+            trial.set_user_attr("error", text[0][-MAX_TEXT:])
             message = f"failed with {strengths}: {found}"
             warnings.warn(
                 f"trial {trial.number} of the search {self.request.name!r} {message}", stacklevel=2
@@ -158,8 +157,8 @@ class Worker:
 class ProcessWorker(Worker):
     """Runs trials in a process, which it replaces after so many trials, and if it dies."""
 
-    def __init__(self, study: optuna.Study, request: Request, taking: Any) -> None:
-        super().__init__(study, request, taking)
+    def __init__(self, study: optuna.Study, request: Request, lock: Any) -> None:
+        super().__init__(study, request, lock)
         self._job = pickle.dumps((request.train, request.name, study._storage, request.pruner))
         self._process: Any = None
         self._connection: Any = None
@@ -213,7 +212,7 @@ class ProcessWorker(Worker):
         """End the process, which is not training, and wait until it has ended."""
         if self._process is not None:
             self._connection.close()  # on which it ends by itself
-            self._process.join(PATIENCE)
+            self._process.join(EXIT_TIMEOUT)
             self._kill()
 
     def _kill(self) -> None:

@@ -20,7 +20,7 @@ def reached(layer, shape):
 
 def pattern(sizes, kernel, strides, padding, dilations=None, **kwargs):
     dilations = dilations or (1,) * len(sizes)
-    found = patterns.of_convolution(sizes, kernel, strides, dilations, padding, **kwargs)
+    found = patterns.convolution_pattern(sizes, kernel, strides, dilations, padding, **kwargs)
     return found.toarray()
 
 

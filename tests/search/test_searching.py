@@ -324,7 +324,7 @@ def test_a_storage_by_its_url():
 def test_silent_machines_are_waited_for(monkeypatch):
     """A trial of a machine that died is tried again on another, once there was no heartbeat."""
     monkeypatch.setattr(storages, "HEARTBEAT", 1)
-    monkeypatch.setattr(storages, "SILENCE", 1)
+    monkeypatch.setattr(storages, "GRACE_PERIOD", 1)
     search(storage="sqlite:///shared.db", n_trials=2)
     elsewhere = optuna.load_study(study_name="mine", storage="sqlite:///shared.db")
     running = elsewhere.ask()

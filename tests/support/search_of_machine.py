@@ -10,7 +10,7 @@ import searched
 import nengo_wd
 from nengo_wd.search import storages
 
-storages.HEARTBEAT, storages.SILENCE = 1, 3  # seconds, instead of a minute
+storages.HEARTBEAT, storages.GRACE_PERIOD = 1, 3  # seconds, instead of a minute
 
 _, url, *name = sys.argv
 served = []

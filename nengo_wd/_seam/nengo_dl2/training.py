@@ -220,10 +220,10 @@ def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
     known, held = state.graph_state(graph).penalties, state.simulator_state(sim).settings_losses
     with graph.as_default():
         losses = [loss for loss in graph.get_collection(COLLECTION) if loss not in held]
-        return [known.get(loss.op.name) or _of_user(loss) for loss in losses]
+        return [known.get(loss.op.name) or _added_by_user(loss) for loss in losses]
 
 
-def _of_user(loss: tf.Tensor) -> LayerPenalty:
+def _added_by_user(loss: tf.Tensor) -> LayerPenalty:
     return LayerPenalty(loss.op.name, check_penalty(loss.op.name, loss))
 
 

@@ -146,7 +146,7 @@ def _make_variables(optimizer: Any, trained: list[tf.Variable]) -> None:
     build(trained)
 
 
-def over_replicas(tensor: tf.Tensor) -> tf.Tensor:
+def gather_replicas(tensor: tf.Tensor) -> tf.Tensor:
     """Gather a tensor of all replicas, along the first axis; call this in a replica."""
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:
@@ -156,7 +156,7 @@ def over_replicas(tensor: tf.Tensor) -> tf.Tensor:
     return gathered
 
 
-def of_all_replicas(variable: tf.Variable) -> tf.Variable:
+def distributed_variable(variable: tf.Variable) -> tf.Variable:
     """Return the variable of all replicas; a variable itself where there are no replicas."""
     for holder in (variable, getattr(variable, "handle", None)):  # of older, newer TensorFlow
         container = getattr(holder, "_distributed_container", None)

@@ -262,7 +262,7 @@ class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
         last = self._last[self._index_dict[self._var_key(variable)]]
         rate = tf.cast(_learning_rate(self), variable.dtype)
         gradient = tf.convert_to_tensor(gradient)
-        whole = distributed.of_all_replicas(variable)  # which settings are known by
+        whole = distributed.distributed_variable(variable)  # which settings are known by
         last.assign(self.increment(whole, gradient, last, rate, self.iterations))
         variable.assign_add(last)
 

@@ -138,7 +138,7 @@ class _ActivityLosses:
         for name, penalty in self.activities.items():
             recorded = outputs[self.probes.index(penalty.probe)]
             if penalty.needs_whole_minibatch:
-                recorded = distributed.over_replicas(recorded)
+                recorded = distributed.gather_replicas(recorded)
             # a loop of the user's own trains without a step that could be known
             with clock.use_step(step_counter(self.sim) if training else training_step(self.sim)):
                 self._here.values[name] = penalty(recorded)
