@@ -101,7 +101,7 @@ def _has_rates(probe: nengo.Probe, own: bool) -> bool:
 
 
 def _name(probe: nengo.Probe) -> str:
-    """Return the name of what a probe records: its label, or that of its object or layer."""
+    """Return the name of a penalty on a probe: the label of the probe, its object or its layer."""
     obj = probe.obj if probe.label is None else probe
     is_node = isinstance(obj, nengo_dl.TensorNode) and obj.label is None
     layer = seam.values.function_of(obj) if is_node else None

@@ -15,7 +15,7 @@ OUTPUTS = ("output", "spikes", "rates")  # what Nengo's versions call the output
 
 
 def why_no_rates(probe: Any) -> str | None:
-    """Say why what an object records are no firing rates, or return None if they are."""
+    """Say why an object does not record firing rates, or return None if it does."""
     if not isinstance(probe, nengo.Probe):
         return "is no probe"
     if not isinstance(probe.obj, nengo.ensemble.Neurons):

@@ -27,7 +27,7 @@ class Penalty(NamedTuple):
 
     @property
     def form(self) -> RowForm | None:
-        """Its form, if it is a sum over elements."""
+        """The regularizer's form, if that is a sum over elements."""
         return row_form(self.regularizer)
 
     @property
@@ -125,7 +125,7 @@ class Terms:
 
     @property
     def expressions(self) -> list[Expression]:
-        """What to add to the loss."""
+        """The expressions to add to the loss."""
         if self._expressions is None:
             rows = self._rows.values()
             sums = [RowRegularizer(self.sim, row_forms, self.live) for row_forms in rows]
@@ -148,7 +148,7 @@ class Terms:
         return fixed == other_fixed and parts <= other_parts
 
     def _structure(self) -> tuple[set, set]:
-        """Return what numbers can't change, and the parts of forms, by parameter."""
+        """Return the penalties and strengths that are not numbers, and the parts of forms."""
         row_forms = [
             (parameter.key, form) for rows in self._rows.values() for parameter, form in rows
         ]

@@ -76,9 +76,9 @@ def counting_penalties(sim: nengo_dl.Simulator) -> Carried:
 def carry(
     sim: nengo_dl.Simulator, penalties: list[Penalty], activities: dict[str, ActivityPenalty]
 ) -> Carried:
-    """Return what an objective is to carry.
+    """Return the penalties of a new objective.
 
-    It counts at once in a simulator that was not compiled yet. Strengths of L1 and L2 count at
+    They count at once in a simulator that was not compiled yet. Strengths of L1 and L2 count at
     once where the simulator was compiled with the same penalties of other strengths.
     """
     kept = state.simulator_state(sim)
@@ -98,7 +98,7 @@ def carry(
 
 
 def _changes_strengths(kept: state.SimulatorState, carried: Carried) -> bool:
-    """Tell whether an objective differs from the compiled one in strengths on parameters alone."""
+    """Tell whether an objective differs from the compiled one only in strengths on parameters."""
     terms, compiled = carried.terms, kept.installed.original
     is_built = terms.expressions is compiled.expressions and terms.changes_strengths_of(compiled)
     has_same_steps = kept.proximal == kept.left_out_parameters

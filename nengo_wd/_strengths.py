@@ -32,7 +32,7 @@ class LiveArray:
         self.variable = seam.values.state_variable(sim, values) if live else None
 
     def assign(self, values: np.ndarray) -> None:
-        """Take on other values of the same shape."""
+        """Replace the values by others of the same shape."""
         if values.tobytes() != self.values.tobytes():
             self.values = values
             seam.values.assign(self.sim, self.variable, values)
@@ -64,7 +64,7 @@ class RowValues:
         self.numbers = LiveArray(sim, self._split(values), live)
 
     def update_values(self, values: Iterable[tuple[np.ndarray, Any]]) -> None:
-        """Take on other values."""
+        """Replace the values by others."""
         self.numbers.assign(self._split(values))
 
     def _split(self, values: Iterable[tuple[np.ndarray, Any]]) -> np.ndarray:
@@ -150,14 +150,14 @@ class RowRegularizer:
         return _parts(row_forms) <= set(self._parts) and _moving(row_forms) == self._moving
 
     def update_values(self, row_forms: RowForms) -> None:
-        """Take on other strengths, of the same parameters or others."""
+        """Replace the strengths by others, of the same parameters or others."""
         self.parameters = [parameter for parameter, _ in row_forms]
         for part, values in self._parts.items():
             values.update_values(_by_rows(row_forms, part))
 
     @property
     def centre(self) -> tuple[tf.Tensor, tf.Tensor] | None:
-        """The initial values, and ones for the rows that are pulled there; None for zero alone."""
+        """The initial values, and 1 for rows that are pulled there; None if all are pulled to 0."""
         if self._initial is None:
             return None
         pulled = self._parts["towards_initial"]
@@ -200,14 +200,14 @@ def _parts(row_forms: RowForms) -> set[str]:
 
 
 def _by_rows(row_forms: RowForms, part: str) -> Iterator[tuple[np.ndarray, Strength]]:
-    """Yield the rows for which there is a part of the forms, and its strength."""
+    """Yield the rows of the parameters whose form has a part, and the strength of that."""
     for parameter, form in row_forms:
         if part in form.parts:
             yield parameter.rows, form.parts[part]
 
 
 def _moving(row_forms: RowForms) -> list[tuple]:
-    """Return what is built in: strengths that are variables or schedules, by parameter."""
+    """Return the strengths that are variables or schedules, which are built in, by parameter."""
     return [(parameter.key, form.moving) for parameter, form in row_forms if form.moving]
 
 
@@ -265,7 +265,7 @@ def with_live_strengths(regularized: Regularized) -> list[tuple[Parameter, Any]]
 def strength_faults(
     sim: nengo_dl.Simulator, regularized: Regularized
 ) -> Iterator[tuple[Parameter, str]]:
-    """Yield parameters and what is wrong with strengths that are negative now, or not finite."""
+    """Yield parameters, each with the fault of a strength that is negative now, or not finite."""
     for parameter, regularizer in regularized:
         live = _live_strengths(regularizer)
         for (name, _), value in zip(live, numbers_now(sim, [strength for _, strength in live])):

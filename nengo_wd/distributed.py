@@ -105,7 +105,7 @@ def _check_minibatch(strategy: Any, size: Any) -> None:
 
 
 def _check_device(device: Any) -> None:
-    """Raise if there is a device, beside those of the strategy."""
+    """Raise if a device is given, since the strategy has devices."""
     if device is not None:
         raise ValidationError(
             f"device={device!r} is one device, but the strategy has its own; name them there, "

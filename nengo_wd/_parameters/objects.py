@@ -118,7 +118,7 @@ def _kind_and_signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
 
 
 def _is_lost(sim: nengo_dl.Simulator, obj: Any) -> bool:
-    """Tell whether an object is a TensorNode whose weights are those of a later simulator."""
+    """Tell whether an object is a TensorNode whose weights a later simulator has."""
     variables = _variables(sim, obj) if isinstance(obj, nengo_dl.TensorNode) else ()
     return not all(seam.values.in_graph(sim, variable) for variable in variables)
 
@@ -155,7 +155,7 @@ def _variables(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> list[tf.Va
 
 
 def check_layers(sim: nengo_dl.Simulator) -> None:
-    """Raise if the weights of a layer in a simulator are those of a later one."""
+    """Raise if a later simulator has the weights of a layer."""
     for layer in seam.values.lost_layers(sim):
         raise _lost_error(f"{layer.name!r}, in a TensorNode,", layer)
 

@@ -41,7 +41,7 @@ def generation(version: str) -> int:
 
 
 class LackingError(NotImplementedError, SimulationError):
-    """What is raised for something that the running generation lacks."""
+    """The error for something that the running generation lacks."""
 
 
 class Lacking:

@@ -159,13 +159,13 @@ def _module(name: str) -> Any:
 
 
 def _owner(place: str) -> tuple[Any, str]:
-    """Return what has an attribute, and the attribute's name."""
+    """Return the object that has an attribute, and the attribute's name."""
     module, (*owners, name) = _parsed(place)
     return functools.reduce(getattr, owners, _module(module)), name
 
 
 def _resolve(name: str) -> Any:
-    """Return what has a name now."""
+    """Return the object that a name refers to now."""
     module, path = _parsed(name)
     return functools.reduce(getattr, path, _module(module))
 

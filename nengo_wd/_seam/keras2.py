@@ -1,4 +1,4 @@
-"""What this package uses of Keras 2 that is private: leaving Keras 2 behind replaces this module.
+"""The private parts of Keras 2 that this package uses; leaving Keras 2 replaces this module.
 
 Keras' optimizers have more of it, which is in ``nengo_dl3/optimizers.py``. What only the Keras of
 TensorFlow 1.15 has is in ``nengo_dl2``.

@@ -22,7 +22,7 @@ def _new(kind: Any) -> Any:
 
 @dataclasses.dataclass
 class SimulatorState:
-    """What is kept for a simulator."""
+    """The record of a simulator."""
 
     # Terms on parameters that settings asked for when they were last looked at, and the penalties.
     asked: Any = None
@@ -62,7 +62,7 @@ class SimulatorState:
 
 @dataclasses.dataclass
 class LayerState:
-    """What is kept for a layer, which many simulators may build one after the other."""
+    """The record of a layer, which many simulators may build one after the other."""
 
     # The weights that it had when something was first pulled towards them, by their names.
     initial: dict = _new(dict)
@@ -72,7 +72,7 @@ class LayerState:
 
 @dataclasses.dataclass
 class GraphState:
-    """What is kept for a graph, which is there before its simulator.
+    """The record of a graph, which is there before its simulator.
 
     It is NengoDL 3's TensorGraph, or a graph of TensorFlow 1.
     """
@@ -115,7 +115,7 @@ class NotCopyable:
 
 
 class DecayedBySettings(NotCopyable):
-    """A mixin for Keras optimizers: those that decay by settings refuse Keras' ways to decay.
+    """A mixin for Keras optimizers that decay by settings: it refuses Keras' own decay.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class DecayedBySettings(NotCopyable):
 
     @property
     def weight_decay(self) -> Any:
-        """The decay of all variables by Keras itself, beside that of settings."""
+        """Keras' own decay of all variables."""
         return vars(self).get("weight_decay")
 
     @weight_decay.setter
@@ -160,7 +160,7 @@ with_layers = globals().setdefault("with_layers", weakref.WeakSet())
 
 
 def simulator_state(sim: Any) -> SimulatorState:
-    """Return what is kept for a simulator."""
+    """Return the record of a simulator."""
     if ATTRIBUTE not in vars(sim):
         vars(sim)[ATTRIBUTE] = SimulatorState(compiled=sim in _compiled)
     return vars(sim)[ATTRIBUTE]
@@ -185,7 +185,7 @@ def is_to_be_proximal(sim: Any) -> bool:
 
 
 def layer_state(layer: Any) -> LayerState:
-    """Return what is kept for a layer, or for its stand-in."""
+    """Return the record of a layer, or of its stand-in."""
     return vars(layer).setdefault(ATTRIBUTE, LayerState())
 
 
@@ -210,5 +210,5 @@ def has_record(owner: Any) -> bool:
 
 
 def graph_state(graph: Any) -> GraphState:
-    """Return what is kept for a graph."""
+    """Return the record of a graph."""
     return vars(graph).setdefault(ATTRIBUTE, GraphState())

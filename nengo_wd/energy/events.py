@@ -155,7 +155,7 @@ def kept_neurons(
 
 
 def _reach(kept: dict[Source, Any], source: Source, end: Source, pattern: Any) -> bool:
-    """Keep what a source reaches with the elements that are kept; tell whether that is more."""
+    """Keep the neurons that kept elements of a source reach; tell whether there are new ones."""
     before = kept[end].sum()
     kept[end] |= pattern[:, kept[source]].getnnz(axis=1) > 0
     return kept[end].sum() > before

@@ -67,7 +67,7 @@ class KeepsDefaults(_KerasLayer):
             self._dtype = self._default_dtype = dtype
 
     def _computes_in(self) -> str | None:
-        """Return the dtype of outputs, which is not that of variables under a mixed policy."""
+        """Return the dtype of outputs; a mixed policy gives variables another one."""
         return getattr(self, "compute_dtype", self.dtype)
 
     def _check_dtype(self) -> None:

@@ -1,4 +1,4 @@
-"""Optimizers that take notice of settings on objects."""
+"""Optimizers that use the settings of objects."""
 
 from nengo_wd.optimizers.all_steps import regularized_optimizer
 from nengo_wd.optimizers.constrained import constrained_norms

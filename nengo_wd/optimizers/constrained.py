@@ -26,7 +26,7 @@ LEAST_FACTOR = float(np.finfo(np.float32).tiny)
 
 
 class Progress(NamedTuple):
-    """What is remembered from step to step, and saved: tensors of shape (n_objects,).
+    """The state of the constraint, which is saved: tensors of shape (n_objects,).
 
     ``found`` is the norm that a rule has found, NaN before that. ``average`` is a moving average of
     the norm, ``last_average`` its value at the end of the last interval, and ``last_growth`` its
@@ -66,7 +66,7 @@ class Bounds:
         self.progress = seam.values.state_variable(sim, start)
 
     def update_values(self, found: SetValues) -> None:
-        """Take on other numbers as target norms."""
+        """Replace target norms that are numbers by others."""
         self._numbers.assign(_as_numbers(self._rules(found)))
 
     def _rules(self, found: SetValues) -> list[Any]:
@@ -112,7 +112,7 @@ class Bounds:
         return {one.key: values for one, *values in zip(self.objects, multiplier, target)}
 
     def _constrained(self, now: Progress, norms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the new multipliers, and what weights are multiplied by."""
+        """Return the new multipliers, and the factors of the weights."""
         numbers = self._numbers.tensor()
         target = _where(tf.math.is_nan(numbers), self._factors * now.found, numbers)
         excess = (tf.square(norms) - tf.square(target)) / self._sizes
@@ -171,7 +171,7 @@ _where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
 
 
 class ConstrainedStep(Step):
-    """Shrink what is above its target norm, after the gradient step."""
+    """Shrink weights that are above their target norm, after the gradient step."""
 
     name, settings = "ConstrainedNorms", ("target_norm",)
     change, does = "constraint", "constrains norms"

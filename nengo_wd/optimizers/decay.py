@@ -1,4 +1,4 @@
-"""Weight decay as a step of the optimizer, and what is wrong with decays."""
+"""Weight decay as a step of the optimizer, and faults of decays."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class DecayStep(Step):
         return partial(self.decays.update_values, found)
 
     def faults(self, decays: SetValues | None = None) -> Iterator[Fault]:
-        """Yield what is wrong now with decays, by default with those in force."""
+        """Yield the faults that decays have now, by default those in force."""
         decays = self.decays.found if decays is None else decays
         rate = seam.optimizers.learning_rate(self.optimizer) if self.needs_learning_rate else None
         return faults_of_decays(self.sim, decays, [rate] * len(decays), self._step())
@@ -102,7 +102,7 @@ class RowSetting(ObjectSetting):
         }
 
     def update_values(self, found: SetValues) -> None:
-        """Take on values that `current_values` returned; what was compiled stays."""
+        """Use the values that `current_values` returned; compile nothing again."""
         super().update_values(found)
         for key, rows in self.by_variable.items():
             rows.update_values(_rows_in(key, found))
@@ -212,7 +212,7 @@ def faults_of_decays(
 
 
 def _reason(parameter: Parameter, decay: float, rate: float | None) -> str:
-    """Return what is wrong with a decay, and the learning rate that it is multiplied by."""
+    """Say what is wrong with a decay, and the learning rate that scales it, if one does."""
     decayed = f"the weight_decay {decay} of {parameter.obj}"
     if not (np.isfinite(decay) and decay >= 0):
         return f"{decayed} must be a finite number, zero or above"

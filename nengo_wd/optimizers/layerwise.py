@@ -128,7 +128,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
             setting.update_values(found[name])
 
     def faults(self, found: dict[str, SetValues] | None = None) -> Iterator[Fault]:
-        """Yield what is wrong now with decays, by default with those in force."""
+        """Yield the faults that decays have now, by default those in force."""
         found = found or {name: setting.found for name, setting in self._by_object.items()}
         decays, default = found["weight_decay"], seam.optimizers.learning_rate(self)
         own = {parameter.key: rate for parameter, rate in found["learning_rate"]}

@@ -71,7 +71,7 @@ class ProximalStep(Step):
         ]
 
     def faults(self) -> Iterator[Fault]:
-        """Yield what is wrong now with strengths that are variables or schedules."""
+        """Yield the faults that strengths have now, if they are variables or schedules."""
         for parameter, fault in strength_faults(self.sim, self._moving):
             yield Fault(parameter, fault, for_sure=False)
 
@@ -95,7 +95,7 @@ class ProximalStep(Step):
             step.update_values(*forms[key])
 
     def _scale(self, variable: tf.Variable, learning_rate: Any, iteration: tf.Tensor) -> tf.Tensor:
-        """Return what strengths are multiplied by: a scalar, or one for each row."""
+        """Return the factor of the strengths: a scalar, or one for each row."""
         if not self.needs_learning_rate:
             scale = tf.ones(())
         elif isinstance(self.optimizer, LayerwiseSGD):
@@ -120,7 +120,7 @@ class VariableStep:
         self._update = seam.values.updater(self.variable, self._all_steps)
 
     def __call__(self, scale: tf.Tensor, iteration: tf.Tensor) -> Any:
-        """Take the steps, with strengths times ``scale``, and return what to wait for."""
+        """Take the steps, with strengths times ``scale``, and return the operations to wait for."""
         sizes, centre, lengths = {}, None, []
         if self.rows is not None:
             sizes = {
@@ -153,7 +153,7 @@ class VariableStep:
         return _replaced(weights, self._group_steps(weights, lengths))
 
     def _group_steps(self, weights: tf.Tensor, lengths: list) -> list[tuple[Any, tf.Tensor]]:
-        """Return rows with what is in them after the steps of group lasso."""
+        """Return rows with their weights after the steps of group lasso."""
         found = []
         for (parameter, form), length in zip(self.lassos, lengths):
             rows = tf.reshape(in_rows(weights, parameter.rows), parameter.shape)

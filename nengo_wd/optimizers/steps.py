@@ -28,7 +28,7 @@ WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
 
 
 class Fault(NamedTuple):
-    """What is wrong with the setting of a parameter.
+    """A fault of the setting of a parameter.
 
     Attributes
     ----------
@@ -174,7 +174,7 @@ class Step:
         """Note that an optimizer takes the step: it was made with it, or compiled."""
 
     def faults(self) -> Iterator[Fault]:
-        """Yield what is wrong now with the settings that the step is for."""
+        """Yield the faults that the settings of the step have now."""
         return iter(())
 
     def prepare_update(self) -> Callable[[], None]:
@@ -206,7 +206,7 @@ class ObjectSetting:
         self.variables = {id(one.variable): one.variable for one, _ in self.found}
 
     def current_values(self) -> SetValues:
-        """Return the values as they are now; raise if some of them were not built."""
+        """Return the current values; raise if some of them need another optimizer."""
         check_called_now()
         found = parameters.with_setting(self.sim, self.name)
         new = {id(one.variable): one.name for one, _ in found}
@@ -217,7 +217,7 @@ class ObjectSetting:
         return found
 
     def update_values(self, found: SetValues) -> None:
-        """Take on values that `current_values` returned; what was compiled stays."""
+        """Use the values that `current_values` returned; compile nothing again."""
         self.found = found
 
     def _built(self, found: SetValues) -> list:
@@ -288,11 +288,11 @@ def simulators_of(optimizer: Any) -> list[Any]:
 
 
 def settings_of(optimizer: Any) -> set[str]:
-    """Return the names of the settings that an optimizer takes notice of."""
+    """Return the names of the settings that an optimizer uses."""
     return {name for part in own_parts(optimizer) for name in part.settings}
 
 
 def faults_of(optimizer: Any) -> Iterator[Fault]:
-    """Yield what is wrong now with the settings that an optimizer takes notice of."""
+    """Yield the faults that the settings of an optimizer have now."""
     for part in own_parts(optimizer):
         yield from part.faults()

@@ -108,7 +108,7 @@ def _path(log_dir: Any) -> str:
 
 
 def _histogram(values: np.ndarray) -> tf.compat.v1.HistogramProto:
-    """Return the histogram of the finite values, which alone have a place in it."""
+    """Return the histogram of the values, those that are not finite left out."""
     values = np.asarray(values, np.float64).ravel()
     values = values[np.isfinite(values)]
     counts, edges = np.histogram(values, BINS, _range(values))

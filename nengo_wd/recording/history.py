@@ -137,7 +137,7 @@ class Records:
         return frame(self.rows(), columns=self._fields)
 
     def _split(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return values of all parts, along the last axis, by the name of what they belong to."""
+        """Split values of all parts along the last axis, by the name of their owner."""
         ends = np.cumsum(list(self._n_parts.values()))
         return dict(zip(self.names, np.split(values, ends[:-1], axis=-1)))
 

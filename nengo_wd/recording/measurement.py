@@ -48,7 +48,7 @@ class Measurement:
         )
 
     def _build(self) -> None:
-        """Build what is fetched, unless it was built of the same penalties before."""
+        """Build the function that measures, unless it is built for the same penalties."""
         before, counted = self._counted, counting_penalties(self.sim)
         self._counted = counted
         if before is None or counted.penalties is not before.penalties:
@@ -98,7 +98,7 @@ class Measurement:
         }
 
     def _order_of_channels(self) -> np.ndarray:
-        """Return where the channels of each parameter are among those that are computed."""
+        """Return the indices of the channels of each parameter among all computed channels."""
         start, places = 0, {}
         for parameter in (p for group in self._by_variable for p in group):
             places[parameter.key] = np.arange(start, start + parameter.n_channels)

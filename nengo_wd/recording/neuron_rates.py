@@ -166,7 +166,7 @@ class NeuronRates(RateHistory, Recorder):
         return MeasuredRates(dict(zip(self.names, rates)))
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Record what training ends with, unless that was recorded already."""
+        """Record the final state, unless it was recorded already."""
         if not len(self) or self.last.step != self._step_count.now():
             super().on_train_end(logs)
 

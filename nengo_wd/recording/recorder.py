@@ -61,7 +61,7 @@ class Recorder(tf.keras.callbacks.Callback):
     def record(
         self, step: int | None = None, epoch: float | None = None, loss: float = np.nan
     ) -> None:
-        """Record what there is now.
+        """Record weights or rates as they are now.
 
         Parameters
         ----------
@@ -89,7 +89,7 @@ class Recorder(tf.keras.callbacks.Callback):
         self._add(self._measure(), {"loss": _number(loss, f"{what}loss")}, step, epoch)
 
     def set_params(self, params: Any) -> None:
-        """Take on what Keras says of a training; raise if the callback is in it twice."""
+        """Keep Keras' parameters of a training; raise if the callback is in it twice."""
         if params is not None and params is getattr(self, "params", None):
             raise ValidationError(
                 f"the same {type(self).__name__} of {self.sim.model.toplevel} is given twice to a "
@@ -99,7 +99,7 @@ class Recorder(tf.keras.callbacks.Callback):
         super().set_params(params)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Check what is about to be trained."""
+        """Check the model that is about to be trained."""
         if self.model is not self.sim.keras_model:
             raise ValidationError(
                 f"the {type(self).__name__} of a simulator of {self.sim.model.toplevel} is a "
@@ -109,7 +109,7 @@ class Recorder(tf.keras.callbacks.Callback):
         self._begun = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Record what training starts from, after other callbacks have restored it."""
+        """Record the initial state, after other callbacks have restored it."""
         if not self._begun:
             self._begun = True
             parameters.check_layers(self.sim)
@@ -134,7 +134,7 @@ class Recorder(tf.keras.callbacks.Callback):
             self._add(self._measure(), logs)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Record what training ends with."""
+        """Record the final state."""
         self._add_if_new()
 
     def _add(

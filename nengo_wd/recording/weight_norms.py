@@ -148,7 +148,7 @@ class WeightNorms(History, Recorder):
         self._weights_alarm.check(start, bad, lambda name: _bad(name, self.parameters[name]), ", ")
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Check what is about to be trained."""
+        """Warn of settings that training ignores."""
         super().on_train_begin(logs)
         warn_of_training(self.sim)
 

@@ -1,4 +1,4 @@
-"""The regularizers that users mean, what these compute, and regularizers made of others."""
+"""Regularizers from users' arguments, the forms of regularizers, and `Scheduled`."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Scheduled(tf.keras.regularizers.Regularizer):
 
 
 def unscheduled(regularizer: Any) -> Any:
-    """Return what a regularizer multiplies by a strength, or itself where it does not."""
+    """Return the regularizer inside `Scheduled`, or any other as it is."""
     return regularizer.regularizer if isinstance(regularizer, Scheduled) else regularizer
 
 
@@ -221,7 +221,7 @@ def group_form(regularizer: Any) -> GroupForm | None:
 
 
 def _factored(regularizer: Any) -> tuple[Any, Strength]:
-    """Return the regularizer that is scheduled, and what multiplies it."""
+    """Return the regularizer without its schedule, and the factor of the schedule."""
     if type(regularizer) is Scheduled:
         return regularizer.regularizer, Strength.from_value(regularizer.strength)
     return regularizer, Strength(1.0)

@@ -39,7 +39,7 @@ IN_USE = (
 )
 
 HIDDEN = "***"
-# Values of a URL's query, or of a text with settings, and what stands between a user and the host.
+# Values of a URL's query, or of a text with settings, and the text between a user and the host.
 IN_QUERY = re.compile(
     r"(?i)([^?&;=\s]*(?:pass|pwd|secret|token|key|cred)[^?&;=\s]*\s*=\s*)([^&]*)()"
 )

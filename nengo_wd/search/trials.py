@@ -23,7 +23,7 @@ STATES = {"FAIL": "failed", "PRUNED": "was pruned", "RUNNING": "is running"}
 
 
 def counted_trials(study: optuna.Study, first: int | None = None) -> list[FrozenTrial]:
-    """Return those of all trials, or the first, that count: not tried again and not withdrawn."""
+    """Return the trials, or the first of them, that count: not tried again, not withdrawn."""
     trials = study.get_trials(deepcopy=False)[:first]
     again = _tried_again(trials)
     return [t for t in trials if t.number not in again and WITHDRAWN not in t.user_attrs]

@@ -110,7 +110,7 @@ class Worker:
         return interval() is not None
 
     def _run_one(self) -> None:
-        """Run a trial, if one is left, and put it back if it is lost."""
+        """Run a trial, if one is left; put it back if it is interrupted."""
         with contextlib.ExitStack() as turn:
             turn.enter_context(self.lock)
             if not self._one_is_left():

@@ -43,7 +43,7 @@ def begin_build(layer: tf.keras.layers.Layer) -> None:
 
 
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
-    """Return what a copy of ``layer`` has: all but its variables, which are in a graph."""
+    """Return the state of a copy of ``layer``: all but its variables, which are in a graph."""
     kept = {
         name: value
         for name, value in vars(layer).items()

@@ -51,7 +51,7 @@ class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
         self.sim, self.inner, self.nengo_wd_steps = sim, inner, []  # type: ignore[var-annotated]
 
     def add(self, step: Any) -> None:
-        """Take a step besides those so far."""
+        """Add a step after those so far."""
         self.nengo_wd_steps.append(step)
         names = "And".join(step.name for step in self.nengo_wd_steps)
         self._name = f"{self.inner.get_name()}With{names}"
@@ -135,7 +135,7 @@ class RuleOptimizer(NotCopyable, tf.compat.v1.train.Optimizer):
     Attributes
     ----------
     settings : tuple of str
-        The settings on objects that it takes notice of.
+        The settings of objects that it uses.
     """
 
     settings: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ class RuleOptimizer(NotCopyable, tf.compat.v1.train.Optimizer):
         self.sim, self.learning_rate = sim, learning_rate
 
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
-        """Update all variables: to have no gradient is to have one of zero."""
+        """Update all variables; a missing gradient counts as zero."""
         pairs = [(tf.zeros_like(v) if g is None else g, v) for g, v in grads_and_vars]
         return super().apply_gradients(pairs, *args, **kwargs)
 

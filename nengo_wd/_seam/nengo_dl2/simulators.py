@@ -1,4 +1,4 @@
-"""What is done beside the methods of NengoDL 2's simulator and TensorGraph, and what is saved."""
+"""Wrappers of methods of NengoDL 2's simulator and TensorGraph, saving, and builders."""
 
 from __future__ import annotations
 

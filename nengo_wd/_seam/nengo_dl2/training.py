@@ -105,7 +105,7 @@ class _OnBatch(NamedTuple):
 
     @property
     def key(self) -> tuple:
-        """What identifies it in its simulator."""
+        """A key that identifies it in its simulator."""
         return (*self.penalty.key, self.shape)
 
     def __call__(self) -> Any:
@@ -191,7 +191,7 @@ class _Objective:
 
 
 class _KerasObjective(_Objective):
-    """A Keras loss in NengoDL 2's order of arguments, averaged over what it leaves."""
+    """A Keras loss in NengoDL 2's order of arguments, averaged over all axes that are left."""
 
     def __call__(self, outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         """Return the mean of the Keras loss."""

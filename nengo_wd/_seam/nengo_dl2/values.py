@@ -34,7 +34,7 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
 
 
 def compiled_fetch(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
-    """Return a function that fetches the current value of what ``function`` makes."""
+    """Return a function that fetches the current value of the tensor of ``function``."""
     graph = sim.tensor_graph.graph
     with graph.as_default(), tf.name_scope(None), clock.use_step(training_step(sim)):
         tensor = function()
@@ -77,17 +77,17 @@ def multiply_if(condition: tf.Tensor, variable: tf.Variable, factors: tf.Tensor)
 
 
 def updater(variable: tf.Variable, function: Callable) -> Callable:
-    """Return what gives ``variable`` the value of a function of it and other arguments."""
+    """Return a function that updates ``variable`` by ``function``, of it and other arguments."""
 
     def update(*args: Any) -> tf.Operation:
-        # what the variable is known as in the graph may be its value from before the step
+        # the graph may have cached the value from before the step
         return tf.compat.v1.assign(variable, function(variable.read_value(), *args)).op
 
     return update
 
 
 def function_of(node: nengo_dl.TensorNode) -> Any:
-    """Return the function of a TensorNode: a layer, or what stands in for one.
+    """Return the function of a TensorNode: a layer, or its stand-in.
 
     It is taken out of the functions that ``nengo_dl.tensor_layer`` puts around it.
     """
@@ -114,7 +114,7 @@ def built_values(sim: nengo_dl.Simulator, variable: tf.Variable) -> np.ndarray |
 
 
 def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
-    """Return a layer, or what has its weights in ``sim`` after a later simulator was made."""
+    """Return a layer, or its stand-in if a later simulator has its weights."""
     return state.layer_in(sim.tensor_graph.graph, layer)
 
 

@@ -25,7 +25,7 @@ SET_BY_CALL = (
 
 
 def check_any_signal() -> None:
-    """Raise if only probes can be measured, and no other signals; here all of them can."""
+    """Raise if only probes can be measured; in NengoDL 3 all signals can."""
 
 
 def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
@@ -206,7 +206,7 @@ def _as_built(sim: nengo_dl.Simulator) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _weights_kept(graph: Any) -> Iterator[None]:
-    """Undo what learning rules, and layers themselves, do to weights."""
+    """Put back the weights that learning rules, and layers themselves, change in the body."""
     learned = [
         graph.base_params[key]
         for kind in ("trainable", "non_trainable")

@@ -33,7 +33,7 @@ class ReplicatedSimulator(nengo_dl.Simulator):
         super().__init__(network, minibatch_size=share, **kwargs)
 
     def _build_keras(self, progress: Any = None) -> None:
-        """Build the model for a replica's share, and everything around it for all of them."""
+        """Build the model for a replica's share, and all around it for the whole minibatch."""
         graph, self.stateful = self.tensor_graph, False
         graph.__class__ = _SharedGraph
         graph.size_of_all = self.minibatch_size = self._of_all
@@ -42,7 +42,7 @@ class ReplicatedSimulator(nengo_dl.Simulator):
         _check_made_for(self.strategy, "a layer", [*self.keras_model.weights])
 
     def __enter__(self) -> Any:
-        """Have what is made in the block, such as an optimizer, made for the strategy."""
+        """Enter the strategy's scope, too, so that an optimizer is made for the strategy."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.strategy.scope())
             entered = super().__enter__()

@@ -45,7 +45,7 @@ def begin_build(layer: tf.keras.layers.Layer) -> None:
 
 
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
-    """Return what a copy of ``layer`` has: all but its penalties, which can't be pickled."""
+    """Return the state of a copy of ``layer``: all but its penalties, which can't be pickled."""
     return {**tf.keras.layers.Layer.__getstate__(layer), "_callable_losses": []}
 
 

@@ -234,7 +234,7 @@ class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
     Attributes
     ----------
     settings : tuple of str
-        The settings on objects that it takes notice of.
+        The settings of objects that it uses.
     """
 
     settings: tuple[str, ...] = ()
@@ -253,7 +253,7 @@ class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
             self._built = True
 
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
-        """Update all variables: to have no gradient is to have one of zero."""
+        """Update all variables; a missing gradient counts as zero."""
         pairs = [(tf.zeros_like(v) if g is None else g, v) for g, v in grads_and_vars]
         return super().apply_gradients(pairs, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""What is done beside the methods of NengoDL 3's simulator and TensorGraph, and what is saved.
+"""Wrappers of methods of NengoDL 3's simulator and TensorGraph, saving, and builders.
 
 Keras saves what a model's layers have in their attributes. NengoDL keeps its variables, and the
 layers of TensorNodes, where Keras finds them for training, but not for saving.

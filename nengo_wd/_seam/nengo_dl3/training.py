@@ -200,7 +200,7 @@ def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
 
 
 def is_compiled(sim: nengo_dl.Simulator) -> bool:
-    """Tell whether what counts was compiled, so that objectives made later don't change it."""
+    """Tell whether sim.compile fixed the penalties, so that later objectives don't change them."""
     return state.simulator_state(sim).compiled
 
 

@@ -29,7 +29,7 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
 
 
 def compiled_fetch(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
-    """Return a function that fetches the current value of what ``function`` makes."""
+    """Return a function that fetches the current value of the tensor of ``function``."""
 
     def at_step(step: tf.Tensor) -> tf.Tensor:
         with clock.use_step(step):
@@ -89,7 +89,7 @@ _multiply_fused = tf.function(_multiply, jit_compile=True)
 
 
 def updater(variable: tf.Variable, function: Callable) -> Callable:
-    """Return what gives ``variable`` the value of a function of it and other arguments.
+    """Return a function that updates ``variable`` by ``function``, of it and other arguments.
 
     That is one pass over its memory, where it is large and the function goes by element.
     """
@@ -111,7 +111,7 @@ def _on_each_device(function: Callable, variable: tf.Variable, *args: Any) -> No
 
 
 def _is_fused(variable: tf.Variable) -> bool:
-    """Tell whether what changes a variable is compiled: if it is large, and XLA is there."""
+    """Tell whether changes of a variable are compiled: if it is large, and XLA is there."""
     return variable.shape.num_elements() >= LARGE and _has_xla(variable.device)
 
 
@@ -129,7 +129,7 @@ def _has_xla(device: str) -> bool:
 
 
 def function_of(node: nengo_dl.TensorNode) -> Any:
-    """Return the function of a TensorNode: a layer, or what stands in for one."""
+    """Return the function of a TensorNode: a layer, or its stand-in."""
     return node.tensor_func
 
 
@@ -153,7 +153,7 @@ def built_values(sim: nengo_dl.Simulator, variable: tf.Variable) -> np.ndarray |
 
 
 def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
-    """Return a layer, or what has its weights in ``sim`` after a later simulator was made."""
+    """Return a layer, or its stand-in if a later simulator has its weights."""
     return state.layer_in(sim.tensor_graph, layer)
 
 
