@@ -1,7 +1,8 @@
 """What this package keeps for a simulator, a layer and a graph, and what belongs to one simulator.
 
 A record is an attribute of its owner; `hooks.OBJECTS` lists the few others. It refers back to its
-simulator, so that a dictionary from simulators to records, even one with weak keys, would keep every simulator alive.
+simulator, so that a dictionary from simulators to records, even one with weak keys, would keep every
+simulator alive.
 """
 
 from __future__ import annotations
