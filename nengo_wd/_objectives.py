@@ -16,7 +16,7 @@ from nengo_wd._checks import Loss, Objective, check_finite, check_keras_2, check
 from nengo_wd._parameters import precedence, selection
 from nengo_wd._penalties import Penalty, penalties_of_settings, values
 from nengo_wd._seam.keras2 import LayerPenalty, regularizer_of
-from nengo_wd._simulators import carry, counting_penalties
+from nengo_wd._simulators import Carried, carry, counting_penalties
 from nengo_wd._strengths import check_live_strengths
 from nengo_wd.regularizers.forms import check_strengths
 
