@@ -16,8 +16,7 @@ from nengo_wd._checks import Loss, Objective, check_finite, check_keras_2, check
 from nengo_wd._parameters import precedence, selection
 from nengo_wd._penalties import Penalty, penalties_of_settings, penalty_values
 from nengo_wd._seam.keras2 import LayerPenalty, regularizer_of
-from nengo_wd._seam.state import Penalized
-from nengo_wd._simulators import carry, counting_penalties
+from nengo_wd._simulators import Carried, carry, counting_penalties
 from nengo_wd._strengths import check_live_strengths
 from nengo_wd.regularizers.forms import check_strengths
 
@@ -94,7 +93,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
         _check_finite(sim, seam.training.penalties_of_layers(sim), penalties)
     carried = carry(sim, penalties, activities)
     losses = seam.training.penalized_losses(sim, objective, by_probe, on_probes)
-    return Penalized(sim, losses, carried)
+    return _Penalized(sim, losses, carried)
 
 
 def _check_strengths(
@@ -252,3 +251,11 @@ def _check_loss(key: Any, loss: Any) -> None:
             f"of one, nor a function of {seam.training.OBJECTIVE_ARGUMENTS}",
             attr="objective",
         )
+
+
+class _Penalized(dict):
+    """An objective with penalties: the losses by probe, the simulator, and what it carries."""
+
+    def __init__(self, sim: nengo_dl.Simulator, losses: dict, carried: Carried) -> None:
+        super().__init__(losses)
+        self.sim, self.carried = sim, carried

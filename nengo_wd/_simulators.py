@@ -17,7 +17,6 @@ from nengo_wd._checks import check_watched
 from nengo_wd._parameters import precedence
 from nengo_wd._penalties import Penalty, Terms, penalties_of_settings
 from nengo_wd._seam import state
-from nengo_wd._seam.state import Penalized
 from nengo_wd.layers import TimeLoopLayer
 from nengo_wd.optimizers.steps import settings_of, simulators_of, steps_of
 
@@ -125,7 +124,7 @@ class Watcher:
     @staticmethod
     def check(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
         """Raise if an objective or optimizer was made for another simulator."""
-        made_for = [("objective", objective.sim)] if isinstance(objective, Penalized) else []
+        made_for = [("objective", objective.sim)] if hasattr(objective, "carried") else []
         made_for += [("optimizer", other) for other in simulators_of(optimizer)]
         _check_layers(sim, bool(made_for))
         for what, other in made_for:
@@ -144,7 +143,7 @@ class Watcher:
             kept.compiled = True
             if seam.training.is_compiled(sim):
                 kept.left_out_parameters = kept.proximal
-                _install(sim, objective.carried if isinstance(objective, Penalized) else None)
+                _install(sim, getattr(objective, "carried", None))
             elif kept.installed is None:
                 precedence.apply_defaults(sim)
             kept.warned.clear()

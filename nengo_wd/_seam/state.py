@@ -1,7 +1,8 @@
 """What this package keeps for a simulator, a layer and a graph, and what belongs to one simulator.
 
-A record is the only attribute that its owner gets. It refers back to its simulator, so that a
-dictionary from simulators to records, even one with weak keys, would keep every simulator alive.
+A record is an attribute of its owner; `hooks.OBJECTS` lists the few others. It refers back to its
+simulator, so that a dictionary from simulators to records, even one with weak keys, would keep all
+simulators alive.
 """
 
 from __future__ import annotations
@@ -92,14 +93,6 @@ class GraphState:
     penalties: dict = _new(dict)
     settings_loss_names: set = _new(set)
     left_out: set = _new(set)
-
-
-class Penalized(dict):
-    """An objective with penalties: the losses by probe, the simulator, and what it carries."""
-
-    def __init__(self, sim: Any, losses: dict, carried: Any) -> None:
-        super().__init__(losses)
-        self.sim, self.carried = sim, carried
 
 
 class NotCopyable:

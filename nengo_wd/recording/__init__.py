@@ -1,7 +1,8 @@
 """What is recorded of weights and firing rates while a network is trained."""
 
+from nengo_wd._parameters import Parameter
 from nengo_wd.recording.history import History
 from nengo_wd.recording.neuron_rates import NeuronRates, RateHistory
 from nengo_wd.recording.weight_norms import WeightNorms
 
-__all__ = ["History", "NeuronRates", "RateHistory", "WeightNorms"]
+__all__ = ["History", "NeuronRates", "Parameter", "RateHistory", "WeightNorms"]

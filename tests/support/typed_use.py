@@ -80,7 +80,7 @@ names: List[str] = history.names
 also_names: List[str] = norms.names
 not_names: List[int] = norms.names  # type: ignore[assignment]
 norms.to_csv(0.5)  # type: ignore[arg-type]
-parameter: nengo_wd._parameters.Parameter = history.parameters["readout.kernel"]
+parameter: nengo_wd.recording.Parameter = history.parameters["readout.kernel"]
 nengo_wd.plotting.norms(norms, "readout.kernel").savefig("norms.png")
 nengo_wd.plotting.norms(history)
 nengo_wd.plotting.norms(losses)  # type: ignore[arg-type]
