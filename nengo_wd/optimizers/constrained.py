@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 import nengo_dl
 import numpy as np
@@ -12,162 +12,11 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import is_number
 from nengo_wd._parameters import Parameter
-from nengo_wd._parameters.parameter import norms_of_groups
 from nengo_wd._seam import state
-from nengo_wd._strengths import LiveArray
+from nengo_wd.optimizers.bounds import Bounds
 from nengo_wd.optimizers.steps import ObjectSetting, SetValues, Step, add_steps, check_optimizer
-from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
-
-MEMORY = 0.99  # of the average of the norm
-LEAST_GROWTH = 0.01  # of the average in an interval, at an inflection point
-LEAST_FACTOR = float(np.finfo(np.float32).tiny)
-
-
-class Progress(NamedTuple):
-    """The state of the constraint, which is saved: tensors of shape (n_objects,).
-
-    ``found`` is the norm that a rule has found, NaN before that. ``average`` is a moving average of
-    the norm, ``last_average`` its value at the end of the last interval, and ``last_growth`` its
-    growth in that interval, relative to this value.
-    """
-
-    steps: Any
-    multiplier: Any
-    found: Any
-    average: Any
-    last_average: Any
-    last_growth: Any
-
-
-class Bounds:
-    """The bounds of all objects in a variable, as vectors in float64 with a value for each object.
-
-    Objects without a target norm are among them, because what is saved must not depend on settings.
-    ``found`` has the settings of these and others. ``progress`` is a variable that has what
-    `Progress` has, of shape (n_fields, n_objects).
-    """
-
-    def __init__(self, sim: nengo_dl.Simulator, objects: list[Parameter], found: SetValues) -> None:
-        self.objects, self.variable = objects, objects[0].variable
-        rules = self._rules(found)
-        self._numbers = LiveArray(sim, _as_numbers(rules))
-        self._factors = _each(rules, OfInitial, "factor", 1.0)
-        self._initial = np.array([isinstance(rule, OfInitial) for rule in rules])
-        self._at_step = _each(rules, AtStep, "step", np.inf)
-        self._every = _each(rules, InflectionPoint, "every", np.inf)
-        self._sizes = np.array([np.prod(one.shape) for one in objects], float)
-        self._object_of_row = np.full(int(self.variable.shape[0]), len(objects))  # of no object
-        for i, one in enumerate(objects):
-            self._object_of_row[one.rows] = i
-        start = np.zeros((len(Progress._fields), len(objects)))
-        start[Progress._fields.index("found")] = np.nan
-        self.progress = seam.values.state_variable(sim, start)
-
-    def update_values(self, found: SetValues) -> None:
-        """Replace target norms that are numbers by others."""
-        self._numbers.assign(_as_numbers(self._rules(found)))
-
-    def _rules(self, found: SetValues) -> list[Any]:
-        """Return the target norm of each object; None where it has none."""
-        targets = {parameter.key: target for parameter, target in found}
-        return [targets.get(one.key) for one in self.objects]
-
-    def begin(self) -> list[Any]:
-        """Note the initial norms before the first step; return the operations to wait for."""
-        if not self._initial.any():
-            return []
-        now = self._now()
-        missing = self._initial & tf.math.is_nan(now.found)
-        norms = tf.cond(tf.reduce_any(missing), self._norms, lambda: tf.zeros_like(now.found))
-        missing &= norms > 0
-        return [self._keep(now._replace(found=_where(missing, norms, now.found)))]
-
-    def constrain(self) -> list[Any]:
-        """Take a step; return the operations to wait for."""
-        before, norms = self._now(), self._norms()
-        now = before._replace(steps=before.steps + 1)
-        multiplier, factors = self._constrained(now, norms)
-        now = self._found(now._replace(multiplier=multiplier), norms)
-        # for TensorFlow 1, in which a value that was read may change with its variable
-        with tf.control_dependencies([factors]):
-            kept = self._keep(now)
-        is_above = tf.reduce_any(tf.not_equal(factors, 1.0))
-        return [kept, seam.values.multiply_if(is_above, self.variable, self._over_rows(factors))]
-
-    def _over_rows(self, factors: tf.Tensor) -> tf.Tensor:
-        """Return the factors of objects in a shape that fits the variable's."""
-        # rows of no object get the last factor, 1
-        by_row = tf.gather(tf.concat([factors, tf.ones(1, factors.dtype)], 0), self._object_of_row)
-        by_row = tf.reshape(by_row, [-1] + [1] * (self.variable.shape.rank - 1))
-        return tf.cast(by_row, self.variable.dtype.base_dtype)
-
-    def recorded(self, progress: np.ndarray) -> dict[tuple[int, int], list]:
-        """Return multipliers and target norms at some progress, by parameter; NaN for none."""
-        now, numbers = Progress(*progress), self._numbers.values
-        target = np.where(np.isnan(numbers), self._factors * now.found, numbers)
-        has_rule = self._initial | np.isfinite(self._at_step) | np.isfinite(self._every)
-        multiplier = np.where(has_rule | np.isfinite(numbers), now.multiplier, np.nan)
-        return {one.key: values for one, *values in zip(self.objects, multiplier, target)}
-
-    def _constrained(self, now: Progress, norms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the new multipliers, and the factors of the weights."""
-        numbers = self._numbers.tensor()
-        target = _where(tf.math.is_nan(numbers), self._factors * now.found, numbers)
-        excess = (tf.square(norms) - tf.square(target)) / self._sizes
-        is_bound = tf.math.is_finite(target)
-        multiplier = tf.maximum(_where(is_bound, now.multiplier + excess, 0.0), 0.0)
-        turns = 2 * multiplier > 1
-        scaled = tf.maximum(target / norms, LEAST_FACTOR)
-        factors = _where(turns, scaled, 1 - 2 * multiplier)
-        multiplier = _where(turns, tf.zeros_like(multiplier), multiplier)
-        return multiplier, _where(is_bound & (norms > 0), factors, 1.0)
-
-    def _found(self, now: Progress, norms: tf.Tensor) -> Progress:
-        """Return the progress with the bounds that are found at this step."""
-        due = (now.steps >= self._at_step) & (norms > 0)  # a bound of zero would be no bound
-        if np.isfinite(self._every).any():
-            slower, now = self._looked_at_growth(now, norms)
-            due |= slower & (norms > 0)
-        return now._replace(found=_where(tf.math.is_nan(now.found) & due, norms, now.found))
-
-    def _looked_at_growth(self, now: Progress, norms: tf.Tensor) -> tuple[tf.Tensor, Progress]:
-        """Return which norms are at an inflection point, and the progress of their averages."""
-        averages = MEMORY * now.average + (1 - MEMORY) * norms
-        averages = _where(now.steps >= self._every, averages, norms)
-        intervals = now.steps / self._every
-        ends = tf.equal(tf.math.floormod(now.steps, self._every), 0.0) & (intervals > 1)
-        growth = (averages - now.last_average) / averages
-        slower = (now.last_growth > growth) & (growth > LEAST_GROWTH) & (intervals > 3)
-        return ends & slower, now._replace(
-            average=averages,
-            last_average=_where(ends, averages, now.last_average),
-            last_growth=_where(ends & (intervals > 2), growth, now.last_growth),
-        )
-
-    def _norms(self) -> tf.Tensor:
-        """Return the norm of each object."""
-        weights = self.variable.read_value()
-        return norms_of_groups(weights, self._object_of_row, len(self.objects))
-
-    def _now(self) -> Progress:
-        return Progress(*tf.unstack(self.progress.read_value()))
-
-    def _keep(self, progress: Progress) -> Any:
-        return self.progress.assign(tf.stack(progress), read_value=False)
-
-
-def _as_numbers(rules: list) -> np.ndarray:
-    """Return the target norms that are numbers, and NaN for others."""
-    return np.array([rule if is_number(rule) else np.nan for rule in rules], float)
-
-
-def _each(rules: list, kind: type, attr: str, otherwise: float) -> np.ndarray:
-    return np.array([getattr(r, attr) if isinstance(r, kind) else otherwise for r in rules], float)
-
-
-_where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
+from nengo_wd.target_norms import OfInitial
 
 
 class ConstrainedStep(Step):
