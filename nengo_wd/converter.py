@@ -255,7 +255,7 @@ _CARRYING = {
 }
 Converter.converters = collections.ChainMap(_CARRYING, _Base.converters)
 
-# Our layers are converted as the Keras layers that they extend. NengoDL 2 converts none.
+# Our layers, each with the Keras layer as which it is converted. NengoDL 2 converts none.
 for _ours, _theirs in (
     (layers.RegularizedDense, tf.keras.layers.Dense),
     (layers.RegularizedConv1D, tf.keras.layers.Conv1D),
@@ -287,7 +287,7 @@ def _rescaled(regularizer: Any, scale: float) -> Any:
     form = forms.row_form(regularizer)
     if form is None or form.moving:
         return lambda weights: regularizer(weights / scale)
-    strengths = dict.fromkeys(ELEMENTWISE, 0.0)
+    strengths = {"l1": 0.0, "l2": 0.0}  # Keras has other defaults
     for name, strength in form.strengths.items():
         strengths[name] = strength.number / scale ** ELEMENTWISE[name].degree
     return (TowardsInitial if form.towards_initial else tf.keras.regularizers.l1_l2)(**strengths)

@@ -1,4 +1,9 @@
-"""Values of the setting ``target_norm``: a number, or a rule that finds it during training."""
+"""Values of the setting ``target_norm``: a number, or a rule that finds it during training.
+
+A rule is a frozen dataclass, and one of `RULES` and `TargetNorm`. `Bounds` in
+``optimizers/bounds.py`` finds the norms of rules: a new one needs a vector in ``__init__``, a place
+in ``begin`` or ``_found``, and one in ``recorded``.
+"""
 
 from __future__ import annotations
 

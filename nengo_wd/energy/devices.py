@@ -21,14 +21,15 @@ class Device(NamedTuple):
     spiking: bool
 
 
-# Degnan, Marr, Hasler (2016): a multiply-accumulate for each event and for each update
-# Davies et al. (2018): 23.6 pJ for a synaptic operation and 3.5 pJ for its way within a tile
-# Hoeppner et al. (2019)
+# The docstring of `Energy` has the same figures.
 devices: dict[str, Device] = {
+    # Degnan, Marr, Hasler (2016): a multiply-accumulate for each event and for each update
     "cpu": Device(8.6 * NANO, 8.6 * NANO, spiking=False),
     "gpu": Device(0.3 * NANO, 0.3 * NANO, spiking=False),
     "arm": Device(0.9 * NANO, 0.9 * NANO, spiking=False),
+    # Davies et al. (2018): 23.6 pJ for a synaptic operation and 3.5 pJ for its way within a tile
     "loihi": Device((23.6 + 3.5) * PICO, 81 * PICO, spiking=True),
+    # Hoeppner et al. (2019)
     "spinnaker": Device(13.3 * NANO, 26 * NANO, spiking=True),
     "spinnaker2": Device(450 * PICO, 2.19 * NANO, spiking=True),
 }

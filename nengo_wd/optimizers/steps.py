@@ -48,6 +48,8 @@ class Fault(NamedTuple):
 class Step:
     """A step that is taken before or after each of an optimizer's own, or both.
 
+    A subclass sets ``name``, ``change``, ``does`` and ``settings``. The first setting asks for it.
+
     Attributes
     ----------
     name : str

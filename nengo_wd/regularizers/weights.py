@@ -1,4 +1,4 @@
-"""Formulas of regularizers of weights, each with its proximal map."""
+"""Formulas of regularizers of weights, and the proximal maps of sums over elements."""
 
 from __future__ import annotations
 
