@@ -180,7 +180,7 @@ def _lengths(lassos: Lassos) -> list[tuple[np.ndarray, Any]]:
 
 def _built(lassos: Lassos) -> dict[tuple, tuple]:
     """Return what is fixed of group lassos: axes, and strengths that are not numbers."""
-    return {(p.key, *form.lasso.group_axes(len(p.shape))): form.strength.ids for p, form in lassos}
+    return {(p.key, *form.lasso.within(len(p.shape))): form.strength.ids for p, form in lassos}
 
 
 def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> tf.Tensor:
@@ -287,7 +287,7 @@ def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
     """Raise if there is no proximal step for a regularizer."""
     form = group_form(regularizer)
     if form is not None:
-        form.lasso.group_axes(len(parameter.shape))  # which raises where the axes don't fit
+        form.lasso.within(len(parameter.shape))  # which raises where the axes don't fit
     elif row_form(regularizer) is None:
         raise ValidationError(
             f"{parameter.name} has the regularizer {regularizer}, which has no proximal step; L1, "

@@ -159,7 +159,7 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     def __call__(self, weights: Any) -> tf.Tensor:
         """Return the penalty on ``weights``, a scalar."""
         weights = tf.convert_to_tensor(weights)
-        within = self.group_axes(len(weights.shape))
+        within = self.within(len(weights.shape))
         size = _size(weights, within)
         # the square root has no finite gradient at zero
         squares = tf.maximum(_sum_of_squares(weights, within), np.finfo(np.float64).tiny)
@@ -175,7 +175,7 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         That is the proximal step of the regularizer with strength one, and exactly zero for each
         group that is no longer than that. The strength does not matter.
         """
-        within = self.group_axes(len(weights.shape))
+        within = self.within(len(weights.shape))
         squares = _sum_of_squares(weights, within, keepdims=True)
         norms = tf.cast(tf.sqrt(squares), weights.dtype)
         length = by * tf.sqrt(_size(weights, within))
@@ -183,7 +183,7 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         factors = tf.where(norms > length, 1 - length / norms, nothing * tf.ones_like(norms))
         return weights * factors
 
-    def group_axes(self, rank: int) -> list[int]:
+    def within(self, rank: int) -> list[int]:
         """Return the axes over which a group extends, in weights of ``rank``."""
         along = self._axes_of_groups()
         if any(not -rank <= axis < rank for axis in along):
