@@ -9,6 +9,6 @@ hypothesis.settings.register_profile(
     max_examples=int(os.environ.get("NENGO_WD_EXAMPLES", "10")),
     deadline=None,
     database=None,
-    derandomize=True,
+    derandomize="NENGO_WD_EXAMPLES" not in os.environ,  # then by --hypothesis-seed
 )
 hypothesis.settings.load_profile("suite")
