@@ -17,7 +17,7 @@ from nengo_wd._parameters import precedence, selection
 from nengo_wd._penalties import Penalty, penalties_of_settings, penalty_values
 from nengo_wd._seam.keras2 import LayerPenalty, regularizer_of
 from nengo_wd._simulators import Carried, carry, counting_penalties
-from nengo_wd._strengths import check_live_strengths
+from nengo_wd._strengths import by_variable, check_live_strengths
 from nengo_wd.regularizers.forms import check_strengths
 
 
@@ -115,7 +115,7 @@ def _check_finite(
 ) -> None:
     """Raise if a penalty of a layer, or one that is not L1 or L2, is NaN or infinite now."""
     tensors = {p.name: p.value for p in of_layers if p.variable is not None}
-    others = [penalty for penalty in of_settings if penalty.form is None]
+    _, others = by_variable(of_settings)
     tensors.update((p.parameter.name, seam.values.build(sim, p)) for p in others)
     for name, value in zip(tensors, seam.values.fetch(sim, list(tensors.values()))):
         check_finite(name, value)

@@ -15,7 +15,7 @@ from nengo_wd._checks import check_penalty
 from nengo_wd._parameters import Parameter, precedence
 from nengo_wd._seam import state
 from nengo_wd._strengths import RowRegularizer, by_variable, numbers_now
-from nengo_wd.regularizers.forms import RowForm, comparison_key, row_form, snapshot
+from nengo_wd.regularizers.forms import RowForm, comparison_key, snapshot
 from nengo_wd.regularizers.weights import ELEMENTWISE
 
 
@@ -24,11 +24,6 @@ class Penalty(NamedTuple):
 
     parameter: Parameter
     regularizer: Any
-
-    @property
-    def form(self) -> RowForm | None:
-        """The regularizer's form, if that is a sum over elements."""
-        return row_form(self.regularizer)
 
     @property
     def key(self) -> tuple:

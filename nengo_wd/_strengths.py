@@ -22,6 +22,7 @@ from nengo_wd.regularizers.weights import ELEMENTWISE
 Regularized = Sequence[Tuple[Parameter, Any]]  # parameters, each with its regularizer
 # parameters of one variable, and how each is regularized
 RowForms = List[Tuple[Parameter, RowForm]]
+where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
 
 
 class LiveArray:
@@ -93,19 +94,16 @@ class RowValues:
         """
         values = self.numbers.tensor()
         if default is not None:
-            values = _where(tf.math.is_nan(values), tf.cast(default, self.dtype), values)
+            values = where(tf.math.is_nan(values), tf.cast(default, self.dtype), values)
         for factors, mask in self.moving:
             for factor in factors:
                 now = tf.cast(clock.value_at(factor, step), self.dtype)
-                values *= _where(mask, now, tf.ones((), self.dtype))
+                values *= where(mask, now, tf.ones((), self.dtype))
         return values
 
     def over_rows(self, values: tf.Tensor) -> tf.Tensor:
         """Return values by row in a shape that fits the variable's."""
         return tf.reshape(values, [-1] + [1] * (self.variable.shape.rank - 1))
-
-
-_where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
 
 
 def by_variable(regularized: Regularized) -> tuple[dict[int, RowForms], list[Any]]:

@@ -12,15 +12,13 @@ from nengo_wd import _seam as seam
 from nengo_wd._checks import is_number
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import norms_of_groups
-from nengo_wd._strengths import LiveArray
+from nengo_wd._strengths import LiveArray, where
 from nengo_wd.optimizers.steps import SetValues
 from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 MEMORY = 0.99  # of the average of the norm
 LEAST_GROWTH = 0.01  # of the average in an interval, at an inflection point
 LEAST_FACTOR = float(np.finfo(np.float32).tiny)
-
-_where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
 
 
 class Progress(NamedTuple):
@@ -80,7 +78,7 @@ class Bounds:
         missing = self._initial & tf.math.is_nan(now.found)
         norms = tf.cond(tf.reduce_any(missing), self._norms, lambda: tf.zeros_like(now.found))
         missing &= norms > 0
-        return [self._keep(now._replace(found=_where(missing, norms, now.found)))]
+        return [self._keep(now._replace(found=where(missing, norms, now.found)))]
 
     def constrain(self) -> list[Any]:
         """Take a step; return the operations to wait for."""
@@ -112,15 +110,15 @@ class Bounds:
     def _constrained(self, now: Progress, norms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the new multipliers, and the factors of the weights."""
         numbers = self._numbers.tensor()
-        target = _where(tf.math.is_nan(numbers), self._factors * now.found, numbers)
+        target = where(tf.math.is_nan(numbers), self._factors * now.found, numbers)
         excess = (tf.square(norms) - tf.square(target)) / self._sizes
         is_bound = tf.math.is_finite(target)
-        multiplier = tf.maximum(_where(is_bound, now.multiplier + excess, 0.0), 0.0)
+        multiplier = tf.maximum(where(is_bound, now.multiplier + excess, 0.0), 0.0)
         turns = 2 * multiplier > 1
         scaled = tf.maximum(target / norms, LEAST_FACTOR)
-        factors = _where(turns, scaled, 1 - 2 * multiplier)
-        multiplier = _where(turns, tf.zeros_like(multiplier), multiplier)
-        return multiplier, _where(is_bound & (norms > 0), factors, 1.0)
+        factors = where(turns, scaled, 1 - 2 * multiplier)
+        multiplier = where(turns, tf.zeros_like(multiplier), multiplier)
+        return multiplier, where(is_bound & (norms > 0), factors, 1.0)
 
     def _found(self, now: Progress, norms: tf.Tensor) -> Progress:
         """Return the progress with the bounds that are found at this step."""
@@ -128,20 +126,20 @@ class Bounds:
         if np.isfinite(self._every).any():
             slower, now = self._looked_at_growth(now, norms)
             due |= slower & (norms > 0)
-        return now._replace(found=_where(tf.math.is_nan(now.found) & due, norms, now.found))
+        return now._replace(found=where(tf.math.is_nan(now.found) & due, norms, now.found))
 
     def _looked_at_growth(self, now: Progress, norms: tf.Tensor) -> tuple[tf.Tensor, Progress]:
         """Return which norms are at an inflection point, and the progress of their averages."""
         averages = MEMORY * now.average + (1 - MEMORY) * norms
-        averages = _where(now.steps >= self._every, averages, norms)
+        averages = where(now.steps >= self._every, averages, norms)
         intervals = now.steps / self._every
         ends = tf.equal(tf.math.floormod(now.steps, self._every), 0.0) & (intervals > 1)
         growth = (averages - now.last_average) / averages
         slower = (now.last_growth > growth) & (growth > LEAST_GROWTH) & (intervals > 3)
         return ends & slower, now._replace(
             average=averages,
-            last_average=_where(ends, averages, now.last_average),
-            last_growth=_where(ends & (intervals > 2), growth, now.last_growth),
+            last_average=where(ends, averages, now.last_average),
+            last_growth=where(ends & (intervals > 2), growth, now.last_growth),
         )
 
     def _norms(self) -> tf.Tensor:

@@ -23,6 +23,7 @@ from nengo_wd._strengths import (
     RowValues,
     check_live_strengths,
     strength_faults,
+    where,
     with_live_strengths,
 )
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
@@ -209,7 +210,7 @@ def _row_steps(weights: tf.Tensor, sizes: dict, centre: Any) -> tf.Tensor:
     initial, pulled = centre
     moves = sum(sizes.values()) > 0
     distant = proximal_steps(weights - pulled * initial, sizes) + pulled * initial
-    return tf.compat.v2.where(moves, distant, weights)
+    return where(moves, distant, weights)
 
 
 def proximal_regularization(
