@@ -118,8 +118,10 @@ class Watcher:
 
     @staticmethod
     def prepare(sim: nengo_dl.Simulator) -> None:
-        """Leave out default penalties where settings take their place."""
+        """Leave out default penalties where settings take their place; compile the time loop."""
         precedence.apply_defaults(sim)
+        if settings.is_jit_compiled(sim.model.toplevel):
+            seam.compiled.compile_loop(sim)
 
     @staticmethod
     def check(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:

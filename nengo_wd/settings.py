@@ -10,7 +10,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.config import ClassParams
 from nengo.exceptions import ConfigError, NetworkContextError, ValidationError
-from nengo.params import Parameter
+from nengo.params import BoolParam, Parameter
 
 from nengo_wd import target_norms
 from nengo_wd._checks import Hyperparameter, Regularizer, check_hyperparameter, check_momentum
@@ -82,7 +82,9 @@ SETTINGS = {  # a new setting is a new row
 
 
 def configure_settings(
-    regularizer: Regularizer | None = None, weight_decay: Hyperparameter | None = None
+    regularizer: Regularizer | None = None,
+    weight_decay: Hyperparameter | None = None,
+    jit_compile: bool | None = None,
 ) -> None:
     """Add this package's settings to the config of the network that is being built.
 
@@ -154,6 +156,34 @@ def configure_settings(
     for name, value in (("regularizer", regularizer), ("weight_decay", weight_decay)):
         for configured in (nengo.Connection, nengo_dl.TensorNode) if value is not None else ():
             setattr(config[configured], name, value)
+    if jit_compile is not None:
+        config.configures(nengo.Network)
+        config[nengo.Network].set_param("jit_compile", BoolParam("jit_compile", default=False))
+        config[nengo.Network].jit_compile = jit_compile
+
+
+def is_jit_compiled(network: nengo.Network | None) -> bool:
+    """Tell whether XLA is to compile the time loop of the simulators of a network.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If an inner network asks for it, and the outermost one does not.
+    """
+    asking = [one for one in _networks(network) if _asks_for_xla(one[0])] if network else []
+    if asking and asking[0][0] is not network:
+        raise ValidationError(
+            f"{asking[0][0]} asks for jit_compile, which is a setting of whole simulators; set it "
+            f"in {network}, the outermost network",
+            attr="jit_compile",
+            obj=asking[0][0],
+        )
+    return bool(asking)
+
+
+def _asks_for_xla(network: nengo.Network) -> bool:
+    params = network.config.params.get(nengo.Network)
+    return _has(params, "jit_compile") and params.jit_compile
 
 
 class Setting(NamedTuple):

@@ -62,6 +62,7 @@ class Lacking:
 if generation(nengo_dl.__version__) == 3 or TYPE_CHECKING:
     from nengo_wd._seam.nengo_dl3 import (
         activities,
+        compiled,
         distributed,
         layers,
         optimizers,
@@ -80,7 +81,7 @@ else:
         values,
     )
 
-    distributed = SimpleNamespace()
+    compiled, distributed = SimpleNamespace(), SimpleNamespace()
     for _name, _reason in LACKING.items():
         _topic, _, _attribute = _name.partition(".")
         _stand_in = type(_attribute, (Lacking,), {"reason": _reason})
@@ -88,6 +89,7 @@ else:
 
 __all__ = [
     "activities",
+    "compiled",
     "distributed",
     "layers",
     "nengo_dl",

@@ -50,6 +50,7 @@ class Change(NamedTuple):
 
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
 WRAPPERS, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
+COMPILED = "nengo_wd._seam:compiled"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
 # is compiled and compiled(...) after that, with None for what is not given; before_training(sim,
@@ -68,6 +69,10 @@ WRAPPED = (  # methods, by `install`
     Change(f"{SIMULATOR}.save_params", f"{HOOKS}:_save_params", "warns of what it leaves out"),
     Change(f"{GRAPH}.build", f"{WRAPPERS}._build", "keeps and saves layers", DL3, WATCHER),
     Change(f"{GRAPH}._build_inner_loop", f"{WRAPPERS}._build_loop", "wakes neurons", DL3, WAKE),
+    Change(f"{GRAPH}.build_inputs", f"{COMPILED}._build_inputs", "tells XLA the steps", DL3),
+    Change(f"{GRAPH}._build_loop", f"{COMPILED}._build_loop", "compiles it", DL3),
+    Change(f"{SIMULATOR}._check_data", f"{COMPILED}._check_data", "tells XLA the steps", DL3),
+    Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}._check_gradients", "compiles it", DL3),
     Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WAKE),
     Change(
         "nengo_dl.tensor_node:TensorFuncParam.coerce",

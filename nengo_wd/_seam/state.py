@@ -54,6 +54,8 @@ class SimulatorState:
     # and what adds those on what probes record.
     settings_loss: Any = None
     activity_losses: Any = None
+    # Whether XLA compiles the time loop, unless sim.compile says otherwise.
+    jit_compile: bool = False
 
     # NengoDL 2: the tensors of the penalties of settings among the losses of the graph, and all
     # tensors that were built in the graph, by keys.
@@ -175,6 +177,11 @@ def is_proximal(sim: Any) -> bool:
 def is_to_be_proximal(sim: Any) -> bool:
     """Tell whether they are, or will be when the optimizer that was made last is compiled."""
     return getattr(vars(sim).get(ATTRIBUTE), "proximal", False)
+
+
+def is_jit_compiled(sim: Any) -> bool:
+    """Tell whether XLA compiles the time loop of a simulator by a setting of its network."""
+    return getattr(vars(sim).get(ATTRIBUTE), "jit_compile", False)
 
 
 def layer_state(layer: Any) -> LayerState:

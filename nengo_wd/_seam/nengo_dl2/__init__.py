@@ -4,6 +4,10 @@
 LACKING = {
     "activities.check_any_signal": ("Energy", "shows of neurons only what probes are on"),
     "activities.measure_signals": ("Energy", "shows of neurons only what probes are on"),
+    "compiled.compile_loop": (
+        "configure_settings(jit_compile=True)",
+        "runs its loop on TensorFlow 1.15",
+    ),
     "distributed.ReplicatedSimulator": ("DistributedSimulator", "trains on one device"),
     "layers.KerasConverter": ("Converter", "has no converter of Keras models"),
     "optimizers.variables_of_training": ("search.Start", "compiles anew for each training"),

@@ -16,7 +16,7 @@ from nengo_dl.compat import sub_layers, trackable
 
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.builders import DecayOperators, Signals
-from nengo_wd._seam.nengo_dl3 import training
+from nengo_wd._seam.nengo_dl3 import compiled, training
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
 
@@ -36,7 +36,7 @@ def _compile(compile_: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: A
     given = kwargs.get("loss"), args[0] if args else kwargs.get("optimizer")
     if not sim.closed:  # NengoDL raises for that
         watcher.check(sim, *given)
-    compile_(*args, **kwargs)
+    compile_(*args, **compiled.compile_options(sim, kwargs))
     watcher.compiled(sim, *given)
 
 

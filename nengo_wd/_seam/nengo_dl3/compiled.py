@@ -1,0 +1,237 @@
+"""The time loop of NengoDL 3, compiled by XLA.
+
+XLA takes gradients of a loop only if it knows the most steps that there can be, and arrays only if
+it knows their sizes. Both are in the shapes of inputs. Keras compiles all that it calls for a
+batch: losses, penalties and the optimizer's step as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+from nengo.exceptions import SimulationError, ValidationError
+from nengo_dl.config import get_setting
+from nengo_dl.neuron_builders import GenericNeuronBuilder
+from nengo_dl.op_builders import SimPyFuncBuilder
+from nengo_dl.process_builders import GenericProcessBuilder
+from tensorflow.python.ops import control_flow_util
+
+from nengo_wd._seam import state
+from nengo_wd._seam.nengo_dl3.values import _has_xla
+
+# What NengoDL runs as Python functions, by the class of its builder.
+IN_PYTHON = {
+    GenericNeuronBuilder: "its neuron type has no TensorFlow builder",
+    GenericProcessBuilder: "its process has no TensorFlow builder",
+    SimPyFuncBuilder: "it calls a Python function at each time step",
+}
+
+
+def is_compiling() -> bool:
+    """Tell whether XLA compiles what is being traced."""
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+# -- simulators ----------------------------------------------------------------------------
+
+
+def compile_loop(sim: Any) -> None:
+    """Have XLA compile what a simulator runs from now on, unless sim.compile says otherwise.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If XLA can't compile the simulator's network.
+    """
+    check_compilable(sim)
+    state.simulator_state(sim).jit_compile = True
+    sim.keras_model.jit_compile = True
+
+
+def compile_options(sim: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of sim.compile, with ``jit_compile`` as the network has it."""
+    if options.get("jit_compile") is None and not options.get("run_eagerly"):
+        return {**options, "jit_compile": state.is_jit_compiled(sim) or None}
+    if options["jit_compile"]:
+        check_compilable(sim)
+    return options
+
+
+def check_compilable(sim: Any) -> None:
+    """Raise if XLA is not there, or can't compile all of a network."""
+    if not _has_xla(sim.tensor_graph.device or ""):
+        raise ValidationError(
+            f"{sim.model.toplevel} can't be compiled: this TensorFlow {tf.__version__} has no XLA "
+            "for its device; leave jit_compile out",
+            attr="jit_compile",
+        )
+    reasons = dict.fromkeys(_uncompilable(sim.tensor_graph))
+    if reasons:
+        raise ValidationError(
+            f"{sim.model.toplevel} can't be compiled, because XLA takes no Python functions:\n  "
+            + "\n  ".join(reasons)
+            + "\nLeave jit_compile out, or replace these objects",
+            attr="jit_compile",
+        )
+
+
+def _uncompilable(graph: Any) -> Iterator[str]:
+    """Yield each object whose operator runs in Python, and why."""
+    owners = {
+        signal: obj
+        for obj, signals in graph.model.sig.items()
+        for signal in signals.values()
+        if signal is not None
+    }
+    for builder in graph.op_builder.op_builds.values():
+        built = getattr(builder, "built_neurons", getattr(builder, "built_process", builder))
+        for kind, reason in IN_PYTHON.items():
+            if isinstance(built, kind):
+                for op in built.ops:
+                    signals = [
+                        signal.base if signal.base in owners else signal
+                        for signal in op.all_signals
+                    ]
+                    owner = next((owners[one] for one in signals if one in owners), op)
+                    yield f"{owner}: {reason} ({_described(op)})"
+
+
+def _described(op: Any) -> Any:
+    for name in ("neurons", "process", "fn"):
+        if hasattr(op, name):
+            return getattr(op, name)
+    return op
+
+
+def _check_data(check: Callable, sim: Any, data: Any, *args: Any, **kwargs: Any) -> None:
+    """Give the number of steps a shape where no input Node has it."""
+    check(data, *args, **kwargs)
+    is_input = kwargs.get("nodes", True)
+    if not is_input or sim.tensor_graph.invariant_inputs or not sim.keras_model.jit_compile:
+        return
+    if not isinstance(data, dict):
+        raise SimulationError(
+            f"{sim.model.toplevel} has no input Nodes, and is compiled for a number of steps, which "
+            f"{type(data).__name__} does not tell; give n_steps in its place"
+        )
+    data["n_steps"] = np.repeat(data["n_steps"], data["n_steps"][0, 0] + 1, axis=1)
+
+
+@contextlib.contextmanager
+def _compiled_call(graph: Any) -> Iterator[None]:
+    """Compile the calls of a graph by itself, where Keras' model does not call it."""
+    before, call = vars(graph).get("call"), graph.call
+
+    def compiled(inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+        def function(inputs: Any) -> Any:
+            return call(inputs, training=training, **kwargs)
+
+        return tf.function(function, autograph=False, jit_compile=True)(inputs)
+
+    graph.call = compiled
+    try:
+        yield
+    finally:
+        if before is None:
+            del graph.call
+        else:
+            graph.call = before
+
+
+def _check_gradients(check: Callable, sim: Any, *args: Any, **kwargs: Any) -> Any:
+    compiles = not sim.closed and sim.keras_model.jit_compile
+    with _compiled_call(sim.tensor_graph) if compiles else contextlib.nullcontext():
+        return check(*args, **kwargs)
+
+
+# -- the loop ------------------------------------------------------------------------------
+
+
+def _build_inputs(build: Callable, graph: Any) -> tuple[dict, Any]:
+    """Let the input for the number of steps have columns, one more than there are steps.
+
+    That is where no input Node has the number in its shape. A single column tells nothing.
+    """
+    inputs, n_steps = build()
+    if not inputs:
+        n_steps = tf.keras.layers.Input(
+            (None,), batch_size=graph.minibatch_size, dtype="int32", name="n_steps"
+        )
+    return inputs, n_steps
+
+
+def _number_of_steps(graph: Any) -> Any:
+    """Return the number of steps, which XLA must know from a shape when it compiles."""
+    for values in graph.node_inputs.values():
+        return values.shape[1] or tf.shape(values)[1]
+    columns = graph.steps_to_run.op.inputs[0]
+    if columns.shape[1] == 1:
+        raise SimulationError(
+            f"{graph.model.toplevel} has no input Nodes, so that no shape tells XLA the number of "
+            "steps; use sim.fit, sim.evaluate, sim.predict or sim.run, or don't compile"
+        )
+    return (columns.shape[1] or tf.shape(columns)[1]) - 1
+
+
+def _build_loop(build: Callable, graph: Any, progress: Any) -> Any:
+    """Build a loop whose number of steps is known, if XLA compiles it."""
+    return _TimeLoop(graph, progress)() if is_compiling() else build(progress)
+
+
+class _TimeLoop:
+    """A loop like NengoDL's, with a fixed number of steps and arrays of fixed sizes."""
+
+    def __init__(self, graph: Any, progress: Any) -> None:
+        self.graph, self.progress, self.model = graph, progress, graph.model
+        self.n_steps, self.probes = _number_of_steps(graph), graph.model.probes
+        self.keeps = [
+            get_setting(self.model, "keep_history", default=True, obj=probe)
+            for probe in self.probes
+        ]
+
+    def __call__(self) -> tuple[tf.Tensor, dict, tuple, tuple]:
+        """Return what `TensorGraph._build_loop` returns."""
+        graph = self.graph
+        arrays = [self._array(*probe) for probe in zip(self.probes, self.keeps)]
+        saved, params = tuple(graph.saved_state.values()), tuple(graph.base_params.values())
+        step, arrays, saved, params = tf.while_loop(
+            cond=lambda step, *_: step < self.n_steps,
+            body=self._step,
+            loop_vars=(tf.constant(0), arrays, saved, params),
+            parallel_iterations=1,
+            maximum_iterations=-(-self.n_steps // graph.unroll),
+        )
+        steps_run = tf.fill((graph.minibatch_size,), step)
+        recorded = {probe: self._stacked(probe, array) for probe, array in zip(self.probes, arrays)}
+        return steps_run, recorded, saved, params
+
+    def _step(self, step: tf.Tensor, arrays: list, saved: tuple, params: tuple) -> tuple:
+        graph, bases, arrays = self.graph, self.graph.signals.bases, list(arrays)
+        graph._fill_bases(dict(zip(graph.saved_state, saved)), dict(zip(graph.base_params, params)))
+
+        def update_probes(values: list, step: tf.Tensor) -> None:
+            for i, (value, keeps) in enumerate(zip(values, self.keeps)):
+                arrays[i] = arrays[i].write(step if keeps else 0, value)
+
+        step = graph._build_inner_loop(step, update_probes, self.progress)
+        saved, params = (
+            tuple(bases[key] for key in kept) for kept in (graph.saved_state, graph.base_params)
+        )
+        return step, arrays, saved, params
+
+    def _array(self, probe: Any, keeps: bool) -> tf.TensorArray:
+        return tf.TensorArray(
+            self.graph.dtype,
+            size=self.n_steps if keeps else 1,
+            element_shape=self.graph.signals[self.model.sig[probe]["in"]].full_shape,
+        )
+
+    def _stacked(self, probe: Any, array: tf.TensorArray) -> tf.Tensor:
+        """Return what a probe recorded, of shape (minibatch_size, n_steps, size)."""
+        values = array.stack()
+        if not self.model.sig[probe]["in"].minibatched:
+            return values[None]
+        return tf.transpose(values, [1, 0, *range(2, values.shape.ndims)])
