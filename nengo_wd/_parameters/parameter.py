@@ -237,6 +237,6 @@ def norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.
 
 def _norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
     axes = list(range(1, len(values.shape)))
-    by_row = tf.math.reduce_euclidean_norm(values, axis=axes) if axes else tf.abs(values)
+    by_row = seam.values.norms(values, axes) if axes else tf.abs(values)
     squares = tf.square(tf.cast(by_row, tf.float64))
     return tf.sqrt(tf.math.unsorted_segment_sum(squares, groups, n_groups + 1)[:n_groups])

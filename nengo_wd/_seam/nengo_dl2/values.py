@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import nengo_dl
 import numpy as np
@@ -64,6 +64,11 @@ def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -
     """Give a variable new values."""
     initializer = variable.initializer
     sim.sess.run(initializer, {initializer.inputs[1]: values})
+
+
+def norms(values: tf.Tensor, axes: Sequence[int]) -> tf.Tensor:
+    """Return L2 norms over axes, with no copy of the values."""
+    return tf.math.reduce_euclidean_norm(values, axes)
 
 
 def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:

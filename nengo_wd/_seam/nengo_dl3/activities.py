@@ -13,6 +13,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd._neurons import check_shown, check_shown_nodes
 from nengo_wd._seam import state
+from nengo_wd._seam.nengo_dl3 import compiled
 
 SET_BY_CALL = (
     "final_base_params",
@@ -135,7 +136,7 @@ def measure_signals(
                 batch = [values[node][start : start + size] for node in graph.invariant_inputs]
                 tensors = [tf.cast(array, graph.dtype) for array in batch]
                 with _weights_kept(graph):
-                    sums = run(tensors, tf.fill((size, 1), tf.cast(n_steps, tf.int32)))
+                    sums = run(tensors, compiled.shaped_steps(size, n_steps))
                 totals = [total + one.numpy() for total, one in zip(totals, sums)]
     return [total / n_examples for total in totals]
 
@@ -143,8 +144,8 @@ def measure_signals(
 def _compiled(sim: nengo_dl.Simulator, measures: tuple[tuple[Any, Callable], ...]) -> Any:
     """Return the function that simulates a minibatch, compiled once for equal measures."""
     graph = sim.tensor_graph
-    kept = state.graph_state(graph).simulations
-    if measures not in kept:
+    kept, key = state.graph_state(graph).simulations, (sim.keras_model.jit_compile, measures)
+    if key not in kept:
         size = graph.minibatch_size
         nodes = [
             tf.TensorSpec((size, None, node.size_out), graph.dtype)
@@ -152,10 +153,10 @@ def _compiled(sim: nengo_dl.Simulator, measures: tuple[tuple[Any, Callable], ...
         ]
         with _builders_kept(graph):
             simulation = _simulation(sim, measures)
-            n_steps = tf.TensorSpec((size, 1), tf.int32)
-            kept[measures] = simulation.get_concrete_function(nodes, n_steps)
+            n_steps = tf.TensorSpec((size, None), tf.int32)
+            kept[key] = simulation.get_concrete_function(nodes, n_steps)
         graph.signals.reset()  # which hold tensors of this simulation's graph
-    return kept[measures]
+    return kept[key]
 
 
 def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]]) -> Any:
@@ -170,7 +171,7 @@ def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]
         by_example = [tf.reduce_sum(array, axis=1) for array in measured]
         return [tf.reduce_sum(tf.cast(array, tf.float64), axis=0) for array in by_example]
 
-    return tf.function(simulate, autograph=False)
+    return tf.function(simulate, autograph=False, jit_compile=sim.keras_model.jit_compile)
 
 
 @contextlib.contextmanager

@@ -17,10 +17,9 @@ from nengo_dl.config import get_setting
 from nengo_dl.neuron_builders import GenericNeuronBuilder
 from nengo_dl.op_builders import SimPyFuncBuilder
 from nengo_dl.process_builders import GenericProcessBuilder
-from tensorflow.python.ops import control_flow_util
 
 from nengo_wd._seam import state
-from nengo_wd._seam.nengo_dl3.values import _has_xla
+from nengo_wd._seam.nengo_dl3.values import _has_xla, is_compiling
 
 # What NengoDL runs as Python functions, by the class of its builder.
 IN_PYTHON = {
@@ -28,11 +27,6 @@ IN_PYTHON = {
     GenericProcessBuilder: "its process has no TensorFlow builder",
     SimPyFuncBuilder: "it calls a Python function at each time step",
 }
-
-
-def is_compiling() -> bool:
-    """Tell whether XLA compiles what is being traced."""
-    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 # -- simulators ----------------------------------------------------------------------------
@@ -114,10 +108,15 @@ def _check_data(check: Callable, sim: Any, data: Any, *args: Any, **kwargs: Any)
         return
     if not isinstance(data, dict):
         raise SimulationError(
-            f"{sim.model.toplevel} has no input Nodes, and is compiled for a number of steps, which "
-            f"{type(data).__name__} does not tell; give n_steps in its place"
+            f"{sim.model.toplevel} has no input Nodes, and XLA compiles it for a number of steps, "
+            f"which a {type(data).__name__} does not tell; give n_steps instead"
         )
-    data["n_steps"] = np.repeat(data["n_steps"], data["n_steps"][0, 0] + 1, axis=1)
+    data["n_steps"] = shaped_steps(len(data["n_steps"]), data["n_steps"][0, 0])
+
+
+def shaped_steps(size: int, n_steps: int) -> np.ndarray:
+    """Return the input for the number of steps, with the shape that tells XLA the number."""
+    return np.full((size, n_steps + 1), n_steps, np.int32)
 
 
 @contextlib.contextmanager

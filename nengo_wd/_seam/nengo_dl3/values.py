@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from functools import lru_cache, partial
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.ops import control_flow_util
 
 from nengo_wd import _clock as clock
 from nengo_wd._seam import state
@@ -68,6 +69,18 @@ def _scope(sim: nengo_dl.Simulator) -> Any:
 def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -> None:
     """Give a variable new values."""
     variable.assign(values)
+
+
+def norms(values: tf.Tensor, axes: Sequence[int]) -> tf.Tensor:
+    """Return L2 norms over axes, with no copy of the values."""
+    if is_compiling():  # XLA has no Euclidean norm, and fuses its parts
+        return tf.sqrt(tf.reduce_sum(tf.square(values), axes))
+    return tf.math.reduce_euclidean_norm(values, axes)
+
+
+def is_compiling() -> bool:
+    """Tell whether XLA compiles what is being traced."""
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:
