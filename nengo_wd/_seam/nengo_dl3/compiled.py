@@ -8,6 +8,7 @@ batch: losses, penalties and the optimizer's step as well.
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any, Callable, Iterator
 
 import numpy as np
@@ -19,6 +20,7 @@ from nengo_dl.op_builders import SimPyFuncBuilder
 from nengo_dl.process_builders import GenericProcessBuilder
 
 from nengo_wd._seam import state
+from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 from nengo_wd._seam.nengo_dl3.values import _has_xla, is_compiling
 
 # What NengoDL runs as Python functions, by the class of its builder.
@@ -49,13 +51,19 @@ def compile_options(sim: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of sim.compile, with ``jit_compile`` as the network has it."""
     if options.get("jit_compile") is None and not options.get("run_eagerly"):
         return {**options, "jit_compile": state.is_jit_compiled(sim) or None}
-    if options["jit_compile"]:
+    if options.get("jit_compile"):
         check_compilable(sim)
     return options
 
 
 def check_compilable(sim: Any) -> None:
     """Raise if XLA is not there, or can't compile all of a network."""
+    if isinstance(sim, ReplicatedSimulator) and sim.strategy.num_replicas_in_sync > 1:
+        raise ValidationError(
+            f"the {type(sim).__name__} of {sim.model.toplevel} can't be compiled, because XLA "
+            "takes no variables of several devices; leave jit_compile out, or use one device",
+            attr="jit_compile",
+        )
     if not _has_xla(sim.tensor_graph.device or ""):
         raise ValidationError(
             f"{sim.model.toplevel} can't be compiled: this TensorFlow {tf.__version__} has no XLA "
@@ -121,16 +129,9 @@ def shaped_steps(size: int, n_steps: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _compiled_call(graph: Any) -> Iterator[None]:
-    """Compile the calls of a graph by itself, where Keras' model does not call it."""
+    """Compile the calls of a graph, and their gradients, where Keras does not call it."""
     before, call = vars(graph).get("call"), graph.call
-
-    def compiled(inputs: Any, training: Any = None, **kwargs: Any) -> Any:
-        def function(inputs: Any) -> Any:
-            return call(inputs, training=training, **kwargs)
-
-        return tf.function(function, autograph=False, jit_compile=True)(inputs)
-
-    graph.call = compiled
+    graph.call = functools.partial(_call_compiled, graph, call)
     try:
         yield
     finally:
@@ -138,6 +139,39 @@ def _compiled_call(graph: Any) -> Iterator[None]:
             del graph.call
         else:
             graph.call = before
+
+
+def _call_compiled(graph: Any, call: Callable, inputs: Any, **options: Any) -> list[tf.Tensor]:
+    """Call a graph by a function that XLA compiles, and find its gradients by another one.
+
+    The way back goes forth again: TensorFlow hands no loop's values from one to the other.
+    """
+    *values, n_steps = inputs
+    n_inputs, n_outputs = len(values), len(graph.model.probes)
+    compiled = functools.partial(tf.function, autograph=False, jit_compile=True)
+
+    def forth(*values: tf.Tensor) -> list[tf.Tensor]:
+        shaped = shaped_steps(graph.minibatch_size, values[0].shape[1])
+        return call([*values, tf.constant(shaped)], **options)[:-1]
+
+    def back(*arguments: tf.Tensor) -> list[tf.Tensor]:
+        values, changes = arguments[:n_inputs], arguments[n_inputs:]
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            outputs = forth(*values)
+        return tape.gradient(outputs, values, changes, tf.UnconnectedGradients.ZERO)
+
+    forth_compiled, back_compiled = compiled(forth), compiled(back)
+
+    @tf.custom_gradient
+    def both(*values: tf.Tensor) -> Any:
+        def gradient(*changes: tf.Tensor) -> Any:
+            types = [graph.dtype] * n_inputs
+            return tf.numpy_function(back_compiled, [*values, *changes], types)
+
+        return tf.numpy_function(forth_compiled, values, [graph.dtype] * n_outputs), gradient
+
+    return [*both(*values), n_steps[:, 0]]
 
 
 def _check_gradients(check: Callable, sim: Any, *args: Any, **kwargs: Any) -> Any:
