@@ -157,7 +157,8 @@ def configure_settings(
         for configured in (nengo.Connection, nengo_dl.TensorNode) if value is not None else ():
             setattr(config[configured], name, value)
     if jit_compile is not None:
-        config.configures(nengo.Network)
+        if nengo.Network not in config.params:  # NengoDL has its settings there
+            config.configures(nengo.Network)
         config[nengo.Network].set_param("jit_compile", BoolParam("jit_compile", default=False))
         config[nengo.Network].jit_compile = jit_compile
 

@@ -65,7 +65,9 @@ if generation(nengo_dl.__version__) == 3 or TYPE_CHECKING:
         compiled,
         distributed,
         layers,
+        neurons,
         optimizers,
+        random_numbers,
         simulators,
         training,
         values,
@@ -82,6 +84,7 @@ else:
     )
 
     compiled, distributed = SimpleNamespace(), SimpleNamespace()
+    neurons, random_numbers = SimpleNamespace(), SimpleNamespace()
     for _name, _reason in LACKING.items():
         _topic, _, _attribute = _name.partition(".")
         _stand_in = type(_attribute, (Lacking,), {"reason": _reason})
@@ -93,7 +96,9 @@ __all__ = [
     "distributed",
     "layers",
     "nengo_dl",
+    "neurons",
     "optimizers",
+    "random_numbers",
     "simulators",
     "training",
     "values",

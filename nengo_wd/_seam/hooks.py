@@ -51,6 +51,7 @@ class Change(NamedTuple):
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
 WRAPPERS, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
 COMPILED = "nengo_wd._seam:compiled"
+RANDOM = "nengo_wd._seam:random_numbers"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
 # is compiled and compiled(...) after that, with None for what is not given; before_training(sim,
@@ -71,6 +72,8 @@ WRAPPED = (  # methods, by `install`
     Change(f"{GRAPH}._build_inner_loop", f"{WRAPPERS}._build_loop", "wakes neurons", DL3, WAKE),
     Change(f"{GRAPH}.build_inputs", f"{COMPILED}._build_inputs", "tells XLA the steps", DL3),
     Change(f"{GRAPH}._build_loop", f"{COMPILED}._build_loop", "compiles it", DL3),
+    Change(f"{GRAPH}._build_no_loop", f"{COMPILED}._build_no_loop", "seeds neurons", DL3),
+    Change(f"{GRAPH}.build_post", f"{RANDOM}._build_post", "draws anew after a reset", DL3),
     Change(f"{SIMULATOR}._check_data", f"{COMPILED}._check_data", "tells XLA the steps", DL3),
     Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}._check_gradients", "compiles it", DL3),
     Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WAKE),
@@ -95,6 +98,12 @@ SET = (  # attributes, by `install`
         "nengo_dl.tensor_node:TensorNode._param_init_order",
         f"{BRIDGE}:NO_ORDER",
         "copies nodes: Nengo 4 sets size_in first, which NengoDL computes from the shape",
+        DL3,
+    ),
+    Change(
+        "nengo_dl.neuron_builders:SimNeuronsBuilder.TF_NEURON_IMPL",
+        "nengo_wd._seam:neurons.IMPLEMENTATIONS",
+        "runs more neurons in TensorFlow, and seeds those that draw random numbers",
         DL3,
     ),
     *(

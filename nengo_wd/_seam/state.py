@@ -87,6 +87,10 @@ class GraphState:
     # simulations that were compiled for records, by what they measure.
     lost: list = _new(list)
     simulations: dict = _new(dict)
+    # NengoDL 3, of a graph that draws random numbers: its simulator, as a weak reference, and the
+    # variable that counts calls.
+    simulator: Any = None
+    calls: Any = None
 
     # NengoDL 2: the layers whose penalties are among the losses, and these penalties by the names
     # of their operations; the names of all penalties of settings that were ever among the losses,

@@ -10,5 +10,7 @@ LACKING = {
     ),
     "distributed.ReplicatedSimulator": ("DistributedSimulator", "trains on one device"),
     "layers.KerasConverter": ("Converter", "has no converter of Keras models"),
+    "neurons.SpikingBuilder": ("SpikingBuilder", "builds neurons on TensorFlow 1.15"),
     "optimizers.variables_of_training": ("search.Start", "compiles anew for each training"),
+    "random_numbers.folded": ("random_numbers", "draws by the seeds of operations"),
 }

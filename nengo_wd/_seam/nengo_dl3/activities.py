@@ -13,7 +13,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd._neurons import check_shown, check_shown_nodes
 from nengo_wd._seam import state
-from nengo_wd._seam.nengo_dl3 import compiled
+from nengo_wd._seam.nengo_dl3 import compiled, random_numbers
 
 SET_BY_CALL = (
     "final_base_params",
@@ -226,10 +226,13 @@ def _weights_kept(graph: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Restart processes in the body, as in a new simulator; then put the old ones back."""
+    """Restart processes and random numbers in the body, as in a new simulator.
+
+    Those of before are put back afterwards.
+    """
     graph = sim.tensor_graph
     held, input_funcs = vars(graph), graph.input_funcs
-    with _builders_kept(graph) as builders:
+    with random_numbers.calls_kept(graph), _builders_kept(graph) as builders:
         rng = np.random.RandomState(graph.seed)
         for builder in builders:
             if hasattr(builder, "config"):

@@ -16,7 +16,7 @@ from nengo_dl.compat import sub_layers, trackable
 
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.builders import DecayOperators, Signals
-from nengo_wd._seam.nengo_dl3 import compiled, training
+from nengo_wd._seam.nengo_dl3 import compiled, random_numbers, training
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
 
@@ -29,6 +29,7 @@ PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 def _make(init: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> None:
     init(*args, **kwargs)
     training._give_training_step(sim)
+    random_numbers.follow(sim)
     watcher.prepare(sim)
 
 

@@ -1,0 +1,237 @@
+"""Neurons that NengoDL 3 runs in Python, or whose random numbers XLA can't seed, in TensorFlow."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import nengo
+import numpy as np
+import tensorflow as tf
+from nengo.neurons import settled_firingrate
+from nengo_dl.neuron_builders import (
+    LIFBuilder,
+    LIFRateBuilder,
+    SimNeuronsBuilder,
+    StochasticSpikingBuilder,
+    TFNeuronBuilder,
+)
+from tensorflow.python.framework import smart_cond
+
+from nengo_wd._seam.nengo_dl3 import random_numbers
+
+# The currents at which firing rates of Izhikevich neurons are measured, and for how long, in s.
+LOWEST, HIGHEST, SPACING = -30.0, 610.0, 1.0
+SETTLES, LASTS = 0.5, 5.0
+
+
+class SpikingBuilder(TFNeuronBuilder):
+    """Builds neurons that spike, but not in training, where states may change as well.
+
+    Unlike NengoDL's, it computes only one of both where it is known which counts.
+    """
+
+    spiking = True
+
+    def build_step(self, signals: Any) -> None:
+        """Compute the output and the states of a time step."""
+        current = signals.gather(self.J_data)
+        state = {name: signals.gather(data) for name, data in self.state_data.items()}
+
+        def predict() -> tuple:
+            stepped = tf.nest.flatten(self.step(current, signals.dt, **state))
+            return tuple(tf.stop_gradient(one) for one in stepped)
+
+        def train() -> tuple:
+            stepped = self.training_step(current, signals.dt, **state)
+            return stepped if isinstance(stepped, tuple) else (stepped, *state.values())
+
+        if self.config.inference_only:
+            stepped = predict()
+        else:
+            stepped = smart_cond.smart_cond(self.config.training, train, predict)
+        for data, value in zip((self.output_data, *self.state_data.values()), stepped):
+            signals.scatter(data, value)
+
+
+# -- adaptive neurons ----------------------------------------------------------------------
+
+
+class _Adaptive(TFNeuronBuilder):
+    """Builds neurons with an adaptation n, which follows ``tau_n dn/dt = inc_n * output - n``."""
+
+    def build_pre(self, signals: Any, config: Any) -> None:
+        """Make constants of the parameters."""
+        super().build_pre(signals, config)
+        neurons, sizes = [op.neurons for op in self.ops], [op.J.shape[0] for op in self.ops]
+        for name in ("tau_n", "inc_n"):
+            setattr(self, name, signals.op_constant(neurons, sizes, name, signals.dtype))
+
+    def adapted(self, output: tf.Tensor, dt: tf.Tensor, adaptation: tf.Tensor) -> tf.Tensor:
+        """Return the adaptation after a time step with this output."""
+        return adaptation + dt / self.tau_n * (self.inc_n * output - adaptation)
+
+
+class AdaptiveLIFRateBuilder(_Adaptive, LIFRateBuilder):
+    """Builds a group of `nengo.AdaptiveLIFRate` operators."""
+
+    def step(self, current: tf.Tensor, dt: tf.Tensor, adaptation: tf.Tensor) -> tuple:
+        """Return the rates of the current less the adaptation, and the next adaptation."""
+        rates = super().step(current - adaptation, dt)
+        return rates, self.adapted(rates, dt, adaptation)
+
+
+class AdaptiveLIFBuilder(SpikingBuilder, _Adaptive, LIFBuilder):
+    """Builds a group of `nengo.AdaptiveLIF` operators.
+
+    In training they are `nengo.AdaptiveLIFRate`: rates step the adaptation, through which gradients
+    flow back in time. NengoDL's ``lif_smoothing`` smooths these rates as it does those of LIF.
+    """
+
+    def step(
+        self,
+        current: tf.Tensor,
+        dt: tf.Tensor,
+        voltage: tf.Tensor,
+        refractory_time: tf.Tensor,
+        adaptation: tf.Tensor,
+    ) -> tuple:
+        """Return the spikes and states of a time step, with states as Nengo has them.
+
+        NengoDL's refractory times are shorter by a time step.
+        """
+        current -= adaptation
+        refractory_time -= dt
+        delta_t = tf.clip_by_value(dt - refractory_time, self.zero, dt)
+        voltage -= (current - voltage) * tf.math.expm1(-delta_t / self.tau_rc)
+        spiked = voltage > self.one
+        above = tf.where(spiked, (voltage - self.one) / (current - self.one), self.zeros)
+        t_spike = dt + self.tau_rc * tf.math.log1p(-above)
+        refractory_time = tf.where(spiked, self.tau_ref + t_spike, refractory_time)
+        voltage = tf.where(spiked, self.zeros, tf.maximum(voltage, self.min_voltage))
+        spikes = tf.cast(spiked, current.dtype) * self.alpha
+        return spikes, voltage, refractory_time, self.adapted(spikes, dt, adaptation)
+
+    def training_step(
+        self,
+        current: tf.Tensor,
+        dt: tf.Tensor,
+        voltage: tf.Tensor,
+        refractory_time: tf.Tensor,
+        adaptation: tf.Tensor,
+    ) -> tuple:
+        """Return the rates of a time step, and the states, of which the adaptation changes."""
+        rates = super().training_step(current - adaptation, dt)
+        return rates, voltage, refractory_time, self.adapted(rates, dt, adaptation)
+
+
+# -- Izhikevich ----------------------------------------------------------------------------
+
+
+class IzhikevichBuilder(SpikingBuilder):
+    """Builds a group of `nengo.Izhikevich` operators.
+
+    There is no formula for their rates. In training the output is the rate at which Nengo's own
+    model fires at a constant current, as in ``nengo.Izhikevich.rates``, but measured for 5 s with
+    the time step of the simulator. Rates are measured at currents from -30, below which Nengo takes
+    all for -30, to 610, and lie on straight lines in between. The gradient is the slope of these
+    lines: it is zero outside, and above the current at which neurons fire in each time step. States
+    stay as they are in training.
+    """
+
+    def build_pre(self, signals: Any, config: Any) -> None:
+        """Make constants of the parameters, and look up rates."""
+        super().build_pre(signals, config)
+        neurons, sizes = [op.neurons for op in self.ops], [op.J.shape[0] for op in self.ops]
+        for name in ("tau_recovery", "coupling", "reset_voltage", "reset_recovery"):
+            setattr(self, name, signals.op_constant(neurons, sizes, name, signals.dtype))
+        if not config.inference_only:
+            tables = [_rates(*_parameters(one), signals.dt_val) for one in neurons]
+            self.rates = tf.constant(np.concatenate(tables), signals.dtype)
+            starts = np.repeat(np.arange(len(tables)) * len(tables[0]), sizes)
+            self.starts = tf.constant(starts[None], tf.int32)
+
+    def step(
+        self, current: tf.Tensor, dt: tf.Tensor, voltage: tf.Tensor, recovery: tf.Tensor
+    ) -> tuple:
+        """Return the spikes and states of a time step."""
+        current = tf.maximum(current, tf.cast(LOWEST, current.dtype))
+        voltage += (0.04 * tf.square(voltage) + 5 * voltage + 140 - recovery + current) * 1000 * dt
+        spiked = voltage >= 30
+        voltage = tf.where(spiked, self.reset_voltage, voltage)
+        recovery += self.tau_recovery * (self.coupling * voltage - recovery) * 1000 * dt
+        recovery = tf.where(spiked, recovery + self.reset_recovery, recovery)
+        return tf.cast(spiked, current.dtype) / dt, voltage, recovery
+
+    def training_step(self, current: tf.Tensor, dt: tf.Tensor, **state: tf.Tensor) -> tf.Tensor:
+        """Return the rates at the current, on straight lines between those that were measured."""
+        highest = int((HIGHEST - LOWEST) / SPACING)
+        place = tf.clip_by_value((current - LOWEST) / SPACING, 0, highest)
+        below = tf.minimum(tf.cast(place, tf.int32), highest - 1)
+        left = tf.gather(self.rates, self.starts + below)
+        right = tf.gather(self.rates, self.starts + below + 1)
+        return left + (right - left) * (place - tf.cast(below, current.dtype))
+
+
+def _parameters(neurons: nengo.Izhikevich) -> tuple[float, ...]:
+    return (
+        neurons.tau_recovery,
+        neurons.coupling,
+        neurons.reset_voltage,
+        neurons.reset_recovery,
+    )
+
+
+@functools.lru_cache(maxsize=128)
+def _rates(
+    tau_recovery: float,
+    coupling: float,
+    reset_voltage: float,
+    reset_recovery: float,
+    dt: float,
+) -> np.ndarray:
+    """Return rates that Nengo's model has at currents from LOWEST to HIGHEST."""
+    neurons = nengo.Izhikevich(tau_recovery, coupling, reset_voltage, reset_recovery)
+    current = np.arange(LOWEST, HIGHEST + SPACING / 2, SPACING)
+    state = {name: np.zeros_like(current) for name in ("output", "voltage", "recovery")}
+    return settled_firingrate(neurons.step, current, state, dt, SETTLES, LASTS)
+
+
+# -- random spikes -------------------------------------------------------------------------
+
+
+class StochasticBuilder(random_numbers.Drawing, SpikingBuilder, StochasticSpikingBuilder):
+    """Builds a group of `nengo.StochasticSpiking` operators, with numbers of stateless seeds."""
+
+    def build_step(self, signals: Any) -> None:
+        """Compute the output of a time step."""
+        self.now = self.seed_of_step(signals)
+        super().build_step(signals)
+
+    def step(self, current: tf.Tensor, dt: tf.Tensor) -> tf.Tensor:
+        """Return the spikes of a time step."""
+        return self.alpha * self.drawn(tf.abs(current) * dt) * tf.sign(current)
+
+    def drawn(self, means: tf.Tensor) -> tf.Tensor:
+        """Return integers with these means, of which each is rounded up or down."""
+        whole = tf.floor(means)
+        numbers = random_numbers.uniform(means.shape, self.now, means.dtype)
+        return whole + tf.cast(numbers < means - whole, means.dtype)
+
+
+class PoissonBuilder(StochasticBuilder):
+    """Builds a group of `nengo.PoissonSpiking` operators, with numbers of stateless seeds."""
+
+    def drawn(self, means: tf.Tensor) -> tf.Tensor:
+        """Return Poisson random numbers with these means."""
+        return random_numbers.poisson(means, self.now)
+
+
+IMPLEMENTATIONS = {  # exact classes: subclasses may step in another way
+    **SimNeuronsBuilder.TF_NEURON_IMPL,
+    nengo.AdaptiveLIF: AdaptiveLIFBuilder,
+    nengo.AdaptiveLIFRate: AdaptiveLIFRateBuilder,
+    nengo.Izhikevich: IzhikevichBuilder,
+    nengo.PoissonSpiking: PoissonBuilder,
+    nengo.StochasticSpiking: StochasticBuilder,
+}
