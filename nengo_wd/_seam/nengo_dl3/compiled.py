@@ -22,11 +22,20 @@ from nengo_wd._seam import state
 from nengo_wd._seam.nengo_dl3 import random_numbers
 from nengo_wd._seam.nengo_dl3.values import _has_xla, is_compiling
 
-# What NengoDL runs as Python functions, by the class of its builder.
+# What NengoDL runs as Python functions, by the class of its builder, and what to do.
 IN_PYTHON = {
-    GenericNeuronBuilder: "its neuron type has no TensorFlow builder",
-    GenericProcessBuilder: "its process has no TensorFlow builder",
-    SimPyFuncBuilder: "it calls a Python function at each time step",
+    GenericNeuronBuilder: (
+        "neurons of {neurons}, which has no TensorFlow builder; take another type, or register a "
+        "builder in nengo_dl's SimNeuronsBuilder.TF_NEURON_IMPL"
+    ),
+    GenericProcessBuilder: (
+        "the process {process}, which has no TensorFlow builder; take another process, or a "
+        "nengo_dl.TensorNode"
+    ),
+    SimPyFuncBuilder: (
+        "the Python function {fn} is called at each time step; take a nengo_dl.TensorNode, or "
+        "neurons that are not nengo.Direct to compute it"
+    ),
 }
 
 
@@ -84,21 +93,15 @@ def _uncompilable(graph: Any) -> Iterator[str]:
     for builder in graph.op_builder.op_builds.values():
         built = getattr(builder, "built_neurons", getattr(builder, "built_process", builder))
         for kind, reason in IN_PYTHON.items():
-            if isinstance(built, kind):
+            if isinstance(built, kind) and getattr(built, "in_python", True):
                 for op in built.ops:
-                    signals = [
-                        signal.base if signal.base in owners else signal
-                        for signal in op.all_signals
-                    ]
-                    owner = next((owners[one] for one in signals if one in owners), op)
-                    yield f"{owner}: {reason} ({_described(op)})"
+                    owner = _owner(op, owners)
+                    yield f"{owner}: {reason.format(**vars(op))}"
 
 
-def _described(op: Any) -> Any:
-    for name in ("neurons", "process", "fn"):
-        if hasattr(op, name):
-            return getattr(op, name)
-    return op
+def _owner(op: Any, owners: dict) -> Any:
+    signals = [signal.base if signal.base in owners else signal for signal in op.all_signals]
+    return next((owners[one] for one in signals if one in owners), op)
 
 
 def _check_data(check: Callable, sim: Any, data: Any, *args: Any, **kwargs: Any) -> None:
