@@ -81,8 +81,9 @@ def test_sparse_transforms_have_gradients(compiles, share, rng):
 
 
 @BOTH
-@pytest.mark.parametrize("pre_synapse", [nengo.Lowpass(0.005), None])
-@pytest.mark.parametrize("kind", ["decoders", "weights"])
+@pytest.mark.parametrize(
+    "kind, pre_synapse", [("decoders", nengo.Lowpass(0.005)), ("weights", None)]
+)
 @pytest.mark.skipif(not hasattr(nengo, "RLS"), reason="Nengo has RLS from 4.0 on")
 def test_rls_is_as_in_nengo(kind, pre_synapse, compiles):
     with nengo.Network(seed=0) as net:

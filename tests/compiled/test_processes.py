@@ -278,12 +278,3 @@ def test_uncompiled_noise_is_that_of_nengo_dl():
     rng = np.random.RandomState(5)
     expected = [rng.uniform(-1, 1, (1, N_NEURONS))[0] for _ in range(N_STEPS)]
     np.testing.assert_allclose(noise[0, 0], expected, atol=1e-9)
-
-
-def test_processes_that_call_python_are_named():
-    for process in (Piecewise({0: np.sin}), WhiteNoise(nengo.dists.SqrtBeta(3))):
-        with nengo.Network() as net:
-            nengo_wd.configure_settings(jit_compile=True)
-            nengo.Ensemble(1, 1, noise=process, label="noisy")
-        with pytest.raises(nengo.exceptions.ValidationError, match=f"noisy.*{type(process).__name__}"):
-            simulator(net)

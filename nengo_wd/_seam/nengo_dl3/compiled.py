@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
+from nengo import Connection
 from nengo.exceptions import SimulationError, ValidationError
 from nengo_dl.config import get_setting
 from nengo_dl.neuron_builders import GenericNeuronBuilder
@@ -25,18 +26,16 @@ from nengo_wd._seam.nengo_dl3.values import _has_xla, is_compiling
 # What NengoDL runs as Python functions, by the class of its builder, and what to do.
 IN_PYTHON = {
     GenericNeuronBuilder: (
-        "neurons of {neurons}, which has no TensorFlow builder; take another type, or register a "
-        "builder in nengo_dl's SimNeuronsBuilder.TF_NEURON_IMPL"
+        "{neurons} has no TensorFlow builder; use another neuron type, or add a builder to "
+        "nengo_dl.neuron_builders.SimNeuronsBuilder.TF_NEURON_IMPL"
     ),
     GenericProcessBuilder: (
-        "the process {process}, which has no TensorFlow builder; take another process, or a "
+        "{process} has no TensorFlow builder; use another process or distribution, or a "
         "nengo_dl.TensorNode"
     ),
-    SimPyFuncBuilder: (
-        "the Python function {fn} is called at each time step; take a nengo_dl.TensorNode, or "
-        "neurons that are not nengo.Direct to compute it"
-    ),
+    SimPyFuncBuilder: "{fn} is called at each time step; use a nengo_dl.TensorNode",
 }
+DIRECT = "{fn} is called at each time step; use another neuron type than nengo.Direct"
 
 
 # -- simulators ----------------------------------------------------------------------------
@@ -96,7 +95,8 @@ def _uncompilable(graph: Any) -> Iterator[str]:
             if isinstance(built, kind) and getattr(built, "in_python", True):
                 for op in built.ops:
                     owner = _owner(op, owners)
-                    yield f"{owner}: {reason.format(**vars(op))}"
+                    is_direct = isinstance(owner, Connection) and hasattr(op, "fn")
+                    yield f"{owner}: {(DIRECT if is_direct else reason).format(**vars(op))}"
 
 
 def _owner(op: Any, owners: dict) -> Any:

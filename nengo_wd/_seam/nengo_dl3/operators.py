@@ -56,12 +56,13 @@ class RLSBuilder(OpBuilder):
 
     def build_step(self, signals: Any) -> None:
         """Step the inverse of the activities' correlations, and compute the change of weights."""
-        r, error, P = (signals.gather(self.data[n]) for n in ("pre_filtered", "error", "inv_gamma"))
-        Pr = tf.linalg.matvec(P, r)
-        scale = 1 / (1 + tf.reduce_sum(r * Pr, axis=-1, keepdims=True))
-        step = (scale * Pr)[:, None, :]
-        signals.scatter(self.data["inv_gamma"], P - Pr[:, :, None] * step)
-        signals.scatter(self.data["delta"], -error[:, :, None] * step)
+        rates, error, inverse = (
+            signals.gather(self.data[name]) for name in ("pre_filtered", "error", "inv_gamma")
+        )
+        gain = tf.linalg.matvec(inverse, rates)
+        scaled = gain / (1 + tf.reduce_sum(rates * gain, axis=-1, keepdims=True))
+        signals.scatter(self.data["inv_gamma"], inverse - gain[:, :, None] * scaled[:, None])
+        signals.scatter(self.data["delta"], -error[:, :, None] * scaled[:, None])
 
 
 if hasattr(nengo.builder.learning_rules, "SimRLS"):  # from Nengo 4 on

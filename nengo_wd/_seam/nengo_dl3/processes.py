@@ -26,7 +26,7 @@ def _init(init: Callable, builder: Any, ops: Any) -> None:
     """Choose what builds a group of operators of processes."""
     init(ops)
     if all(_is_filter(op.process) for op in ops):
-        if any(_is_wrong_in_nengo_dl(op) for op in ops) or len(_kinds_of_steps(ops)) > 1:
+        if not _are_right_in_nengo_dl(ops):
             builder.built_process = FilterBuilder(ops)
     elif all(_is_source(op.process) for op in ops):
         builder.built_process = SourceBuilder(ops)
@@ -36,19 +36,20 @@ def _is_filter(process: Any) -> bool:
     return type(process).make_step in FILTERS
 
 
-def _is_wrong_in_nengo_dl(op: Any) -> bool:
-    """Tell whether NengoDL runs a filter in Python, or takes it for another.
+def _are_right_in_nengo_dl(ops: Any) -> bool:
+    """Tell whether NengoDL runs a group of filters in TensorFlow, as they are.
 
-    It discretizes each low-pass by a zero-order hold, and expects outputs that are updates.
+    It takes each low-pass for one that holds its input. A group of other filters has to have steps
+    of one class. Where that is of first order, the output has to be an update.
     """
-    process = op.process
-    is_held = process.analog and process.method == "zoh" if type(process) is Lowpass else True
-    return isinstance(process, Triangle) or not is_held or op.mode != "update"
-
-
-def _kinds_of_steps(ops: Any) -> set[type]:
-    """Return the classes of filters' steps, which NengoDL wants to be the same in a group."""
-    return {type(_step_of(op.process, op.output.shape, 0.001)) for op in ops}
+    if type(ops[0].process) is Lowpass:
+        return all(op.process.analog and op.process.method == "zoh" for op in ops)
+    if any(isinstance(op.process, Triangle) for op in ops):
+        return False
+    kinds = {type(_step_of(op.process, op.output.shape, op.process.default_dt)) for op in ops}
+    is_first_order = any(issubclass(kind, LinearFilter.OneX) for kind in kinds)
+    is_update = all(op.mode == "update" for op in ops)
+    return len(kinds) == 1 and (is_update or not is_first_order)
 
 
 def _is_source(process: Any) -> bool:
@@ -98,20 +99,22 @@ def _linear(synapse: LinearFilter, shape: tuple[int, ...], dt: float, dtype: Any
     step = _step_of(synapse, shape, dt)
     if isinstance(step, LinearFilter.NoX):
         return lambda states, signal: (tf.cast(step.d, dtype) * signal, states)
-    A, B, C, D = (
+    n, is_general = len(step.A), isinstance(step, LinearFilter.General)
+    state_matrix, input_matrix, output_matrix, passthrough = (
         tf.constant(np.reshape(matrix, size), dtype)
-        for matrix, size in zip(
-            (step.A, step.B, step.C, step.D),
-            ((len(step.A), -1), (-1, 1), (1, len(step.A)), ()),
+        for matrix, size in (
+            (step.A, (n, n)),
+            (step.B, (n, 1)),
+            (step.C, (1, n)),
+            (step.D, ()),
         )
     )
-    is_general = isinstance(step, LinearFilter.General)
 
     def filtered(states: dict, signal: tf.Tensor) -> tuple[tf.Tensor, dict]:
         flat = tf.reshape(signal, (signal.shape[0], 1, -1))
-        before = tf.reshape(states["X"], (flat.shape[0], A.shape[0], flat.shape[2]))
-        after = tf.matmul(A, before) + B * flat
-        output = tf.matmul(C, before) + D * flat if is_general else tf.matmul(C, after)
+        before = tf.reshape(states["X"], (flat.shape[0], n, flat.shape[2]))
+        after = tf.matmul(state_matrix, before) + input_matrix * flat
+        output = tf.matmul(output_matrix, before if is_general else after) + passthrough * flat
         return tf.reshape(output, signal.shape), {"X": tf.reshape(after, states["X"].shape)}
 
     return filtered
@@ -161,7 +164,7 @@ class FilterBuilder(OpBuilder):
         inputs = tf.split(inputs, [op.input.shape[0] for op in self.ops], axis=1)
         states = self.states.gather(signals)
         stepped = [step(*args) for step, *args in zip(self.filters, states, inputs)]
-        outputs, states = zip(*stepped)
+        outputs, states = map(list, zip(*stepped))
         mode = "inc" if self.ops[0].mode == "inc" else "update"
         signals.scatter(self.output, tf.concat(outputs, axis=1), mode=mode)
         self.states.scatter(signals, states)
@@ -285,6 +288,6 @@ class SourceBuilder(random_numbers.Drawing, GenericProcessBuilder):
         moment = Moment(number, self.seed_of_step(signals), signals)
         states = self.states.gather(signals) or [{}] * len(self.ops)
         stepped = [source(moment, one) for source, one in zip(self.sources, states)]
-        outputs, states = zip(*stepped)
+        outputs, states = map(list, zip(*stepped))
         signals.scatter(self.output_data, tf.concat(outputs, axis=1), mode=self.mode)
         self.states.scatter(signals, states)
