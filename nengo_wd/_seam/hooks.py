@@ -89,6 +89,18 @@ WRAPPED = (  # methods, by `install`
         "takes filters as Nengo 4 has them",
         DL3,
     ),
+    Change(
+        "nengo_dl.process_builders:SimProcessBuilder.__init__",
+        "nengo_wd._seam:processes._init",
+        "runs more processes in TensorFlow",
+        DL3,
+    ),
+    Change(
+        "nengo_dl.op_builders:SparseDotIncBuilder.build_step",
+        "nengo_wd._seam:operators._build_sparse",
+        "XLA lacks the product with a sparse matrix",
+        DL3,
+    ),
     Change("nengo.config:ClassParams.get_param", f"{SETTINGS}:explain_error", "explains its error"),
     Change("nengo.config:Config.__getitem__", f"{SETTINGS}:explain_error", "explains its error"),
 )

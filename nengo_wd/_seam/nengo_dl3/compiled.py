@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
+from nengo import Connection
 from nengo.exceptions import SimulationError, ValidationError
 from nengo_dl.config import get_setting
 from nengo_dl.neuron_builders import GenericNeuronBuilder
@@ -24,12 +25,19 @@ from nengo_wd._seam.nengo_dl3 import random_numbers
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 from nengo_wd._seam.nengo_dl3.values import _has_xla, is_compiling
 
-# What NengoDL runs as Python functions, by the class of its builder.
+# What NengoDL runs as Python functions, by the class of its builder, and what to do.
 IN_PYTHON = {
-    GenericNeuronBuilder: "its neuron type has no TensorFlow builder",
-    GenericProcessBuilder: "its process has no TensorFlow builder",
-    SimPyFuncBuilder: "it calls a Python function at each time step",
+    GenericNeuronBuilder: (
+        "{neurons} has no TensorFlow builder; use another neuron type, or add a builder to "
+        "nengo_dl.neuron_builders.SimNeuronsBuilder.TF_NEURON_IMPL"
+    ),
+    GenericProcessBuilder: (
+        "{process} has no TensorFlow builder; use another process or distribution, or a "
+        "nengo_dl.TensorNode"
+    ),
+    SimPyFuncBuilder: "{fn} is called at each time step; use a nengo_dl.TensorNode",
 }
+DIRECT = "{fn} is called at each time step; use another neuron type than nengo.Direct"
 
 
 # -- simulators ----------------------------------------------------------------------------
@@ -92,21 +100,16 @@ def _uncompilable(graph: Any) -> Iterator[str]:
     for builder in graph.op_builder.op_builds.values():
         built = getattr(builder, "built_neurons", getattr(builder, "built_process", builder))
         for kind, reason in IN_PYTHON.items():
-            if isinstance(built, kind):
+            if isinstance(built, kind) and getattr(built, "in_python", True):
                 for op in built.ops:
-                    signals = [
-                        signal.base if signal.base in owners else signal
-                        for signal in op.all_signals
-                    ]
-                    owner = next((owners[one] for one in signals if one in owners), op)
-                    yield f"{owner}: {reason} ({_described(op)})"
+                    owner = _owner(op, owners)
+                    is_direct = isinstance(owner, Connection) and hasattr(op, "fn")
+                    yield f"{owner}: {(DIRECT if is_direct else reason).format(**vars(op))}"
 
 
-def _described(op: Any) -> Any:
-    for name in ("neurons", "process", "fn"):
-        if hasattr(op, name):
-            return getattr(op, name)
-    return op
+def _owner(op: Any, owners: dict) -> Any:
+    signals = [signal.base if signal.base in owners else signal for signal in op.all_signals]
+    return next((owners[one] for one in signals if one in owners), op)
 
 
 def _check_data(check: Callable, sim: Any, data: Any, *args: Any, **kwargs: Any) -> None:
