@@ -69,6 +69,7 @@ if generation(nengo_dl.__version__) == 3 or TYPE_CHECKING:
         simulators,
         training,
         values,
+        windows,
     )
 else:
     from nengo_wd._seam.nengo_dl2 import (
@@ -81,7 +82,7 @@ else:
         values,
     )
 
-    compiled, distributed = SimpleNamespace(), SimpleNamespace()
+    compiled, distributed, windows = SimpleNamespace(), SimpleNamespace(), SimpleNamespace()
     for _name, _reason in LACKING.items():
         _topic, _, _attribute = _name.partition(".")
         _stand_in = type(_attribute, (Lacking,), {"reason": _reason})
@@ -97,4 +98,5 @@ __all__ = [
     "simulators",
     "training",
     "values",
+    "windows",
 ]

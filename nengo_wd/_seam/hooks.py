@@ -50,7 +50,7 @@ class Change(NamedTuple):
 
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
 WRAPPERS, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
-COMPILED = "nengo_wd._seam:compiled"
+COMPILED, WINDOWS = "nengo_wd._seam:compiled", "nengo_wd._seam:windows"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
 # is compiled and compiled(...) after that, with None for what is not given; before_training(sim,
@@ -74,6 +74,18 @@ WRAPPED = (  # methods, by `install`
     Change(f"{SIMULATOR}._check_data", f"{COMPILED}._check_data", "tells XLA the steps", DL3),
     Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}._check_gradients", "compiles it", DL3),
     Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WAKE),
+    Change(
+        "nengo_dl.tensor_node:SimTensorNodeBuilder.build_step",
+        f"{WINDOWS}._build_tensor_node",
+        "has XLA compile convolutions that are fast",
+        DL3,
+    ),
+    Change(
+        "nengo_dl.transform_builders:ConvIncBuilder.build_step",
+        f"{WINDOWS}._build_conv_inc",
+        "has XLA compile convolutions that are fast",
+        DL3,
+    ),
     Change(
         "nengo_dl.tensor_node:TensorFuncParam.coerce",
         "nengo_wd._seam:layers._coerce",
@@ -131,6 +143,7 @@ OBJECTS = (
     ("Keras models of simulators", "compute_metrics", "shows these penalties"),
     ("Keras models of simulators", "evaluate", "returns a list, if there are no losses of probes"),
     ("operators of TensorNodes", "func", "a stand-in for a layer that is built again"),
+    ("layers in TensorNodes", "convolution_op", "windows, while XLA's time loop is built"),
     ("layers", "_callable_losses", "penalties that know the training step, or are left out"),
     ("optimizers", "__class__", "a class that extends their own by steps, and its nengo_wd_*"),
 )

@@ -11,4 +11,8 @@ LACKING = {
     "distributed.ReplicatedSimulator": ("DistributedSimulator", "trains on one device"),
     "layers.KerasConverter": ("Converter", "has no converter of Keras models"),
     "optimizers.variables_of_training": ("search.Start", "compiles anew for each training"),
+    "windows.convolve": (
+        "configure_settings(jit_compile=True)",
+        "runs its loop on TensorFlow 1.15",
+    ),
 }
