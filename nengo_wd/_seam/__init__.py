@@ -62,6 +62,7 @@ class Lacking:
 if generation(nengo_dl.__version__) == 3 or TYPE_CHECKING:
     from nengo_wd._seam.nengo_dl3 import (
         activities,
+        arrays,
         compiled,
         distributed,
         layers,
@@ -82,7 +83,7 @@ else:
         values,
     )
 
-    compiled, distributed, windows = SimpleNamespace(), SimpleNamespace(), SimpleNamespace()
+    arrays, compiled, distributed, windows = (SimpleNamespace() for _ in range(4))
     for _name, _reason in LACKING.items():
         _topic, _, _attribute = _name.partition(".")
         _stand_in = type(_attribute, (Lacking,), {"reason": _reason})
@@ -90,6 +91,7 @@ else:
 
 __all__ = [
     "activities",
+    "arrays",
     "compiled",
     "distributed",
     "layers",

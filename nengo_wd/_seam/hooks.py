@@ -50,7 +50,9 @@ class Change(NamedTuple):
 
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
 WRAPPERS, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
+SIGNALS = "nengo_dl.signals:SignalDict"
 COMPILED, WINDOWS = "nengo_wd._seam:compiled", "nengo_wd._seam:windows"
+ARRAYS = "nengo_wd._seam:arrays"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
 # is compiled and compiled(...) after that, with None for what is not given; before_training(sim,
@@ -74,6 +76,8 @@ WRAPPED = (  # methods, by `install`
     Change(f"{SIMULATOR}._check_data", f"{COMPILED}._check_data", "tells XLA the steps", DL3),
     Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}._check_gradients", "compiles it", DL3),
     Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WAKE),
+    Change(f"{SIGNALS}.gather", f"{ARRAYS}._gather", "has XLA compile slices", DL3),
+    Change(f"{SIGNALS}.scatter", f"{ARRAYS}._scatter", "has XLA compile slices", DL3),
     Change(
         "nengo_dl.tensor_node:SimTensorNodeBuilder.build_step",
         f"{WINDOWS}._build_tensor_node",

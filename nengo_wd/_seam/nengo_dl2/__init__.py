@@ -4,6 +4,7 @@
 LACKING = {
     "activities.check_any_signal": ("Energy", "shows of neurons only what probes are on"),
     "activities.measure_signals": ("Energy", "shows of neurons only what probes are on"),
+    "arrays.MOST_SLICES": ("configure_settings(jit_compile=True)", "runs its loop uncompiled"),
     "compiled.compile_loop": (
         "configure_settings(jit_compile=True)",
         "runs its loop on TensorFlow 1.15",
