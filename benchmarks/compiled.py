@@ -294,7 +294,9 @@ def measure(variants, n_rounds):
 
 
 def print_epochs(options):
-    print(f"\n{EXAMPLES} examples of {STEPS} steps, minibatches of {MINIBATCH}, {options.rounds} rounds")
+    print(
+        f"\n{EXAMPLES} examples of {STEPS} steps, minibatches of {MINIBATCH}, {options.rounds} rounds"
+    )
     beside = "snnTorch" if options.peers else "Keras"
     print(f"\n| network | | as it is (ms) | compiled (ms) | ratio | {beside} (ms) |")
     print("|---|---|---|---|---|---|")

@@ -64,13 +64,8 @@ if generation(nengo_dl.__version__) == 3 or TYPE_CHECKING:
         activities,
         compiled,
         distributed,
-        distributions,
         layers,
-        neurons,
-        operators,
         optimizers,
-        processes,
-        random_numbers,
         simulators,
         training,
         values,
@@ -87,8 +82,6 @@ else:
     )
 
     compiled, distributed = SimpleNamespace(), SimpleNamespace()
-    neurons, random_numbers = SimpleNamespace(), SimpleNamespace()
-    distributions, operators, processes = (SimpleNamespace() for _ in range(3))
     for _name, _reason in LACKING.items():
         _topic, _, _attribute = _name.partition(".")
         _stand_in = type(_attribute, (Lacking,), {"reason": _reason})
@@ -98,14 +91,9 @@ __all__ = [
     "activities",
     "compiled",
     "distributed",
-    "distributions",
     "layers",
     "nengo_dl",
-    "neurons",
-    "operators",
     "optimizers",
-    "processes",
-    "random_numbers",
     "simulators",
     "training",
     "values",

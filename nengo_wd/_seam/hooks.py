@@ -50,8 +50,12 @@ class Change(NamedTuple):
 
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
 WRAPPERS, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
-COMPILED = "nengo_wd._seam:compiled"
-RANDOM = "nengo_wd._seam:random_numbers"
+SIGNALS = "nengo_dl.signals:SignalDict"
+NENGO_DL_3 = "nengo_wd._seam.nengo_dl3"
+COMPILED, RANDOM = f"{NENGO_DL_3}.compiled", f"{NENGO_DL_3}.random_numbers"
+WINDOWS, ARRAYS = f"{NENGO_DL_3}.windows", f"{NENGO_DL_3}.arrays"
+NEURONS, PROCESSES = f"{NENGO_DL_3}.neurons", f"{NENGO_DL_3}.processes"
+OPERATORS = f"{NENGO_DL_3}.operators"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
 # is compiled and compiled(...) after that, with None for what is not given; before_training(sim,
@@ -70,13 +74,27 @@ WRAPPED = (  # methods, by `install`
     Change(f"{SIMULATOR}.save_params", f"{HOOKS}:_save_params", "warns of what it leaves out"),
     Change(f"{GRAPH}.build", f"{WRAPPERS}._build", "keeps and saves layers", DL3, WATCHER),
     Change(f"{GRAPH}._build_inner_loop", f"{WRAPPERS}._build_loop", "wakes neurons", DL3, WAKE),
-    Change(f"{GRAPH}.build_inputs", f"{COMPILED}._build_inputs", "tells XLA the steps", DL3),
-    Change(f"{GRAPH}._build_loop", f"{COMPILED}._build_loop", "compiles it", DL3),
-    Change(f"{GRAPH}._build_no_loop", f"{COMPILED}._build_no_loop", "seeds neurons", DL3),
-    Change(f"{GRAPH}.build_post", f"{RANDOM}._build_post", "draws anew after a reset", DL3),
-    Change(f"{SIMULATOR}._check_data", f"{COMPILED}._check_data", "tells XLA the steps", DL3),
-    Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}._check_gradients", "compiles it", DL3),
+    Change(f"{GRAPH}.build_inputs", f"{COMPILED}:_build_inputs", "tells XLA the steps", DL3),
+    Change(f"{GRAPH}._build_loop", f"{COMPILED}:_build_loop", "compiles it", DL3),
+    Change(f"{GRAPH}._build_no_loop", f"{COMPILED}:_build_no_loop", "seeds neurons", DL3),
+    Change(f"{GRAPH}.build_post", f"{RANDOM}:_build_post", "draws anew after a reset", DL3),
+    Change(f"{SIMULATOR}._check_data", f"{COMPILED}:_check_data", "tells XLA the steps", DL3),
+    Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}:_check_gradients", "compiles it", DL3),
     Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WAKE),
+    Change(f"{SIGNALS}.gather", f"{ARRAYS}:_gather", "has XLA compile slices", DL3),
+    Change(f"{SIGNALS}.scatter", f"{ARRAYS}:_scatter", "has XLA compile slices", DL3),
+    Change(
+        "nengo_dl.tensor_node:SimTensorNodeBuilder.build_step",
+        f"{WINDOWS}:_build_tensor_node",
+        "has XLA compile convolutions that are fast",
+        DL3,
+    ),
+    Change(
+        "nengo_dl.transform_builders:ConvIncBuilder.build_step",
+        f"{WINDOWS}:_build_conv_inc",
+        "has XLA compile convolutions that are fast",
+        DL3,
+    ),
     Change(
         "nengo_dl.tensor_node:TensorFuncParam.coerce",
         "nengo_wd._seam:layers._coerce",
@@ -91,13 +109,13 @@ WRAPPED = (  # methods, by `install`
     ),
     Change(
         "nengo_dl.process_builders:SimProcessBuilder.__init__",
-        "nengo_wd._seam:processes._init",
+        f"{PROCESSES}:_init",
         "runs more processes in TensorFlow",
         DL3,
     ),
     Change(
         "nengo_dl.op_builders:SparseDotIncBuilder.build_step",
-        "nengo_wd._seam:operators._build_sparse",
+        f"{OPERATORS}:_build_sparse",
         "XLA lacks the product with a sparse matrix",
         DL3,
     ),
@@ -114,7 +132,7 @@ SET = (  # attributes, by `install`
     ),
     Change(
         "nengo_dl.neuron_builders:SimNeuronsBuilder.TF_NEURON_IMPL",
-        "nengo_wd._seam:neurons.IMPLEMENTATIONS",
+        f"{NEURONS}:IMPLEMENTATIONS",
         "runs more neurons in TensorFlow, and seeds those that draw random numbers",
         DL3,
     ),
@@ -152,6 +170,7 @@ OBJECTS = (
     ("Keras models of simulators", "compute_metrics", "shows these penalties"),
     ("Keras models of simulators", "evaluate", "returns a list, if there are no losses of probes"),
     ("operators of TensorNodes", "func", "a stand-in for a layer that is built again"),
+    ("layers in TensorNodes", "convolution_op", "windows, while XLA's time loop is built"),
     ("layers", "_callable_losses", "penalties that know the training step, or are left out"),
     ("optimizers", "__class__", "a class that extends their own by steps, and its nengo_wd_*"),
 )

@@ -60,7 +60,10 @@ CASES = {
         regularized(adam),
     ),
     "GroupLasso": (on_parameters(regularizer=lambda: GroupLasso(0.1)), regularized(adam)),
-    "TowardsInitial": (on_parameters(regularizer=lambda: TowardsInitial(l2=0.1)), regularized(adam)),
+    "TowardsInitial": (
+        on_parameters(regularizer=lambda: TowardsInitial(l2=0.1)),
+        regularized(adam),
+    ),
     "FiringRates": (on_rates, regularized(adam)),
     "encoders and biases": (on_native_parameters, regularized(adam)),
     "decay": (on_parameters(weight_decay=lambda: 0.1), regularized(momentum)),

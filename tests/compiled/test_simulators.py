@@ -226,7 +226,7 @@ def test_python_functions_are_refused_by_name():
         node = nengo.Node(lambda t, x: x, size_in=1, label="doubler")
         nengo.Connection(source, node)
         nengo.Probe(node)
-    with pytest.raises(ValidationError, match='(?s)jit_compile.*doubler.*Python function'):
+    with pytest.raises(ValidationError, match="(?s)jit_compile.*doubler.*Python function"):
         simulator(net)
 
 
@@ -236,7 +236,7 @@ def test_python_functions_are_refused_by_compile():
         nengo.Connection(nengo.Node([1.0]), node)
         probe = nengo.Probe(node)
     with simulator(net) as sim:
-        with pytest.raises(ValidationError, match='(?s)jit_compile.*doubler'):
+        with pytest.raises(ValidationError, match="(?s)jit_compile.*doubler"):
             sim.compile("sgd", loss={probe: "mse"}, jit_compile=True)
 
 

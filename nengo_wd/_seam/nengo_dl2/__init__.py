@@ -9,11 +9,6 @@ LACKING = {
         "runs its loop on TensorFlow 1.15",
     ),
     "distributed.ReplicatedSimulator": ("DistributedSimulator", "trains on one device"),
-    "distributions.SAMPLERS": ("distributions", "draws noise in Python"),
     "layers.KerasConverter": ("Converter", "has no converter of Keras models"),
-    "neurons.SpikingBuilder": ("SpikingBuilder", "builds neurons on TensorFlow 1.15"),
-    "operators.RLSBuilder": ("operators", "has no builder of RLS"),
     "optimizers.variables_of_training": ("search.Start", "compiles anew for each training"),
-    "processes.FilterBuilder": ("FilterBuilder", "filters by a builder of its own"),
-    "random_numbers.folded": ("random_numbers", "draws by the seeds of operations"),
 }

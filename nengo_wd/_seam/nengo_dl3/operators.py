@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-import nengo.builder.learning_rules
 import tensorflow as tf
-from nengo_dl.builder import Builder, OpBuilder
+from nengo_dl.builder import OpBuilder
 
 from nengo_wd._seam.nengo_dl3.values import is_compiling
 
@@ -63,7 +62,3 @@ class RLSBuilder(OpBuilder):
         scaled = gain / (1 + tf.reduce_sum(rates * gain, axis=-1, keepdims=True))
         signals.scatter(self.data["inv_gamma"], inverse - gain[:, :, None] * scaled[:, None])
         signals.scatter(self.data["delta"], -error[:, :, None] * scaled[:, None])
-
-
-if hasattr(nengo.builder.learning_rules, "SimRLS"):  # from Nengo 4 on
-    Builder.register(nengo.builder.learning_rules.SimRLS)(RLSBuilder)

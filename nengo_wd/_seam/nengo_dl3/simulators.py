@@ -9,15 +9,18 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import nengo
+import nengo.builder.learning_rules
 import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
+from nengo_dl.builder import Builder
 from nengo_dl.compat import sub_layers, trackable
 
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.builders import DecayOperators, Signals
 from nengo_wd._seam.nengo_dl3 import compiled, random_numbers, training
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
+from nengo_wd._seam.nengo_dl3.operators import RLSBuilder
 from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
 
 AXIS = 1  # of neurons, in what is of shape (minibatch_size, size)
@@ -242,3 +245,7 @@ class DecayBuilder(DecayOperators):
     def over_rows(self, factors: tf.Tensor) -> tf.Tensor:
         """Return the factors of operators for each weight."""
         return tf.gather(factors, self.owners, axis=1)[:, :, None]
+
+
+if hasattr(nengo.builder.learning_rules, "SimRLS"):  # from Nengo 4 on
+    Builder.register(nengo.builder.learning_rules.SimRLS)(RLSBuilder)
