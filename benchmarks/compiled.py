@@ -137,9 +137,11 @@ class Training:
         self.construction = time.perf_counter() - start
 
     def fit(self):
+        """Train for an epoch."""
         self.sim.fit(self.inputs, self.targets, callbacks=self.callbacks, verbose=0)
 
     def predict(self):
+        """Show all examples."""
         self.sim.predict(self.inputs, verbose=0)
 
 
@@ -162,9 +164,11 @@ class KerasTraining:
         self.targets = np.random.RandomState(1).randint(0, CLASSES, 3500)
 
     def fit(self):
+        """Train for an epoch."""
         self.model.fit(self.inputs, self.targets, batch_size=100, verbose=0)
 
     def predict(self):
+        """Show all examples."""
         self.model.predict(self.inputs, batch_size=100, verbose=0)
 
 
@@ -204,6 +208,7 @@ class PeerTraining:
         self.optimizer = torch.optim.SGD(parameters, LEARNING_RATE)
 
     def run(self, values):
+        """Return the filtered outputs."""
         return (self.convolve if self.kind == "convolutions" else self.recur)(values)
 
     def convolve(self, values):
@@ -237,6 +242,7 @@ class PeerTraining:
         return self.torch.stack(outputs, 1)
 
     def fit(self):
+        """Train for an epoch."""
         functional = self.torch.nn.functional
         is_classes = self.kind == "convolutions"
         loss = functional.cross_entropy if is_classes else functional.mse_loss
@@ -247,6 +253,7 @@ class PeerTraining:
             self.optimizer.step()
 
     def predict(self):
+        """Show all examples."""
         with self.torch.no_grad():
             for start in range(0, EXAMPLES, MINIBATCH):
                 self.run(self.inputs[start : start + MINIBATCH])
@@ -261,6 +268,7 @@ class Peer:
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **pipes)
 
     def ask(self, what):
+        """Return the milliseconds of `fit` or `predict`."""
         print(what, file=self.process.stdin, flush=True)
         return float(self.process.stdout.readline())
 
@@ -294,9 +302,7 @@ def measure(variants, n_rounds):
 
 
 def print_epochs(options):
-    print(
-        f"\n{EXAMPLES} examples of {STEPS} steps, minibatches of {MINIBATCH}, {options.rounds} rounds"
-    )
+    print(f"\n{EXAMPLES} examples of {STEPS} steps, {options.rounds} rounds")
     beside = "snnTorch" if options.peers else "Keras"
     print(f"\n| network | | as it is (ms) | compiled (ms) | ratio | {beside} (ms) |")
     print("|---|---|---|---|---|---|")

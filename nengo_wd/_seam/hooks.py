@@ -51,11 +51,11 @@ class Change(NamedTuple):
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
 WRAPPERS, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
 SIGNALS = "nengo_dl.signals:SignalDict"
-NENGO_DL_3 = "nengo_wd._seam.nengo_dl3"
-COMPILED, RANDOM = f"{NENGO_DL_3}.compiled", f"{NENGO_DL_3}.random_numbers"
-WINDOWS, ARRAYS = f"{NENGO_DL_3}.windows", f"{NENGO_DL_3}.arrays"
-NEURONS, PROCESSES = f"{NENGO_DL_3}.neurons", f"{NENGO_DL_3}.processes"
-OPERATORS = f"{NENGO_DL_3}.operators"
+COMPILED = "nengo_wd._seam.nengo_dl3.compiled"
+ARRAYS, NEURONS, OPERATORS, PROCESSES, RANDOM, WINDOWS = (
+    f"nengo_wd._seam.nengo_dl3.builders.{module}"
+    for module in ("arrays", "neurons", "operators", "processes", "random_numbers", "windows")
+)
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
 # is compiled and compiled(...) after that, with None for what is not given; before_training(sim,

@@ -125,7 +125,7 @@ def train(configure, make_optimizer, jit_compile):
         weights = [variable.numpy() for variable in sim.keras_model.trainable_variables]
         energy = nengo_wd.Energy(sim, inputs).total("loihi")
         assert sim.keras_model.jit_compile == (jit_compile or None)
-    records = [*norms.history.norms.values(), *rates.history.rates.values()]
+    records = [norms.history.norms, *rates.history.rates.values()]
     return [history, evaluated, penalties, *weights, *records, energy * 1e6]
 
 

@@ -17,7 +17,7 @@ if GENERATION != 3:  # Nengo has not all of these neurons there
 from nengo_dl.neuron_builders import SimNeuronsBuilder  # noqa: E402
 
 from nengo_wd._seam import state  # noqa: E402
-from nengo_wd._seam.nengo_dl3 import neurons, random_numbers  # noqa: E402
+from nengo_wd._seam.nengo_dl3.builders import neurons, random_numbers  # noqa: E402
 
 BOTH = pytest.mark.parametrize("compiles", [False, True], ids=["uncompiled", "compiled"])
 KINDS = pytest.mark.parametrize("kind", [nengo.StochasticSpiking, nengo.PoissonSpiking])

@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 from generations import simulator
 from nengo.exceptions import SimulationError, ValidationError
-from nengo_wd._seam.nengo_dl3 import compiled
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -19,6 +18,8 @@ SIZE, N_STEPS = 4, 6  # of a minibatch; time steps
 @pytest.fixture
 def loops(monkeypatch):
     """Count the loops that are built for XLA."""
+    from nengo_wd._seam.nengo_dl3 import compiled
+
     built = []
     call = compiled._TimeLoop.__call__
 

@@ -13,7 +13,8 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd._neurons import check_shown, check_shown_nodes
 from nengo_wd._seam import state
-from nengo_wd._seam.nengo_dl3 import compiled, random_numbers
+from nengo_wd._seam.nengo_dl3 import compiled
+from nengo_wd._seam.nengo_dl3.builders import random_numbers
 
 SET_BY_CALL = (
     "final_base_params",

@@ -21,9 +21,9 @@ from nengo_dl.op_builders import SimPyFuncBuilder
 from nengo_dl.process_builders import GenericProcessBuilder
 
 from nengo_wd._seam import state
-from nengo_wd._seam.nengo_dl3 import random_numbers
+from nengo_wd._seam.nengo_dl3.builders import is_compiling, random_numbers
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
-from nengo_wd._seam.nengo_dl3.values import _has_xla, is_compiling
+from nengo_wd._seam.nengo_dl3.values import _has_xla
 
 # What NengoDL runs as Python functions, by the class of its builder, and what to do.
 IN_PYTHON = {

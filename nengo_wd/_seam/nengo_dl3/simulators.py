@@ -18,9 +18,10 @@ from nengo_dl.compat import sub_layers, trackable
 
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.builders import DecayOperators, Signals
-from nengo_wd._seam.nengo_dl3 import compiled, random_numbers, training
+from nengo_wd._seam.nengo_dl3 import compiled, training
+from nengo_wd._seam.nengo_dl3.builders import random_numbers
+from nengo_wd._seam.nengo_dl3.builders.operators import RLSBuilder
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
-from nengo_wd._seam.nengo_dl3.operators import RLSBuilder
 from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
 
 AXIS = 1  # of neurons, in what is of shape (minibatch_size, size)

@@ -9,10 +9,10 @@ from typing import Any, Callable, Sequence
 import nengo_dl
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.ops import control_flow_util
 
 from nengo_wd import _clock as clock
 from nengo_wd._seam import state
+from nengo_wd._seam.nengo_dl3.builders import is_compiling
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 
 LARGE = 2**18  # elements, about the size of a cache
@@ -76,11 +76,6 @@ def norms(values: tf.Tensor, axes: Sequence[int]) -> tf.Tensor:
     if is_compiling():  # XLA has no Euclidean norm, and fuses its parts
         return tf.sqrt(tf.reduce_sum(tf.square(values), axes))
     return tf.math.reduce_euclidean_norm(values, axes)
-
-
-def is_compiling() -> bool:
-    """Tell whether XLA compiles what is being traced."""
-    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def multiply(variable: tf.Variable, factors: tf.Tensor) -> tf.Operation:

@@ -12,7 +12,7 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd._seam.nengo_dl3.compiled import is_compiling
+from nengo_wd._seam.nengo_dl3.builders import is_compiling
 
 MOST_SLICES = 16  # of more, each of which XLA compiles, a gather or a scatter takes all at once
 

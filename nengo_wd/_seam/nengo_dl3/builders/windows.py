@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd._seam import keras2
-from nengo_wd._seam.nengo_dl3.compiled import is_compiling
+from nengo_wd._seam.nengo_dl3.builders import is_compiling
 
 # Measured in loops of compiled steps, XLA of TensorFlow 2.21, kernels of 3 to 11 a side, 1 to 128
 # channels. Gradients by windows take 0.03 to 0.35 of the time of XLA's own, in all cases. Outputs

@@ -18,7 +18,7 @@ from nengo_dl.neuron_builders import (
 )
 from tensorflow.python.framework import smart_cond
 
-from nengo_wd._seam.nengo_dl3 import random_numbers
+from nengo_wd._seam.nengo_dl3.builders import random_numbers
 
 # The currents at which firing rates of Izhikevich neurons are measured, and for how long, in s.
 LOWEST, HIGHEST, SPACING = -30.0, 610.0, 1.0

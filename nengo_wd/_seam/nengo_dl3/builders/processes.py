@@ -17,9 +17,8 @@ from nengo.synapses import LinearFilter, Lowpass, Triangle
 from nengo_dl.builder import OpBuilder
 from nengo_dl.process_builders import GenericProcessBuilder
 
-from nengo_wd._seam.nengo_dl3 import random_numbers
-from nengo_wd._seam.nengo_dl3.distributions import SAMPLERS
-from nengo_wd._seam.nengo_dl3.values import is_compiling
+from nengo_wd._seam.nengo_dl3.builders import is_compiling, random_numbers
+from nengo_wd._seam.nengo_dl3.builders.distributions import SAMPLERS
 
 
 def _init(init: Callable, builder: Any, ops: Any) -> None:

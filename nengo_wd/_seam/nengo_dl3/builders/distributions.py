@@ -8,7 +8,7 @@ import nengo
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd._seam.nengo_dl3.random_numbers import folded, normal, uniform
+from nengo_wd._seam.nengo_dl3.builders.random_numbers import folded, normal, uniform
 
 
 def _exponential(dist: Any, shape: tuple, seed: tf.Tensor, dtype: Any) -> tf.Tensor:

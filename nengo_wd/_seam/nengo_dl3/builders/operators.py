@@ -7,7 +7,7 @@ from typing import Any, Callable
 import tensorflow as tf
 from nengo_dl.builder import OpBuilder
 
-from nengo_wd._seam.nengo_dl3.values import is_compiling
+from nengo_wd._seam.nengo_dl3.builders import is_compiling
 
 # Dense matrices are quicker from this share of elements on, and are made up to this size. Measured
 # on two cores, with minibatches of 16, for a time step in training: 300 by 300 elements take 97 us
