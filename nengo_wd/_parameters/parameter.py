@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow as tf
 from nengo.transforms import SparseMatrix
 
-from nengo_wd import _names as names
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_called_now
 from nengo_wd._seam import state
-from nengo_wd._seam.keras2 import variable_penalties
+from nengo_wd._seam.keras2 import variable_name, variable_penalties
 
 TRANSPOSED = tuple(  # in their kernels, output channels come before input channels
     getattr(tf.keras.layers, name)
@@ -113,7 +112,7 @@ class Parameter:
         if last == 0 or (self.signal is not None and last < 2):  # no kernel
             return Channels(np.arange(n_rows), n_rows)
         axes: tuple[int, ...] = (last,)
-        if self.layer is not None and names.variable_name(self.variable) == "depthwise_kernel":
+        if self.layer is not None and variable_name(self.variable) == "depthwise_kernel":
             axes = (last - 1, last)  # a filter for each input channel
         elif isinstance(self.layer, TRANSPOSED):
             axes = (last - 1,)

@@ -11,9 +11,15 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import settings
-from nengo_wd._parameters.objects import all_parameters, layers, unique_names, why_not_trained
+from nengo_wd._parameters.objects import (
+    all_parameters,
+    defaults_as_set,
+    layers,
+    unique_names,
+    why_not_trained,
+    with_setting,
+)
 from nengo_wd._parameters.parameter import Parameter
-from nengo_wd._parameters.precedence import defaults_as_set, with_setting
 from nengo_wd._seam.state import original
 
 

@@ -9,6 +9,7 @@ import nengo_dl
 
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_trains
+from nengo_wd._seam import state
 from nengo_wd.optimizers.constrained import ConstrainedStep
 from nengo_wd.optimizers.decay import DecayStep
 from nengo_wd.optimizers.proximal import ProximalStep
@@ -92,7 +93,7 @@ def regularized_optimizer(
     """
     optimizer = check_optimizer(sim, optimizer)
     check_trains(sim)
-    decays = isinstance(seam.optimizers.chain(optimizer)[-1], seam.optimizers.RuleOptimizer)
+    decays = isinstance(state.chain(optimizer)[-1], seam.optimizers.RuleOptimizer)
     kinds = [*([] if decays else [DecayStep]), *([ProximalStep] if proximal else [])]
     steps, checks = [], []
     for kind in [*kinds, ConstrainedStep]:

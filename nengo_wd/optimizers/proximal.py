@@ -14,7 +14,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_called_now
-from nengo_wd._parameters import Parameter, precedence
+from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import in_rows, is_block
 from nengo_wd._seam.keras2 import regularizer_of
 from nengo_wd._strengths import (
@@ -54,7 +54,7 @@ class ProximalStep(Step):
     def asked(cls, sim: nengo_dl.Simulator) -> SetValues:
         """Return all parameters with a regularizer, of a setting or of their layer, checked."""
         found = super().asked(sim)
-        with precedence.defaults_as_set(sim):
+        with parameters.defaults_as_set(sim):
             for parameter in parameters.all_parameters(sim, kind=nengo_dl.TensorNode):
                 function = parameter.layer_penalty
                 if function is not None:

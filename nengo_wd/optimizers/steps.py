@@ -19,6 +19,7 @@ from nengo_wd._checks import (
     is_number,
 )
 from nengo_wd._parameters import Parameter
+from nengo_wd._seam import state
 from nengo_wd._strengths import numbers_now
 
 SetValues = List[Tuple[Parameter, Any]]  # parameters, each with the value of a setting
@@ -80,7 +81,7 @@ class Step:
 
     def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool = False) -> None:
         self.sim, self.needs_learning_rate = sim, scaled
-        self.optimizer = seam.optimizers.chain(optimizer)[-1]
+        self.optimizer = state.chain(optimizer)[-1]
         self._check_keeps_changes(optimizer)
         self._check_learning_rate(sim)
         self.check_is_new(optimizer)
@@ -105,8 +106,8 @@ class Step:
 
     def check_is_new(self, optimizer: Any) -> None:
         """Raise if an optimizer, or one inside it, does already what the step would do."""
-        for one in reversed(seam.optimizers.chain(optimizer)):
-            if any(isinstance(step, type(self)) for step in steps_of(one)):
+        for one in reversed(state.chain(optimizer)):
+            if any(isinstance(step, type(self)) for step in state.steps_of(one)):
                 raise ValidationError(
                     f"{name_of(one)} {self.does} already; give an optimizer without such a step, "
                     "or a new one",
@@ -116,7 +117,7 @@ class Step:
 
     def _check_keeps_changes(self, optimizer: Any) -> None:
         """Raise if an optimizer would undo what the step does to the weights."""
-        for one in seam.optimizers.chain(optimizer):
+        for one in state.chain(optimizer):
             kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]
             if kept:
                 raise ValidationError(
@@ -259,7 +260,7 @@ def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
     for check in checks:
         check()
     takes = []
-    for part in own_parts(optimizer):
+    for part in state.own_parts(optimizer):
         takes.append(part.prepare_update())
     for take in takes:
         take()
@@ -268,33 +269,3 @@ def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
 def name_of(optimizer: Any) -> str:
     """Return the name of an optimizer, for errors."""
     return optimizer.get_name() if hasattr(optimizer, "get_name") else type(optimizer).__name__
-
-
-def steps_of(optimizer: Any) -> list[Step]:
-    """Return the steps that an optimizer, or one inside it, takes beside its own."""
-    with_steps = seam.optimizers.OptimizerWithSteps
-    found = [one for one in seam.optimizers.chain(optimizer) if isinstance(one, with_steps)]
-    return [step for one in found for step in one.nengo_wd_steps]
-
-
-def own_parts(optimizer: Any) -> list[Any]:
-    """Return the parts of an optimizer that are ours: the rule, if it is one, and the steps."""
-    rule = seam.optimizers.RuleOptimizer
-    rules = [one for one in seam.optimizers.chain(optimizer) if isinstance(one, rule)]
-    return [*rules, *steps_of(optimizer)]
-
-
-def simulators_of(optimizer: Any) -> list[Any]:
-    """Return the simulators that the parts of an optimizer were made for."""
-    return [part.sim for part in own_parts(optimizer) if part.sim is not None]
-
-
-def settings_of(optimizer: Any) -> set[str]:
-    """Return the names of the settings that an optimizer uses."""
-    return {name for part in own_parts(optimizer) for name in part.settings}
-
-
-def faults_of(optimizer: Any) -> Iterator[Fault]:
-    """Yield the faults that the settings of an optimizer have now."""
-    for part in own_parts(optimizer):
-        yield from part.faults()

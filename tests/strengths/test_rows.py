@@ -7,7 +7,7 @@ from generations import simulator, values
 from networks import Ensembles
 
 from nengo_wd import _parameters as parameters
-from nengo_wd._clock import Strength
+from nengo_wd._checks import Strength
 from nengo_wd._strengths import RowValues
 
 
