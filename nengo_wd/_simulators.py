@@ -140,9 +140,12 @@ class Watcher:
         _check_layers(sim, bool(made_for))
         for what, other in made_for:
             if other is not sim:
+                one, this = (
+                    f"the simulator of {s.model.toplevel} at {id(s):#x}" for s in (other, sim)
+                )
                 raise ValidationError(
-                    f"the {what} was made for {_name(other)}, and is given to {_name(sim)}, which "
-                    "is another simulator; make one for each simulator",
+                    f"the {what} was made for {one}, and is given to {this}, which is another "
+                    "simulator; make one for each simulator",
                     attr=what,
                 )
 
@@ -241,9 +244,10 @@ def ignored_by_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tu
     """Yield the settings that an optimizer ignores, each with an optimizer that uses it."""
     if not sim.tensor_graph.inference_only:
         known = {name for part in state.own_parts(optimizer) for name in part.settings}
-        for name, remedy in sorted(settings.optimizers_by_setting().items()):
-            if name not in known and parameters.with_setting(sim, name):
-                yield name, f"nengo_wd.{remedy}"
+        for name, definition in sorted(settings.SETTINGS.items()):
+            is_used = definition.used_by == settings.OBJECTIVE or name in known
+            if not is_used and parameters.with_setting(sim, name):
+                yield name, f"nengo_wd.{definition.used_by}"
         if state.is_to_be_proximal(sim) and "regularizer" not in known:
             yield "regularizer", f"nengo_wd.{PROXIMAL}"
 
@@ -259,7 +263,3 @@ def warn_of_ignored(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) ->
                 UserWarning,
                 stacklevel=2,
             )
-
-
-def _name(sim: nengo_dl.Simulator) -> str:
-    return f"the simulator of {sim.model.toplevel} at {id(sim):#x}"

@@ -261,7 +261,7 @@ def replaced_defaults(sim: nengo_dl.Simulator) -> Nodes:
     return frozenset(
         setting.obj
         for name, definition in settings.SETTINGS.items()
-        if definition.replaces_default and network is not None
+        if definition.keeps_small and network is not None
         for setting in settings.look_up(network, name, nengo_dl.TensorNode, check=False)
         if definition.none_replaces or setting.value is not None
     )

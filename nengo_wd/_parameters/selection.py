@@ -54,7 +54,7 @@ def recorded_by_default(
     with defaults_as_set(sim):
         found = {p.key: p for p in among if p.layer_penalty is not None}
     for name, definition in settings.SETTINGS.items():
-        if definition.recorded:
+        if definition.keeps_small:
             found.update((p.key, p) for p, _ in with_setting(sim, name))
     return list(found.values())
 

@@ -97,8 +97,9 @@ def regularized_optimizer(
     kinds = [*([] if decays else [DecayStep]), *([ProximalStep] if proximal else [])]
     steps, checks = [], []
     for kind in [*kinds, ConstrainedStep]:
-        if kind.asked(sim):
-            steps.append(kind(sim, optimizer, scale_by_learning_rate))
+        found = kind.asked(sim)
+        if found:
+            steps.append(kind(sim, optimizer, scale_by_learning_rate, found))
         else:
             checks.append(partial(kind.check_unasked, sim))
     return add_steps(optimizer, steps, checks)

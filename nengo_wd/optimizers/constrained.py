@@ -25,16 +25,21 @@ class ConstrainedStep(Step):
     name, settings = "ConstrainedNorms", ("target_norm",)
     change, does = "constraint", "constrains norms"
 
-    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool = False) -> None:
-        super().__init__(sim, optimizer)
-        self._targets = ObjectSetting(sim, "target_norm", key=lambda rule: rule)
-        for parameter, target in self._targets.found:
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        optimizer: Any,
+        scaled: bool = False,
+        found: SetValues | None = None,
+    ) -> None:
+        super().__init__(sim, optimizer, found=found)
+        self._targets = ObjectSetting(sim, "target_norm", self.made_for, key=lambda rule: rule)
+        for parameter, target in self.made_for:
             _check_initial(parameter, target)
         objects: dict[int, list[Parameter]] = {key: [] for key in self._targets.variables}
         for one in parameters.all_parameters(sim, skip_later=True):
             objects.get(id(one.variable), []).append(one)
-        found = self._targets.found
-        self.bounds = {key: Bounds(sim, group, found) for key, group in objects.items()}
+        self.bounds = {key: Bounds(sim, group, self.made_for) for key, group in objects.items()}
         self.state = [(bounds.variable, bounds.progress) for bounds in self.bounds.values()]
 
     def begin(self, variables: list) -> list[Any]:

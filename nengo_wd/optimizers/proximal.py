@@ -42,9 +42,9 @@ class ProximalStep(Step):
     change, does = "proximal steps", "takes proximal steps"
     places = f"{Step.places}, or on a layer"
 
-    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool) -> None:
-        super().__init__(sim, optimizer, scaled)
-        regularized = [pair for pair in self.asked(sim) if pair[0].is_trained]
+    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, *args: Any) -> None:
+        super().__init__(sim, optimizer, *args)
+        regularized = [pair for pair in self.made_for if pair[0].is_trained]
         self._moving = with_live_strengths(regularized)
         self.by_variable = {
             key: VariableStep(sim, *forms) for key, forms in _forms(regularized).items()

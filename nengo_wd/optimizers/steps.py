@@ -29,64 +29,44 @@ WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
 
 
 class Fault(NamedTuple):
-    """A fault of the setting of a parameter.
-
-    Attributes
-    ----------
-    parameter : Parameter
-        The parameter.
-    reason : str
-        What is wrong.
-    for_sure : bool
-        Whether it will stay so: it is about numbers, and neither about a schedule nor a variable.
-    """
+    """A fault of the setting of a parameter."""
 
     parameter: Parameter
     reason: str
-    for_sure: bool
+    for_sure: bool  # it will stay: it is about numbers, and neither about a schedule nor a variable
 
 
 class Step:
     """A step that is taken before or after each of an optimizer's own, or both.
 
     A subclass sets ``name``, ``change``, ``does`` and ``settings``. The first setting asks for it.
-
-    Attributes
-    ----------
-    name : str
-        What stands for the step in the name of the optimizer: "Decay" makes SGD "SGDWithDecay".
-    change, does : str
-        What the step is, and what an optimizer with it does, for errors: "decay", "decays weights".
-    settings : tuple of str
-        The settings on objects that the step is for.
-    places : str
-        Where such a setting can be made, for errors.
-    sim : nengo_dl.Simulator or None
-        The simulator whose weights are changed, if the step is for one alone.
-    needs_learning_rate : bool
-        Whether the step needs the learning rate.
-    state : list of (tf.Variable, tf.Variable)
-        What is saved with the optimizer: variables of the step's own, each after the trained
-        variable that it is for.
     """
 
-    name: str
-    change: str
-    does: str
-    settings: tuple[str, ...] = ()
-    places: str = "in the network's config"
-    sim: nengo_dl.Simulator | None = None
+    name: str  # stands for it in the name of the optimizer: "Decay" makes SGD "SGDWithDecay"
+    change: str  # what the step is, for errors: "decay"
+    does: str  # what an optimizer with it does, for errors: "decays weights"
+    settings: tuple[str, ...] = ()  # the settings on objects that it is for
+    places: str = "in the network's config"  # where they can be made, for errors
+    sim: nengo_dl.Simulator | None = None  # whose weights are changed, if it is for one alone
     needs_learning_rate: bool = False
+    # what is saved with the optimizer: each trained variable, with one of the step's own for it
     state: Sequence[tuple[Any, tf.Variable]] = ()
 
-    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool = False) -> None:
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        optimizer: Any,
+        scaled: bool = False,
+        found: SetValues | None = None,
+    ) -> None:
         self.sim, self.needs_learning_rate = sim, scaled
         self.optimizer = state.chain(optimizer)[-1]
         self._check_keeps_changes(optimizer)
-        self._check_learning_rate(sim)
+        self._check_learning_rate()
         self.check_is_new(optimizer)
         check_trains(sim)
-        if not self.asked(sim):
+        self.made_for = self.asked(sim) if found is None else found
+        if not self.made_for:
             raise ValidationError(
                 f"nothing in {sim.model.toplevel} has a {self.settings[0]}; set one {self.places}, "
                 "after nengo_wd.configure_settings()",
@@ -128,7 +108,7 @@ class Step:
                     obj=one,
                 )
 
-    def _check_learning_rate(self, sim: nengo_dl.Simulator) -> None:
+    def _check_learning_rate(self) -> None:
         """Raise if the learning rate is negative or not finite now, or missing where needed."""
         rate = seam.optimizers.learning_rate(self.optimizer)
         if rate is None and self.needs_learning_rate:
@@ -138,7 +118,7 @@ class Step:
                 attr="optimizer",
                 obj=self.optimizer,
             )
-        number = None if rate is None else numbers_now(sim, [rate], self._step())[0]
+        number = None if rate is None else numbers_now(self.sim, [rate], self._step())[0]
         if number is not None:
             check_hyperparameter(number, "learning_rate", type(self.optimizer).__name__)
 
@@ -151,21 +131,11 @@ class Step:
         return []
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
-        """Change variables before the optimizer does; the gradients are there already.
+        """Change ``variables``, all that are trained, before the optimizer does.
 
-        Parameters
-        ----------
-        variables : list of tf.Variable
-            The variables that are trained, with a gradient or without.
-        learning_rate : tf.Tensor, float or None
-            The learning rate of this step; None if no step needs it.
-        iteration : tf.Tensor of int
-            How many steps were taken before this one.
-
-        Returns
-        -------
-        list of tf.Operation
-            What the optimizer's own step has to wait for, in a graph of TensorFlow 1.
+        The gradients are there already. The learning rate is that of this step, or None if no step
+        needs it. ``iteration`` says how many steps were taken before. Return the operations that
+        the optimizer's own step has to wait for, in a graph of TensorFlow 1.
         """
         return []
 
@@ -186,33 +156,27 @@ class Step:
 
 
 class ObjectSetting:
-    """One setting of all objects in a simulator, such as ``"target_norm"``.
+    """The values in force of one setting of all objects in a simulator, such as ``"target_norm"``.
 
-    Parameters
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator.
-    name : str
-        Name of the setting.
-    key : callable
-        A function of values that are not numbers; equal results mean that they are built alike.
-
-    Attributes
-    ----------
-    found : list of (Parameter, value)
-        The values in force.
+    The function ``key`` is of values that are no numbers; equal results mean that they are built
+    alike.
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, name: str, key: Callable[[Any], Any] = id) -> None:
-        self.sim, self.name, self._key = sim, name, key
-        self.found: SetValues = parameters.with_setting(sim, name)
-        self.variables = {id(one.variable): one.variable for one, _ in self.found}
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        name: str,
+        found: SetValues,
+        key: Callable[[Any], Any] = id,
+    ) -> None:
+        self.sim, self.name, self.found, self._key = sim, name, found, key
+        self.variables = {id(one.variable): one.variable for one, _ in found}
 
     def current_values(self) -> SetValues:
         """Return the current values; raise if some of them need another optimizer."""
         check_called_now()
         found = parameters.with_setting(self.sim, self.name)
-        new = {id(one.variable): one.name for one, _ in found}
+        new = {id(one.variable): one.name for one, _ in found}  # one name for each variable
         names = [name for key, name in new.items() if key not in self.variables]
         if not names and self._built(found) != self._built(self.found):
             names = ["a value that is not a number"]
@@ -259,10 +223,7 @@ def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
     """Apply the current settings: all of them, or none if one raises an error."""
     for check in checks:
         check()
-    takes = []
-    for part in state.own_parts(optimizer):
-        takes.append(part.prepare_update())
-    for take in takes:
+    for take in [part.prepare_update() for part in state.own_parts(optimizer)]:
         take()
 
 
