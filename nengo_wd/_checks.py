@@ -234,13 +234,7 @@ def use_step(step: Any) -> Iterator[None]:
 
 
 def current_step() -> Any:
-    """Return the training step of the simulator whose losses are computed.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If it is not known.
-    """
+    """Return the training step of the simulator whose losses are computed; raise without one."""
     now = getattr(_here, "step", None)
     if now is None:
         raise ValidationError(
@@ -285,12 +279,5 @@ class Strength(NamedTuple):
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The ids of the schedules and variables."""
+        """The ids of the factors."""
         return tuple(map(id, self.factors))
-
-    def at(self, training_step: Any) -> tf.Tensor:
-        """Return the value at a training step, a scalar in float64."""
-        product = tf.constant(self.number, tf.float64)
-        for factor in self.factors:
-            product *= tf.cast(value_at(factor, training_step), tf.float64)
-        return product

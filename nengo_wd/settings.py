@@ -161,16 +161,10 @@ class Setting(NamedTuple):
 def look_up(
     network: nengo.Network | None, name: str, kind: Any = object, check: bool = True
 ) -> Iterator[Setting]:
-    """Yield a setting for each object in ``network`` and its subnetworks that has one.
+    """Yield a setting for each object of ``kind`` in a network and its subnetworks that has one.
 
-    A setting of None is one, too: it switches off what would hold otherwise. With ``kind``, only
-    settings of objects of that class or classes.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        With ``check``, if an object has the setting in the config of a network that it is not
-        part of.
+    A setting of None is one, too: it switches off what would hold otherwise. With ``check``, raise
+    if an object has the setting in the config of a network that it is not part of.
     """
     for inner, _ in _networks(network) if check else ():
         _check_members(inner, name)

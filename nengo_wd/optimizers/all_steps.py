@@ -8,7 +8,6 @@ from typing import Any
 import nengo_dl
 
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_trains
 from nengo_wd._seam import state
 from nengo_wd.optimizers.constrained import ConstrainedStep
 from nengo_wd.optimizers.decay import DecayStep
@@ -92,7 +91,6 @@ def regularized_optimizer(
     ...     optimizer.update_settings()
     """
     optimizer = check_optimizer(sim, optimizer)
-    check_trains(sim)
     decays = isinstance(state.chain(optimizer)[-1], seam.optimizers.RuleOptimizer)
     kinds = [*([] if decays else [DecayStep]), *([ProximalStep] if proximal else [])]
     steps, checks = [], []

@@ -22,19 +22,14 @@ LEAST_FACTOR = float(np.finfo(np.float32).tiny)
 
 
 class Progress(NamedTuple):
-    """The state of the constraint, which is saved: tensors of shape (n_objects,).
-
-    ``found`` is the norm that a rule has found, NaN before that. ``average`` is a moving average of
-    the norm, ``last_average`` its value at the end of the last interval, and ``last_growth`` its
-    growth in that interval, relative to this value.
-    """
+    """The state of the constraint, which is saved: tensors of shape (n_objects,)."""
 
     steps: Any
     multiplier: Any
-    found: Any
-    average: Any
-    last_average: Any
-    last_growth: Any
+    found: Any  # the norm that a rule has found, NaN before that
+    average: Any  # a moving average of the norm
+    last_average: Any  # its value at the end of the last interval
+    last_growth: Any  # its growth in that interval, relative to this value
 
 
 class Bounds:

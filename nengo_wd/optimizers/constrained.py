@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Callable
 
 import nengo_dl
@@ -52,16 +51,18 @@ class ConstrainedStep(Step):
 
     def prepare_update(self) -> Callable[[], None]:
         """Return a function that applies other numbers; raise for a rule that is new, or gone."""
-        return partial(self._update_values, self._targets.current_values())
+        found = self._targets.current_values()
+
+        def update() -> None:
+            self._targets.update_values(found)
+            for bounds in self.bounds.values():
+                bounds.update_values(found)
+
+        return update
 
     def added(self) -> None:
         """Have records show the bounds of this step."""
         state.simulator_state(self.sim).bounds.update(self.bounds)
-
-    def _update_values(self, found: SetValues) -> None:
-        self._targets.update_values(found)
-        for bounds in self.bounds.values():
-            bounds.update_values(found)
 
     def _bounds_of(self, variables: list) -> list[Bounds]:
         return [self.bounds[id(v)] for v in variables if id(v) in self.bounds]

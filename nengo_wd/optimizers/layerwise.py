@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Callable, Iterator
 
 import nengo_dl
@@ -123,11 +122,12 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         found = {name: setting.current_values() for name, setting in self._by_object.items()}
         self._check_values(found)
         check_decays(self.faults(found))
-        return partial(self._update_values, found)
 
-    def _update_values(self, found: dict[str, SetValues]) -> None:
-        for name, setting in self._by_object.items():
-            setting.update_values(found[name])
+        def update() -> None:
+            for name, setting in self._by_object.items():
+                setting.update_values(found[name])
+
+        return update
 
     def faults(self, found: dict[str, SetValues] | None = None) -> Iterator[Fault]:
         """Yield the faults that decays have now, by default those in force."""

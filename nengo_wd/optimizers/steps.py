@@ -64,7 +64,6 @@ class Step:
         self._check_keeps_changes(optimizer)
         self._check_learning_rate()
         self.check_is_new(optimizer)
-        check_trains(sim)
         self.made_for = self.asked(sim) if found is None else found
         if not self.made_for:
             raise ValidationError(
@@ -81,7 +80,6 @@ class Step:
     @classmethod
     def check_unasked(cls, sim: nengo_dl.Simulator) -> None:
         """Raise if settings ask for such a step, which an optimizer was made without."""
-        check_called_now()
         refuse_new([one.name for one, _ in cls.asked(sim)], cls.settings[0])
 
     def check_is_new(self, optimizer: Any) -> None:
@@ -174,7 +172,6 @@ class ObjectSetting:
 
     def current_values(self) -> SetValues:
         """Return the current values; raise if some of them need another optimizer."""
-        check_called_now()
         found = parameters.with_setting(self.sim, self.name)
         new = {id(one.variable): one.name for one, _ in found}  # one name for each variable
         names = [name for key, name in new.items() if key not in self.variables]
@@ -204,6 +201,7 @@ def refuse_new(new: list[str], name: str) -> None:
 def check_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     """Return an optimizer that a simulator takes, made by its name where that was given."""
     check_simulator(sim)
+    check_trains(sim)
     return seam.optimizers.check_optimizer(optimizer)
 
 
@@ -221,6 +219,7 @@ def add_steps(optimizer: Any, steps: Sequence[Step], checks: Sequence[Callable] 
 
 def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
     """Apply the current settings: all of them, or none if one raises an error."""
+    check_called_now()
     for check in checks:
         check()
     for take in [part.prepare_update() for part in state.own_parts(optimizer)]:
