@@ -222,6 +222,16 @@ def is_live(value: Any) -> bool:
     return is_symbolic or isinstance(value, tf.Variable)
 
 
+def frame(rows: Any, **kwargs: Any) -> Any:
+    """Return rows as a ``pandas.DataFrame``, or raise an ImportError if there is no pandas."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError("to_frame needs pandas: pip install pandas") from error
+
+    return pandas.DataFrame(rows, **kwargs)
+
+
 @contextlib.contextmanager
 def use_step(step: Any) -> Iterator[None]:
     """Have `current_step` return this step in the body, unless an outer body has set one."""

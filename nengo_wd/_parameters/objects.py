@@ -70,10 +70,9 @@ def parameters_of(sim: nengo_dl.Simulator, obj: Any) -> Iterator[Parameter]:
 def all_parameters(
     sim: nengo_dl.Simulator, skip_later: bool = False, kind: type = object
 ) -> list[Parameter]:
-    """Return the parameters of all objects in the simulator's network, each of them once.
+    """Return the parameters of all objects of ``kind`` in a simulator's network, each of them once.
 
-    With ``skip_later``, layers that a later simulator built again are left out. With ``kind``, only
-    objects of that class are looked at.
+    With ``skip_later``, layers that a later simulator built again are left out.
     """
     objects = [] if sim.model.toplevel is None else settings.members(sim.model.toplevel)
     found: dict[tuple[int, int], Parameter] = {}
@@ -118,7 +117,6 @@ def layers(holder: Any, sim: nengo_dl.Simulator | None = None) -> list[Any]:
 
 
 def _kind_and_signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
-    """Return kind and signal of an object's trainable parameter; None if it has no signal."""
     kind, key = next(KINDS[c] for c in type(obj).__mro__ if c in KINDS)
     return kind, sim.model.sig.get(obj, {}).get(key)
 
@@ -277,12 +275,11 @@ def apply_defaults(sim: nengo_dl.Simulator, without: Nodes | None = None) -> Non
         return
     without = replaced_defaults(sim) if without is None else without
     state.simulator_state(sim).replaced = without
-    members = settings.members(sim.model.toplevel)
-    nodes = [node for node in members if isinstance(node, nengo_dl.TensorNode)]
     replaced = {id(layer) for node in without for layer in layers(node, sim)}
-    for layer in (layer for node in nodes for layer in layers(node, sim)):
-        for variable in defaults.variables_with_default(layer):
-            seam.training.count_default(sim, layer, variable, id(layer) not in replaced)
+    for obj in settings.members(sim.model.toplevel):
+        for layer in layers(obj, sim) if isinstance(obj, nengo_dl.TensorNode) else ():
+            for variable in defaults.variables_with_default(layer):
+                seam.training.count_default(sim, layer, variable, id(layer) not in replaced)
 
 
 @contextlib.contextmanager
@@ -292,8 +289,7 @@ def defaults_as_set(sim: nengo_dl.Simulator) -> Iterator[None]:
     Afterwards, they count as before, if an objective has fixed which of them count.
     """
     kept = state.simulator_state(sim)
-    is_fixed = kept.installed is not None or seam.training.is_compiled(sim)
-    before = kept.replaced
+    before, is_fixed = kept.replaced, kept.installed is not None or seam.training.is_compiled(sim)
     apply_defaults(sim)
     try:
         yield

@@ -116,7 +116,6 @@ class Bounds:
         return multiplier, where(is_bound & (norms > 0), factors, 1.0)
 
     def _found(self, now: Progress, norms: tf.Tensor) -> Progress:
-        """Return the progress with the bounds that are found at this step."""
         due = (now.steps >= self._at_step) & (norms > 0)  # a bound of zero would be no bound
         if np.isfinite(self._every).any():
             slower, now = self._looked_at_growth(now, norms)
@@ -138,7 +137,6 @@ class Bounds:
         )
 
     def _norms(self) -> tf.Tensor:
-        """Return the norm of each object."""
         weights = self.variable.read_value()
         return norms_of_groups(weights, self._object_of_row, len(self.objects))
 

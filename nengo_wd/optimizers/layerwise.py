@@ -90,7 +90,6 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         check_trains(sim)
         self._momentum = momentum
         self._live = LiveArray(sim, _as_array(momentum))
-        # where nothing was set, the optimizer's own values hold
         found = {name: with_setting(sim, name) for name in self.settings}
         self._by_object = {name: RowSetting(sim, name, found[name], np.nan) for name in found}
         self._check_values(found)

@@ -137,7 +137,6 @@ class VariableStep:
             self.lengths.update_values(_lengths(lassos))
 
     def _all_steps(self, weights: tf.Tensor, sizes: dict, centre: Any, lengths: list) -> tf.Tensor:
-        """Return the weights after the steps."""
         if sizes:
             weights = _row_steps(weights, sizes, centre)
         found = []  # rows with their weights after the steps of group lasso
@@ -269,7 +268,6 @@ def proximal_regularization(
 
 
 def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
-    """Raise if there is no proximal step for a regularizer."""
     form = group_form(regularizer)
     if form is not None:
         form.lasso.within(len(parameter.shape))  # which raises where the axes don't fit

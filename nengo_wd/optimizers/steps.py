@@ -94,7 +94,6 @@ class Step:
                 )
 
     def _check_keeps_changes(self, optimizer: Any) -> None:
-        """Raise if an optimizer would undo what the step does to the weights."""
         for one in state.chain(optimizer):
             kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]
             if kept:
@@ -121,7 +120,6 @@ class Step:
             check_hyperparameter(number, "learning_rate", type(self.optimizer).__name__)
 
     def _step(self) -> Any:
-        """Return the training step of the optimizer."""
         return seam.optimizers.iteration(self.sim, self.optimizer)
 
     def begin(self, variables: list) -> list[Any]:
@@ -222,7 +220,10 @@ def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
     check_called_now()
     for check in checks:
         check()
-    for take in [part.prepare_update() for part in state.own_parts(optimizer)]:
+    takes = []
+    for part in state.own_parts(optimizer):  # a comprehension would shift `stacklevel`
+        takes.append(part.prepare_update())
+    for take in takes:
         take()
 
 
