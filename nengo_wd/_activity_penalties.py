@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Iterator, NamedTuple
 
 import nengo
@@ -109,27 +110,35 @@ def _name(probe: nengo.Probe) -> str:
     return name if name.endswith(ENDING) else name + ENDING  # as `Converter` calls its probes
 
 
-def wake(model: Any, recorded: list[tf.Tensor], signals: Any) -> list[tf.Tensor]:
-    """Return what probes record at a time step, with gradients for neurons that are silent.
+def woken(graph: Any, recorded: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Return what the probes of a graph record at a time step, with gradients for silent neurons.
 
     A neuron below its threshold outputs zero, and so does not respond to a small change of its
     input. Where a probe of it has `FiringRates` with a minimum, the recorded value gets the
     gradient of a line through zero. The value itself and all other gradients do not change.
-
-    The tensors are what each of the probes of a `nengo.builder.Model` records. The ``signals`` have
-    the values at the time step.
     """
-    probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in signals]
+    model = graph.model
+    probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in graph.signals]
     if not probes:
         return recorded
-    # one operation for all probes: the time of a loop grows with the number of its operations
-    currents = signals.gather([model.sig[probe.obj]["in"] for probe in probes])
+    currents = _side_by_side(graph.signals, [model.sig[probe.obj]["in"] for probe in probes])
     if any(probe.slice is not None for probe in probes):
         currents = tf.gather(currents, _rows(probes), axis=AXIS)
     slopes = np.concatenate([np.full(probe.size_in, neurons.slope(probe)) for probe in probes])
     places = [model.probes.index(probe) for probe in probes]
-    woken = dict(zip(places, _woken([recorded[i] for i in places], currents, slopes)))
-    return [woken.get(place, tensor) for place, tensor in enumerate(recorded)]
+    found = dict(zip(places, _with_slopes([recorded[i] for i in places], currents, slopes)))
+    return [found.get(place, tensor) for place, tensor in enumerate(recorded)]
+
+
+def _side_by_side(signals: Any, wanted: list) -> tf.Tensor:
+    """Return values of NengoDL's signals side by side, with one operation for each variable.
+
+    The time of a loop grows with the number of its operations.
+    """
+    groups = itertools.groupby((signals[one] for one in wanted), lambda signal: signal.key)
+    together = [signals.combine(list(group)) for _, group in groups]
+    values = [signals.gather(group, **seam.simulators.GATHERING) for group in together]
+    return values[0] if len(values) == 1 else tf.concat(values, AXIS)
 
 
 def _with_minimum(model: Any) -> Iterator[nengo.Probe]:
@@ -148,7 +157,9 @@ def _rows(probes: list[nengo.Probe]) -> np.ndarray:
     return np.concatenate([every if p.slice is None else every[p.slice] for p, every in rows])
 
 
-def _woken(activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray) -> list[tf.Tensor]:
+def _with_slopes(
+    activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray
+) -> list[tf.Tensor]:
     """Return the activities, with ``slopes`` as gradients by the currents where they are zero."""
     slopes = np.expand_dims(slopes.astype(currents.dtype.as_numpy_dtype), 1 - AXIS)
 

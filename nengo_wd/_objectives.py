@@ -13,11 +13,11 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties
 from nengo_wd._checks import Loss, Objective, check_finite, check_keras_2, check_simulator
-from nengo_wd._parameters import precedence, selection
-from nengo_wd._penalties import Penalty, penalties_of_settings, penalty_values
+from nengo_wd._parameters import selection
+from nengo_wd._penalties import Penalty, by_variable, penalties_of_settings, penalty_values
 from nengo_wd._seam.keras2 import LayerPenalty, regularizer_of
 from nengo_wd._simulators import Carried, carry, counting_penalties
-from nengo_wd._strengths import by_variable, check_live_strengths
+from nengo_wd._strengths import check_live_strengths
 from nengo_wd.regularizers.forms import check_strengths
 
 
@@ -88,7 +88,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     penalties, activities = penalties_of_settings(sim), activity_penalties(sim)
     on_probes = list(activities.values())
     seam.training.check_objective(sim, objective, by_probe, on_probes)
-    with precedence.defaults_as_set(sim):
+    with parameters.defaults_as_set(sim):
         _check_strengths(sim, penalties, on_probes)
         _check_finite(sim, seam.training.penalties_of_layers(sim), penalties)
     carried = carry(sim, penalties, activities)
@@ -100,7 +100,8 @@ def _check_strengths(
     sim: nengo_dl.Simulator, penalties: list[Penalty], on_probes: list[ActivityPenalty]
 ) -> None:
     """Raise if a strength is negative or not finite now; it may have changed since it was set."""
-    check_live_strengths(sim, penalties)
+    if penalties:
+        check_live_strengths(sim, penalties)
     found = [(one.parameter.name, one.regularizer) for one in penalties]
     found += [(str(one.probe), one.regularizer) for one in on_probes]
     of_layers = parameters.all_parameters(sim, skip_later=True, kind=nengo_dl.TensorNode)

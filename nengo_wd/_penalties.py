@@ -12,10 +12,10 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
 from nengo_wd._checks import check_penalty
-from nengo_wd._parameters import Parameter, precedence
+from nengo_wd._parameters import Parameter
 from nengo_wd._seam import state
-from nengo_wd._strengths import RowRegularizer, by_variable, numbers_now
-from nengo_wd.regularizers.forms import RowForm, comparison_key, snapshot
+from nengo_wd._strengths import Regularized, RowForms, RowRegularizer, numbers_now
+from nengo_wd.regularizers.forms import RowForm, comparison_key, row_form, snapshot
 from nengo_wd.regularizers.weights import ELEMENTWISE
 
 
@@ -84,7 +84,7 @@ def _asked(sim: nengo_dl.Simulator) -> tuple:
         list(map(_typed, settings.members(network))),
         asked,
         trained,
-        precedence.replaced_defaults(sim),
+        parameters.replaced_defaults(sim),
     )
 
 
@@ -97,6 +97,20 @@ def penalty_of_layer(parameter: Parameter) -> Penalty | None:
     """Return the penalty that a parameter's own layer has on it, if any."""
     function = None if state.is_proximal(parameter.sim) else parameter.layer_penalty
     return None if function is None else Penalty(parameter, lambda weights: function())
+
+
+def by_variable(regularized: Regularized) -> tuple[dict[int, RowForms], list[Any]]:
+    """Return the parameters whose regularizers are sums over elements, by variable, and others."""
+    rows: dict[int, RowForms] = {}
+    others = []
+    for one in regularized:
+        parameter, regularizer = one
+        form = row_form(regularizer)
+        if form is None:
+            others.append(one)
+        else:
+            rows.setdefault(id(parameter.variable), []).append((parameter, form))
+    return rows, others
 
 
 class Terms:

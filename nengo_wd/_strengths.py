@@ -9,14 +9,12 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _clock as clock
 from nengo_wd import _seam as seam
-from nengo_wd._checks import is_live, is_number
-from nengo_wd._clock import Strength
+from nengo_wd._checks import Strength, current_step, is_live, is_number, value_at
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import sum_rows
 from nengo_wd.regularizers import Scheduled
-from nengo_wd.regularizers.forms import STRENGTHS, RowForm, row_form
+from nengo_wd.regularizers.forms import STRENGTHS, RowForm
 from nengo_wd.regularizers.weights import ELEMENTWISE
 
 Regularized = Sequence[Tuple[Parameter, Any]]  # parameters, each with its regularizer
@@ -97,27 +95,13 @@ class RowValues:
             values = where(tf.math.is_nan(values), tf.cast(default, self.dtype), values)
         for factors, mask in self.moving:
             for factor in factors:
-                now = tf.cast(clock.value_at(factor, step), self.dtype)
+                now = tf.cast(value_at(factor, step), self.dtype)
                 values *= where(mask, now, tf.ones((), self.dtype))
         return values
 
     def over_rows(self, values: tf.Tensor) -> tf.Tensor:
         """Return values by row in a shape that fits the variable's."""
         return tf.reshape(values, [-1] + [1] * (self.variable.shape.rank - 1))
-
-
-def by_variable(regularized: Regularized) -> tuple[dict[int, RowForms], list[Any]]:
-    """Return the parameters whose regularizers are sums over elements, by variable, and others."""
-    rows: dict[int, RowForms] = {}
-    others = []
-    for one in regularized:
-        parameter, regularizer = one
-        form = row_form(regularizer)
-        if form is None:
-            others.append(one)
-        else:
-            rows.setdefault(id(parameter.variable), []).append((parameter, form))
-    return rows, others
 
 
 class RowRegularizer:
@@ -187,7 +171,7 @@ class RowRegularizer:
         terms = []
         for name, values in self.strengths.items():
             sums = sum_rows(ELEMENTWISE[name].of_tensor(weights))
-            strengths = values.tensor(clock.current_step() if values.has_schedules else None)
+            strengths = values.tensor(current_step() if values.has_schedules else None)
             # a sum that is infinite counts for nothing where the strength is zero
             terms.append(tf.math.multiply_no_nan(sums, tf.cast(strengths, dtype)))
         return tf.add_n(terms) if terms else tf.zeros(weights.shape[:1], dtype)
@@ -222,7 +206,7 @@ class ValueAtStep(NamedTuple):
 
     def __call__(self) -> tf.Tensor:
         """Return a scalar tensor."""
-        return tf.convert_to_tensor(clock.value_at(self.value, self.step))
+        return tf.convert_to_tensor(value_at(self.value, self.step))
 
 
 def numbers_now(

@@ -46,10 +46,10 @@ class Definition(NamedTuple):
     check: Callable[[Any, str, Any], Any]  # of value, name and owner; returns the value to keep
     used_by: str  # the functions of `nengo_wd` that use it, as warnings name them
     classes: tuple[type, ...] = TRAINABLE  # of the objects that take it
-    keeps_small: bool = False  # it keeps weights small, and leaves out the biases beside them
-    recorded: bool = False  # `WeightNorms` records the parameters that have it by default
-    replaces_default: bool = False  # it takes the place of the default penalty of a layer
-    none_replaces: bool = False  # None does so, too
+    # it keeps weights small: the biases beside them are left out, it takes the place of the default
+    # penalty of a layer, and `WeightNorms` records the parameters that have it
+    keeps_small: bool = False
+    none_replaces: bool = False  # None takes the place of a default penalty, too
 
 
 SETTINGS = {  # a new setting is a new row
@@ -58,23 +58,17 @@ SETTINGS = {  # a new setting is a new row
         OBJECTIVE,
         (*TRAINABLE, nengo.Probe),
         keeps_small=True,
-        recorded=True,
-        replaces_default=True,
         none_replaces=True,
     ),
     "weight_decay": Definition(
         check_hyperparameter,
         "regularized_optimizer(...) or decoupled_weight_decay(...)",
         keeps_small=True,
-        recorded=True,
-        replaces_default=True,
     ),
     "target_norm": Definition(
         target_norms.check_target_norm,
         "regularized_optimizer(...) or constrained_norms(...)",
         keeps_small=True,
-        recorded=True,
-        replaces_default=True,
     ),
     "learning_rate": Definition(check_hyperparameter, "LayerwiseSGD(...)"),
     "momentum": Definition(check_momentum, "LayerwiseSGD(...)"),
@@ -167,16 +161,10 @@ class Setting(NamedTuple):
 def look_up(
     network: nengo.Network | None, name: str, kind: Any = object, check: bool = True
 ) -> Iterator[Setting]:
-    """Yield a setting for each object in ``network`` and its subnetworks that has one.
+    """Yield a setting for each object of ``kind`` in a network and its subnetworks that has one.
 
-    A setting of None is one, too: it switches off what would hold otherwise. With ``kind``, only
-    settings of objects of that class or classes.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        With ``check``, if an object has the setting in the config of a network that it is not
-        part of.
+    A setting of None is one, too: it switches off what would hold otherwise. With ``check``, raise
+    if an object has the setting in the config of a network that it is not part of.
     """
     for inner, _ in _networks(network) if check else ():
         _check_members(inner, name)
@@ -193,14 +181,9 @@ def is_configured(network: nengo.Network | None) -> bool:
     return any("regularizer" in one.config[nengo.Connection].extra_params for one in networks)
 
 
-def is_set(network: nengo.Network | None, name: str) -> bool:
-    """Tell whether anything in a network has a setting, other than None."""
-    return any(one.value is not None for one in look_up(network, name, check=False))
-
-
-def optimizers_by_setting() -> dict[str, str]:
-    """Return the functions that make optimizers for a setting, by the setting's name."""
-    return {name: one.used_by for name, one in SETTINGS.items() if one.used_by != OBJECTIVE}
+def is_set(network: nengo.Network | None, name: str, kind: Any = object) -> bool:
+    """Tell whether anything of a class in a network has a setting, other than None."""
+    return any(one.value is not None for one in look_up(network, name, kind, check=False))
 
 
 def members(network: nengo.Network) -> Iterator[Any]:

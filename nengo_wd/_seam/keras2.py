@@ -21,12 +21,12 @@ import copy
 import dataclasses
 import functools
 import inspect
+import re
 import sys
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
 import tensorflow as tf
 
-from nengo_wd import _names as names
 from nengo_wd._checks import check_penalty
 from nengo_wd._seam import state
 
@@ -67,7 +67,7 @@ def layer_penalties(layer: tf.keras.layers.Layer, skip: Any = None) -> Iterator[
         loss = None if is_skipped else function()
         if loss is not None:  # it is a step of the optimizer, or Keras' own None
             on_variable = is_on_variable(function)
-            weight = names.variable_name(bound) if on_variable else "loss"
+            weight = variable_name(bound) if on_variable else "loss"
             yield _layer_penalty(layer, weight, loss, bound if on_variable else None)
 
 
@@ -133,6 +133,20 @@ def _innermost(function: Callable) -> Any:
     while isinstance(function, functools.partial) and function.args:
         function = function.args[0]
     return function
+
+
+# -- names ---------------------------------------------------------------------------------
+
+
+def variable_name(variable: tf.Variable) -> str:
+    """Return the last part of a variable's name, such as ``"kernel"``."""
+    return variable.name.split("/")[-1].split(":")[0]
+
+
+def scope(name: str) -> str:
+    """Return ``name`` with "_" for each character that TensorFlow refuses in a scope."""
+    valid = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
+    return valid if re.match(r"[A-Za-z0-9.]", valid) else f"layer{valid}"
 
 
 # -- stand-ins of layers -------------------------------------------------------------------

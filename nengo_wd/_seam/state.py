@@ -145,6 +145,23 @@ class DecayedBySettings(NotCopyable):
             )
 
 
+def chain(optimizer: Any) -> list[Any]:
+    """Return an optimizer and those inside it: Keras' loss scaling wraps another one."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [optimizer] if inner is None else [optimizer, *chain(inner)]
+
+
+def steps_of(optimizer: Any) -> list[Any]:
+    """Return the steps that an optimizer, or one inside it, takes beside its own."""
+    return [step for one in chain(optimizer) for step in getattr(one, "nengo_wd_steps", ())]
+
+
+def own_parts(optimizer: Any) -> list[Any]:
+    """Return the parts of an optimizer that are ours: the rule, if it is one, and the steps."""
+    rules = [one for one in chain(optimizer) if getattr(one, "nengo_wd_rule", False)]
+    return [*rules, *steps_of(optimizer)]
+
+
 # Reloading this module does not empty these.
 _compiled: weakref.WeakSet  # the simulators of `note_compiled`
 _compiled = globals().setdefault("_compiled", weakref.WeakSet())

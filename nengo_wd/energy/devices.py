@@ -8,7 +8,7 @@ import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _checks as checks
-from nengo_wd._frames import frame
+from nengo_wd._checks import frame
 
 PICO, NANO = 1e-12, 1e-9
 

@@ -11,7 +11,7 @@ import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
-from nengo_wd._frames import frame
+from nengo_wd._checks import frame
 from nengo_wd._parameters import Parameter
 from nengo_wd.recording.columns import COLUMNS, Column, Record
 

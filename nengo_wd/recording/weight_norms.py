@@ -13,9 +13,9 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator
 from nengo_wd._parameters import Parameter, selection
+from nengo_wd._seam.state import own_parts
 from nengo_wd._simulators import counting_penalties, warn_of_training
 from nengo_wd._strengths import strength_faults
-from nengo_wd.optimizers.steps import faults_of
 from nengo_wd.recording.columns import MeasuredWeights
 from nengo_wd.recording.history import History
 from nengo_wd.recording.measurement import Measurement
@@ -174,7 +174,8 @@ class WeightNorms(History, Recorder):
 
 def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str, str]:
     """Return the faults of decays and strengths, schedules or variables, by name."""
-    faults = [fault for one in seam.optimizers.optimizers_in_use(sim) for fault in faults_of(one)]
+    parts = [part for one in seam.optimizers.optimizers_in_use(sim) for part in own_parts(one)]
+    faults = [fault for part in parts for fault in part.faults()]
     found = {fault.parameter.name: fault.reason for fault in faults}
     for parameter, reason in strength_faults(sim, regularized):
         found[f"the regularizer of {parameter.name}"] = reason

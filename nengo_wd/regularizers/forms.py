@@ -8,17 +8,18 @@ from typing import Any, Callable, NamedTuple
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _clock as clock
 from nengo_wd._checks import (
     Hyperparameter,
     Regularizer,
+    Strength,
     check_hyperparameter,
     check_keras_2,
     check_strength,
+    current_step,
     is_live,
     is_number,
+    value_at,
 )
-from nengo_wd._clock import Strength
 from nengo_wd.regularizers.firing_rates import ELSEWHERE, FiringRates
 from nengo_wd.regularizers.weights import ELEMENTWISE, GroupLasso, TowardsInitial
 
@@ -131,8 +132,8 @@ class Scheduled(tf.keras.regularizers.Regularizer):
 
     def _scaled(self, penalty: Any) -> tf.Tensor:
         penalty = tf.convert_to_tensor(penalty)
-        step = clock.current_step() if callable(self.strength) else None
-        return penalty * tf.cast(clock.value_at(self.strength, step), penalty.dtype)
+        step = current_step() if callable(self.strength) else None
+        return penalty * tf.cast(value_at(self.strength, step), penalty.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same regularizer again."""

@@ -10,8 +10,7 @@ from typing import Any, Callable, Iterator
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _clock as clock
-from nengo_wd import _names as names
+from nengo_wd._checks import use_step
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.nengo_dl2.training import COLLECTION
 
@@ -108,7 +107,7 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
     _keep(layer, graph)
     for part in _parts(layer):
         _unbuild(part)
-    with tf.init_scope(), tf.name_scope(names.scope(layer.name) + "/"):
+    with tf.init_scope(), tf.name_scope(keras2.scope(layer.name) + "/"):
         layer.build(input_shape)
         for part in _parts(layer):
             _collect_penalties(part)
@@ -143,9 +142,9 @@ def _collect_penalties(layer: tf.keras.layers.Layer) -> None:
     kept = state.graph_state(tf.compat.v1.get_default_graph())
     if layer not in kept.layers:
         kept.layers.add(layer)
-        with tf.name_scope(None), clock.use_step(_training_step()):
+        with tf.name_scope(None), use_step(_training_step()):
             for penalty in keras2.layer_penalties(layer):
-                tensor = tf.identity(penalty.value, names.scope(penalty.name))
+                tensor = tf.identity(penalty.value, keras2.scope(penalty.name))
                 tf.compat.v1.add_to_collection(COLLECTION, tensor)
                 kept.penalties[tensor.op.name] = penalty
 

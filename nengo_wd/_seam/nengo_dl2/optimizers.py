@@ -22,18 +22,6 @@ def check_optimizer(optimizer: Any) -> Any:
     return optimizer
 
 
-def optimizer_of(sim: nengo_dl.Simulator, given: Any) -> Any:
-    """Return the optimizer that a simulator trains with: the given one."""
-    return given
-
-
-def chain(optimizer: Any) -> list[Any]:
-    """Return an optimizer and the one inside it, if our steps are beside another's."""
-    return (
-        [optimizer, optimizer.inner] if isinstance(optimizer, OptimizerWithSteps) else [optimizer]
-    )
-
-
 def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     """Return an optimizer that takes ``step`` beside each of its own: ``optimizer``, if it can."""
     extended = optimizer
@@ -48,17 +36,18 @@ class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
 
     def __init__(self, sim: nengo_dl.Simulator, inner: Any) -> None:
         super().__init__(False, inner.get_name())
-        self.sim, self.inner, self.nengo_wd_steps = sim, inner, []  # type: ignore[var-annotated]
+        self.sim, self.inner_optimizer = sim, inner
+        self.nengo_wd_steps: list[Any] = []
 
     def add(self, step: Any) -> None:
         """Add a step after those so far."""
         self.nengo_wd_steps.append(step)
         names = "And".join(step.name for step in self.nengo_wd_steps)
-        self._name = f"{self.inner.get_name()}With{names}"
+        self._name = f"{self.inner_optimizer.get_name()}With{names}"
 
     def compute_gradients(self, *args: Any, **kwargs: Any) -> list:
         """Return gradients and variables, as the inner optimizer computes them."""
-        return self.inner.compute_gradients(*args, **kwargs)
+        return self.inner_optimizer.compute_gradients(*args, **kwargs)
 
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
         """Take all steps, after all gradients have been computed."""
@@ -77,7 +66,7 @@ class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
             with tf.control_dependencies(done):
                 done = step.before(*moment) or done
         with tf.control_dependencies(done):
-            applied = self.inner.apply_gradients(grads_and_vars, *args, **kwargs)
+            applied = self.inner_optimizer.apply_gradients(grads_and_vars, *args, **kwargs)
         for step in self.nengo_wd_steps:
             with tf.control_dependencies([applied]):
                 applied = tf.group(applied, *step.after(*moment))
@@ -85,21 +74,21 @@ class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
 
     def _learning_rate(self) -> Any:
         """Return the inner optimizer's learning rate at this step."""
-        found = learning_rate(self.inner)
+        found = learning_rate(self.inner_optimizer)
         return found(self.sim.tensor_graph.training_step) if callable(found) else found
 
     def get_slot(self, *args: Any) -> Any:
         """Return a slot of the inner optimizer."""
-        return self.inner.get_slot(*args)
+        return self.inner_optimizer.get_slot(*args)
 
     def get_slot_names(self) -> list[str]:
         """Return the names of the inner optimizer's slots."""
-        return self.inner.get_slot_names()
+        return self.inner_optimizer.get_slot_names()
 
     def variables(self) -> list[tf.Variable]:
         """Return the variables of the inner optimizer, and those of the steps."""
         of_steps = [kept for step in self.nengo_wd_steps for _, kept in step.state]
-        return [*self.inner.variables(), *of_steps]
+        return [*self.inner_optimizer.variables(), *of_steps]
 
 
 def learning_rate(optimizer: Any) -> Any:
@@ -139,6 +128,7 @@ class RuleOptimizer(NotCopyable, tf.compat.v1.train.Optimizer):
     """
 
     settings: tuple[str, ...] = ()
+    nengo_wd_rule = True
 
     def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
         super().__init__(False, name)

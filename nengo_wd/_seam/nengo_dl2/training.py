@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _clock as clock
-from nengo_wd._checks import check_penalty
+from nengo_wd._checks import check_penalty, use_step
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.keras2 import LayerPenalty
 from nengo_wd._seam.nengo_dl2.values import build
@@ -185,7 +184,7 @@ class _Objective:
         loss = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(loss)])
         penalties = list(self.penalties)
         if self.activity is not None:
-            with clock.use_step(tf.compat.v1.train.get_global_step()):
+            with use_step(tf.compat.v1.train.get_global_step()):
                 penalties.append(self.activity(outputs))
         return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in penalties])
 
@@ -237,6 +236,11 @@ def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
         loss.op.name for loss in kept.settings_losses
     )
     collection[:] = of_layers + kept.settings_losses
+
+
+def optimizer_of(sim: nengo_dl.Simulator, given: Any) -> Any:
+    """Return the optimizer that a simulator trains with: the given one."""
+    return given
 
 
 def is_compiled(sim: nengo_dl.Simulator) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import SimulatorClosed
 
-from nengo_wd import _clock as clock
+from nengo_wd._checks import use_step
 from nengo_wd._seam import state
 
 TENSOR_LAYER = nengo_dl.tensor_layer.__module__
@@ -21,7 +21,7 @@ def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
     tensors = state.simulator_state(sim).tensors
     if function.key not in tensors:
         graph = sim.tensor_graph.graph
-        with graph.as_default(), tf.name_scope(None), clock.use_step(training_step(sim)):
+        with graph.as_default(), tf.name_scope(None), use_step(training_step(sim)):
             tensors[function.key] = function()
     return tensors[function.key]
 
@@ -36,7 +36,7 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
 def compiled_fetch(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
     """Return a function that fetches the current value of the tensor of ``function``."""
     graph = sim.tensor_graph.graph
-    with graph.as_default(), tf.name_scope(None), clock.use_step(training_step(sim)):
+    with graph.as_default(), tf.name_scope(None), use_step(training_step(sim)):
         tensor = function()
     return lambda: sim.sess.run(tensor)
 

@@ -9,8 +9,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _clock as clock
-from nengo_wd import _names as names
+from nengo_wd._checks import use_step
 from nengo_wd._seam import keras2
 from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
 
@@ -29,7 +28,7 @@ def scope() -> Iterator[None]:
     Keras names the operations of a penalty by its variable, which may have any name.
     """
     around = tf.get_current_name_scope()
-    valid = names.scope(around) if around else around
+    valid = keras2.scope(around) if around else around
     with contextlib.nullcontext() if valid == around else tf.name_scope(f"{valid}/"):
         yield
 
@@ -116,5 +115,5 @@ def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
         for op in _tensor_nodes(graph):
             if op.func is layer and op.shape_in is not None:
                 check_use((graph.minibatch_size, *op.shape_in), op.output.size)
-    with clock.use_step(0):
+    with use_step(0):
         list(keras2.layer_penalties(layer))  # which raises for those that are no scalars

@@ -12,7 +12,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd._checks import check_keras_2
 from nengo_wd._seam.nengo_dl3 import distributed, simulators
-from nengo_wd._seam.state import DecayedBySettings
+from nengo_wd._seam.state import DecayedBySettings, chain
 
 Legacy = tf.keras.optimizers.legacy.Optimizer
 OPTIMIZERS = (tf.keras.optimizers.Optimizer, Legacy)
@@ -86,17 +86,6 @@ def _optimizer_by_name(name: str) -> Any:
             f"{', '.join(map(repr, known))}",
             attr="optimizer",
         ) from error
-
-
-def optimizer_of(sim: nengo_dl.Simulator, given: Any) -> Any:
-    """Return the optimizer that a simulator trains with, as Keras made it of the given one."""
-    return sim.keras_model.optimizer
-
-
-def chain(optimizer: Any) -> list[Any]:
-    """Return an optimizer and those inside it: Keras' loss scaling wraps another one."""
-    inner = getattr(optimizer, "inner_optimizer", None)
-    return [optimizer] if inner is None else [optimizer, *chain(inner)]
 
 
 def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
@@ -238,6 +227,7 @@ class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
     """
 
     settings: tuple[str, ...] = ()
+    nengo_wd_rule = True
 
     def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
         super().__init__(name=name)

@@ -13,7 +13,7 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd import _clock as clock
+from nengo_wd._checks import use_step
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.keras2 import LayerPenalty
 from nengo_wd._seam.nengo_dl3 import distributed
@@ -47,7 +47,7 @@ def check_objective(
     for activity in activities:
         outputs = sim.keras_model.outputs[sim.model.probes.index(activity.probe)]
         shape = (sim.minibatch_size, 1, *outputs.shape[2:])
-        with clock.use_step(training_step(sim)):
+        with use_step(training_step(sim)):
             activity(tf.zeros(shape, sim.tensor_graph.dtype))
 
 
@@ -96,7 +96,7 @@ def activity_penalty(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray
     """Return the penalty on what a probe recorded, the mean over minibatches."""
     size = sim.minibatch_size
     batches = (recorded[start : start + size] for start in range(0, len(recorded), size))
-    with clock.use_step(training_step(sim)):
+    with use_step(training_step(sim)):
         values = [penalty(tf.convert_to_tensor(batch)).numpy() for batch in batches]
     return float(np.mean(values, dtype=np.float64))
 
@@ -140,7 +140,7 @@ class _ActivityLosses:
             if penalty.needs_whole_minibatch:
                 recorded = distributed.gather_replicas(recorded)
             # a loop of the user's own trains without a step that could be known
-            with clock.use_step(step_counter(self.sim) if training else training_step(self.sim)):
+            with use_step(step_counter(self.sim) if training else training_step(self.sim)):
                 self._here.values[name] = penalty(recorded)
             self.tensor_graph.add_loss(self._here.values[name])
         return outputs
@@ -156,7 +156,7 @@ class _ActivityLosses:
 def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
     """Return every penalty of the layers in ``sim.keras_model``, checked."""
     settings_loss = state.simulator_state(sim).settings_loss
-    with clock.use_step(training_step(sim)):
+    with use_step(training_step(sim)):
         return [
             penalty
             for layer in keras2.flat_layers(sim.keras_model)
@@ -184,13 +184,13 @@ def _penalty_at_step(
     sim = reference()
     if sim is not None and on_variable and state.is_proximal(sim):
         return None
-    with clock.use_step(None if sim is None else step_counter(sim)):
+    with use_step(None if sim is None else step_counter(sim)):
         return function()
 
 
 def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
     """Add the sum of these to ``sim.keras_model.losses``, unless it is there."""
-    with clock.use_step(training_step(sim)):
+    with use_step(training_step(sim)):
         for loss in losses:
             loss()  # which raises now what Keras would raise later
     kept = state.simulator_state(sim)
@@ -202,6 +202,11 @@ def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
 def is_compiled(sim: nengo_dl.Simulator) -> bool:
     """Tell whether sim.compile fixed the penalties, so that later objectives don't change them."""
     return state.simulator_state(sim).compiled
+
+
+def optimizer_of(sim: nengo_dl.Simulator, given: Any) -> Any:
+    """Return the optimizer that a simulator trains with, as Keras made it of the given one."""
+    return sim.keras_model.optimizer
 
 
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
@@ -231,5 +236,5 @@ class _SettingsLoss:
         installed = self.kept.installed
         if installed is None or self.kept.left_out_parameters or not installed.terms.expressions:
             return None
-        with clock.use_step(step_counter(self.sim)):
+        with use_step(step_counter(self.sim)):
             return tf.add_n([loss() for loss in installed.terms.expressions])

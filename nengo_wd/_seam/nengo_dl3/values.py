@@ -10,7 +10,7 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd import _clock as clock
+from nengo_wd._checks import use_step
 from nengo_wd._seam import state
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 
@@ -19,7 +19,7 @@ LARGE = 2**18  # elements, about the size of a cache
 
 def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
     """Return the tensor that ``function`` makes, which has its value now."""
-    with clock.use_step(training_step(sim)):
+    with use_step(training_step(sim)):
         return function()
 
 
@@ -32,7 +32,7 @@ def compiled_fetch(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], 
     """Return a function that fetches the current value of the tensor of ``function``."""
 
     def at_step(step: tf.Tensor) -> tf.Tensor:
-        with clock.use_step(step):
+        with use_step(step):
             return function()
 
     of_step = tf.TensorSpec((), tf.int64)
