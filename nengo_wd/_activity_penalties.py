@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Iterator, NamedTuple
 
 import nengo
@@ -9,8 +10,8 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
+from nengo_dl import config
 
-from nengo_wd import _neurons as neurons
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
@@ -20,6 +21,7 @@ from nengo_wd.regularizers.forms import comparison_key, row_form, snapshot, unsc
 
 ENDING = ".activity"  # the end of the names of these penalties
 AXIS = seam.simulators.AXIS
+OUTPUTS = ("output", "spikes", "rates")  # what Nengo's versions call the output of neurons
 
 
 class ActivityPenalty(NamedTuple):
@@ -55,7 +57,7 @@ class ActivityPenalty(NamedTuple):
     def __call__(self, activity: tf.Tensor) -> tf.Tensor:
         """Return the penalty on ``activity``, of shape (examples, steps, *size)."""
         if self.amplitude is not None:
-            rates = tf.reduce_mean(neurons.magnitudes(activity), axis=1) / self.amplitude
+            rates = tf.reduce_mean(magnitudes(activity), axis=1) / self.amplitude
             return self.regularizer.of_rates(rates)
         by_step = tf.reshape(activity, (-1, *activity.shape[2:]))
         penalty = check_penalty(f"{self.probe}.activity", self.regularizer(by_step))
@@ -84,13 +86,13 @@ def _penalties_on_probes(model: Any) -> Iterator[ActivityPenalty]:
         if not isinstance(unscheduled(regularizer), FiringRates):
             yield ActivityPenalty(probe, snapshot(regularizer))
         elif _has_rates(probe, own):
-            neurons.check_history(model, probe)
-            yield ActivityPenalty(probe, snapshot(regularizer), neurons.amplitude(probe))
+            check_history(model, probe)
+            yield ActivityPenalty(probe, snapshot(regularizer), amplitude(probe))
 
 
 def _has_rates(probe: nengo.Probe, own: bool) -> bool:
     """Tell whether a probe records rates; raise if it does not, but its own setting needs them."""
-    why_not = neurons.why_no_rates(probe)
+    why_not = why_no_rates(probe)
     if why_not is not None and own:
         raise ValidationError(
             f"{probe} has FiringRates as its regularizer, but {why_not}",
@@ -109,24 +111,23 @@ def _name(probe: nengo.Probe) -> str:
     return name if name.endswith(ENDING) else name + ENDING  # as `Converter` calls its probes
 
 
-def wake(model: Any, recorded: list[tf.Tensor], signals: Any) -> list[tf.Tensor]:
+def wake(model: Any, recorded: list[tf.Tensor], signals: Any, **options: Any) -> list[tf.Tensor]:
     """Return what probes record at a time step, with gradients for neurons that are silent.
 
     A neuron below its threshold outputs zero, and so does not respond to a small change of its
     input. Where a probe of it has `FiringRates` with a minimum, the recorded value gets the
     gradient of a line through zero. The value itself and all other gradients do not change.
 
-    The tensors are what each of the probes of a `nengo.builder.Model` records. The ``signals`` have
-    the values at the time step.
+    The tensors are what each of the probes of a `nengo.builder.Model` records. NengoDL's
+    ``signals`` gather the values at the time step, with ``options``.
     """
     probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in signals]
     if not probes:
         return recorded
-    # one operation for all probes: the time of a loop grows with the number of its operations
-    currents = signals.gather([model.sig[probe.obj]["in"] for probe in probes])
+    currents = _gathered(signals, [model.sig[probe.obj]["in"] for probe in probes], options)
     if any(probe.slice is not None for probe in probes):
         currents = tf.gather(currents, _rows(probes), axis=AXIS)
-    slopes = np.concatenate([np.full(probe.size_in, neurons.slope(probe)) for probe in probes])
+    slopes = np.concatenate([np.full(probe.size_in, slope(probe)) for probe in probes])
     places = [model.probes.index(probe) for probe in probes]
     woken = dict(zip(places, _woken([recorded[i] for i in places], currents, slopes)))
     return [woken.get(place, tensor) for place, tensor in enumerate(recorded)]
@@ -137,8 +138,19 @@ def _with_minimum(model: Any) -> Iterator[nengo.Probe]:
     for probe, setting, _ in settings.look_up(model.toplevel, "regularizer", check=False):
         regularizer = unscheduled(setting)
         if isinstance(regularizer, FiringRates) and regularizer.minimum > 0:
-            if neurons.why_no_rates(probe) is None and probe in model.probes:
+            if why_no_rates(probe) is None and probe in model.probes:
                 yield probe
+
+
+def _gathered(signals: Any, wanted: list, options: dict) -> tf.Tensor:
+    """Return the values of signals side by side, with one operation for each variable.
+
+    The time of a loop grows with the number of its operations.
+    """
+    found = (signals[one] for one in wanted)
+    groups = [list(group) for _, group in itertools.groupby(found, lambda one: one.key)]
+    values = [signals.gather(signals.combine(group), **options) for group in groups]
+    return values[0] if len(values) == 1 else tf.concat(values, AXIS)
 
 
 def _rows(probes: list[nengo.Probe]) -> np.ndarray:
@@ -163,3 +175,53 @@ def _woken(activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray)
         return [tf.identity(activity) for activity in activities], gradient
 
     return identity(currents, *activities)
+
+
+def why_no_rates(probe: Any) -> str | None:
+    """Say why an object does not record firing rates, or return None if it does."""
+    if not isinstance(probe, nengo.Probe):
+        return "is no probe"
+    if not isinstance(probe.obj, nengo.ensemble.Neurons):
+        return "records no neurons; probe the neurons of an ensemble, ensemble.neurons"
+    if probe.attr not in OUTPUTS:
+        return f"records the {probe.attr} of neurons, not their output; leave out {probe.attr!r}"
+    if probe.synapse is not None:
+        return (
+            f"records neurons through {probe.synapse}, which begins at zero and so lowers the "
+            "mean; add a probe with synapse=None"
+        )
+    return None
+
+
+def check_history(model: Any, probe: nengo.Probe) -> None:
+    """Raise if a probe keeps only its last time step, so that there is no mean over time."""
+    if not config.get_setting(model, "keep_history", default=True, obj=probe):
+        raise ValidationError(
+            f"{probe} keeps the last time step alone, and firing rates are means over all of "
+            "them; set net.config[probe].keep_history = True",
+            attr="keep_history",
+            obj=probe,
+        )
+
+
+def amplitude(probe: nengo.Probe) -> float:
+    """Return the amplitude of a probe's neurons: their output over their rate in Hz."""
+    return float(getattr(probe.obj.ensemble.neuron_type, "amplitude", 1.0))
+
+
+def slope(probe: nengo.Probe) -> float:
+    """Return the slope of the output of a probe's neurons at large inputs.
+
+    For leaky integrate-and-fire neurons, that is the amplitude over the membrane's time constant.
+    """
+    return amplitude(probe) / getattr(probe.obj.ensemble.neuron_type, "tau_rc", 1.0)
+
+
+def magnitudes(activities: tf.Tensor) -> tf.Tensor:
+    """Return absolute values, with a gradient of 1 at zero, which silent neurons need."""
+    return tf.where(activities < 0, -activities, activities)
+
+
+def has_spikes(neuron_type: Any) -> bool:
+    """Tell whether neurons of a type spike."""
+    return getattr(neuron_type, "spiking", "spikes" in getattr(neuron_type, "probeable", ()))

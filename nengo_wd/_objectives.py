@@ -14,10 +14,15 @@ from nengo_wd import _seam as seam
 from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties
 from nengo_wd._checks import Loss, Objective, check_finite, check_keras_2, check_simulator
 from nengo_wd._parameters import precedence, selection
-from nengo_wd._penalties import Penalty, penalties_of_settings, penalty_values
+from nengo_wd._penalties import (
+    Penalty,
+    by_variable,
+    check_live_strengths,
+    penalties_of_settings,
+    penalty_values,
+)
 from nengo_wd._seam.keras2 import LayerPenalty, regularizer_of
 from nengo_wd._simulators import Carried, carry, counting_penalties
-from nengo_wd._strengths import by_variable, check_live_strengths
 from nengo_wd.regularizers.forms import check_strengths
 
 

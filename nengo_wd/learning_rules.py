@@ -140,32 +140,16 @@ class SimDecay(Operator):
         initial: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        self.rate = rate
-        self.initial = initial
+        self.rate, self.initial = rate, initial
         self.sets: list[Signal] = []
         self.incs: list[Signal] = []
-        self.reads = [weights, scale]
-        self.updates = [delta, remainder]
+        self.reads, self.updates = [weights, scale], [delta, remainder]
 
-    @property
-    def weights(self) -> Signal:
-        """The weights."""
-        return self.reads[0]
-
-    @property
-    def scale(self) -> Signal:
-        """The factor of the rate."""
-        return self.reads[1]
-
-    @property
-    def delta(self) -> Signal:
-        """The change of the weights."""
-        return self.updates[0]
-
-    @property
-    def remainder(self) -> Signal:
-        """The sum of what rounding has left out."""
-        return self.updates[1]
+    # Nengo and NengoDL put other signals into the lists
+    weights = property(lambda self: self.reads[0])
+    scale = property(lambda self: self.reads[1])
+    delta = property(lambda self: self.updates[0])
+    remainder = property(lambda self: self.updates[1])
 
     @staticmethod
     def change(weights: Any, factor: Any, initial: Any, remainder: Any) -> tuple[Any, Any]:

@@ -2,45 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from nengo_dl.builder import OpBuilder
-
-
-class Signals(NamedTuple):
-    """The values of signals at a time step.
-
-    Attributes
-    ----------
-    graph : nengo_dl.tensor_graph.TensorGraph
-        The graph whose time loop is being built.
-    axis : int
-        The axis of values along which signals lie side by side.
-    options : dict
-        What the generation needs to gather values.
-    """
-
-    graph: Any
-    axis: int
-    options: dict
-
-    def __contains__(self, signal: Any) -> bool:
-        """Tell whether a signal has a value."""
-        return signal in self.graph.signals
-
-    def gather(self, wanted: list) -> tf.Tensor:
-        """Return the values of signals side by side, with one operation for each variable."""
-        groups: list[list] = []
-        for signal in (self.graph.signals[one] for one in wanted):
-            if groups and groups[-1][0].key == signal.key:
-                groups[-1].append(signal)
-            else:
-                groups.append([signal])
-        together = (self.graph.signals.combine(group) for group in groups)
-        values = [self.graph.signals.gather(group, **self.options) for group in together]
-        return values[0] if len(values) == 1 else tf.concat(values, self.axis)
 
 
 class DecayOperators(OpBuilder):

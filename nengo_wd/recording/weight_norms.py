@@ -13,8 +13,8 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator
 from nengo_wd._parameters import Parameter, selection
+from nengo_wd._penalties import strength_faults
 from nengo_wd._simulators import counting_penalties, warn_of_training
-from nengo_wd._strengths import strength_faults
 from nengo_wd.optimizers.steps import faults_of
 from nengo_wd.recording.columns import MeasuredWeights
 from nengo_wd.recording.history import History

@@ -8,7 +8,7 @@ from typing import Any, Callable
 import nengo_dl
 import tensorflow as tf
 
-from nengo_wd._seam.builders import DecayOperators, Signals
+from nengo_wd._seam.builders import DecayOperators
 from nengo_wd._seam.nengo_dl2.values import state_variable
 
 AXIS = 0  # of neurons, in what is of shape (size, minibatch_size)
@@ -41,7 +41,7 @@ def _given(method: Callable, *args: Any, **kwargs: Any) -> dict[str, Any]:
 def _build_step(build: Callable, wake: Callable, graph: Any, *args: Any, **kwargs: Any) -> Any:
     """Have ``wake(model, recorded, signals)`` return what probes record in the time loop."""
     recorded, side_effects = build(*args, **kwargs)
-    return wake(graph.model, recorded, Signals(graph, AXIS, {"force_copy": True})), side_effects
+    return wake(graph.model, recorded, graph.signals, force_copy=True), side_effects
 
 
 # -- saving --------------------------------------------------------------------------------

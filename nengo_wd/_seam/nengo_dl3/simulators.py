@@ -15,7 +15,7 @@ from nengo.exceptions import ValidationError
 from nengo_dl.compat import sub_layers, trackable
 
 from nengo_wd._seam import keras2, state
-from nengo_wd._seam.builders import DecayOperators, Signals
+from nengo_wd._seam.builders import DecayOperators
 from nengo_wd._seam.nengo_dl3 import training
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
@@ -66,7 +66,7 @@ def _build_loop(
         return build(loop_i, update_probes, progress)  # signals alone are measured
 
     def update(recorded: list, loop_i: Any) -> None:
-        update_probes(wake(graph.model, recorded, Signals(graph, AXIS, {})), loop_i)
+        update_probes(wake(graph.model, recorded, graph.signals), loop_i)
 
     return build(loop_i, update, progress)
 
