@@ -57,8 +57,9 @@ class ActivityPenalty(NamedTuple):
     def __call__(self, activity: tf.Tensor) -> tf.Tensor:
         """Return the penalty on ``activity``, of shape (examples, steps, *size)."""
         if self.amplitude is not None:
-            rates = tf.reduce_mean(magnitudes(activity), axis=1) / self.amplitude
-            return self.regularizer.of_rates(rates)
+            # magnitudes with a gradient of 1 at zero, which silent neurons need
+            magnitudes = tf.where(activity < 0, -activity, activity)
+            return self.regularizer.of_rates(tf.reduce_mean(magnitudes, axis=1) / self.amplitude)
         by_step = tf.reshape(activity, (-1, *activity.shape[2:]))
         penalty = check_penalty(f"{self.probe}.activity", self.regularizer(by_step))
         return penalty / tf.cast(tf.shape(by_step)[0], penalty.dtype)
@@ -111,26 +112,35 @@ def _name(probe: nengo.Probe) -> str:
     return name if name.endswith(ENDING) else name + ENDING  # as `Converter` calls its probes
 
 
-def wake(model: Any, recorded: list[tf.Tensor], signals: Any, **options: Any) -> list[tf.Tensor]:
-    """Return what probes record at a time step, with gradients for neurons that are silent.
+def woken(graph: Any, recorded: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Return what the probes of a graph record at a time step, with gradients for silent neurons.
 
     A neuron below its threshold outputs zero, and so does not respond to a small change of its
     input. Where a probe of it has `FiringRates` with a minimum, the recorded value gets the
     gradient of a line through zero. The value itself and all other gradients do not change.
-
-    The tensors are what each of the probes of a `nengo.builder.Model` records. NengoDL's
-    ``signals`` gather the values at the time step, with ``options``.
     """
-    probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in signals]
+    model = graph.model
+    probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in graph.signals]
     if not probes:
         return recorded
-    currents = _gathered(signals, [model.sig[probe.obj]["in"] for probe in probes], options)
+    currents = _side_by_side(graph.signals, [model.sig[probe.obj]["in"] for probe in probes])
     if any(probe.slice is not None for probe in probes):
         currents = tf.gather(currents, _rows(probes), axis=AXIS)
-    slopes = np.concatenate([np.full(probe.size_in, slope(probe)) for probe in probes])
+    slopes = np.concatenate([_slopes(probe) for probe in probes])
     places = [model.probes.index(probe) for probe in probes]
-    woken = dict(zip(places, _woken([recorded[i] for i in places], currents, slopes)))
-    return [woken.get(place, tensor) for place, tensor in enumerate(recorded)]
+    found = dict(zip(places, _with_slopes([recorded[i] for i in places], currents, slopes)))
+    return [found.get(place, tensor) for place, tensor in enumerate(recorded)]
+
+
+def _side_by_side(signals: Any, wanted: list) -> tf.Tensor:
+    """Return values of NengoDL's signals side by side, with one operation for each variable.
+
+    The time of a loop grows with the number of its operations.
+    """
+    groups = itertools.groupby((signals[one] for one in wanted), lambda signal: signal.key)
+    together = [signals.combine(list(group)) for _, group in groups]
+    values = [signals.gather(group, **seam.simulators.GATHERING) for group in together]
+    return values[0] if len(values) == 1 else tf.concat(values, AXIS)
 
 
 def _with_minimum(model: Any) -> Iterator[nengo.Probe]:
@@ -142,15 +152,13 @@ def _with_minimum(model: Any) -> Iterator[nengo.Probe]:
                 yield probe
 
 
-def _gathered(signals: Any, wanted: list, options: dict) -> tf.Tensor:
-    """Return the values of signals side by side, with one operation for each variable.
+def _slopes(probe: nengo.Probe) -> np.ndarray:
+    """Return the slope of the output of each probed neuron at large inputs.
 
-    The time of a loop grows with the number of its operations.
+    For leaky integrate-and-fire neurons, it is the amplitude over the membrane's time constant.
     """
-    found = (signals[one] for one in wanted)
-    groups = [list(group) for _, group in itertools.groupby(found, lambda one: one.key)]
-    values = [signals.gather(signals.combine(group), **options) for group in groups]
-    return values[0] if len(values) == 1 else tf.concat(values, AXIS)
+    time_constant = getattr(probe.obj.ensemble.neuron_type, "tau_rc", 1.0)
+    return np.full(probe.size_in, amplitude(probe) / time_constant)
 
 
 def _rows(probes: list[nengo.Probe]) -> np.ndarray:
@@ -160,7 +168,9 @@ def _rows(probes: list[nengo.Probe]) -> np.ndarray:
     return np.concatenate([every if p.slice is None else every[p.slice] for p, every in rows])
 
 
-def _woken(activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray) -> list[tf.Tensor]:
+def _with_slopes(
+    activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray
+) -> list[tf.Tensor]:
     """Return the activities, with ``slopes`` as gradients by the currents where they are zero."""
     slopes = np.expand_dims(slopes.astype(currents.dtype.as_numpy_dtype), 1 - AXIS)
 
@@ -207,19 +217,6 @@ def check_history(model: Any, probe: nengo.Probe) -> None:
 def amplitude(probe: nengo.Probe) -> float:
     """Return the amplitude of a probe's neurons: their output over their rate in Hz."""
     return float(getattr(probe.obj.ensemble.neuron_type, "amplitude", 1.0))
-
-
-def slope(probe: nengo.Probe) -> float:
-    """Return the slope of the output of a probe's neurons at large inputs.
-
-    For leaky integrate-and-fire neurons, that is the amplitude over the membrane's time constant.
-    """
-    return amplitude(probe) / getattr(probe.obj.ensemble.neuron_type, "tau_rc", 1.0)
-
-
-def magnitudes(activities: tf.Tensor) -> tf.Tensor:
-    """Return absolute values, with a gradient of 1 at zero, which silent neurons need."""
-    return tf.where(activities < 0, -activities, activities)
 
 
 def has_spikes(neuron_type: Any) -> bool:

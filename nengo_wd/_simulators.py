@@ -12,7 +12,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
-from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties
+from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties, woken
 from nengo_wd._checks import check_watched
 from nengo_wd._parameters import precedence
 from nengo_wd._penalties import Penalty, Terms, penalties_of_settings
@@ -120,6 +120,12 @@ class Watcher:
     def prepare(sim: nengo_dl.Simulator) -> None:
         """Leave out default penalties where settings take their place."""
         precedence.apply_defaults(sim)
+
+    @staticmethod
+    def woken(graph: Any, recorded: list) -> list:
+        """Return what probes record at a time step, with gradients for neurons that are silent."""
+        on_probes = settings.is_set(graph.model.toplevel, "regularizer", nengo.Probe)
+        return woken(graph, recorded) if on_probes else recorded
 
     @staticmethod
     def check(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:

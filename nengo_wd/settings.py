@@ -193,9 +193,9 @@ def is_configured(network: nengo.Network | None) -> bool:
     return any("regularizer" in one.config[nengo.Connection].extra_params for one in networks)
 
 
-def is_set(network: nengo.Network | None, name: str) -> bool:
-    """Tell whether anything in a network has a setting, other than None."""
-    return any(one.value is not None for one in look_up(network, name, check=False))
+def is_set(network: nengo.Network | None, name: str, kind: Any = object) -> bool:
+    """Tell whether anything of a class in a network has a setting, other than None."""
+    return any(one.value is not None for one in look_up(network, name, kind, check=False))
 
 
 def optimizers_by_setting() -> dict[str, str]:

@@ -53,9 +53,9 @@ WRAPPERS, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
 # is compiled and compiled(...) after that, with None for what is not given; before_training(sim,
-# callbacks); concerns(network), before layers of its network are built again.
+# callbacks); concerns(network), before layers of its network are built again; and
+# woken(graph, recorded), which returns what probes are to record at a time step.
 WATCHER = "nengo_wd._simulators:Watcher"
-WAKE = "nengo_wd._activity_penalties:wake"
 DL2, DL3 = "nengo_dl 2", "nengo_dl 3"
 
 WRAPPED = (  # methods, by `install`
@@ -67,8 +67,8 @@ WRAPPED = (  # methods, by `install`
     Change(f"{SIMULATOR}.loss", f"{WRAPPERS}._loss", "checks the objective", DL2, WATCHER),
     Change(f"{SIMULATOR}.save_params", f"{HOOKS}:_save_params", "warns of what it leaves out"),
     Change(f"{GRAPH}.build", f"{WRAPPERS}._build", "keeps and saves layers", DL3, WATCHER),
-    Change(f"{GRAPH}._build_inner_loop", f"{WRAPPERS}._build_loop", "wakes neurons", DL3, WAKE),
-    Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WAKE),
+    Change(f"{GRAPH}._build_inner_loop", f"{WRAPPERS}._build_loop", "wakes neurons", DL3, WATCHER),
+    Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WATCHER),
     Change(
         "nengo_dl.tensor_node:TensorFuncParam.coerce",
         "nengo_wd._seam:layers._coerce",

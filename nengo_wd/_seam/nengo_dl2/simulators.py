@@ -12,6 +12,7 @@ from nengo_wd._seam.builders import DecayOperators
 from nengo_wd._seam.nengo_dl2.values import state_variable
 
 AXIS = 0  # of neurons, in what is of shape (size, minibatch_size)
+GATHERING = {"force_copy": True}  # options with which NengoDL gathers signals
 
 # -- wrappers, see `hooks` -----------------------------------------------------------------
 
@@ -38,10 +39,9 @@ def _given(method: Callable, *args: Any, **kwargs: Any) -> dict[str, Any]:
     return inspect.signature(method).bind(*args, **kwargs).arguments
 
 
-def _build_step(build: Callable, wake: Callable, graph: Any, *args: Any, **kwargs: Any) -> Any:
-    """Have ``wake(model, recorded, signals)`` return what probes record in the time loop."""
+def _build_step(build: Callable, watcher: Any, graph: Any, *args: Any, **kwargs: Any) -> Any:
     recorded, side_effects = build(*args, **kwargs)
-    return wake(graph.model, recorded, graph.signals, force_copy=True), side_effects
+    return watcher.woken(graph, recorded), side_effects
 
 
 # -- saving --------------------------------------------------------------------------------

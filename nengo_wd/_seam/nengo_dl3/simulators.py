@@ -21,6 +21,7 @@ from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
 
 AXIS = 1  # of neurons, in what is of shape (minibatch_size, size)
+GATHERING: dict = {}  # options with which NengoDL gathers signals
 PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 
 # -- wrappers, see `hooks` -----------------------------------------------------------------
@@ -59,14 +60,13 @@ def _build(build: Callable, watcher: Any, graph: Any, *args: Any, **kwargs: Any)
 
 
 def _build_loop(
-    build: Callable, wake: Callable, graph: Any, loop_i: Any, update_probes: Any, progress: Any
+    build: Callable, watcher: Any, graph: Any, loop_i: Any, update_probes: Any, progress: Any
 ) -> Any:
-    """Have ``wake(model, recorded, signals)`` return what probes record in the time loop."""
     if not any(isinstance(probe, nengo.Probe) for probe in graph.model.probes):
         return build(loop_i, update_probes, progress)  # signals alone are measured
 
     def update(recorded: list, loop_i: Any) -> None:
-        update_probes(wake(graph.model, recorded, graph.signals), loop_i)
+        update_probes(watcher.woken(graph, recorded), loop_i)
 
     return build(loop_i, update, progress)
 
