@@ -86,21 +86,17 @@ def _penalties_on_probes(model: Any) -> Iterator[ActivityPenalty]:
             continue
         if not isinstance(unscheduled(regularizer), FiringRates):
             yield ActivityPenalty(probe, snapshot(regularizer))
-        elif _has_rates(probe, own):
+            continue
+        why_not = why_no_rates(probe)
+        if why_not is None:
             check_history(model, probe)
             yield ActivityPenalty(probe, snapshot(regularizer), amplitude(probe))
-
-
-def _has_rates(probe: nengo.Probe, own: bool) -> bool:
-    """Tell whether a probe records rates; raise if it does not, but its own setting needs them."""
-    why_not = why_no_rates(probe)
-    if why_not is not None and own:
-        raise ValidationError(
-            f"{probe} has FiringRates as its regularizer, but {why_not}",
-            attr="regularizer",
-            obj=probe,
-        )
-    return why_not is None
+        elif own:
+            raise ValidationError(
+                f"{probe} has FiringRates as its regularizer, but {why_not}",
+                attr="regularizer",
+                obj=probe,
+            )
 
 
 def _name(probe: nengo.Probe) -> str:

@@ -153,9 +153,7 @@ class Terms:
 
     def _structure(self) -> tuple[set, set]:
         """Return the penalties and strengths that are not numbers, and the parts of forms."""
-        row_forms = [
-            (parameter.key, form) for rows in self._rows.values() for parameter, form in rows
-        ]
+        row_forms = [(p.key, form) for rows in self._rows.values() for p, form in rows]
         fixed = {penalty.key for penalty in self._others}
         fixed.update((key, form.moving) for key, form in row_forms if form.moving)
         return fixed, {(key, part) for key, form in row_forms for part in form.parts}
