@@ -68,13 +68,8 @@ class ActivityPenalty(NamedTuple):
 def activity_penalties(sim: nengo_dl.Simulator) -> dict[str, ActivityPenalty]:
     """Return the penalties that settings on probes ask for, by name.
 
-    `FiringRates` that are set for all probes apply to those that record neurons.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If a probe has `FiringRates` as a setting of its own, and does not record neurons; or if a
-        probe with `FiringRates` keeps its last time step alone.
+    `FiringRates` that are set for all probes apply to those that record neurons. Raise if a probe
+    has them as a setting of its own, and records no neurons; or if it keeps its last step alone.
     """
     found = () if sim.model.toplevel is None else _penalties_on_probes(sim.model)
     return parameters.unique_names((_name(penalty.probe), penalty) for penalty in found)

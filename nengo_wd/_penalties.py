@@ -55,12 +55,8 @@ def penalties_of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     """Return the penalties that the setting ``regularizer`` asks for, object by object.
 
     The list is empty if an optimizer takes the regularizers as steps. It is the same object while
-    the settings are the same. Later changes to a regularizer have no effect.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If a layer was given a regularizer, and its TensorNode has one of its own as well.
+    the settings are the same. Later changes to a regularizer have no effect. Raise if a layer was
+    given a regularizer, and its TensorNode has one of its own as well.
     """
     if state.is_to_be_proximal(sim):
         return []

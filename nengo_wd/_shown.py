@@ -23,14 +23,7 @@ def warn_of_one_step(network: Any, n_steps: int, stacklevel: int) -> None:
 def shown_data(network: Any, data: Mapping, nodes: Mapping) -> dict[Any, np.ndarray]:
     """Return data as arrays by Node, of shape (examples, time steps, size), or raise.
 
-    Parameters
-    ----------
-    network : nengo.Network
-        The network, which errors name.
-    data : dict
-        What is shown to each of the Nodes, by the keys of ``nodes``.
-    nodes : dict
-        The input Nodes of the network.
+    The keys of ``data`` are among those of ``nodes``, which has the input Nodes of the network.
     """
     for obj in data:
         if obj not in nodes:

@@ -218,7 +218,6 @@ def numbers_now(
 
 
 def _check_graph(sim: nengo_dl.Simulator, value: Any) -> None:
-    """Raise if a variable is in another graph than the simulator."""
     if isinstance(value, tf.Variable) and not seam.values.in_graph(sim, value):
         raise ValidationError(
             f"{value.name} is not in the graph of the simulator of {sim.model.toplevel}; make "

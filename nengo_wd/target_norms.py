@@ -132,7 +132,6 @@ def _check_positive(owner: str, name: str, value: Any) -> None:
 
 
 def _check_steps(owner: str, name: str, value: Any, least: int) -> None:
-    """Raise unless ``value`` is a whole number from ``least`` on."""
     is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not (is_whole and value >= least):
         raise ValidationError(

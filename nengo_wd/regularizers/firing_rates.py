@@ -93,7 +93,6 @@ class FiringRates(tf.keras.regularizers.Regularizer):
         self._check()
 
     def _check(self) -> None:
-        """Raise if the bounds cross, or the penalty would always be zero."""
         if self.maximum is not None and self.minimum > self.maximum:
             raise ValidationError(
                 f"FiringRates: no rate is above minimum={self.minimum} and below "
