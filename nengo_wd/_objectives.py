@@ -14,10 +14,15 @@ from nengo_wd import _seam as seam
 from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties
 from nengo_wd._checks import Loss, Objective, check_finite, check_keras_2, check_simulator
 from nengo_wd._parameters import selection
-from nengo_wd._penalties import Penalty, by_variable, penalties_of_settings, penalty_values
+from nengo_wd._penalties import (
+    Penalty,
+    by_variable,
+    check_live_strengths,
+    penalties_of_settings,
+    penalty_values,
+)
 from nengo_wd._seam.keras2 import LayerPenalty, regularizer_of
 from nengo_wd._simulators import Carried, carry, counting_penalties
-from nengo_wd._strengths import check_live_strengths
 from nengo_wd.regularizers.forms import check_strengths
 
 
@@ -168,18 +173,12 @@ def regularization_losses(
     known = selection.names_by_key(sim)
     named.sort(key=lambda penalty: penalty[0] not in known)  # these keep their names
     losses = [(known.get(key, name), value) for key, name, value in named]
-    on_data = {} if data is None else _on_data(sim, carried.activities, data)
-    return parameters.unique_names([*losses, *on_data.items()])
-
-
-def _on_data(
-    sim: nengo_dl.Simulator, activities: dict[str, ActivityPenalty], data: Any
-) -> dict[str, float]:
-    """Return the penalties on what probes record on data, by name."""
-    probes = [penalty.probe for penalty in activities.values()]
-    recorded = seam.activities.record_probes(sim, data, probes)
-    found = zip(activities.items(), recorded)
-    return {name: seam.training.activity_penalty(sim, one, array) for (name, one), array in found}
+    if data is not None:
+        probes = [penalty.probe for penalty in carried.activities.values()]
+        recorded = seam.activities.record_probes(sim, data, probes)
+        for (name, penalty), array in zip(carried.activities.items(), recorded):
+            losses.append((name, seam.training.activity_penalty(sim, penalty, array)))
+    return parameters.unique_names(losses)
 
 
 def regularization_loss(sim: nengo_dl.Simulator) -> float:

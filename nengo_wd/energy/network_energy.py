@@ -11,9 +11,9 @@ import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _checks as checks
-from nengo_wd import _neurons as neurons
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
+from nengo_wd._shown import warn_of_one_step
 from nengo_wd.energy.devices import Costs, Count
 from nengo_wd.energy.events import ShownData, count_events, fan_out, kept_neurons
 from nengo_wd.energy.flow import Flow, Source
@@ -126,7 +126,7 @@ class Energy(Costs):
         self.n_examples, n_steps = shown.shape
         flow = Flow(sim)
         _check_spiking(sim, flow)
-        neurons.warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
+        warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
         without_zeros = Flow(sim, skip_zeros=True) if skip_zeros else flow
         counts = _counted(sim, flow, without_zeros, shown).items()
         super().__init__(

@@ -15,16 +15,9 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import in_rows, is_block
+from nengo_wd._penalties import check_live_strengths, strength_faults, with_live_strengths
 from nengo_wd._seam.keras2 import regularizer_of
-from nengo_wd._strengths import (
-    RowForms,
-    RowRegularizer,
-    RowValues,
-    check_live_strengths,
-    strength_faults,
-    where,
-    with_live_strengths,
-)
+from nengo_wd._strengths import RowForms, RowRegularizer, RowValues, where
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
 from nengo_wd.optimizers.steps import Fault, SetValues, Step, add_steps, check_optimizer, refuse_new
 from nengo_wd.regularizers.forms import GroupForm, group_form, row_form

@@ -11,9 +11,8 @@ import tensorflow as tf
 from nengo_wd import _seam as seam
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import sum_rows
-from nengo_wd._penalties import penalty_of_layer
+from nengo_wd._penalties import penalty_of_layer, with_live_strengths
 from nengo_wd._simulators import Carried, counting_penalties
-from nengo_wd._strengths import with_live_strengths
 from nengo_wd.optimizers import constrained
 from nengo_wd.recording.columns import CHANNEL_SUMS, MeasuredWeights
 

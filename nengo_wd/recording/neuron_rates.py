@@ -11,10 +11,11 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _neurons as neurons
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
+from nengo_wd._activity_penalties import amplitude, check_history, has_spikes, why_no_rates
 from nengo_wd._checks import check_simulator
+from nengo_wd._shown import warn_of_one_step
 from nengo_wd.recording.columns import RATE_COLUMNS, MeasuredRates, Record
 from nengo_wd.recording.history import Records, column_of
 from nengo_wd.recording.recorder import Recorder
@@ -152,9 +153,9 @@ class NeuronRates(RateHistory, Recorder):
         RateHistory.__init__(self, recorded)
         history = RateHistory(recorded, self._records)
         Recorder.__init__(self, sim, history, self._run, log_dir)
-        if any(neurons.has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
+        if any(has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
             n_steps = min(len(values[0]) for values in shown.values())
-            neurons.warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
+            warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
 
     def _run(self) -> MeasuredRates:
         """Run the network on the data, and return the rates."""
@@ -162,7 +163,7 @@ class NeuronRates(RateHistory, Recorder):
         probes = list(self.probes.values())
         totals = seam.activities.summed_magnitudes(self.sim, values, shape, probes)
         means = (total / shape[1] for total in totals)
-        rates = (mean / neurons.amplitude(probe) for mean, probe in zip(means, probes))
+        rates = (mean / amplitude(probe) for mean, probe in zip(means, probes))
         return MeasuredRates(dict(zip(self.names, rates)))
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -191,18 +192,18 @@ def _check_data(data: Any) -> dict[Any, np.ndarray]:
 def _to_record(sim: nengo_dl.Simulator, probes: Any) -> list[nengo.Probe]:
     """Return the probes to record, or raise if there are none or one records no rates."""
     if probes is None:
-        found = [probe for probe in sim.model.probes if neurons.why_no_rates(probe) is None]
+        found = [probe for probe in sim.model.probes if why_no_rates(probe) is None]
         asked = "probe ensemble.neurons, without a synapse"
     else:
         found = list(probes) if isinstance(probes, (list, tuple)) else [probes]
         asked = "give probes of neurons"
     for probe in found:
-        why_not = neurons.why_no_rates(probe)
+        why_not = why_no_rates(probe)
         if why_not is None and probe not in sim.model.probes:
             why_not = f"is not in {sim.model.toplevel}"
         if why_not is not None:
             raise ValidationError(f"{probe!r} {why_not}", attr="probes", obj=probe)
-        neurons.check_history(sim.model, probe)
+        check_history(sim.model, probe)
     if not found:
         raise ValidationError(
             f"no probe of {sim.model.toplevel} records firing rates; {asked}", attr="probes"

@@ -13,9 +13,9 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator
 from nengo_wd._parameters import Parameter, selection
+from nengo_wd._penalties import strength_faults
 from nengo_wd._seam.state import own_parts
 from nengo_wd._simulators import counting_penalties, warn_of_training
-from nengo_wd._strengths import strength_faults
 from nengo_wd.recording.columns import MeasuredWeights
 from nengo_wd.recording.history import History
 from nengo_wd.recording.measurement import Measurement

@@ -11,7 +11,7 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd._neurons import check_shown, check_shown_nodes
+from nengo_wd._shown import shown_data
 
 
 def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
@@ -22,8 +22,8 @@ def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndar
     nengo.exceptions.ValidationError
         If the data do not fit the Nodes, or are not finite real numbers.
     """
-    check_shown_nodes(sim.model.toplevel, data, sim.tensor_graph.invariant_inputs)
-    found = {node: check_shown(node, values) for node, values in data.items()}
+    nodes = {node: node for node in sim.tensor_graph.invariant_inputs}
+    found = shown_data(sim.model.toplevel, data, nodes)
     sim._check_data(found)
     return found
 

@@ -17,13 +17,13 @@ TENSOR_LAYER = nengo_dl.tensor_layer.__module__
 
 
 def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
-    """Return the tensor that ``function`` makes; functions of equal ``key`` make only one."""
-    tensors = state.simulator_state(sim).tensors
-    if function.key not in tensors:
+    """Return the tensor that ``function`` makes; equal ones, or of equal ``key``, make one."""
+    tensors, key = state.simulator_state(sim).tensors, getattr(function, "key", function)
+    if key not in tensors:
         graph = sim.tensor_graph.graph
         with graph.as_default(), tf.name_scope(None), use_step(training_step(sim)):
-            tensors[function.key] = function()
-    return tensors[function.key]
+            tensors[key] = function()
+    return tensors[key]
 
 
 def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd._neurons import check_shown, check_shown_nodes
 from nengo_wd._seam import state
+from nengo_wd._shown import shown_data
 
 SET_BY_CALL = (
     "final_base_params",
@@ -44,8 +44,7 @@ def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndar
         )
     nodes = {sim.get_name(node): node for node in sim.node_inputs}
     found = sim._standardize_data({} if data is None else data, list(nodes.values()))
-    check_shown_nodes(sim.model.toplevel, found, nodes)
-    return {nodes[name]: check_shown(nodes[name], values) for name, values in found.items()}
+    return shown_data(sim.model.toplevel, found, nodes)
 
 
 def input_values(
