@@ -231,13 +231,9 @@ def _as_variable(values: Any) -> tf.Variable:
 class DecayBuilder(DecayOperators):
     """Builds a group of operators of decaying weights as one; the minibatch is the first axis."""
 
+    axis = AXIS
+
     def build_pre(self, signals: Any, config: Any) -> None:
         """Put together the signals and constants of the group."""
         super().build_pre(signals, config)
-        exponents, owners, initial = self.combine(self.ops, signals)
-        self.exponents, self.owners = tf.constant(exponents[None]), tf.constant(owners)
-        self.initial = None if initial is None else tf.constant(initial[None], signals.dtype)
-
-    def over_rows(self, factors: tf.Tensor) -> tf.Tensor:
-        """Return the factors of operators for each weight."""
-        return tf.gather(factors, self.owners, axis=1)[:, :, None]
+        self.combine(self.ops, signals, tf.constant)
