@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
@@ -22,14 +23,10 @@ class Signals(NamedTuple):
 
     def gather(self, wanted: list) -> tf.Tensor:
         """Return the values of signals side by side, with one operation for each variable."""
-        groups: list[list] = []
-        for signal in (self.graph.signals[one] for one in wanted):
-            if groups and groups[-1][0].key == signal.key:
-                groups[-1].append(signal)
-            else:
-                groups.append([signal])
-        together = (self.graph.signals.combine(group) for group in groups)
-        values = [self.graph.signals.gather(group, **self.options) for group in together]
+        known = self.graph.signals
+        groups = itertools.groupby((known[one] for one in wanted), lambda signal: signal.key)
+        together = (known.combine(list(group)) for _, group in groups)
+        values = [known.gather(group, **self.options) for group in together]
         return values[0] if len(values) == 1 else tf.concat(values, self.axis)
 
 

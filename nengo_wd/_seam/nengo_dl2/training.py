@@ -33,16 +33,11 @@ def is_loss(loss: Any) -> bool:
     """Tell whether ``loss`` is a Keras loss, None, or a function of one or two arguments."""
     if loss is None or isinstance(loss, (_Objective, tf.keras.losses.Loss)):
         return True
-    if isinstance(loss, str):
-        return _is_keras_name(loss)
-    return callable(loss) and not isinstance(loss, type) and _arguments(loss) in (1, 2)
-
-
-def _is_keras_name(name: str) -> bool:
     try:
-        return callable(tf.keras.losses.get(name))
+        loss = tf.keras.losses.get(loss) if isinstance(loss, str) else loss
     except ValueError:
         return False
+    return callable(loss) and not isinstance(loss, type) and _arguments(loss) in (1, 2)
 
 
 def _arguments(function: Callable) -> int:
@@ -115,9 +110,8 @@ class _OnBatch(NamedTuple):
 
 
 def _penalized(loss: Any, penalties: Sequence[tf.Tensor], activity: Any = None) -> Any:
-    return (_PenalizedOutput if _arguments(loss) == 1 else _PenalizedError)(
-        loss, penalties, activity
-    )
+    kind = _PenalizedOutput if _arguments(loss) == 1 else _PenalizedError
+    return kind(loss, penalties, activity)
 
 
 def _as_function(loss: Any) -> Callable:
@@ -134,11 +128,7 @@ def _as_function(loss: Any) -> Callable:
 
 
 def _direct_gradient(outputs: Any, targets: Any) -> tf.Tensor:
-    """Return zero, with ``targets`` as the gradient of ``outputs``.
-
-    This is what NengoDL does for an objective of None, as a loss to which penalties can
-    be added.
-    """
+    """Return zero, with ``targets`` as the gradient of ``outputs``: NengoDL's objective of None."""
     pairs = zip(tf.nest.flatten(outputs), tf.nest.flatten(targets))
     total = tf.add_n([tf.reduce_sum(output * target) for output, target in pairs])
     return total - tf.stop_gradient(total)

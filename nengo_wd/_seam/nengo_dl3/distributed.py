@@ -16,11 +16,6 @@ class ReplicatedSimulator(nengo_dl.Simulator):
 
     Nothing is remembered from one call to the next, since each replica would have a state of its
     own. So NengoDL's setting ``stateful`` is False, whatever the network says.
-
-    Attributes
-    ----------
-    strategy : tf.distribute.Strategy
-        The strategy.
     """
 
     closed = None  # also where making it failed

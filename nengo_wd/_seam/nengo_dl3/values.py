@@ -159,7 +159,8 @@ def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
 
 def lost_layers(sim: nengo_dl.Simulator) -> list[Any]:
     """Return the layers whose weights a later simulator has taken away from ``sim``."""
-    return vars(sim.tensor_graph).get(state.ATTRIBUTE, state.GraphState()).lost
+    kept = vars(sim.tensor_graph).get(state.ATTRIBUTE, state.GraphState())
+    return [layer for layer, made in kept.stand_ins.values() if made is layer]
 
 
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
