@@ -196,13 +196,5 @@ REMOVED = {
     "find_common_type": lambda arrays, scalars: np.result_type(*arrays, *scalars),
     "in1d": lambda one, other: np.isin(np.ravel(one), other),
 }
-
-
-class _WithRemovedNames(ModuleType):
-    """NumPy with names that NumPy 2 removed, for modules that were written for NumPy 1."""
-
-    def __getattr__(self, name: str) -> Any:
-        return REMOVED[name] if name in REMOVED else getattr(np, name)
-
-
-NUMPY_1 = _WithRemovedNames("numpy")
+NUMPY_1 = ModuleType("numpy")  # for modules that were written for NumPy 1
+vars(NUMPY_1).update({**vars(np), **REMOVED})

@@ -183,19 +183,11 @@ def original(layer: Any) -> Any:
     return layer if found is None else found
 
 
-def layer_in(graph: Any, layer: Any) -> Any:
-    """Return the stand-in that a graph has for a layer, or the layer where it has none.
-
-    A graph that was asked for its layers has a record, and so keeps them from then on.
-    """
-    return graph_state(graph).stand_ins.get(id(layer), (layer, layer))[1]
-
-
 def has_record(owner: Any) -> bool:
     """Tell whether something is kept for a simulator or graph."""
     return ATTRIBUTE in vars(owner)
 
 
 def graph_state(graph: Any) -> GraphState:
-    """Return the record of a graph."""
+    """Return the record of a graph; one that has a record keeps its layers from then on."""
     return vars(graph).setdefault(ATTRIBUTE, GraphState())

@@ -31,7 +31,9 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     """Return an optimizer that takes ``step`` beside each of its own: ``optimizer``, if it can."""
     if not isinstance(optimizer, OptimizerWithSteps):
         optimizer = OptimizerWithSteps(sim, optimizer)
-    optimizer.add(step)
+    steps = optimizer.nengo_wd_steps
+    steps.append(step)
+    optimizer._name = f"{optimizer.inner.get_name()}With{'And'.join(one.name for one in steps)}"
     return optimizer
 
 
@@ -44,22 +46,17 @@ class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
         self.compute_gradients = inner.compute_gradients
         self.get_slot, self.get_slot_names = inner.get_slot, inner.get_slot_names
 
-    def add(self, step: Any) -> None:
-        """Add a step after those so far."""
-        self.nengo_wd_steps.append(step)
-        names = "And".join(step.name for step in self.nengo_wd_steps)
-        self._name = f"{self.inner.get_name()}With{names}"
-
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
         """Take all steps, after all gradients have been computed."""
-        grads_and_vars = list(grads_and_vars)
+        grads_and_vars, iteration = list(grads_and_vars), self.sim.tensor_graph.training_step
         variables = [variable for _, variable in grads_and_vars]
         done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         with tf.control_dependencies(done):
             scaled = any(step.needs_learning_rate for step in self.nengo_wd_steps)
-            rate = self._learning_rate() if scaled else None
+            rate = learning_rate(self.inner) if scaled else None
+            rate = rate(iteration) if callable(rate) else rate
             # read before the inner optimizer counts its own step
-            moment = (variables, rate, tf.identity(self.sim.tensor_graph.training_step))
+            moment = (variables, rate, tf.identity(iteration))
         done = done + [moment[-1]]
         with tf.control_dependencies(done):
             done = done + [op for step in self.nengo_wd_steps for op in step.begin(variables)]
@@ -72,11 +69,6 @@ class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
             with tf.control_dependencies([applied]):
                 applied = tf.group(applied, *step.after(*moment))
         return applied
-
-    def _learning_rate(self) -> Any:
-        """Return the inner optimizer's learning rate at this step."""
-        found = learning_rate(self.inner)
-        return found(self.sim.tensor_graph.training_step) if callable(found) else found
 
     def variables(self) -> list[tf.Variable]:
         """Return the variables of the inner optimizer, and those of the steps."""

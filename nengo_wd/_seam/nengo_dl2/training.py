@@ -47,9 +47,7 @@ def _arguments(function: Callable) -> int:
     return sum(p.kind in positional and p.default is p.empty for p in parameters)
 
 
-def check_objective(
-    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
-) -> None:
+def check_objective(sim: nengo_dl.Simulator, by_probe: dict, activities: Sequence[Any]) -> None:
     """Raise if there is no loss to which penalties could be added."""
     if not by_probe and not activities:
         raise ValidationError(
@@ -145,8 +143,8 @@ def _no_loss(outputs: Any) -> tf.Tensor:
 class _Objective:
     """An objective around another; two are equal if these and the penalties are equal.
 
-    NengoDL keeps an optimizer's state with the objective that it was used for, so an
-    objective that is built anew for every call of ``sim.train`` must be equal each time.
+    NengoDL keeps an optimizer's state with the objective that it was used for, which is built anew
+    for every call of ``sim.train``.
     """
 
     __name__ = "penalized"  # a scope in the graph

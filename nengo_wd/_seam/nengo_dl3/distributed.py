@@ -10,6 +10,8 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import SimulationError, ValidationError
 
+OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
+
 
 class ReplicatedSimulator(nengo_dl.Simulator):
     """A simulator that gives each replica of a strategy its share of a minibatch.
@@ -52,7 +54,7 @@ class ReplicatedSimulator(nengo_dl.Simulator):
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile, unless the optimizer is of one device."""
         optimizer = kwargs.get("optimizer", args[0] if args else None)
-        if isinstance(optimizer, _OPTIMIZERS):
+        if isinstance(optimizer, OPTIMIZERS):
             _check_made_for(self.strategy, "the optimizer", optimizer.variables())
         super().compile(*args, **kwargs)
 
@@ -115,9 +117,6 @@ class _SharedGraph(nengo_dl.tensor_graph.TensorGraph):
             yield
         finally:
             self.minibatch_size = share
-
-
-_OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
 
 
 def _check_made_for(strategy: Any, owner: str, variables: list[tf.Variable]) -> None:

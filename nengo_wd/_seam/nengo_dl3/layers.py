@@ -28,8 +28,7 @@ def building(layer: tf.keras.layers.Layer, check_use: Callable) -> Iterator[None
 
     ``check_use`` is called with the shape of an input and the size of the output.
     """
-    # NengoDL may have made the list again; copies have what Keras tracks, and penalties can't be
-    # pickled
+    # copies have what Keras tracks, and penalties can't be pickled; NengoDL may track them anew
     penalties = [*layer._callable_losses]
     del layer._callable_losses
     keras2.set_penalties(layer, penalties)
@@ -60,11 +59,7 @@ def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
 
 
 def _tensor_graph() -> nengo_dl.tensor_graph.TensorGraph | None:
-    """Return the TensorGraph that Keras is building, if any.
-
-    NengoDL tells a layer the shape of its input only. Keras' call context holds the
-    layer that is being built, which is NengoDL's TensorGraph.
-    """
+    """Return the TensorGraph that Keras is building, if any: NengoDL does not tell layers."""
     layer = keras2.layer_being_built()
     return layer if isinstance(layer, nengo_dl.tensor_graph.TensorGraph) else None
 

@@ -12,10 +12,10 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd._checks import check_keras_2
 from nengo_wd._seam.nengo_dl3 import distributed, simulators
+from nengo_wd._seam.nengo_dl3.distributed import OPTIMIZERS
 from nengo_wd._seam.state import DecayedBySettings, Rule
 
 Legacy = tf.keras.optimizers.legacy.Optimizer
-OPTIMIZERS = (tf.keras.optimizers.Optimizer, Legacy)
 
 # Private in Keras 2.12 to 2.15 and in tf-keras 2.16 to 2.21, and used by what follows:
 # - of all optimizers: _learning_rate;
@@ -58,7 +58,6 @@ def check_optimizer(optimizer: Any) -> Any:
 
 
 def _optimizer_by_name(name: str) -> Any:
-    """Return an optimizer of Keras by its name."""
     try:
         return tf.keras.optimizers.get(name)
     except ValueError as error:

@@ -40,9 +40,7 @@ def is_loss(loss: Any) -> bool:
     return not isinstance(loss, type)
 
 
-def check_objective(
-    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
-) -> None:
+def check_objective(sim: nengo_dl.Simulator, by_probe: dict, activities: Sequence[Any]) -> None:
     """Raise now, and not while Keras trains, if an activity has no scalar penalty."""
     for activity in activities:
         outputs = sim.keras_model.outputs[sim.model.probes.index(activity.probe)]
