@@ -63,10 +63,7 @@ class LayerState:
 
 @dataclasses.dataclass
 class GraphState:
-    """The record of a graph, which is there before its simulator.
-
-    It is NengoDL 3's TensorGraph, or a graph of TensorFlow 1.
-    """
+    """The record of a graph, made before its simulator: a TensorGraph, or that of TensorFlow 1."""
 
     # The layers that a later graph has built again, by their ids, each with its stand-in; with
     # itself, if it has none and so is lost.

@@ -97,7 +97,8 @@ class LayersInAList(tf.keras.layers.Layer):
 
     def build(self, input_shape):
         for part in self.parts:
-            part.build(input_shape)
+            if not part.built:
+                part.build(input_shape)
         super().build(input_shape)
 
     def call(self, x):

@@ -102,7 +102,6 @@ class _OnBatch(NamedTuple):
         return (*self.penalty.key, self.shape)
 
     def __call__(self) -> Any:
-        """Return the placeholder, and the penalty."""
         placeholder = tf.compat.v1.placeholder(self.dtype, self.shape)
         return placeholder, self.penalty(placeholder)
 
@@ -182,7 +181,6 @@ class _KerasObjective(_Objective):
     """A Keras loss in NengoDL 2's order of arguments, averaged over all axes that are left."""
 
     def __call__(self, outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        """Return the mean of the Keras loss."""
         return tf.reduce_mean(tf.keras.losses.get(self.inner)(targets, outputs))
 
 
@@ -190,7 +188,6 @@ class _PenalizedOutput(_Objective):
     """A loss of one argument plus penalties."""
 
     def __call__(self, outputs: Any) -> tf.Tensor:
-        """Return the sum of loss and penalties."""
         return self._total(self.inner(outputs), outputs)
 
 
@@ -198,7 +195,6 @@ class _PenalizedError(_Objective):
     """A loss of two arguments plus penalties."""
 
     def __call__(self, outputs: Any, targets: Any) -> tf.Tensor:
-        """Return the sum of loss and penalties."""
         return self._total(self.inner(outputs, targets), outputs)
 
 

@@ -47,7 +47,6 @@ class ReplicatedSimulator(nengo_dl.Simulator):
         return entered
 
     def __exit__(self, *args: Any) -> None:
-        """Close the simulator."""
         with self._entered:
             super().__exit__(*args)
 
@@ -132,10 +131,7 @@ def _check_made_for(strategy: Any, owner: str, variables: list[tf.Variable]) -> 
 
 
 def _make_variables(optimizer: Any, trained: list[tf.Variable]) -> None:
-    """Have an optimizer make its variables now, which it would make in its first step.
-
-    A step that makes the variables of legacy optimizers can't be traced over several replicas.
-    """
+    """Have an optimizer make its variables; legacy ones can't in a traced step of many replicas."""
     build = getattr(optimizer, "build", None) or optimizer._create_all_weights
     build(trained)
 

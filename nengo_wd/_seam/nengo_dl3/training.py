@@ -158,8 +158,10 @@ def _give_training_step(sim: nengo_dl.Simulator) -> None:
     """Give the penalties of layers the training step of their simulator."""
     reference = weakref.ref(sim)  # or the user's layers would keep the simulator alive
     for layer in keras2.flat_layers(sim.keras_model):
-        penalties = layer._callable_losses
-        at_step = [functools.partial(_penalty_at_step, one, reference) for one in penalties]
+        found = layer._callable_losses
+        # a layer that is built only once has the step of an earlier simulator
+        bare = [f.args[0] if getattr(f, "func", None) is _penalty_at_step else f for f in found]
+        at_step = [functools.partial(_penalty_at_step, one, reference) for one in bare]
         keras2.set_penalties(layer, at_step)
 
 
