@@ -92,7 +92,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     by_probe = _losses_by_probe(sim, objective)
     penalties, activities = penalties_of_settings(sim), activity_penalties(sim)
     on_probes = list(activities.values())
-    seam.training.check_objective(sim, objective, by_probe, on_probes)
+    seam.training.check_objective(sim, by_probe, on_probes)
     with parameters.defaults_as_set(sim):
         _check_strengths(sim, penalties, on_probes)
         _check_finite(sim, seam.training.penalties_of_layers(sim), penalties)

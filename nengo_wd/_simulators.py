@@ -164,10 +164,9 @@ class Watcher:
             if objective is not None or optimizer is not None:
                 warn_of_ignored(sim, ignored_by_loss(sim))
             if optimizer is not None:
-                used = seam.training.optimizer_of(sim, optimizer)
-                for step in state.steps_of(used):
+                for step in state.steps_of(optimizer):
                     step.added()
-                warn_of_ignored(sim, ignored_by_optimizer(sim, used))
+                warn_of_ignored(sim, ignored_by_optimizer(sim, optimizer))
         else:
             state.note_compiled(sim)  # settings that are made later don't count
 
@@ -224,7 +223,8 @@ def warn_of_training(sim: nengo_dl.Simulator) -> None:
     """Warn of settings that the training of a compiled simulator ignores."""
     if _has_penalties(sim):
         warn_of_ignored(sim, ignored_by_loss(sim))
-        warn_of_ignored(sim, ignored_by_optimizer(sim, seam.training.optimizer_of(sim, None)))
+        used = next(iter(seam.training.optimizers_in_use(sim)), None)
+        warn_of_ignored(sim, ignored_by_optimizer(sim, used))
 
 
 def ignored_by_loss(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:

@@ -70,7 +70,12 @@ class DistributedSimulator(seam.distributed.ReplicatedSimulator):
     ) -> None:
         _check_strategy(strategy)
         _check_minibatch(strategy, minibatch_size)
-        _check_device(kwargs.get("device"))
+        if kwargs.get("device") is not None:
+            raise ValidationError(
+                f"device={kwargs['device']!r} is one device, but the strategy has its own; name "
+                "them there, as in tf.distribute.MirroredStrategy(devices=[...])",
+                attr="device",
+            )
         _check_network(network or getattr(kwargs.get("model"), "toplevel", None), strategy)
         super().__init__(network, strategy, minibatch_size, **kwargs)
 
@@ -101,16 +106,6 @@ def _check_minibatch(strategy: Any, size: Any) -> None:
             f"{n_replicas} replicas can't share minibatch_size={size} evenly; give a multiple of "
             f"{n_replicas}, such as {-(-int(size) // n_replicas) * n_replicas}",
             attr="minibatch_size",
-        )
-
-
-def _check_device(device: Any) -> None:
-    """Raise if a device is given, since the strategy has devices."""
-    if device is not None:
-        raise ValidationError(
-            f"device={device!r} is one device, but the strategy has its own; name them there, "
-            "as in tf.distribute.MirroredStrategy(devices=[...])",
-            attr="device",
         )
 
 

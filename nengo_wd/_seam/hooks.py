@@ -15,6 +15,7 @@ import inspect
 import sys
 import warnings
 from importlib import import_module
+from operator import attrgetter
 from typing import Any, Callable, Iterator, NamedTuple
 
 import tensorflow as tf
@@ -23,29 +24,15 @@ from nengo_wd._seam import state
 
 
 class Change(NamedTuple):
-    """A change of an attribute of a class or module.
+    """A change of an attribute of a class or module."""
 
-    Attributes
-    ----------
-    place : str
-        The attribute.
-    by : str
-        What makes the change. For a wrapped method, the function that is called instead, with the
-        bound method, what ``calls`` names, the instance, and the arguments. For an attribute, the
-        new value.
-    why : str
-        What the change is for.
-    versions : str
-        The package and its major version that need the change; empty if all do.
-    calls : str
-        What a wrapper calls downstream of the seam.
-    """
-
-    place: str
+    place: str  # the attribute
+    # What makes the change. For a wrapped method, the function that is called instead, with the
+    # bound method, what `calls` names, the instance, and the arguments; else the new value.
     by: str
-    why: str
-    versions: str = ""
-    calls: str = ""
+    why: str  # what the change is for
+    versions: str = ""  # the package and its major version that need the change; empty if all do
+    calls: str = ""  # what a wrapper calls downstream of the seam
 
 
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
@@ -104,7 +91,7 @@ SET = (  # attributes, by `install`
 TEMPORARY = (  # for the time of a with block
     Change("subprocess:call", f"{BRIDGE}:without_second_python", "imports NengoDL faster"),
     Change("sys:modules", f"{BRIDGE}:standing_in", "NengoDL imports from Keras", "tensorflow 2"),
-    Change("warnings:filters", f"{BRIDGE}:quiet", "NengoDL does not know Nengo 4", DL3),
+    Change("warnings:filters", f"{BRIDGE}:bridged", "NengoDL does not know Nengo 4", DL3),
     Change("nengo.synapses:LinearFilter.Step.__init__", f"{BRIDGE}:build_filter", "see above", DL3),
     Change("nengo_dl.converter:Simulator", "nengo_wd.converter:Converter.verify", "penalties", DL3),
 )
@@ -138,8 +125,13 @@ def install() -> None:
     """
     for change in (*WRAPPED, *SET):
         with contextlib.suppress(ModuleNotFoundError):
-            if _is_needed(change):
-                (_wrap if change in WRAPPED else _set)(change, *_owner(change.place))
+            if not _is_needed(change):
+                continue
+            owner, name = _owner(change.place)
+            if change in WRAPPED:
+                _wrap(change, owner, name)
+            else:
+                setattr(owner, name, _resolve(change.by))
 
 
 def _is_needed(change: Change) -> bool:
@@ -147,31 +139,17 @@ def _is_needed(change: Change) -> bool:
     return not package or import_module(package).__version__.startswith(f"{major}.")
 
 
-@functools.lru_cache(maxsize=None)
-def _parsed(name: str) -> tuple[str, list[str]]:
-    """Return the module in ``"module:path"``, and the parts of the path."""
-    module, _, path = name.partition(":")
-    return module, path.split(".")
-
-
-def _module(name: str) -> Any:
-    return sys.modules.get(name) or import_module(name)
-
-
 def _owner(place: str) -> tuple[Any, str]:
     """Return the object that has an attribute, and the attribute's name."""
-    module, (*owners, name) = _parsed(place)
-    return functools.reduce(getattr, owners, _module(module)), name
+    end = max(place.rfind(":"), place.rfind("."))
+    return _resolve(place[:end]), place[end + 1 :]
 
 
 def _resolve(name: str) -> Any:
     """Return the object that a name refers to now."""
-    module, path = _parsed(name)
-    return functools.reduce(getattr, path, _module(module))
-
-
-def _set(change: Change, owner: Any, name: str) -> None:
-    setattr(owner, name, _resolve(change.by))
+    module, _, path = name.partition(":")
+    found = sys.modules.get(module) or import_module(module)
+    return attrgetter(path)(found) if path else found
 
 
 def _wrap(change: Change, owner: Any, name: str) -> None:

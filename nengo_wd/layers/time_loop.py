@@ -100,15 +100,13 @@ class TimeLoopLayer(defaults.KeepsDefaults):
         self._take_on_dtype()
         self._check_dtype()
         self.penalized.clear()
-        seam.layers.begin_build(self)
         for attr in self._regularized:  # which may have been changed since
             forms.as_regularizer(getattr(self, attr), attr, f"layer {self.name!r}")
         if refusals.has_window(self):
             refusals.check_output(self, input_shape, super().compute_output_shape)
-        with seam.layers.scope():
+        with seam.layers.building(self, functools.partial(refusals.check_use, self)):
             super().build(input_shape)
-        self.built = True  # or Keras would build it again, to find out the shape of its output
-        seam.layers.check_built(self, functools.partial(refusals.check_use, self))
+            self.built = True  # or Keras would build it again, to find out the shape of its output
 
     def add_weight(self, *args: Any, **kwargs: Any) -> tf.Variable:
         """Make a variable, in the simulator's dtype."""

@@ -14,6 +14,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _seam as seam
 from nengo_wd._checks import is_number
 from nengo_wd._seam import state
+from nengo_wd._seam.keras2 import own_decay
 from nengo_wd._strengths import RowValues, numbers_now
 from nengo_wd.optimizers.steps import (
     Fault,
@@ -41,7 +42,7 @@ class DecayStep(Step):
         """Raise if an optimizer, or one inside it, decays weights already, in any way."""
         super().check_is_new(optimizer)
         for one in reversed(state.chain(optimizer)):
-            decay, excludes = seam.optimizers.own_decay(one)
+            decay, excludes = own_decay(one)
             if decay or isinstance(one, seam.optimizers.RuleOptimizer):
                 how = f", with weight_decay={decay}" if decay else ""
                 raise ValidationError(

@@ -206,7 +206,7 @@ class Start:
                 raise ValidationError(
                     f"{callback!r} in callbacks is no tf.keras.callbacks.Callback", attr="callbacks"
                 )
-        self._optimizers = seam.optimizers.optimizers_in_use(sim)
+        self._optimizers = seam.training.optimizers_in_use(sim)
         self._variables = seam.optimizers.variables_of_training(sim)
         self._values = seam.values.fetch(sim, self._variables)
         self._attributes = [_plain_attributes(callback) for callback in self.callbacks]
@@ -214,7 +214,7 @@ class Start:
     def restore(self) -> None:
         """Put weights, states, optimizer and callbacks back to what they were."""
         check_simulator(self.sim)
-        if seam.optimizers.optimizers_in_use(self.sim) != self._optimizers:
+        if seam.training.optimizers_in_use(self.sim) != self._optimizers:
             raise ValidationError(
                 f"the simulator of {self.sim.model.toplevel} was compiled anew after this Start "
                 "was made; make another one",

@@ -15,13 +15,7 @@ from nengo_wd._shown import shown_data
 
 
 def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
-    """Return the data as arrays by input Node, of shape (examples, time steps, size).
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If the data do not fit the Nodes, or are not finite real numbers.
-    """
+    """Return the data as arrays by input Node, of shape (examples, time steps, size), or raise."""
     nodes = {node: node for node in sim.tensor_graph.invariant_inputs}
     found = shown_data(sim.model.toplevel, data, nodes)
     sim._check_data(found)
@@ -41,10 +35,9 @@ def record_probes(
     sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]
 ) -> list[np.ndarray]:
     """Return what probes record on data with spikes, of shape (examples, time steps, *size)."""
+    shown, outputs = data_by_node(sim, data), dict.fromkeys(probes)
     with _processes_anew(sim), _weights_kept(sim):
-        found = sim.run_batch(
-            data_by_node(sim, data), dict.fromkeys(probes), combine=np.concatenate
-        )
+        found = sim.run_batch(shown, outputs, combine=np.concatenate)
     return [found[probe] for probe in probes]
 
 

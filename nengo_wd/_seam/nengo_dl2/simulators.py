@@ -69,15 +69,8 @@ def keep_initial(
 class DecayBuilder(DecayOperators):
     """Builds a group of operators of decaying weights as one; the minibatch is the last axis."""
 
+    axis = AXIS
+
     def __init__(self, ops: Any, signals: Any, config: Any) -> None:
         super().__init__(ops, signals, config)
-        exponents, owners, initial = self.combine(ops, signals)
-        self.exponents = signals.constant(exponents[:, None], tf.float64)
-        self.owners = signals.constant(owners)
-        self.initial = None
-        if initial is not None:
-            self.initial = signals.constant(initial[:, :, None], signals.dtype)
-
-    def over_rows(self, factors: tf.Tensor) -> tf.Tensor:
-        """Return the factors of operators for each weight."""
-        return tf.gather(factors, self.owners)[:, None]
+        self.combine(ops, signals, signals.constant)

@@ -154,12 +154,14 @@ def built_values(sim: nengo_dl.Simulator, variable: tf.Variable) -> np.ndarray |
 
 def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
     """Return a layer, or its stand-in if a later simulator has its weights."""
-    return state.layer_in(sim.tensor_graph, layer)
+    kept = state.graph_state(sim.tensor_graph).stand_ins
+    return kept.get(id(layer), (layer, layer))[1]
 
 
 def lost_layers(sim: nengo_dl.Simulator) -> list[Any]:
     """Return the layers whose weights a later simulator has taken away from ``sim``."""
-    return vars(sim.tensor_graph).get(state.ATTRIBUTE, state.GraphState()).lost
+    kept = vars(sim.tensor_graph).get(state.ATTRIBUTE, state.GraphState())
+    return [layer for layer, made in kept.stand_ins.values() if made is layer]
 
 
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
