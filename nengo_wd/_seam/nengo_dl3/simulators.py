@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-import nengo
 import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
@@ -62,8 +61,6 @@ def _build_loop(
     build: Callable, wake: Callable, graph: Any, loop_i: Any, update_probes: Any, progress: Any
 ) -> Any:
     """Have ``wake(model, recorded, signals)`` return what probes record in the time loop."""
-    if not any(isinstance(probe, nengo.Probe) for probe in graph.model.probes):
-        return build(loop_i, update_probes, progress)  # signals alone are measured
 
     def update(recorded: list, loop_i: Any) -> None:
         update_probes(wake(graph.model, recorded, Signals(graph, AXIS, {})), loop_i)
