@@ -124,8 +124,7 @@ class Costs:
         nengo.exceptions.ValidationError
             If there is no such device.
         """
-        joules = self.by_object(device, inputs).values()
-        return sum(value for value in joules if not np.isnan(value))
+        return float(np.nansum([*self.by_object(device, inputs).values()]))
 
     def by_object(self, device: str, inputs: bool = True) -> dict[str, float]:
         """Return the joules that one example takes on a device, by the name of the object."""

@@ -191,13 +191,12 @@ def _check_spiking(sim: nengo_dl.Simulator, flow: Flow) -> None:
             "leave the setting out",
             attr="learning_phase",
         )
-    populations = [source for source in flow.sources if source.neurons is not None]
     silent = {
         source.obj: getattr(source.neurons, "__name__", type(source.neurons).__name__)
-        for source in populations
-        if not source.spikes
+        for source in flow.sources
+        if source.neurons is not None and not source.spikes
     }
-    if len(silent) == len(populations):
+    if not any(source.spikes for source in flow.sources):
         kinds = ", ".join(sorted({*silent.values()}))
         what = f"only neurons that do not spike ({kinds})" if silent else "no neurons"
         raise ValidationError(
