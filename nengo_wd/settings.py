@@ -7,9 +7,8 @@ from typing import Any, Callable, Iterator, NamedTuple
 
 import nengo
 import nengo_dl
-import tensorflow as tf
 from nengo.config import ClassParams
-from nengo.exceptions import ConfigError, NetworkContextError, ValidationError
+from nengo.exceptions import NetworkContextError, ValidationError
 from nengo.params import Parameter
 
 from nengo_wd import target_norms
@@ -242,36 +241,19 @@ def _check_members(network: nengo.Network, name: str) -> None:
             )
 
 
-def explain_error(get: Callable, config: nengo.Config | ClassParams, key: Any) -> Any:
-    """Explain Nengo's errors about settings that it does not know, and objects without settings."""
+def explain_error(get: Callable, params: ClassParams, name: str) -> Any:
+    """Say in Nengo's error about a setting of this package how to get it."""
     try:
-        return get(key)
-    except (AttributeError, ConfigError) as error:
-        is_name = isinstance(config, ClassParams)
-        hint = _hint_of_setting(config, key) if is_name else _hint_of_object(key)
-        if hint is None:
+        return get(name)
+    except AttributeError as error:
+        if name not in SETTINGS:
             raise
-        raise type(error)(f"{error}; {hint}") from None
-
-
-def _hint_of_setting(params: ClassParams, name: str) -> str | None:
-    """Say how to get a setting of this package."""
-    if name not in SETTINGS:
-        return None
-    if issubclass(params._configures, nengo.Probe) and nengo.Probe not in SETTINGS[name].classes:
-        return f"a Probe has no {name}, because what it records is not trained"
-    return (
-        "nengo_wd.configure_settings(), called in the network's with block, makes "
-        f"{name} a setting of {', '.join(c.__name__ for c in SETTINGS[name].classes)}"
-    )
-
-
-def _hint_of_object(key: Any) -> str | None:
-    """Say where settings of a layer, or of a part of an object, belong."""
-    key_class = key if inspect.isclass(key) else type(key)
-    if issubclass(key_class, tf.keras.layers.Layer):
-        name = key.__name__ if key_class is key else repr(key.name)
-        return f"settings of the layer {name} belong to its TensorNode: net.config[tensor_node]"
-    if isinstance(key, nengo.base.ObjView):
-        return f"settings belong to the whole object: net.config[...] of {key.obj}, not {key}"
-    return None
+        classes, cls = SETTINGS[name].classes, params._configures
+        if issubclass(cls, nengo.Probe) and nengo.Probe not in classes:
+            hint = f"a Probe has no {name}, because what it records is not trained"
+        else:
+            hint = (
+                "nengo_wd.configure_settings(), called in the network's with block, makes "
+                f"{name} a setting of {', '.join(one.__name__ for one in classes)}"
+            )
+        raise AttributeError(f"{error}; {hint}") from None

@@ -18,7 +18,9 @@ from importlib import import_module
 from operator import attrgetter
 from typing import Any, Callable, Iterator, NamedTuple
 
+import nengo
 import tensorflow as tf
+from nengo.exceptions import ConfigError
 
 from nengo_wd._seam import state
 
@@ -69,7 +71,7 @@ WRAPPED = (  # methods, by `install`
         DL3,
     ),
     Change("nengo.config:ClassParams.get_param", f"{SETTINGS}:explain_error", "explains its error"),
-    Change("nengo.config:Config.__getitem__", f"{SETTINGS}:explain_error", "explains its error"),
+    Change("nengo.config:Config.__getitem__", f"{HOOKS}:_settings_of", "explains its error"),
 )
 SET = (  # attributes, by `install`
     Change("nengo_dl.utils:__getattr__", f"{HOOKS}:_look_for_gpu", "tf_gpu_installed, if asked"),
@@ -110,6 +112,7 @@ OBJECTS = (
     ("TensorGraphs", "_nengo_wd_layers", "the same for layers of TensorNodes"),
     ("TensorGraphs", "_nengo_wd_initial", "the same for initial values"),
     ("TensorGraphs", "call", "adds the penalties on what probes record"),
+    ("TensorGraphs", "_build_inner_loop", "NengoDL's own, for a while: signals are measured"),
     ("Keras models of simulators", "compute_metrics", "shows these penalties"),
     ("Keras models of simulators", "evaluate", "returns a list, if there are no losses of probes"),
     ("operators of TensorNodes", "func", "a stand-in for a layer that is built again"),
@@ -193,6 +196,22 @@ def _save_params(save_params: Callable, sim: Any, *args: Any, **kwargs: Any) -> 
             stacklevel=3,
         )
     return saved
+
+
+def _settings_of(get: Callable, config: nengo.Config, key: Any) -> Any:
+    """Explain Nengo's error about a layer, or a part of an object, which have no settings."""
+    try:
+        return get(key)
+    except ConfigError as error:
+        kind = key if inspect.isclass(key) else type(key)
+        if issubclass(kind, tf.keras.layers.Layer):
+            name = key.__name__ if kind is key else repr(key.name)
+            hint = f"settings of the layer {name} belong to its TensorNode: net.config[tensor_node]"
+        elif isinstance(key, nengo.base.ObjView):
+            hint = f"settings belong to the whole object: net.config[...] of {key.obj}, not {key}"
+        else:
+            raise
+        raise ConfigError(f"{error}; {hint}") from None
 
 
 def _look_for_gpu(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import nengo
@@ -151,16 +152,19 @@ def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]
 def _recording(sim: nengo_dl.Simulator, signals: Sequence[Any]) -> Iterator[None]:
     """Have a simulator's TensorGraph record signals instead of the user's probes.
 
-    Its call sets attributes that NengoDL needs for the user's probes, so they are put back.
+    Its call sets attributes that NengoDL needs for the user's probes, so they are put back. Its
+    loop is NengoDL's own, since no regularizer needs these signals.
     """
-    model, held = sim.model, vars(sim.tensor_graph)
+    model, graph, held = sim.model, sim.tensor_graph, vars(sim.tensor_graph)
     probes, stand_ins, before = model.probes, [object() for _ in signals], dict(held)
+    held["_build_inner_loop"] = inspect.unwrap(type(graph)._build_inner_loop).__get__(graph)
     model.probes = stand_ins
     model.sig.update((one, {"in": signal}) for one, signal in zip(stand_ins, signals))
     try:
         yield
     finally:
         model.probes = probes
+        del held["_build_inner_loop"]
         held.update((name, before[name]) for name in SET_BY_CALL)
         for one in stand_ins:
             del model.sig[one]

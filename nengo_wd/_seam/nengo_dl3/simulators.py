@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-import nengo
 import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
@@ -63,8 +62,6 @@ def _build(build: Callable, watcher: Any, graph: Any, *args: Any, **kwargs: Any)
 def _build_loop(
     build: Callable, watcher: Any, graph: Any, loop_i: Any, update_probes: Any, progress: Any
 ) -> Any:
-    if not any(isinstance(probe, nengo.Probe) for probe in graph.model.probes):
-        return build(loop_i, update_probes, progress)  # signals alone are measured
 
     def update(recorded: list, loop_i: Any) -> None:
         update_probes(watcher.woken(graph, recorded), loop_i)
