@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import textwrap
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ContextManager, Iterator, Mapping, Sequence
 
 import numpy as np
 from nengo.exceptions import ValidationError
@@ -32,6 +32,7 @@ LOOK: dict[str, Any] = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 300,
 }
+KINDS: dict[str, Any] = {"WeightNorms": History, "NeuronRates": RateHistory}  # of records
 STEP = "step (batches)"
 WIDTH = 7.2  # inches, the text of a page
 COLUMN = 1.3  # inches, for the narrowest of columns
@@ -104,7 +105,6 @@ def grid_of_axes(
 
 
 def _reshaped(axes: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Return the user's axes as a grid."""
     from matplotlib.axes import Axes
 
     given = np.array(axes, dtype=object)
@@ -116,9 +116,8 @@ def _reshaped(axes: Any, shape: tuple[int, int]) -> np.ndarray:
                 attr="axes",
             )
     if given.shape not in {shape, tuple(n for n in shape if n > 1)}:
-        raise ValidationError(
-            f"axes has shape {given.shape}, but must have shape {shape}", attr="axes"
-        )
+        fault = f"axes has shape {given.shape}, but must have shape {shape}"
+        raise ValidationError(fault, attr="axes")
     return given.reshape(shape)
 
 
@@ -163,37 +162,21 @@ def upper_limit(samples: list[np.ndarray]) -> float:
     return 1.05 * np.max(values, where=np.isfinite(values), initial=0) or 1.0
 
 
-def parameters_to_plot(history: Any, which: Any, where: str = "") -> list[str]:
-    """Return the names of the parameters that ``which`` asks for, each of them once, or raise."""
-    _check_recorded(history, History, "WeightNorms", where)
-    return _asked_for(history, which, where, _names_of_parameters)
-
-
-def probes_to_plot(history: Any, which: Any) -> list[str]:
-    """Return the names of the probes that ``which`` asks for, each of them once, or raise."""
-    _check_recorded(history, RateHistory, "NeuronRates", "")
-    return _asked_for(history, which, "", _names_of_probes)
-
-
-def _check_recorded(history: Any, kind: Any, name: str, where: str) -> None:
-    """Raise unless there are records of a kind."""
-    if not isinstance(history, kind):
-        raise ValidationError(f"expected a {name}, got {history!r}{where}", attr="history")
+def names_to_plot(
+    history: Any, which: Any, kind: str = "WeightNorms", where: str = ""
+) -> list[str]:
+    """Return the names of all that ``which`` asks for in records of a kind, each once, or raise."""
+    if not isinstance(history, KINDS[kind]):
+        raise ValidationError(f"expected a {kind}, got {history!r}{where}", attr="history")
     if not len(history.steps):
         raise ValidationError(
-            f"nothing was recorded{where}; call record(), or give the {name} to sim.fit as a "
+            f"nothing was recorded{where}; call record(), or give the {kind} to sim.fit as a "
             "callback",
             attr="history",
         )
-
-
-def _asked_for(
-    history: Any, which: Any, where: str, names_of: Callable[[Any, Any], list[str]]
-) -> list[str]:
-    """Return the names of all that is asked for, each of them once, or raise."""
     found: list[str] = []
     for one in which if isinstance(which, (list, tuple)) else [which]:
-        names = history.names if one is None else names_of(history, one)
+        names = _names_of(history, one)
         if not names:
             raise ValidationError(
                 f"nothing was recorded of {one!r}{where}, but only of {', '.join(history.names)}",
@@ -205,17 +188,14 @@ def _asked_for(
     return list(dict.fromkeys(found))
 
 
-def _names_of_parameters(history: History, one: Any) -> list[str]:
-    """Return the names of the parameters of an object, or the one with a name."""
-    if isinstance(one, str):
-        return [name for name in history.names if name == one]
+def _names_of(history: Any, one: Any) -> list[str]:
+    """Return the names of the parameters of an object or of a probe, or the name itself; or all."""
+    if one is None or isinstance(one, str):
+        return [name for name in history.names if one in (None, name)]
+    if isinstance(history, RateHistory):
+        return [name for name, probe in history.probes.items() if one is probe]
     meant = selection.matching_parameters(list(history.parameters.values()), one)
     return [name for name, parameter in history.parameters.items() if parameter in meant]
-
-
-def _names_of_probes(history: RateHistory, one: Any) -> list[str]:
-    """Return the name of a probe, or the one that is given."""
-    return [name for name, probe in history.probes.items() if one is probe or one == name]
 
 
 def marker_of(history: Records) -> str | None:

@@ -57,7 +57,7 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
     ImportError
         If Matplotlib is not installed.
     """
-    names = figures.probes_to_plot(history, which)
+    names = figures.names_to_plot(history, which, "NeuronRates")
     with figures.grid_of_axes((1, 2), axes, figures.height_for(names)) as grid:
         firing, silent = grid[0]
         marker = figures.marker_of(history)
@@ -175,17 +175,14 @@ def search(study: optuna.Study, axes: Any = None) -> Figure:
     """
     complete, pruned = _trials(study, "COMPLETE"), _trials(study, "PRUNED")
     if not complete:
-        raise ValidationError(
-            f"no trial of the search {study.study_name!r} came to its end, so there is nothing to "
-            "plot",
-            attr="study",
-        )
+        fault = f"no trial of the search {study.study_name!r} came to its end"
+        raise ValidationError(f"{fault}, so there is nothing to plot", attr="study")
     maximizes = study.direction.name == "MAXIMIZE"  # a study of the user's own
     value, better = ("value", np.maximum) if maximizes else ("error", np.minimum)
     names, values = list(study.best_params), [trial.value for trial in complete]
     limits = _limits(values)
-    kinds = [*_pruned(pruned, limits, value), (complete, COMPLETE, "complete")]
-    kinds.append(([study.best_trial], BEST, "best"))
+    kinds = _pruned(pruned, limits, value)
+    kinds += [(complete, COMPLETE, "complete"), ([study.best_trial], BEST, "best")]
     with figures.grid_of_axes((1, 1 + len(names)), axes, 2.6, sharey="row") as grid:
         over_trials, *over_strengths = grid[0]
         _plot(over_trials, kinds, limits)

@@ -201,9 +201,9 @@ class Alarm:
         self._known = set(faults)
         if new:
             described = [describe(name) for name in new[:MOST_NAMED]]
-            more = [f"and {len(new) - MOST_NAMED} more"] if len(new) > MOST_NAMED else []
-            text = separator.join(described + more)
-            warnings.warn(f"{start}{text}", RuntimeWarning, stacklevel=2)
+            if len(new) > MOST_NAMED:
+                described.append(f"and {len(new) - MOST_NAMED} more")
+            warnings.warn(start + separator.join(described), RuntimeWarning, stacklevel=2)
 
 
 def loss_of(logs: Any) -> float:
@@ -214,7 +214,7 @@ def loss_of(logs: Any) -> float:
 def _interval(every: Any) -> int | None:
     """Return the number of batches between records; None for an epoch."""
     if isinstance(every, str) and every in ("epoch", "batch"):
-        return {"epoch": None, "batch": 1}[every]
+        return None if every == "epoch" else 1
     if isinstance(every, numbers.Integral) and is_number(every) and int(every) > 0:
         return int(every)
     raise ValidationError(
@@ -230,16 +230,14 @@ def _number(value: Any, argument: str) -> float:
             raise TypeError("it is text")
         return float(value)
     except (TypeError, ValueError) as error:
-        raise ValidationError(
-            f"{argument}={value!r} is no number ({error})", attr="record"
-        ) from error
+        fault = f"{argument}={value!r} is no number ({error})"
+        raise ValidationError(fault, attr="record") from error
 
 
 def _whole_number(value: Any, argument: str) -> int:
     """Return an argument of ``record`` as a whole number that an event file can hold, or raise."""
     number = _number(value, argument)
     if isinstance(value, bool) or not (0 <= number < 2**63 and number.is_integer()):
-        raise ValidationError(
-            f"{argument}={value!r} must be a whole number, zero or above", attr="record"
-        )
+        fault = f"{argument}={value!r} must be a whole number, zero or above"
+        raise ValidationError(fault, attr="record")
     return int(value)

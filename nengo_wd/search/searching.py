@@ -209,7 +209,9 @@ class Start:
         self._optimizers = seam.optimizers.optimizers_in_use(sim)
         self._variables = seam.optimizers.variables_of_training(sim)
         self._values = seam.values.fetch(sim, self._variables)
-        self._attributes = [_plain_attributes(callback) for callback in self.callbacks]
+        found = [vars(callback).items() for callback in self.callbacks]
+        plain = [{name: value for name, value in items if _is_plain(value)} for items in found]
+        self._attributes = copy.deepcopy(plain)
 
     def restore(self) -> None:
         """Put weights, states, optimizer and callbacks back to what they were."""
@@ -228,13 +230,6 @@ class Start:
                 callback._restart()
             else:
                 vars(callback).update(copy.deepcopy(attributes))
-
-
-def _plain_attributes(callback: Any) -> dict[str, Any]:
-    """Return copies of the attributes that refer to nothing else, such as a model."""
-    return {
-        name: copy.deepcopy(value) for name, value in vars(callback).items() if _is_plain(value)
-    }
 
 
 def _is_plain(value: Any) -> bool:
