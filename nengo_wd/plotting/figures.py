@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart by colour-blind readers; without yellow, too light for lines
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))  # told apart in grey
-N_STYLES = len(COLORS) * len(LINES)  # no two alike, as the lengths have no common divisor
+# told apart in grey; no two of the 7 * 5 styles are alike, as the numbers have no common divisor
+LINES: Any = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 LOOK: dict[str, Any] = {
     "font.size": 8,
     "axes.titlesize": "medium",
@@ -77,8 +77,7 @@ def style(rc: Mapping[str, Any] | None = None) -> ContextManager[None]:
         from cycler import cycler
     except ImportError as error:
         raise ImportError("nengo_wd.plotting needs Matplotlib: pip install matplotlib") from error
-    lines = list(itertools.islice(line_styles(), N_STYLES))
-    cycle = cycler(**{key: [line[key] for line in lines] for key in ("color", "linestyle")})
+    cycle = cycler(color=COLORS * len(LINES), linestyle=LINES * len(COLORS))
     settings: Any = {**LOOK, "axes.prop_cycle": cycle, **(rc or {})}
     return matplotlib.rc_context(settings)
 
@@ -110,11 +109,9 @@ def _reshaped(axes: Any, shape: tuple[int, int]) -> np.ndarray:
     given = np.array(axes, dtype=object)
     for one in given.flat:
         if not isinstance(one, Axes):
-            raise ValidationError(
-                f"axes has {one!r} of type {type(one).__name__}, and not a matplotlib.axes.Axes; "
-                "give what plt.subplots or figure.subplots returns for axes",
-                attr="axes",
-            )
+            fault = f"{one!r} of type {type(one).__name__}, and not a matplotlib.axes.Axes"
+            remedy = "give what plt.subplots or figure.subplots returns for axes"
+            raise ValidationError(f"axes has {fault}; {remedy}", attr="axes")
     if given.shape not in {shape, tuple(n for n in shape if n > 1)}:
         fault = f"axes has shape {given.shape}, but must have shape {shape}"
         raise ValidationError(fault, attr="axes")
@@ -169,19 +166,15 @@ def names_to_plot(
     if not isinstance(history, KINDS[kind]):
         raise ValidationError(f"expected a {kind}, got {history!r}{where}", attr="history")
     if not len(history.steps):
-        raise ValidationError(
-            f"nothing was recorded{where}; call record(), or give the {kind} to sim.fit as a "
-            "callback",
-            attr="history",
-        )
+        remedy = f"call record(), or give the {kind} to sim.fit as a callback"
+        raise ValidationError(f"nothing was recorded{where}; {remedy}", attr="history")
     found: list[str] = []
     for one in which if isinstance(which, (list, tuple)) else [which]:
         names = _names_of(history, one)
         if not names:
-            raise ValidationError(
-                f"nothing was recorded of {one!r}{where}, but only of {', '.join(history.names)}",
-                attr="which",
-            )
+            fault = f"nothing was recorded of {one!r}{where}"
+            known = ", ".join(history.names)
+            raise ValidationError(f"{fault}, but only of {known}", attr="which")
         found += names
     if not found:
         raise ValidationError(f"which={which!r} holds nothing to plot", attr="which")

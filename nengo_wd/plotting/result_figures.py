@@ -135,15 +135,12 @@ def _by_label(runs: Any) -> Mapping[str, Energy]:
     if isinstance(runs, Energy):
         return {"": runs}
     if not isinstance(runs, Mapping) or not runs:
-        raise ValidationError(
-            f"runs={runs!r} must be a nengo_wd.Energy, or a dictionary of them by label",
-            attr="runs",
-        )
+        fault = f"runs={runs!r} must be a nengo_wd.Energy, or a dictionary of them by label"
+        raise ValidationError(fault, attr="runs")
     for label, run in runs.items():
         if not isinstance(run, Energy):
-            raise ValidationError(
-                f"expected a nengo_wd.Energy, got {run!r} in the run {label!r}", attr="runs"
-            )
+            fault = f"expected a nengo_wd.Energy, got {run!r} in the run {label!r}"
+            raise ValidationError(fault, attr="runs")
     return runs
 
 

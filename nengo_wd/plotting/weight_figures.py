@@ -166,9 +166,8 @@ def compare(
         If Matplotlib is not installed.
     """
     if not isinstance(runs, Mapping) or not runs:
-        raise ValidationError(
-            f"runs={runs!r} must be a dictionary from labels to what was recorded", attr="runs"
-        )
+        fault = f"runs={runs!r} must be a dictionary from labels to what was recorded"
+        raise ValidationError(fault, attr="runs")
     names = figures.names_to_plot(next(iter(runs.values())), which)
     for label, history in runs.items():
         figures.names_to_plot(history, names, where=f" in the run {label!r}")
@@ -221,9 +220,8 @@ def _time_of_record(history: History, row: int) -> str:
 def _edges_of_bins(samples: list[np.ndarray], bins: int) -> tuple[np.ndarray, float]:
     """Return the edges of bins for all samples, and the upper limit for all of their counts."""
     if not isinstance(bins, numbers.Integral) or not is_number(bins) or not 1 <= bins <= MOST_BINS:
-        raise ValidationError(
-            f"bins={bins!r} must be a number of bins, from 1 to {MOST_BINS:,}", attr="bins"
-        )
+        fault = f"bins={bins!r} must be a number of bins, from 1 to {MOST_BINS:,}"
+        raise ValidationError(fault, attr="bins")
     edges = np.linspace(0, figures.upper_limit(samples), bins + 1)
     return edges, figures.upper_limit([np.histogram(sample, edges)[0] for sample in samples])
 
@@ -236,7 +234,6 @@ def _records_to_plot(history: History, records: int | Sequence[int] | None) -> l
     rows = np.atleast_1d(records).tolist()
     known = range(-n_records, n_records)
     if not rows or any(row not in known for row in rows):
-        raise ValidationError(
-            f"records={records} must be places among the {n_records} records", attr="records"
-        )
+        fault = f"records={records} must be places among the {n_records} records"
+        raise ValidationError(fault, attr="records")
     return [int(row) for row in rows]

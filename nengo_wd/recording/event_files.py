@@ -73,12 +73,8 @@ class EventFile:
     ) -> None:
         """Write the scalars that are known and the histograms of one step, by tag."""
         if self._begun and not self._file_exists():
-            warnings.warn(
-                f"what was written for TensorBoard to {self.log_dir} before step {step} was "
-                "deleted; a new file is begun",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            lost = f"what was written for TensorBoard to {self.log_dir} before step {step}"
+            warnings.warn(f"{lost} was deleted; a new file is begun", RuntimeWarning, stacklevel=2)
             self._open()
         summary = tf.compat.v1.Summary()
         for tag, value in scalars.items():
@@ -122,8 +118,6 @@ def _histogram(values: np.ndarray) -> tf.compat.v1.HistogramProto:
 
 def _range(values: np.ndarray) -> tuple[float, float]:
     """Return a range of the values that is wide enough to be split into bins."""
-    if not len(values):
-        return 0.0, 0.0
-    low, high = values.min(), values.max()
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 0.0)
     margin = 1e-6 * max(abs(low), abs(high))
     return (low, high) if high - low > margin else (low - margin, high + margin)

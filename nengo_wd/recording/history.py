@@ -50,10 +50,8 @@ class Records:
     def last(self) -> Record:
         """The last record."""
         if not self._records:
-            raise ValidationError(
-                "nothing was recorded yet; call record(), or train with the callback in sim.fit",
-                attr="history",
-            )
+            remedy = "call record(), or train with the callback in sim.fit"
+            raise ValidationError(f"nothing was recorded yet; {remedy}", attr="history")
         return self._records[-1]
 
     @property

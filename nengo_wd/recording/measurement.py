@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Iterable
 
 import nengo_dl
@@ -25,9 +26,10 @@ class Measurement:
         self.sim, self._parameters = sim, parameters
         self._starts = np.cumsum([0, *(p.n_channels for p in parameters[:-1])])
         self._sizes = np.array([np.prod(p.shape) for p in parameters])
-        self._by_variable = _by_variable(parameters)
+        computed = sorted(parameters, key=lambda parameter: parameter.key)
+        groups = itertools.groupby(computed, lambda parameter: id(parameter.variable))
+        self._by_variable = [list(group) for _, group in groups]
         places = {parameter.key: i for i, parameter in enumerate(parameters)}
-        computed = [parameter for group in self._by_variable for parameter in group]
         owners = np.repeat([places[p.key] for p in computed], [p.n_channels for p in computed])
         self._channel_order = np.argsort(owners, kind="stable")
         self._counted: Carried | None = None
@@ -99,14 +101,6 @@ def _vector(tensors: Iterable[Any]) -> tf.Tensor:
     """Return all elements of some tensors or numbers, in float64."""
     flat = [tf.reshape(tf.cast(one, tf.float64), (-1,)) for one in tensors]
     return tf.concat([tf.zeros(0, tf.float64), *flat], axis=0)
-
-
-def _by_variable(parameters: Iterable[Parameter]) -> list[list[Parameter]]:
-    """Return the parameters in lists, one for each variable."""
-    found: dict[Any, list[Parameter]] = {}
-    for parameter in parameters:
-        found.setdefault(id(parameter.variable), []).append(parameter)
-    return list(found.values())
 
 
 def sum_channels(values: tf.Tensor, parameters: list[Parameter]) -> tf.Tensor:

@@ -192,7 +192,6 @@ def _to_record(sim: nengo_dl.Simulator, probes: Any) -> list[nengo.Probe]:
             raise ValidationError(f"{probe!r} {why_not}", attr="probes", obj=probe)
         neurons.check_history(sim.model, probe)
     if not found:
-        raise ValidationError(
-            f"no probe of {sim.model.toplevel} records firing rates; {asked}", attr="probes"
-        )
+        fault = f"no probe of {sim.model.toplevel} records firing rates"
+        raise ValidationError(f"{fault}; {asked}", attr="probes")
     return found

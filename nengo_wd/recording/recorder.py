@@ -91,21 +91,17 @@ class Recorder(tf.keras.callbacks.Callback):
     def set_params(self, params: Any) -> None:
         """Keep Keras' parameters of a training; raise if the callback is in it twice."""
         if params is not None and params is getattr(self, "params", None):
-            raise ValidationError(
-                f"the same {type(self).__name__} of {self.sim.model.toplevel} is given twice to a "
-                "training, which would record all twice; give it once",
-                attr="callbacks",
-            )
+            what = f"the same {type(self).__name__} of {self.sim.model.toplevel}"
+            fault = "is given twice to a training, which would record all twice; give it once"
+            raise ValidationError(f"{what} {fault}", attr="callbacks")
         super().set_params(params)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check the model that is about to be trained."""
         if self.model is not self.sim.keras_model:
-            raise ValidationError(
-                f"the {type(self).__name__} of a simulator of {self.sim.model.toplevel} is a "
-                "callback of another model's training; make one for each simulator",
-                attr="sim",
-            )
+            what = f"the {type(self).__name__} of a simulator of {self.sim.model.toplevel}"
+            fault = "is a callback of another model's training; make one for each simulator"
+            raise ValidationError(f"{what} {fault}", attr="sim")
         self._begun = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -217,10 +213,8 @@ def _interval(every: Any) -> int | None:
         return None if every == "epoch" else 1
     if isinstance(every, numbers.Integral) and is_number(every) and int(every) > 0:
         return int(every)
-    raise ValidationError(
-        f"{every!r} does not say when to record; give 'epoch', 'batch', or a number of batches",
-        attr="every",
-    )
+    remedy = "give 'epoch', 'batch', or a number of batches"
+    raise ValidationError(f"{every!r} does not say when to record; {remedy}", attr="every")
 
 
 def _number(value: Any, argument: str) -> float:

@@ -59,9 +59,7 @@ class WeightNorms(History, Recorder):
     Attributes
     ----------
     parameters : dict of {str: Parameter}
-        The parameters by name, such as ``"readout.weights"``, in the order of all that is
-        recorded. Of each, ``obj`` is the Nengo object, ``value`` the weights as they are
-        now and ``shape`` their shape.
+        The parameters by name, such as ``"readout.weights"``, in the order of all that is recorded.
     history : History
         The records without the simulator, to copy and pickle. Its attributes and methods are those
         of the callback, too.

@@ -203,9 +203,8 @@ class Start:
         self.sim, self.callbacks = sim, list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, tf.keras.callbacks.Callback):
-                raise ValidationError(
-                    f"{callback!r} in callbacks is no tf.keras.callbacks.Callback", attr="callbacks"
-                )
+                fault = f"{callback!r} in callbacks is no tf.keras.callbacks.Callback"
+                raise ValidationError(fault, attr="callbacks")
         self._optimizers = seam.optimizers.optimizers_in_use(sim)
         self._variables = seam.optimizers.variables_of_training(sim)
         self._values = seam.values.fetch(sim, self._variables)
@@ -217,11 +216,9 @@ class Start:
         """Put weights, states, optimizer and callbacks back to what they were."""
         check_simulator(self.sim)
         if seam.optimizers.optimizers_in_use(self.sim) != self._optimizers:
-            raise ValidationError(
-                f"the simulator of {self.sim.model.toplevel} was compiled anew after this Start "
-                "was made; make another one",
-                attr="sim",
-            )
+            fault = "was compiled anew after this Start was made; make another one"
+            what = f"the simulator of {self.sim.model.toplevel}"
+            raise ValidationError(f"{what} {fault}", attr="sim")
         self.sim.reset(include_trainable=False, include_probes=False)  # processes, for the rest
         for variable, values in zip(self._variables, self._values):
             seam.values.assign(self.sim, variable, values)

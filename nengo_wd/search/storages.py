@@ -156,20 +156,15 @@ def _refuse(why: str, storage: Any) -> None:
 
 def _check_study(study: optuna.Study, request: Request) -> None:
     """Raise if the study in the storage is of another search; save the ranges in it."""
+    held = f"the search {request.name!r} that the storage holds"
+    remedy = "give the search another name"
     if study.directions != [optuna.study.StudyDirection.MINIMIZE]:
-        raise ValidationError(
-            f"the search {request.name!r} that the storage holds does not minimize one error; give "
-            "the search another name",
-            attr="name",
-        )
+        raise ValidationError(f"{held} does not minimize one error; {remedy}", attr="name")
     known = set(study.user_attrs.get(RANGES, ()))
     known = known or {name for t in study.get_trials(deepcopy=False) for name in t.params}
     if known and known != set(request.ranges):
-        raise ValidationError(
-            f"the search {request.name!r} that the storage holds is over {sorted(known)}, not over "
-            f"{sorted(request.ranges)}; give the search another name",
-            attr="ranges",
-        )
+        differ = f"is over {sorted(known)}, not over {sorted(request.ranges)}"
+        raise ValidationError(f"{held} {differ}; {remedy}", attr="ranges")
     study.set_user_attr(RANGES, request.ranges)
 
 
