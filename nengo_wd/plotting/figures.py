@@ -159,9 +159,7 @@ def upper_limit(samples: list[np.ndarray]) -> float:
     return 1.05 * np.max(values, where=np.isfinite(values), initial=0) or 1.0
 
 
-def names_to_plot(
-    history: Any, which: Any, kind: str = "WeightNorms", where: str = ""
-) -> list[str]:
+def asked_for(history: Any, which: Any, kind: str = "WeightNorms", where: str = "") -> list[str]:
     """Return the names of all that ``which`` asks for in records of a kind, each once, or raise."""
     if not isinstance(history, KINDS[kind]):
         raise ValidationError(f"expected a {kind}, got {history!r}{where}", attr="history")

@@ -57,7 +57,7 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
     ImportError
         If Matplotlib is not installed.
     """
-    names = figures.names_to_plot(history, which, "NeuronRates")
+    names = figures.asked_for(history, which, "NeuronRates")
     with figures.grid_of_axes((1, 2), axes, figures.height_for(names)) as grid:
         firing, silent = grid[0]
         marker = figures.marker_of(history)

@@ -52,7 +52,7 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
     ImportError
         If Matplotlib is not installed.
     """
-    names = figures.names_to_plot(history, which)
+    names = figures.asked_for(history, which)
     with figures.grid_of_axes((1, 1), axes, figures.height_for(names)) as grid:
         panel = grid[0, 0]
         lines = [
@@ -107,7 +107,7 @@ def histograms(
     ImportError
         If Matplotlib is not installed.
     """
-    names, rows = figures.names_to_plot(history, which), _records_to_plot(history, records)
+    names, rows = figures.asked_for(history, which), _records_to_plot(history, records)
     recorded = history.channel_norms
     values = {name: list(recorded[name][rows]) for name in names}
     sharing = {"sharex": "all", "sharey": "all"} if equal_axes else {"sharex": "col"}
@@ -168,9 +168,9 @@ def compare(
     if not isinstance(runs, Mapping) or not runs:
         fault = f"runs={runs!r} must be a dictionary from labels to what was recorded"
         raise ValidationError(fault, attr="runs")
-    names = figures.names_to_plot(next(iter(runs.values())), which)
+    names = figures.asked_for(next(iter(runs.values())), which)
     for label, history in runs.items():
-        figures.names_to_plot(history, names, where=f" in the run {label!r}")
+        figures.asked_for(history, names, where=f" in the run {label!r}")
     last = {label: history.last_channel_norms for label, history in runs.items()}
     sharing = {"sharey": "row"} if equal_axes else {}
     with figures.grid_of_axes((2, len(names)), axes, 3.6, **sharing) as grid:
