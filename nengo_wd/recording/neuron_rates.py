@@ -48,7 +48,7 @@ class RateHistory(Records):
         return self._parts()
 
     mean_rates: np.ndarray = column_of("rate", "Mean rates over the neurons of each probe, in Hz.")
-    silent: np.ndarray = column_of("silent", "Shares of silent neurons, from 0 to 1.")
+    silent: np.ndarray = column_of("silent", "Shares, from 0 to 1, of neurons below 0.1 Hz.")
 
     def histograms(self) -> dict[str, np.ndarray]:
         """Return the last rates of neurons, by tag."""
@@ -89,15 +89,8 @@ class NeuronRates(RateHistory, Recorder):
 
     Attributes
     ----------
-    mean_rates : np.ndarray
-        The mean rates over the neurons of each probe in Hz, of shape (n_records, n_probes).
-    rates : dict of {str: np.ndarray}
-        The rate of each neuron in Hz: of each probe, by name, of shape (n_records, n_neurons).
-    silent : np.ndarray
-        The shares of neurons, from 0 to 1, whose rate is below 0.1 Hz: of shape
-        (n_records, n_probes).
-    names : list of str
-        The names of the probes, in their order: their labels, or those of the ensembles.
+    probes : dict of {str: nengo.Probe}
+        The probes by name, in their order: their labels, or those of the ensembles.
     history : RateHistory
         The records without the simulator, to copy and pickle. Its attributes and methods are those
         of the callback, too.
@@ -147,9 +140,9 @@ class NeuronRates(RateHistory, Recorder):
         check_simulator(sim)
         self.every, self.data = every, _check_data(data)
         shown = seam.activities.data_by_node(sim, self.data)
-        recorded = parameters.unique_names(
-            (_name(probe), probe) for probe in _to_record(sim, probes)
-        )
+        found = _to_record(sim, probes)
+        labels = (parameters.label(p.obj if p.label is None else p) for p in found)
+        recorded = parameters.unique_names(zip(labels, found))
         RateHistory.__init__(self, recorded)
         history = RateHistory(recorded, self._records)
         Recorder.__init__(self, sim, history, self._run, log_dir)
@@ -172,21 +165,16 @@ class NeuronRates(RateHistory, Recorder):
             super().on_train_end(logs)
 
 
-def _name(probe: nengo.Probe) -> str:
-    """Return the label of a probe, or that of its ensemble."""
-    return parameters.label(probe.obj if probe.label is None else probe)
-
-
 def _check_data(data: Any) -> dict[Any, np.ndarray]:
     """Return data that can be run again at each record, or raise."""
-    is_one = isinstance(data, Mapping)
-    if not is_one or not data:
-        raise ValidationError(
-            "data must be a dictionary from Nodes to arrays of shape (n_examples, n_steps, size), "
-            f"as sim.predict takes it, and not {'empty' if is_one else type(data).__name__}",
-            attr="data",
-        )
-    return dict(data)
+    if isinstance(data, Mapping) and data:
+        return dict(data)
+    given = "empty" if isinstance(data, Mapping) else type(data).__name__
+    raise ValidationError(
+        "data must be a dictionary from Nodes to arrays of shape (n_examples, n_steps, size), as "
+        f"sim.predict takes it, and not {given}",
+        attr="data",
+    )
 
 
 def _to_record(sim: nengo_dl.Simulator, probes: Any) -> list[nengo.Probe]:
@@ -205,7 +193,6 @@ def _to_record(sim: nengo_dl.Simulator, probes: Any) -> list[nengo.Probe]:
             raise ValidationError(f"{probe!r} {why_not}", attr="probes", obj=probe)
         check_history(sim.model, probe)
     if not found:
-        raise ValidationError(
-            f"no probe of {sim.model.toplevel} records firing rates; {asked}", attr="probes"
-        )
+        fault = f"no probe of {sim.model.toplevel} records firing rates"
+        raise ValidationError(f"{fault}; {asked}", attr="probes")
     return found
