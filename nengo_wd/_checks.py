@@ -216,6 +216,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def is_whole(value: Any, least: float = 1) -> bool:
+    """Tell whether ``value`` is a whole number, ``least`` or more; True and False are not."""
+    return isinstance(value, numbers.Integral) and is_number(value) and int(value) >= least
+
+
 def is_live(value: Any) -> bool:
     """Tell whether ``value`` is a variable or tensor that can have another value later."""
     is_symbolic = isinstance(value, tf.Tensor) and not hasattr(value, "numpy")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import nengo
@@ -10,6 +9,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
+from nengo_wd._checks import is_whole
 
 
 class DistributedSimulator(seam.distributed.ReplicatedSimulator):
@@ -95,7 +95,7 @@ def _check_strategy(strategy: Any) -> None:
 def _check_minibatch(strategy: Any, size: Any) -> None:
     """Raise unless a minibatch can be divided among the replicas of a strategy."""
     n_replicas = strategy.num_replicas_in_sync
-    if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
+    if not is_whole(size):
         raise ValidationError(
             f"minibatch_size={size!r} must be a whole number above zero: how many examples all "
             "replicas have in a step",

@@ -7,13 +7,12 @@ the norms: a new rule needs a vector in ``Bounds.__init__``, and places in its o
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from typing import Any, Union
 
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import LARGEST_FLOAT32, is_number
+from nengo_wd._checks import LARGEST_FLOAT32, is_number, is_whole
 
 __all__ = ["AtStep", "InflectionPoint", "OfInitial"]
 
@@ -132,8 +131,7 @@ def _check_positive(owner: str, name: str, value: Any) -> None:
 
 
 def _check_steps(owner: str, name: str, value: Any, least: int) -> None:
-    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not (is_whole and value >= least):
+    if not is_whole(value, least):
         raise ValidationError(
             f"{owner}: {name}={value!r} must be a whole number of steps, {least} or more", attr=name
         )

@@ -146,7 +146,7 @@ class Energy(Costs):
         checks.check_simulator(sim)
         seam.activities.check_any_signal()
         for name, value in (("passes", passes), ("n_steps", 1 if n_steps is None else n_steps)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            if not checks.is_whole(value):
                 raise ValidationError(f"{name}={value!r} must be a whole number above 0", attr=name)
         _check_network(sim)
         shown = ShownData(*seam.activities.input_values(sim, data, n_steps))

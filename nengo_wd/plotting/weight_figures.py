@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import is_number
+from nengo_wd._checks import is_whole
 from nengo_wd.plotting import figures
 from nengo_wd.recording.history import History
 
@@ -219,7 +218,7 @@ def _time_of_record(history: History, row: int) -> str:
 
 def _edges_of_bins(samples: list[np.ndarray], bins: int) -> tuple[np.ndarray, float]:
     """Return the edges of bins for all samples, and the upper limit for all of their counts."""
-    if not isinstance(bins, numbers.Integral) or not is_number(bins) or not 1 <= bins <= MOST_BINS:
+    if not is_whole(bins) or bins > MOST_BINS:
         fault = f"bins={bins!r} must be a number of bins, from 1 to {MOST_BINS:,}"
         raise ValidationError(fault, attr="bins")
     edges = np.linspace(0, figures.upper_limit(samples), bins + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import os
 import warnings
 from typing import Any, Callable, Iterable
@@ -14,7 +13,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_simulator, is_number
+from nengo_wd._checks import check_simulator, is_whole
 from nengo_wd.recording.event_files import EventFile
 from nengo_wd.recording.history import Records
 
@@ -211,7 +210,7 @@ def _interval(every: Any) -> int | None:
     """Return the number of batches between records; None for an epoch."""
     if isinstance(every, str) and every in ("epoch", "batch"):
         return None if every == "epoch" else 1
-    if isinstance(every, numbers.Integral) and is_number(every) and int(every) > 0:
+    if is_whole(every):
         return int(every)
     remedy = "give 'epoch', 'batch', or a number of batches"
     raise ValidationError(f"{every!r} does not say when to record; {remedy}", attr="every")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import as_strength, is_number
+from nengo_wd._checks import as_strength, is_whole
 
 
 class Elementwise(NamedTuple):
@@ -133,7 +132,7 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         self.strength = as_strength(strength, "strength", "GroupLasso")
         self.axis = axis
         axes = self._axes_of_groups()
-        if not all(isinstance(one, numbers.Integral) and is_number(one) for one in axes):
+        if not all(is_whole(one, -np.inf) for one in axes):
             raise ValidationError(
                 f"GroupLasso: axis={axis!r} is no axis; give an integer, a tuple of integers or "
                 "None",

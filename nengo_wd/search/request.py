@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 import pickle
 import re
 import sys
@@ -12,7 +11,7 @@ from typing import Any, Callable, Mapping, NoReturn
 
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import LARGEST_FLOAT32, is_number
+from nengo_wd._checks import LARGEST_FLOAT32, is_number, is_whole
 
 PROCESS = "nengo_wd.search"  # how the names of processes begin
 
@@ -83,8 +82,7 @@ def _range(name: str, ends: Any) -> tuple[float, float]:
 
 def _whole_number(value: Any, attr: str, least: int = 1) -> int:
     """Return ``value`` as an integer; raise if it is not whole, or below ``least``."""
-    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_whole or not least <= value < 2**32:
+    if not is_whole(value, least) or value >= 2**32:
         _refuse(attr, f"{attr}={value!r} must be a whole number from {least} on")
     return int(value)
 
