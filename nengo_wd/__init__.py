@@ -7,11 +7,7 @@ from nengo_wd._seam import hooks, nengo_dl
 
 # isort: split
 from nengo_wd import plotting, regularizers, search, target_norms
-from nengo_wd._objectives import (
-    regularization_loss,
-    regularization_losses,
-    regularized_objective,
-)
+from nengo_wd._objectives import regularization_loss, regularization_losses, regularized_objective
 from nengo_wd.converter import Converter
 from nengo_wd.distributed import DistributedSimulator
 from nengo_wd.energy import Energy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Iterator, NamedTuple
 
 import nengo
@@ -9,8 +10,8 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
+from nengo_dl import config
 
-from nengo_wd import _neurons as neurons
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
@@ -20,6 +21,7 @@ from nengo_wd.regularizers.forms import comparison_key, row_form, snapshot, unsc
 
 ENDING = ".activity"  # the end of the names of these penalties
 AXIS = seam.simulators.AXIS
+OUTPUTS = ("output", "spikes", "rates")  # what Nengo's versions call the output of neurons
 
 
 class ActivityPenalty(NamedTuple):
@@ -55,8 +57,9 @@ class ActivityPenalty(NamedTuple):
     def __call__(self, activity: tf.Tensor) -> tf.Tensor:
         """Return the penalty on ``activity``, of shape (examples, steps, *size)."""
         if self.amplitude is not None:
-            rates = tf.reduce_mean(neurons.magnitudes(activity), axis=1) / self.amplitude
-            return self.regularizer.of_rates(rates)
+            # magnitudes with a gradient of 1 at zero, which silent neurons need
+            magnitudes = tf.where(activity < 0, -activity, activity)
+            return self.regularizer.of_rates(tf.reduce_mean(magnitudes, axis=1) / self.amplitude)
         by_step = tf.reshape(activity, (-1, *activity.shape[2:]))
         penalty = check_penalty(f"{self.probe}.activity", self.regularizer(by_step))
         return penalty / tf.cast(tf.shape(by_step)[0], penalty.dtype)
@@ -65,13 +68,8 @@ class ActivityPenalty(NamedTuple):
 def activity_penalties(sim: nengo_dl.Simulator) -> dict[str, ActivityPenalty]:
     """Return the penalties that settings on probes ask for, by name.
 
-    `FiringRates` that are set for all probes apply to those that record neurons.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If a probe has `FiringRates` as a setting of its own, and does not record neurons; or if a
-        probe with `FiringRates` keeps its last time step alone.
+    `FiringRates` that are set for all probes apply to those that record neurons. Raise if a probe
+    has them as a setting of its own, and records no neurons; or if it keeps its last step alone.
     """
     found = () if sim.model.toplevel is None else _penalties_on_probes(sim.model)
     return parameters.unique_names((_name(penalty.probe), penalty) for penalty in found)
@@ -83,21 +81,17 @@ def _penalties_on_probes(model: Any) -> Iterator[ActivityPenalty]:
             continue
         if not isinstance(unscheduled(regularizer), FiringRates):
             yield ActivityPenalty(probe, snapshot(regularizer))
-        elif _has_rates(probe, own):
-            neurons.check_history(model, probe)
-            yield ActivityPenalty(probe, snapshot(regularizer), neurons.amplitude(probe))
-
-
-def _has_rates(probe: nengo.Probe, own: bool) -> bool:
-    """Tell whether a probe records rates; raise if it does not, but its own setting needs them."""
-    why_not = neurons.why_no_rates(probe)
-    if why_not is not None and own:
-        raise ValidationError(
-            f"{probe} has FiringRates as its regularizer, but {why_not}",
-            attr="regularizer",
-            obj=probe,
-        )
-    return why_not is None
+            continue
+        why_not = why_no_rates(probe)
+        if why_not is None:
+            check_history(model, probe)
+            yield ActivityPenalty(probe, snapshot(regularizer), amplitude(probe))
+        elif own:
+            raise ValidationError(
+                f"{probe} has FiringRates as its regularizer, but {why_not}",
+                attr="regularizer",
+                obj=probe,
+            )
 
 
 def _name(probe: nengo.Probe) -> str:
@@ -109,27 +103,35 @@ def _name(probe: nengo.Probe) -> str:
     return name if name.endswith(ENDING) else name + ENDING  # as `Converter` calls its probes
 
 
-def wake(model: Any, recorded: list[tf.Tensor], signals: Any) -> list[tf.Tensor]:
-    """Return what probes record at a time step, with gradients for neurons that are silent.
+def woken(graph: Any, recorded: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Return what the probes of a graph record at a time step, with gradients for silent neurons.
 
     A neuron below its threshold outputs zero, and so does not respond to a small change of its
     input. Where a probe of it has `FiringRates` with a minimum, the recorded value gets the
     gradient of a line through zero. The value itself and all other gradients do not change.
-
-    The tensors are what each of the probes of a `nengo.builder.Model` records. The ``signals`` have
-    the values at the time step.
     """
-    probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in signals]
+    model = graph.model
+    probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in graph.signals]
     if not probes:
         return recorded
-    # one operation for all probes: the time of a loop grows with the number of its operations
-    currents = signals.gather([model.sig[probe.obj]["in"] for probe in probes])
+    currents = _side_by_side(graph.signals, [model.sig[probe.obj]["in"] for probe in probes])
     if any(probe.slice is not None for probe in probes):
         currents = tf.gather(currents, _rows(probes), axis=AXIS)
-    slopes = np.concatenate([np.full(probe.size_in, neurons.slope(probe)) for probe in probes])
+    slopes = np.concatenate([_slopes(probe) for probe in probes])
     places = [model.probes.index(probe) for probe in probes]
-    woken = dict(zip(places, _woken([recorded[i] for i in places], currents, slopes)))
-    return [woken.get(place, tensor) for place, tensor in enumerate(recorded)]
+    found = dict(zip(places, _with_slopes([recorded[i] for i in places], currents, slopes)))
+    return [found.get(place, tensor) for place, tensor in enumerate(recorded)]
+
+
+def _side_by_side(signals: Any, wanted: list) -> tf.Tensor:
+    """Return values of NengoDL's signals side by side, with one operation for each variable.
+
+    The time of a loop grows with the number of its operations.
+    """
+    groups = itertools.groupby((signals[one] for one in wanted), lambda signal: signal.key)
+    together = [signals.combine(list(group)) for _, group in groups]
+    values = [signals.gather(group, **seam.simulators.GATHERING) for group in together]
+    return values[0] if len(values) == 1 else tf.concat(values, AXIS)
 
 
 def _with_minimum(model: Any) -> Iterator[nengo.Probe]:
@@ -137,8 +139,17 @@ def _with_minimum(model: Any) -> Iterator[nengo.Probe]:
     for probe, setting, _ in settings.look_up(model.toplevel, "regularizer", check=False):
         regularizer = unscheduled(setting)
         if isinstance(regularizer, FiringRates) and regularizer.minimum > 0:
-            if neurons.why_no_rates(probe) is None and probe in model.probes:
+            if why_no_rates(probe) is None and probe in model.probes:
                 yield probe
+
+
+def _slopes(probe: nengo.Probe) -> np.ndarray:
+    """Return the slope of the output of each probed neuron at large inputs.
+
+    For leaky integrate-and-fire neurons, it is the amplitude over the membrane's time constant.
+    """
+    time_constant = getattr(probe.obj.ensemble.neuron_type, "tau_rc", 1.0)
+    return np.full(probe.size_in, amplitude(probe) / time_constant)
 
 
 def _rows(probes: list[nengo.Probe]) -> np.ndarray:
@@ -148,7 +159,9 @@ def _rows(probes: list[nengo.Probe]) -> np.ndarray:
     return np.concatenate([every if p.slice is None else every[p.slice] for p, every in rows])
 
 
-def _woken(activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray) -> list[tf.Tensor]:
+def _with_slopes(
+    activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray
+) -> list[tf.Tensor]:
     """Return the activities, with ``slopes`` as gradients by the currents where they are zero."""
     slopes = np.expand_dims(slopes.astype(currents.dtype.as_numpy_dtype), 1 - AXIS)
 
@@ -163,3 +176,40 @@ def _woken(activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray)
         return [tf.identity(activity) for activity in activities], gradient
 
     return identity(currents, *activities)
+
+
+def why_no_rates(probe: Any) -> str | None:
+    """Say why an object does not record firing rates, or return None if it does."""
+    if not isinstance(probe, nengo.Probe):
+        return "is no probe"
+    if not isinstance(probe.obj, nengo.ensemble.Neurons):
+        return "records no neurons; probe the neurons of an ensemble, ensemble.neurons"
+    if probe.attr not in OUTPUTS:
+        return f"records the {probe.attr} of neurons, not their output; leave out {probe.attr!r}"
+    if probe.synapse is not None:
+        return (
+            f"records neurons through {probe.synapse}, which begins at zero and so lowers the "
+            "mean; add a probe with synapse=None"
+        )
+    return None
+
+
+def check_history(model: Any, probe: nengo.Probe) -> None:
+    """Raise if a probe keeps only its last time step, so that there is no mean over time."""
+    if not config.get_setting(model, "keep_history", default=True, obj=probe):
+        raise ValidationError(
+            f"{probe} keeps the last time step alone, and firing rates are means over all of "
+            "them; set net.config[probe].keep_history = True",
+            attr="keep_history",
+            obj=probe,
+        )
+
+
+def amplitude(probe: nengo.Probe) -> float:
+    """Return the amplitude of a probe's neurons: their output over their rate in Hz."""
+    return float(getattr(probe.obj.ensemble.neuron_type, "amplitude", 1.0))
+
+
+def has_spikes(neuron_type: Any) -> bool:
+    """Tell whether neurons of a type spike."""
+    return getattr(neuron_type, "spiking", "spikes" in getattr(neuron_type, "probeable", ()))

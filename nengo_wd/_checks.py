@@ -1,12 +1,23 @@
-"""Arguments that several parts take: their types, and checks that raise with a remedy."""
+"""Arguments that several parts take: their types, checks, and values at a training step."""
 
 from __future__ import annotations
 
+import contextlib
 import numbers
-import re
 import sys
+import threading
 import types
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Sequence, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    Mapping,
+    NamedTuple,
+    Sequence,
+    Union,
+)
 
 import nengo_dl
 import numpy as np
@@ -40,12 +51,9 @@ Objective = Union[Loss, Sequence[Loss], Mapping[Any, Loss]]
 
 SYMBOLIC = (tf.Variable, tf.keras.optimizers.schedules.LearningRateSchedule)
 
-# The ends of the names of such metrics; Keras appends numbers to equal names.
-HIGHER_IS_BETTER = re.compile(
-    r"(^|_)(acc|accuracy|auc|precision|recall|sensitivity|specificity|io_u|iou|(f1|fbeta|r2)_score)"
-    r"(_\d+)?$"
-)
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+_here = threading.local()  # a strategy traces its replicas in threads of their own
 
 
 def check_simulator(sim: Any) -> None:
@@ -93,26 +101,6 @@ def check_keras_2(value: Any, attr: str, owner: Any) -> None:
             f"{of_keras[0]} from tf.keras, after nengo_wd is imported",
             attr=attr,
         )
-
-
-def check_watched(callbacks: Any) -> None:
-    """Raise if one of Optuna's callbacks would prune the best trials of a search.
-
-    That happens if it reports a metric such as accuracy to a study that minimizes.
-    """
-    for callback in tf.nest.flatten(getattr(callbacks, "callbacks", callbacks)):
-        metric = getattr(callback, "_monitor", None)
-        study = getattr(getattr(callback, "_trial", None), "study", None)
-        if study is None or not HIGHER_IS_BETTER.search(str(metric)):
-            continue
-        if [direction.name for direction in study.directions] == ["MINIMIZE"]:
-            raise ValidationError(
-                f"{type(callback).__name__} watches {metric!r}, which is the higher the better, in "
-                f"the search {study.study_name!r}, which minimizes: it would prune the best "
-                "trials. Have it watch a loss, or an error such as 1 - accuracy, which a callback "
-                "before it puts among the logs",
-                attr="callbacks",
-            )
 
 
 def check_hyperparameter(value: Any, name: str, owner: Any) -> Any:
@@ -228,7 +216,83 @@ def is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def is_whole(value: Any, least: float = 1) -> bool:
+    """Tell whether ``value`` is a whole number, ``least`` or more; True and False are not."""
+    return isinstance(value, numbers.Integral) and is_number(value) and int(value) >= least
+
+
 def is_live(value: Any) -> bool:
     """Tell whether ``value`` is a variable or tensor that can have another value later."""
     is_symbolic = isinstance(value, tf.Tensor) and not hasattr(value, "numpy")
     return is_symbolic or isinstance(value, tf.Variable)
+
+
+def frame(rows: Any, **kwargs: Any) -> Any:
+    """Return rows as a ``pandas.DataFrame``, or raise an ImportError if there is no pandas."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError("to_frame needs pandas: pip install pandas") from error
+
+    return pandas.DataFrame(rows, **kwargs)
+
+
+@contextlib.contextmanager
+def use_step(step: Any) -> Iterator[None]:
+    """Have `current_step` return this step in the body, unless an outer body has set one."""
+    before = getattr(_here, "step", None)
+    _here.step = step if before is None else before
+    try:
+        yield
+    finally:
+        _here.step = before
+
+
+def current_step() -> Any:
+    """Return the training step of the simulator whose losses are computed; raise without one."""
+    now = getattr(_here, "step", None)
+    if now is None:
+        raise ValidationError(
+            "there is no training step to look a schedule up at: it is that of the optimizer that "
+            "a simulator was compiled with; in a training loop without, use a tf.Variable as the "
+            "strength, and assign it",
+            attr="schedule",
+        )
+    return now
+
+
+def value_at(value: Any, training_step: Any) -> Any:
+    """Return the value of a number, schedule or variable at a training step: a single number."""
+    if not callable(value):
+        return value
+    name = type(value).__name__
+    try:
+        now = tf.convert_to_tensor(value(training_step))
+    except (TypeError, ValueError) as error:
+        raise ValidationError(
+            f"the schedule {name} has no value at a training step: {error}", attr="schedule"
+        ) from error
+    check_scalar(now, "value of a schedule", f"the schedule {name}")
+    return now
+
+
+class Strength(NamedTuple):
+    """A number, times schedules and variables with their values at each step."""
+
+    number: float
+    factors: tuple = ()
+
+    @classmethod
+    def from_value(cls, value: Any) -> Strength:
+        """Return a number, schedule or variable as a strength."""
+        return cls(float(value)) if is_number(value) else cls(1.0, (value,))
+
+    def times(self, other: Strength) -> Strength:
+        """Return the product of two strengths; zero, which no factor changes, has no factors."""
+        number = self.number * other.number
+        return Strength(number, (*self.factors, *other.factors) if number else ())
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The ids of the factors."""
+        return tuple(map(id, self.factors))

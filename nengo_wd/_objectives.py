@@ -13,11 +13,16 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties
 from nengo_wd._checks import Loss, Objective, check_finite, check_keras_2, check_simulator
-from nengo_wd._parameters import precedence, selection
-from nengo_wd._penalties import Penalty, penalties_of_settings, penalty_values
+from nengo_wd._parameters import selection
+from nengo_wd._penalties import (
+    Penalty,
+    by_variable,
+    check_live_strengths,
+    penalties_of_settings,
+    penalty_values,
+)
 from nengo_wd._seam.keras2 import LayerPenalty, regularizer_of
 from nengo_wd._simulators import Carried, carry, counting_penalties
-from nengo_wd._strengths import by_variable, check_live_strengths
 from nengo_wd.regularizers.forms import check_strengths
 
 
@@ -87,8 +92,8 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     by_probe = _losses_by_probe(sim, objective)
     penalties, activities = penalties_of_settings(sim), activity_penalties(sim)
     on_probes = list(activities.values())
-    seam.training.check_objective(sim, objective, by_probe, on_probes)
-    with precedence.defaults_as_set(sim):
+    seam.training.check_objective(sim, by_probe, on_probes)
+    with parameters.defaults_as_set(sim):
         _check_strengths(sim, penalties, on_probes)
         _check_finite(sim, seam.training.penalties_of_layers(sim), penalties)
     carried = carry(sim, penalties, activities)
@@ -100,7 +105,8 @@ def _check_strengths(
     sim: nengo_dl.Simulator, penalties: list[Penalty], on_probes: list[ActivityPenalty]
 ) -> None:
     """Raise if a strength is negative or not finite now; it may have changed since it was set."""
-    check_live_strengths(sim, penalties)
+    if penalties:
+        check_live_strengths(sim, penalties)
     found = [(one.parameter.name, one.regularizer) for one in penalties]
     found += [(str(one.probe), one.regularizer) for one in on_probes]
     of_layers = parameters.all_parameters(sim, skip_later=True, kind=nengo_dl.TensorNode)
@@ -167,18 +173,12 @@ def regularization_losses(
     known = selection.names_by_key(sim)
     named.sort(key=lambda penalty: penalty[0] not in known)  # these keep their names
     losses = [(known.get(key, name), value) for key, name, value in named]
-    on_data = {} if data is None else _on_data(sim, carried.activities, data)
-    return parameters.unique_names([*losses, *on_data.items()])
-
-
-def _on_data(
-    sim: nengo_dl.Simulator, activities: dict[str, ActivityPenalty], data: Any
-) -> dict[str, float]:
-    """Return the penalties on what probes record on data, by name."""
-    probes = [penalty.probe for penalty in activities.values()]
-    recorded = seam.activities.record_probes(sim, data, probes)
-    found = zip(activities.items(), recorded)
-    return {name: seam.training.activity_penalty(sim, one, array) for (name, one), array in found}
+    if data is not None:
+        probes = [penalty.probe for penalty in carried.activities.values()]
+        recorded = seam.activities.record_probes(sim, data, probes)
+        for (name, penalty), array in zip(carried.activities.items(), recorded):
+            losses.append((name, seam.training.activity_penalty(sim, penalty, array)))
+    return parameters.unique_names(losses)
 
 
 def regularization_loss(sim: nengo_dl.Simulator) -> float:

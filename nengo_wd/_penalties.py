@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence, Union
+from typing import Any, Iterator, NamedTuple, Sequence, Tuple, Union
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
-from nengo_wd._checks import check_penalty
-from nengo_wd._parameters import Parameter, precedence
+from nengo_wd._checks import check_penalty, is_live
+from nengo_wd._parameters import Parameter
 from nengo_wd._seam import state
-from nengo_wd._strengths import RowRegularizer, by_variable, numbers_now
-from nengo_wd.regularizers.forms import RowForm, comparison_key, snapshot
+from nengo_wd._strengths import RowForms, RowRegularizer, numbers_now
+from nengo_wd.regularizers import Scheduled
+from nengo_wd.regularizers.forms import STRENGTHS, comparison_key, row_form, snapshot
 from nengo_wd.regularizers.weights import ELEMENTWISE
+
+Regularized = Sequence[Tuple[Parameter, Any]]  # parameters, each with its regularizer
 
 
 class Penalty(NamedTuple):
@@ -51,12 +55,8 @@ def penalties_of_settings(sim: nengo_dl.Simulator) -> list[Penalty]:
     """Return the penalties that the setting ``regularizer`` asks for, object by object.
 
     The list is empty if an optimizer takes the regularizers as steps. It is the same object while
-    the settings are the same. Later changes to a regularizer have no effect.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If a layer was given a regularizer, and its TensorNode has one of its own as well.
+    the settings are the same. Later changes to a regularizer have no effect. Raise if a layer was
+    given a regularizer, and its TensorNode has one of its own as well.
     """
     if state.is_to_be_proximal(sim):
         return []
@@ -76,27 +76,32 @@ def _asked(sim: nengo_dl.Simulator) -> tuple:
     found = list(settings.look_up(network, "regularizer"))
     different = {id(setting.value): setting.value for setting in found}  # few, of classes
     contents = {key: comparison_key(value) for key, value in different.items()}
-    asked = [(*_typed(one.obj), one.own, contents[id(one.value)]) for one in found]
+    # an object comes after its type, since objects of two types may not be comparable
+    asked = [(type(one.obj), one.obj, one.own, contents[id(one.value)]) for one in found]
     nodes = [one.obj for one in found if isinstance(one.obj, nengo_dl.TensorNode)]
     layers = [parameters.layers(node, sim) for node in nodes]
     trained = [[getattr(layer, "trainable", None) for layer in parts] for parts in layers]
-    return (
-        list(map(_typed, settings.members(network))),
-        asked,
-        trained,
-        precedence.replaced_defaults(sim),
-    )
-
-
-def _typed(obj: Any) -> tuple:
-    """Return an object after its type, since objects of two types may not be comparable."""
-    return type(obj), obj
+    members = [(type(obj), obj) for obj in settings.members(network)]
+    return members, asked, trained, parameters.replaced_defaults(sim)
 
 
 def penalty_of_layer(parameter: Parameter) -> Penalty | None:
     """Return the penalty that a parameter's own layer has on it, if any."""
     function = None if state.is_proximal(parameter.sim) else parameter.layer_penalty
     return None if function is None else Penalty(parameter, lambda weights: function())
+
+
+def by_variable(regularized: Regularized) -> tuple[dict[int, RowForms], list[Any]]:
+    """Return the parameters whose regularizers are sums over elements, by variable, and others."""
+    rows: dict[int, RowForms] = {}
+    others = []
+    for one in regularized:
+        form = row_form(one[1])
+        if form is None:
+            others.append(one)
+        else:
+            rows.setdefault(id(one[0].variable), []).append((one[0], form))
+    return rows, others
 
 
 class Terms:
@@ -144,9 +149,7 @@ class Terms:
 
     def _structure(self) -> tuple[set, set]:
         """Return the penalties and strengths that are not numbers, and the parts of forms."""
-        row_forms = [
-            (parameter.key, form) for rows in self._rows.values() for parameter, form in rows
-        ]
+        row_forms = [(p.key, form) for rows in self._rows.values() for p, form in rows]
         fixed = {penalty.key for penalty in self._others}
         fixed.update((key, form.moving) for key, form in row_forms if form.moving)
         return fixed, {(key, part) for key, form in row_forms for part in form.parts}
@@ -177,8 +180,8 @@ def penalty_values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[fl
     found = {one.parameter.key: float(value) for one, value in zip(others, fetched)}
     row_forms = [one for of_variable in rows.values() for one in of_variable]
     strengths = [strength for _, form in row_forms for strength in form.strengths.values()]
-    factors = {id(factor): factor for strength in strengths for factor in strength.factors}
-    known: dict[int, Any] = dict(zip(factors, numbers_now(sim, list(factors.values()))))
+    factors = [factor for strength in strengths for factor in strength.factors]
+    known: dict[int, Any] = dict(zip(map(id, factors), numbers_now(sim, factors)))
     for (parameter, form), distance in zip(row_forms, _distances(row_forms)):
         sums = (
             strength.number
@@ -190,7 +193,7 @@ def penalty_values(sim: nengo_dl.Simulator, penalties: list[Penalty]) -> list[fl
     return [found[penalty.parameter.key] for penalty in penalties]
 
 
-def _distances(row_forms: list[tuple[Parameter, RowForm]]) -> list[np.ndarray]:
+def _distances(row_forms: RowForms) -> list[np.ndarray]:
     """Return the weights of each parameter, less the initial ones that they are pulled towards."""
     among = [parameter for parameter, _ in row_forms]
     weights = [weight.astype(np.float64) for weight in parameters.parameter_values(among)]
@@ -199,3 +202,34 @@ def _distances(row_forms: list[tuple[Parameter, RowForm]]) -> list[np.ndarray]:
     for i, centre in zip(pulled, centres):
         weights[i] -= centre
     return weights
+
+
+def with_live_strengths(regularized: Regularized) -> list[tuple[Parameter, Any]]:
+    """Return the parameters whose regularizers have strengths that are not numbers."""
+    return [(parameter, one) for parameter, one in regularized if _live_strengths(one)]
+
+
+def strength_faults(
+    sim: nengo_dl.Simulator, regularized: Regularized
+) -> Iterator[tuple[Parameter, str]]:
+    """Yield parameters, each with the fault of a strength that is negative now, or not finite."""
+    for parameter, regularizer in regularized:
+        live = _live_strengths(regularizer)
+        for (name, _), value in zip(live, numbers_now(sim, [strength for _, strength in live])):
+            if value is not None and not (np.isfinite(value) and value >= 0):
+                what = f"the strength {name}={value} of the regularizer of {parameter.name}"
+                yield parameter, f"{what} must be a finite number, zero or above"
+
+
+def check_live_strengths(sim: nengo_dl.Simulator, regularized: Regularized) -> None:
+    """Raise if a strength that is a variable or schedule is negative now, or not finite."""
+    for _, fault in strength_faults(sim, with_live_strengths(regularized)):
+        raise ValidationError(fault, attr="regularizer")
+
+
+def _live_strengths(regularizer: Any) -> list[tuple[str, Any]]:
+    """Return the strengths of a regularizer that are variables or schedules, with their names."""
+    is_scheduled = isinstance(regularizer, Scheduled)
+    named = [(name, getattr(regularizer, name, None)) for name in STRENGTHS]
+    found = [(n, one) for n, one in named if is_live(one) or (is_scheduled and callable(one))]
+    return found + _live_strengths(regularizer.regularizer) if is_scheduled else found

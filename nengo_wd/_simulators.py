@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any, Iterable, Iterator, NamedTuple
 
 import nengo
 import nengo_dl
+import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
-from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties
-from nengo_wd._checks import check_watched
-from nengo_wd._parameters import precedence
+from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties, woken
 from nengo_wd._penalties import Penalty, Terms, penalties_of_settings
 from nengo_wd._seam import state
 from nengo_wd.layers import TimeLoopLayer
-from nengo_wd.optimizers.steps import settings_of, simulators_of, steps_of
 
 PROXIMAL = "regularized_optimizer(..., proximal=True) or proximal_regularization(...)"
 PENALIZED = "loss=nengo_wd.regularized_objective(...)"
+# The ends of the names of metrics such as accuracy; Keras appends numbers to equal names.
+HIGHER_IS_BETTER = re.compile(
+    r"(^|_)(acc|accuracy|auc|precision|recall|sensitivity|specificity|io_u|iou|(f1|fbeta|r2)_score)"
+    r"(_\d+)?$"
+)
 
 
 class Carried(NamedTuple):
@@ -29,7 +33,7 @@ class Carried(NamedTuple):
 
     terms: Terms  # on parameters
     activities: dict[str, ActivityPenalty]  # on what probes record, by name
-    replaced: precedence.Nodes  # those with settings in the place of default penalties
+    replaced: parameters.Nodes  # those with settings in the place of default penalties
     original: Terms | None = None  # those of the objective, before others changed its strengths
     as_steps: bool = False  # whether an optimizer has the regularizers of parameters as steps
 
@@ -84,7 +88,7 @@ def carry(
     before, built = kept.installed, [] if kept.built is None else [kept.built]
     terms = Terms(sim, penalties, built if before is None else [before.terms, *built])
     expressions, kept.built = terms.expressions, terms
-    carried = Carried(terms, activities, precedence.replaced_defaults(sim), original=terms)
+    carried = Carried(terms, activities, parameters.replaced_defaults(sim), original=terms)
     seam.training.set_losses(sim, expressions)
     if not seam.training.is_compiled(sim):
         _install(sim, carried)
@@ -107,7 +111,7 @@ def _changes_strengths(kept: state.SimulatorState, carried: Carried) -> bool:
 def _install(sim: nengo_dl.Simulator, carried: Carried | None) -> None:
     """Make these the penalties that count; with None, no setting counts."""
     state.simulator_state(sim).installed = carried
-    precedence.apply_defaults(sim, None if carried is None else carried.replaced)
+    parameters.apply_defaults(sim, None if carried is None else carried.replaced)
     seam.training.count_activities(sim, {} if carried is None else carried.activities)
     if carried is not None:
         carried.terms.install()
@@ -119,21 +123,31 @@ class Watcher:
     @staticmethod
     def prepare(sim: nengo_dl.Simulator) -> None:
         """Leave out default penalties where settings take their place; compile the time loop."""
-        precedence.apply_defaults(sim)
+        parameters.apply_defaults(sim)
         if settings.is_jit_compiled(sim.model.toplevel):
             seam.compiled.compile_loop(sim)
+
+    @staticmethod
+    def woken(graph: Any, recorded: list) -> list:
+        """Return what probes record at a time step, with gradients for neurons that are silent."""
+        on_probes = settings.is_set(graph.model.toplevel, "regularizer", nengo.Probe)
+        return woken(graph, recorded) if on_probes else recorded
 
     @staticmethod
     def check(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
         """Raise if an objective or optimizer was made for another simulator."""
         made_for = [("objective", objective.sim)] if hasattr(objective, "carried") else []
-        made_for += [("optimizer", other) for other in simulators_of(optimizer)]
+        parts = state.own_parts(optimizer)
+        made_for += [("optimizer", part.sim) for part in parts if part.sim is not None]
         _check_layers(sim, bool(made_for))
         for what, other in made_for:
             if other is not sim:
+                one, this = (
+                    f"the simulator of {s.model.toplevel} at {id(s):#x}" for s in (other, sim)
+                )
                 raise ValidationError(
-                    f"the {what} was made for {_name(other)}, and is given to {_name(sim)}, which "
-                    "is another simulator; make one for each simulator",
+                    f"the {what} was made for {one}, and is given to {this}, which is another "
+                    "simulator; make one for each simulator",
                     attr=what,
                 )
 
@@ -147,15 +161,14 @@ class Watcher:
                 kept.left_out_parameters = kept.proximal
                 _install(sim, getattr(objective, "carried", None))
             elif kept.installed is None:
-                precedence.apply_defaults(sim)
+                parameters.apply_defaults(sim)
             kept.warned.clear()
             if objective is not None or optimizer is not None:
                 warn_of_ignored(sim, ignored_by_loss(sim))
             if optimizer is not None:
-                used = seam.optimizers.optimizer_of(sim, optimizer)
-                for step in steps_of(used):
+                for step in state.steps_of(optimizer):
                     step.added()
-                warn_of_ignored(sim, ignored_by_optimizer(sim, used))
+                warn_of_ignored(sim, ignored_by_optimizer(sim, optimizer))
         else:
             state.note_compiled(sim)  # settings that are made later don't count
 
@@ -188,11 +201,32 @@ def _has_penalties(sim: nengo_dl.Simulator) -> bool:
     return has_objective or is_configured or state.is_to_be_proximal(sim)
 
 
+def check_watched(callbacks: Any) -> None:
+    """Raise if one of Optuna's callbacks would prune the best trials of a search.
+
+    That happens if it reports a metric such as accuracy to a study that minimizes.
+    """
+    for callback in tf.nest.flatten(getattr(callbacks, "callbacks", callbacks)):
+        metric = getattr(callback, "_monitor", None)
+        study = getattr(getattr(callback, "_trial", None), "study", None)
+        if study is None or not HIGHER_IS_BETTER.search(str(metric)):
+            continue
+        if [direction.name for direction in study.directions] == ["MINIMIZE"]:
+            raise ValidationError(
+                f"{type(callback).__name__} watches {metric!r}, which is the higher the better, in "
+                f"the search {study.study_name!r}, which minimizes: it would prune the best "
+                "trials. Have it watch a loss, or an error such as 1 - accuracy, which a callback "
+                "before it puts among the logs",
+                attr="callbacks",
+            )
+
+
 def warn_of_training(sim: nengo_dl.Simulator) -> None:
     """Warn of settings that the training of a compiled simulator ignores."""
     if _has_penalties(sim):
         warn_of_ignored(sim, ignored_by_loss(sim))
-        warn_of_ignored(sim, ignored_by_optimizer(sim, seam.optimizers.optimizer_of(sim, None)))
+        used = next(iter(seam.training.optimizers_in_use(sim)), None)
+        warn_of_ignored(sim, ignored_by_optimizer(sim, used))
 
 
 def ignored_by_loss(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
@@ -211,10 +245,11 @@ def ignored_by_loss(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
 def ignored_by_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, str]]:
     """Yield the settings that an optimizer ignores, each with an optimizer that uses it."""
     if not sim.tensor_graph.inference_only:
-        known = settings_of(optimizer)
-        for name, remedy in sorted(settings.optimizers_by_setting().items()):
-            if name not in known and parameters.with_setting(sim, name):
-                yield name, f"nengo_wd.{remedy}"
+        known = {name for part in state.own_parts(optimizer) for name in part.settings}
+        for name, definition in sorted(settings.SETTINGS.items()):
+            is_used = definition.used_by == settings.OBJECTIVE or name in known
+            if not is_used and parameters.with_setting(sim, name):
+                yield name, f"nengo_wd.{definition.used_by}"
         if state.is_to_be_proximal(sim) and "regularizer" not in known:
             yield "regularizer", f"nengo_wd.{PROXIMAL}"
 
@@ -230,7 +265,3 @@ def warn_of_ignored(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) ->
                 UserWarning,
                 stacklevel=2,
             )
-
-
-def _name(sim: nengo_dl.Simulator) -> str:
-    return f"the simulator of {sim.model.toplevel} at {id(sim):#x}"

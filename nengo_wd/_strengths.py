@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Iterable, List, NamedTuple, Sequence, Tuple
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _clock as clock
 from nengo_wd import _seam as seam
-from nengo_wd._checks import is_live, is_number
-from nengo_wd._clock import Strength
+from nengo_wd._checks import Strength, current_step, is_number, value_at
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import sum_rows
-from nengo_wd.regularizers import Scheduled
-from nengo_wd.regularizers.forms import STRENGTHS, RowForm, row_form
+from nengo_wd.regularizers.forms import RowForm
 from nengo_wd.regularizers.weights import ELEMENTWISE
 
-Regularized = Sequence[Tuple[Parameter, Any]]  # parameters, each with its regularizer
-# parameters of one variable, and how each is regularized
-RowForms = List[Tuple[Parameter, RowForm]]
+RowForms = List[Tuple[Parameter, RowForm]]  # parameters of one variable, and their regularizers
 where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
 
 
@@ -97,27 +92,13 @@ class RowValues:
             values = where(tf.math.is_nan(values), tf.cast(default, self.dtype), values)
         for factors, mask in self.moving:
             for factor in factors:
-                now = tf.cast(clock.value_at(factor, step), self.dtype)
+                now = tf.cast(value_at(factor, step), self.dtype)
                 values *= where(mask, now, tf.ones((), self.dtype))
         return values
 
     def over_rows(self, values: tf.Tensor) -> tf.Tensor:
         """Return values by row in a shape that fits the variable's."""
         return tf.reshape(values, [-1] + [1] * (self.variable.shape.rank - 1))
-
-
-def by_variable(regularized: Regularized) -> tuple[dict[int, RowForms], list[Any]]:
-    """Return the parameters whose regularizers are sums over elements, by variable, and others."""
-    rows: dict[int, RowForms] = {}
-    others = []
-    for one in regularized:
-        parameter, regularizer = one
-        form = row_form(regularizer)
-        if form is None:
-            others.append(one)
-        else:
-            rows.setdefault(id(parameter.variable), []).append((parameter, form))
-    return rows, others
 
 
 class RowRegularizer:
@@ -133,25 +114,26 @@ class RowRegularizer:
     def __init__(self, sim: nengo_dl.Simulator, row_forms: RowForms, live: bool) -> None:
         self.variable = row_forms[0][0].variable
         self.parameters = [parameter for parameter, _ in row_forms]
-        self._moving, parts = _moving(row_forms), _parts(row_forms)
+        self._moving = _moving(row_forms)
         self._parts = {
-            part: RowValues(sim, self.variable, _by_rows(row_forms, part), live=live)
-            for part in (*ELEMENTWISE, "towards_initial")
-            if part in parts
+            part: RowValues(sim, self.variable, values, live=live)
+            for part, values in _by_part(row_forms).items()
         }
-        pulled = "towards_initial" in parts
+        pulled = "towards_initial" in self._parts
         self._initial = self.parameters[0].initial_variable if pulled else None
-        self.strengths = {name: self._parts[name] for name in ELEMENTWISE if name in parts}
+        self.strengths = {name: self._parts[name] for name in ELEMENTWISE if name in self._parts}
 
     def can_update_to(self, row_forms: RowForms) -> bool:
         """Tell whether the strengths, variables and initial values of these forms are built in."""
-        return _parts(row_forms) <= set(self._parts) and _moving(row_forms) == self._moving
+        new = _by_part(row_forms).keys() - self._parts.keys()
+        return not new and _moving(row_forms) == self._moving
 
     def update_values(self, row_forms: RowForms) -> None:
         """Replace the strengths by others, of the same parameters or others."""
         self.parameters = [parameter for parameter, _ in row_forms]
+        given = _by_part(row_forms)
         for part, values in self._parts.items():
-            values.update_values(_by_rows(row_forms, part))
+            values.update_values(given.get(part, []))
 
     @property
     def centre(self) -> tuple[tf.Tensor, tf.Tensor] | None:
@@ -160,11 +142,6 @@ class RowRegularizer:
             return None
         pulled = self._parts["towards_initial"]
         return tf.convert_to_tensor(self._initial), pulled.over_rows(pulled.tensor())
-
-    @property
-    def key(self) -> RowRegularizer:
-        """A key that identifies the expression in its simulator: the object itself."""
-        return self
 
     def __call__(self) -> tf.Tensor:
         """Return the penalty as a scalar tensor."""
@@ -187,21 +164,19 @@ class RowRegularizer:
         terms = []
         for name, values in self.strengths.items():
             sums = sum_rows(ELEMENTWISE[name].of_tensor(weights))
-            strengths = values.tensor(clock.current_step() if values.has_schedules else None)
+            strengths = values.tensor(current_step() if values.has_schedules else None)
             # a sum that is infinite counts for nothing where the strength is zero
             terms.append(tf.math.multiply_no_nan(sums, tf.cast(strengths, dtype)))
         return tf.add_n(terms) if terms else tf.zeros(weights.shape[:1], dtype)
 
 
-def _parts(row_forms: RowForms) -> set[str]:
-    return {part for _, form in row_forms for part in form.parts}
-
-
-def _by_rows(row_forms: RowForms, part: str) -> Iterator[tuple[np.ndarray, Strength]]:
-    """Yield the rows of the parameters whose form has a part, and the strength of that."""
+def _by_part(row_forms: RowForms) -> dict[str, list[tuple[np.ndarray, Strength]]]:
+    """Return the parts of forms, each with the rows that have it, and their strengths."""
+    found: dict[str, list[tuple[np.ndarray, Strength]]] = {}
     for parameter, form in row_forms:
-        if part in form.parts:
-            yield parameter.rows, form.parts[part]
+        for part, strength in form.parts.items():
+            found.setdefault(part, []).append((parameter.rows, strength))
+    return found
 
 
 def _moving(row_forms: RowForms) -> list[tuple]:
@@ -215,14 +190,9 @@ class ValueAtStep(NamedTuple):
     value: Any
     step: Any
 
-    @property
-    def key(self) -> ValueAtStep:
-        """A key that identifies it in its simulator: the object itself."""
-        return self
-
     def __call__(self) -> tf.Tensor:
         """Return a scalar tensor."""
-        return tf.convert_to_tensor(clock.value_at(self.value, self.step))
+        return tf.convert_to_tensor(value_at(self.value, self.step))
 
 
 def numbers_now(
@@ -246,41 +216,9 @@ def numbers_now(
 
 
 def _check_graph(sim: nengo_dl.Simulator, value: Any) -> None:
-    """Raise if a variable is in another graph than the simulator."""
     if isinstance(value, tf.Variable) and not seam.values.in_graph(sim, value):
         raise ValidationError(
             f"{value.name} is not in the graph of the simulator of {sim.model.toplevel}; make "
             "the variable within sim.tensor_graph.graph.as_default()",
             attr="variable",
         )
-
-
-def with_live_strengths(regularized: Regularized) -> list[tuple[Parameter, Any]]:
-    """Return the parameters whose regularizers have strengths that are not numbers."""
-    return [(parameter, one) for parameter, one in regularized if _live_strengths(one)]
-
-
-def strength_faults(
-    sim: nengo_dl.Simulator, regularized: Regularized
-) -> Iterator[tuple[Parameter, str]]:
-    """Yield parameters, each with the fault of a strength that is negative now, or not finite."""
-    for parameter, regularizer in regularized:
-        live = _live_strengths(regularizer)
-        for (name, _), value in zip(live, numbers_now(sim, [strength for _, strength in live])):
-            if value is not None and not (np.isfinite(value) and value >= 0):
-                what = f"the strength {name}={value} of the regularizer of {parameter.name}"
-                yield parameter, f"{what} must be a finite number, zero or above"
-
-
-def check_live_strengths(sim: nengo_dl.Simulator, regularized: Regularized) -> None:
-    """Raise if a strength that is a variable or schedule is negative now, or not finite."""
-    for _, fault in strength_faults(sim, with_live_strengths(regularized)):
-        raise ValidationError(fault, attr="regularizer")
-
-
-def _live_strengths(regularizer: Any) -> list[tuple[str, Any]]:
-    """Return the strengths of a regularizer that are variables or schedules, with their names."""
-    is_scheduled = isinstance(regularizer, Scheduled)
-    named = [(name, getattr(regularizer, name, None)) for name in STRENGTHS]
-    found = [(n, one) for n, one in named if is_live(one) or (is_scheduled and callable(one))]
-    return found + _live_strengths(regularizer.regularizer) if is_scheduled else found

@@ -113,19 +113,17 @@ class Converter(_Base):
         """Return the layer's converter, which notes outputs with an activity regularizer."""
         is_new = layer not in self._layer_converters
         converter = super().get_converter(layer)
+        convert = converter.convert
+
+        def convert_and_note(node_id: int) -> Any:
+            output, shape = convert(node_id), converter.output_shape(node_id)
+            self._activities.append((nengo.Network.context[-1], output, layer, shape))
+            return output
+
         # not the public attribute, by which Keras' wrappers show that of the inner layer
         if is_new and getattr(layer, "_activity_regularizer", None) is not None:
-            converter.convert = functools.partial(
-                self._convert_and_note, converter, converter.convert
-            )
+            converter.convert = convert_and_note
         return converter
-
-    def _convert_and_note(self, converter: Any, convert: Callable, node_id: int) -> Any:
-        """Convert a layer by ``convert``, and note its output."""
-        output = convert(node_id)
-        shape = converter.output_shape(node_id)
-        self._activities.append((nengo.Network.context[-1], output, converter.layer, shape))
-        return output
 
 
 def _probe_activity(network: nengo.Network, output: Any, layer: Any, shape: tuple) -> None:
@@ -221,38 +219,25 @@ class CarriesRegularizers:
         if regularizer is None:
             return
         if isinstance(obj, nengo.ensemble.Neurons):
-            regularizer = _rescaled(regularizer, self._bias_scale())
+            scale = self.converter.scale_firing_rates
+            scale = scale.get(self.layer) if isinstance(scale, dict) else scale
+            regularizer = _rescaled(regularizer, 1.0 if scale is None else scale)
         elif obj is not self.kernel:
             regularizer = _transformed(regularizer, lambda weights: tf.reshape(weights, [-1]))
         elif isinstance(self.layer, tf.keras.layers.Dense):
             regularizer = _transformed(regularizer, tf.transpose)
         network.config[obj].regularizer = regularizer
 
-    def _bias_scale(self) -> float:
-        """Return the factor by which the converter multiplied the layer's biases."""
-        scale = self.converter.scale_firing_rates
-        if isinstance(scale, dict):
-            scale = scale.get(self.layer)
-        return 1.0 if scale is None else scale
-
-
-def _with_regularizers(layer_converter: type) -> type:
-    """Return a subclass of NengoDL's converter of a layer type that takes regularizers."""
-    refused = vars(layer_converter)["unsupported_training_args"]
-    others = [arg for arg in refused if not str(arg).endswith("_regularizer")]
-    return type(
-        f"Regularized{layer_converter.__name__}",
-        (CarriesRegularizers, layer_converter),
-        {"unsupported_training_args": others, "__doc__": layer_converter.__doc__},
-    )
-
 
 # Our converters for layers that NengoDL refuses to regularize; its registry has the others.
-_CARRYING = {
-    layer_class: _with_regularizers(layer_converter)
-    for layer_class, layer_converter in _Base.converters.items()
-    if "kernel_regularizer" in layer_converter.unsupported_training_args
-}
+_CARRYING = {}
+for _layer, _base in _Base.converters.items():
+    _refused = _base.unsupported_training_args
+    if "kernel_regularizer" in _refused:
+        _others = [arg for arg in _refused if not str(arg).endswith("_regularizer")]
+        _attributes = {"unsupported_training_args": _others, "__doc__": _base.__doc__}
+        _bases = (CarriesRegularizers, _base)
+        _CARRYING[_layer] = type(f"Regularized{_base.__name__}", _bases, _attributes)
 Converter.converters = collections.ChainMap(_CARRYING, _Base.converters)
 
 # Our layers, each with the Keras layer as which it is converted. NengoDL 2 converts none.

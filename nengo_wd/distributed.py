@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import nengo
@@ -10,6 +9,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
+from nengo_wd._checks import is_whole
 
 
 class DistributedSimulator(seam.distributed.ReplicatedSimulator):
@@ -70,7 +70,12 @@ class DistributedSimulator(seam.distributed.ReplicatedSimulator):
     ) -> None:
         _check_strategy(strategy)
         _check_minibatch(strategy, minibatch_size)
-        _check_device(kwargs.get("device"))
+        if kwargs.get("device") is not None:
+            raise ValidationError(
+                f"device={kwargs['device']!r} is one device, but the strategy has its own; name "
+                "them there, as in tf.distribute.MirroredStrategy(devices=[...])",
+                attr="device",
+            )
         _check_network(network or getattr(kwargs.get("model"), "toplevel", None), strategy)
         super().__init__(network, strategy, minibatch_size, **kwargs)
 
@@ -90,7 +95,7 @@ def _check_strategy(strategy: Any) -> None:
 def _check_minibatch(strategy: Any, size: Any) -> None:
     """Raise unless a minibatch can be divided among the replicas of a strategy."""
     n_replicas = strategy.num_replicas_in_sync
-    if isinstance(size, bool) or not isinstance(size, numbers.Integral) or size < 1:
+    if not is_whole(size):
         raise ValidationError(
             f"minibatch_size={size!r} must be a whole number above zero: how many examples all "
             "replicas have in a step",
@@ -101,16 +106,6 @@ def _check_minibatch(strategy: Any, size: Any) -> None:
             f"{n_replicas} replicas can't share minibatch_size={size} evenly; give a multiple of "
             f"{n_replicas}, such as {-(-int(size) // n_replicas) * n_replicas}",
             attr="minibatch_size",
-        )
-
-
-def _check_device(device: Any) -> None:
-    """Raise if a device is given, since the strategy has devices."""
-    if device is not None:
-        raise ValidationError(
-            f"device={device!r} is one device, but the strategy has its own; name them there, "
-            "as in tf.distribute.MirroredStrategy(devices=[...])",
-            attr="device",
         )
 
 

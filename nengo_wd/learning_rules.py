@@ -84,7 +84,14 @@ class Decay(LearningRuleType):
     )
 
     def __init__(self, rate: float, towards: str = "zero", modifies: str = "decoders") -> None:
-        _check_rate(rate)
+        if not is_number(rate):
+            raise ValidationError(
+                f"{rate!r} is no rate; give a number in 1/s, and for a rate that changes, connect "
+                "a node to the rule",
+                attr="rate",
+                obj=Decay,
+            )
+        check_strength(float(rate), "rate", "rate", "Decay")
         super().__init__(learning_rate=float(rate), size_in=1)
         self.towards = towards
         self.modifies = modifies
@@ -98,74 +105,32 @@ class Decay(LearningRuleType):
         return f"Decay(rate={self.rate}, towards={self.towards!r}, modifies={self.modifies!r})"
 
 
-def _check_rate(rate: Any) -> None:
-    """Raise unless a rate is a finite number, zero or above."""
-    if not is_number(rate):
-        raise ValidationError(
-            f"{rate!r} is no rate; give a number in 1/s, and for a rate that changes, connect a "
-            "node to the rule",
-            attr="rate",
-            obj=Decay,
-        )
-    check_strength(float(rate), "rate", "rate", "Decay")
-
-
 class SimDecay(Operator):
     """Computes the change of weights that decay.
 
-    Parameters
-    ----------
-    weights : Signal
-        The weights.
-    scale : Signal
-        A factor of the rate, of shape (1,).
-    delta : Signal
-        The change, of the shape of the weights. It is an update: Nengo's own `Copy` adds it to the
-        weights in the next time step.
-    remainder : Signal
-        The sum of what rounding has left out of the changes, of the shape of the weights.
-    rate : float
-        The rate in 1/s.
-    initial : np.ndarray, optional
-        The weights to decay towards, by default zero.
+    The change is an update: Nengo's own `Copy` adds it to the weights in the next time step.
     """
 
     def __init__(
         self,
         weights: Signal,
-        scale: Signal,
-        delta: Signal,
-        remainder: Signal,
-        rate: float,
-        initial: np.ndarray | None = None,
+        scale: Signal,  # a factor of the rate, of shape (1,)
+        delta: Signal,  # the change, of the shape of the weights
+        remainder: Signal,  # the sum of what rounding has left out of the changes, of that shape
+        rate: float,  # in 1/s
+        initial: np.ndarray | None = None,  # the weights to decay towards, by default zero
     ) -> None:
         super().__init__()
-        self.rate = rate
-        self.initial = initial
+        self.rate, self.initial = rate, initial
         self.sets: list[Signal] = []
         self.incs: list[Signal] = []
-        self.reads = [weights, scale]
-        self.updates = [delta, remainder]
+        self.reads, self.updates = [weights, scale], [delta, remainder]
 
-    @property
-    def weights(self) -> Signal:
-        """The weights."""
-        return self.reads[0]
-
-    @property
-    def scale(self) -> Signal:
-        """The factor of the rate."""
-        return self.reads[1]
-
-    @property
-    def delta(self) -> Signal:
-        """The change of the weights."""
-        return self.updates[0]
-
-    @property
-    def remainder(self) -> Signal:
-        """The sum of what rounding has left out."""
-        return self.updates[1]
+    # Nengo and NengoDL put other signals into the lists
+    weights = property(lambda self: self.reads[0])
+    scale = property(lambda self: self.reads[1])
+    delta = property(lambda self: self.updates[0])
+    remainder = property(lambda self: self.updates[1])
 
     @staticmethod
     def change(weights: Any, factor: Any, initial: Any, remainder: Any) -> tuple[Any, Any]:

@@ -7,9 +7,8 @@ from typing import Any, Callable, Iterator, NamedTuple
 
 import nengo
 import nengo_dl
-import tensorflow as tf
 from nengo.config import ClassParams
-from nengo.exceptions import ConfigError, NetworkContextError, ValidationError
+from nengo.exceptions import NetworkContextError, ValidationError
 from nengo.params import BoolParam, Parameter
 
 from nengo_wd import target_norms
@@ -46,10 +45,10 @@ class Definition(NamedTuple):
     check: Callable[[Any, str, Any], Any]  # of value, name and owner; returns the value to keep
     used_by: str  # the functions of `nengo_wd` that use it, as warnings name them
     classes: tuple[type, ...] = TRAINABLE  # of the objects that take it
-    keeps_small: bool = False  # it keeps weights small, and leaves out the biases beside them
-    recorded: bool = False  # `WeightNorms` records the parameters that have it by default
-    replaces_default: bool = False  # it takes the place of the default penalty of a layer
-    none_replaces: bool = False  # None does so, too
+    # it keeps weights small: the biases beside them are left out, it takes the place of the default
+    # penalty of a layer, and `WeightNorms` records the parameters that have it
+    keeps_small: bool = False
+    none_replaces: bool = False  # None takes the place of a default penalty, too
 
 
 SETTINGS = {  # a new setting is a new row
@@ -58,23 +57,17 @@ SETTINGS = {  # a new setting is a new row
         OBJECTIVE,
         (*TRAINABLE, nengo.Probe),
         keeps_small=True,
-        recorded=True,
-        replaces_default=True,
         none_replaces=True,
     ),
     "weight_decay": Definition(
         check_hyperparameter,
         "regularized_optimizer(...) or decoupled_weight_decay(...)",
         keeps_small=True,
-        recorded=True,
-        replaces_default=True,
     ),
     "target_norm": Definition(
         target_norms.check_target_norm,
         "regularized_optimizer(...) or constrained_norms(...)",
         keeps_small=True,
-        recorded=True,
-        replaces_default=True,
     ),
     "learning_rate": Definition(check_hyperparameter, "LayerwiseSGD(...)"),
     "momentum": Definition(check_momentum, "LayerwiseSGD(...)"),
@@ -198,16 +191,10 @@ class Setting(NamedTuple):
 def look_up(
     network: nengo.Network | None, name: str, kind: Any = object, check: bool = True
 ) -> Iterator[Setting]:
-    """Yield a setting for each object in ``network`` and its subnetworks that has one.
+    """Yield a setting for each object of ``kind`` in a network and its subnetworks that has one.
 
-    A setting of None is one, too: it switches off what would hold otherwise. With ``kind``, only
-    settings of objects of that class or classes.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        With ``check``, if an object has the setting in the config of a network that it is not
-        part of.
+    A setting of None is one, too: it switches off what would hold otherwise. With ``check``, raise
+    if an object has the setting in the config of a network that it is not part of.
     """
     for inner, _ in _networks(network) if check else ():
         _check_members(inner, name)
@@ -224,14 +211,9 @@ def is_configured(network: nengo.Network | None) -> bool:
     return any("regularizer" in one.config[nengo.Connection].extra_params for one in networks)
 
 
-def is_set(network: nengo.Network | None, name: str) -> bool:
-    """Tell whether anything in a network has a setting, other than None."""
-    return any(one.value is not None for one in look_up(network, name, check=False))
-
-
-def optimizers_by_setting() -> dict[str, str]:
-    """Return the functions that make optimizers for a setting, by the setting's name."""
-    return {name: one.used_by for name, one in SETTINGS.items() if one.used_by != OBJECTIVE}
+def is_set(network: nengo.Network | None, name: str, kind: Any = object) -> bool:
+    """Tell whether anything of a class in a network has a setting, other than None."""
+    return any(one.value is not None for one in look_up(network, name, kind, check=False))
 
 
 def members(network: nengo.Network) -> Iterator[Any]:
@@ -290,36 +272,19 @@ def _check_members(network: nengo.Network, name: str) -> None:
             )
 
 
-def explain_error(get: Callable, config: nengo.Config | ClassParams, key: Any) -> Any:
-    """Explain Nengo's errors about settings that it does not know, and objects without settings."""
+def explain_error(get: Callable, params: ClassParams, name: str) -> Any:
+    """Say in Nengo's error about a setting of this package how to get it."""
     try:
-        return get(key)
-    except (AttributeError, ConfigError) as error:
-        is_name = isinstance(config, ClassParams)
-        hint = _hint_of_setting(config, key) if is_name else _hint_of_object(key)
-        if hint is None:
+        return get(name)
+    except AttributeError as error:
+        if name not in SETTINGS:
             raise
-        raise type(error)(f"{error}; {hint}") from None
-
-
-def _hint_of_setting(params: ClassParams, name: str) -> str | None:
-    """Say how to get a setting of this package."""
-    if name not in SETTINGS:
-        return None
-    if issubclass(params._configures, nengo.Probe) and nengo.Probe not in SETTINGS[name].classes:
-        return f"a Probe has no {name}, because what it records is not trained"
-    return (
-        "nengo_wd.configure_settings(), called in the network's with block, makes "
-        f"{name} a setting of {', '.join(c.__name__ for c in SETTINGS[name].classes)}"
-    )
-
-
-def _hint_of_object(key: Any) -> str | None:
-    """Say where settings of a layer, or of a part of an object, belong."""
-    key_class = key if inspect.isclass(key) else type(key)
-    if issubclass(key_class, tf.keras.layers.Layer):
-        name = key.__name__ if key_class is key else repr(key.name)
-        return f"settings of the layer {name} belong to its TensorNode: net.config[tensor_node]"
-    if isinstance(key, nengo.base.ObjView):
-        return f"settings belong to the whole object: net.config[...] of {key.obj}, not {key}"
-    return None
+        classes, cls = SETTINGS[name].classes, params._configures
+        if issubclass(cls, nengo.Probe) and nengo.Probe not in classes:
+            hint = f"a Probe has no {name}, because what it records is not trained"
+        else:
+            hint = (
+                "nengo_wd.configure_settings(), called in the network's with block, makes "
+                f"{name} a setting of {', '.join(one.__name__ for one in classes)}"
+            )
+        raise AttributeError(f"{error}; {hint}") from None

@@ -1,20 +1,18 @@
 """Values of the setting ``target_norm``: a number, or a rule that finds it during training.
 
-A rule is a frozen dataclass, and one of `RULES` and `TargetNorm`. `Bounds` in
-``optimizers/bounds.py`` finds the norms of rules: a new one needs a vector in ``__init__``, a place
-in ``begin`` or ``_found``, and one in ``recorded``.
+A rule is a frozen dataclass, and one of `RULES` and `TargetNorm`. ``optimizers/bounds.py`` finds
+the norms: a new rule needs a vector in ``Bounds.__init__``, and places in its other methods.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from typing import Any, Union
 
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import LARGEST_FLOAT32, is_number
+from nengo_wd._checks import LARGEST_FLOAT32, is_number, is_whole
 
 __all__ = ["AtStep", "InflectionPoint", "OfInitial"]
 
@@ -45,11 +43,7 @@ class OfInitial:
     factor: float
 
     def __post_init__(self) -> None:
-        if not _is_positive(self.factor):
-            raise ValidationError(
-                f"OfInitial: the factor {self.factor!r} must be a finite number above zero",
-                attr="factor",
-            )
+        _check_positive("OfInitial", "factor", self.factor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,21 +119,19 @@ def check_target_norm(value: Any, name: str, owner: str) -> TargetNorm:
         raise ValidationError(
             f"{owner}: {value!r} is no {name}; give a number, or one of {rules}", attr=name
         )
-    if not _is_positive(value):
-        raise ValidationError(
-            f"{owner}: the {name} {value} must be a finite number above zero", attr=name
-        )
+    _check_positive(owner, name, value)
     return float(value)
 
 
-def _is_positive(value: Any) -> bool:
-    return is_number(value) and bool(0 < np.float64(value) <= LARGEST_FLOAT32)
+def _check_positive(owner: str, name: str, value: Any) -> None:
+    if not (is_number(value) and 0 < np.float64(value) <= LARGEST_FLOAT32):
+        raise ValidationError(
+            f"{owner}: the {name} {value!r} must be a finite number above zero", attr=name
+        )
 
 
 def _check_steps(owner: str, name: str, value: Any, least: int) -> None:
-    """Raise unless ``value`` is a whole number from ``least`` on."""
-    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not (is_whole and value >= least):
+    if not is_whole(value, least):
         raise ValidationError(
             f"{owner}: {name}={value!r} must be a whole number of steps, {least} or more", attr=name
         )

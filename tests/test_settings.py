@@ -65,7 +65,7 @@ def network_with_a_layer():
 def rigidity(monkeypatch):
     """A setting that nothing knows but its row."""
     definition = settings.Definition(
-        check_hyperparameter, "rigid_weights(...)", (nengo_dl.TensorNode,), True, True, True
+        check_hyperparameter, "rigid_weights(...)", (nengo_dl.TensorNode,), True
     )
     monkeypatch.setitem(settings.SETTINGS, "rigidity", definition)
 

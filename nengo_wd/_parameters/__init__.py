@@ -1,24 +1,32 @@
 """Which rows of which variable belong to which Nengo object."""
 
 from nengo_wd._parameters.objects import (
+    Nodes,
     all_parameters,
+    apply_defaults,
     check_layers,
+    defaults_as_set,
     label,
     layers,
     parameters_of,
+    replaced_defaults,
     unique_names,
+    with_setting,
 )
 from nengo_wd._parameters.parameter import Parameter, parameter_values
-from nengo_wd._parameters.precedence import with_setting
 
 __all__ = [
+    "Nodes",
     "Parameter",
-    "check_layers",
     "all_parameters",
+    "apply_defaults",
+    "check_layers",
+    "defaults_as_set",
     "label",
     "layers",
     "parameter_values",
     "parameters_of",
+    "replaced_defaults",
     "unique_names",
     "with_setting",
 ]

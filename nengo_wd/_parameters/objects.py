@@ -1,9 +1,10 @@
-"""The parameters of Nengo objects: weights, encoders, biases and the variables of layers."""
+"""The parameters of Nengo objects, and which settings and defaults of layers hold for them."""
 
 from __future__ import annotations
 
 import collections
-from typing import Any, Iterable, Iterator
+import contextlib
+from typing import Any, FrozenSet, Iterable, Iterator
 
 import nengo
 import nengo_dl
@@ -11,11 +12,15 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _names as names
 from nengo_wd import _seam as seam
 from nengo_wd import settings
 from nengo_wd._parameters.parameter import Parameter, trained_variables
-from nengo_wd._seam.keras2 import variable_penalties
+from nengo_wd._seam import state
+from nengo_wd._seam.keras2 import variable_name, variable_penalties
+from nengo_wd.layers import defaults
+from nengo_wd.settings import Setting
+
+Nodes = FrozenSet[nengo_dl.TensorNode]
 
 KINDS = {  # the trainable parameter of each class, and the signal that holds it
     nengo.Connection: ("weights", "weights"),
@@ -54,9 +59,8 @@ def parameters_of(sim: nengo_dl.Simulator, obj: Any) -> Iterator[Parameter]:
     For a TensorNode, they are the variables that are trained, or penalized but not trained.
     """
     if isinstance(obj, nengo_dl.TensorNode):
-        for variable in _variables(sim, obj):
-            if variable.shape.rank > 0:
-                yield _layer_parameter(sim, obj, variable)
+        variables = (one for one in _variables(sim, obj) if one.shape.rank > 0)
+        yield from (_layer_parameter(sim, obj, variable) for variable in variables)
     elif isinstance(obj, tuple(KINDS)) and why_not_trained(sim, obj) is None:
         kind, signal = _kind_and_signal(sim, obj)
         variable, rows, shape = seam.values.base_rows(sim, signal)
@@ -66,15 +70,16 @@ def parameters_of(sim: nengo_dl.Simulator, obj: Any) -> Iterator[Parameter]:
 def all_parameters(
     sim: nengo_dl.Simulator, skip_later: bool = False, kind: type = object
 ) -> list[Parameter]:
-    """Return the parameters of all objects in the simulator's network, each of them once.
+    """Return the parameters of all objects of ``kind`` in a simulator's network, each of them once.
 
-    With ``skip_later``, layers that a later simulator built again are left out. With ``kind``, only
-    objects of that class are looked at.
+    With ``skip_later``, layers that a later simulator built again are left out.
     """
     objects = [] if sim.model.toplevel is None else settings.members(sim.model.toplevel)
     found: dict[tuple[int, int], Parameter] = {}
     for obj in (obj for obj in objects if isinstance(obj, kind)):
-        if not (skip_later and _is_lost(sim, obj)):
+        of_layer = skip_later and isinstance(obj, nengo_dl.TensorNode)
+        variables = _variables(sim, obj) if of_layer else ()
+        if all(seam.values.in_graph(sim, variable) for variable in variables):
             for parameter in parameters_of(sim, obj):
                 found.setdefault(parameter.key, parameter)
     return list(found.values())
@@ -112,36 +117,22 @@ def layers(holder: Any, sim: nengo_dl.Simulator | None = None) -> list[Any]:
 
 
 def _kind_and_signal(sim: nengo_dl.Simulator, obj: Any) -> tuple[str, Any]:
-    """Return kind and signal of an object's trainable parameter; None if it has no signal."""
     kind, key = next(KINDS[c] for c in type(obj).__mro__ if c in KINDS)
     return kind, sim.model.sig.get(obj, {}).get(key)
 
 
-def _is_lost(sim: nengo_dl.Simulator, obj: Any) -> bool:
-    """Tell whether an object is a TensorNode whose weights a later simulator has."""
-    variables = _variables(sim, obj) if isinstance(obj, nengo_dl.TensorNode) else ()
-    return not all(seam.values.in_graph(sim, variable) for variable in variables)
-
-
 def _layer_parameter(
-    sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: Any
+    sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: tf.Variable
 ) -> Parameter:
     if not seam.values.in_graph(sim, variable):
         raise _lost_error(str(node), node)
-    layer = _owner(sim, node, variable)
-    name = f"{getattr(layer, 'name', None) or label(node)}.{names.variable_name(variable)}"
-    shape = tuple(variable.shape.as_list())
-    return Parameter(sim, node, name, variable, np.arange(shape[0]), shape, layer=layer)
-
-
-def _owner(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, variable: tf.Variable) -> Any:
-    """Return the layer that made a variable: a TensorNode's function, or one inside it."""
     func, *inner = layers(node, sim)
     own = ("_trainable_weights", "_non_trainable_weights")
-    for layer in inner:
-        if any(variable is weight for name in own for weight in getattr(layer, name, ())):
-            return layer
-    return func
+    owners = (one for one in inner for name in own for v in getattr(one, name, ()) if v is variable)
+    layer = next(owners, func)  # the layer that made the variable
+    name = f"{getattr(layer, 'name', None) or label(node)}.{variable_name(variable)}"
+    shape = tuple(variable.shape.as_list())
+    return Parameter(sim, node, name, variable, np.arange(shape[0]), shape, layer=layer)
 
 
 def _variables(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> list[tf.Variable]:
@@ -167,3 +158,141 @@ def _lost_error(name: str, obj: Any) -> ValidationError:
         attr="tensor_func",
         obj=obj,
     )
+
+
+def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Any]]:
+    """Return each parameter whose object has a setting, with the value.
+
+    A regularizer that was given to a layer wins over those of classes and networks; a layer's None
+    does not. Settings that contradict each other raise a ``ValidationError``, and so does an
+    object's own setting if the object has nothing to train.
+    """
+    if not settings.is_configured(sim.model.toplevel):
+        return []
+    found = _set_parameters(sim, name)
+    if name == "regularizer":
+        with defaults_as_set(sim):
+            found = [(one, setting) for one, setting in found if _holds_beside_layer(one, setting)]
+    return [(one, setting.value) for one, setting in found if setting.value is not None]
+
+
+def _set_parameters(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Setting]]:
+    """Return each parameter with the setting that was made for its object, None included."""
+    _check_not_removed(sim)
+    found: dict[tuple[int, int], tuple[Parameter, Setting]] = {}
+    for setting in settings.look_up(sim.model.toplevel, name, settings.TRAINABLE):
+        for parameter in _parameters_with(sim, name, setting):
+            other, first = found.setdefault(parameter.key, (parameter, setting))
+            if not _is_same(first.value, setting.value):
+                raise ValidationError(
+                    f"{parameter.name} is shared by {other.obj} and {setting.obj}, which have "
+                    f"different settings for {name}; give both the same",
+                    attr=name,
+                    obj=setting.obj,
+                )
+            if setting.own:
+                found[parameter.key] = other, setting
+    return list(found.values())
+
+
+def _parameters_with(
+    sim: nengo_dl.Simulator, name: str, setting: settings.Setting
+) -> list[Parameter]:
+    """Return the parameters that a setting applies to; raise if an object's own applies to none."""
+    is_none = setting.value is None
+    if is_none and not isinstance(setting.obj, nengo_dl.TensorNode):
+        return []  # None asks for nothing; native parameters are not shared
+    least_rank = 2 if settings.SETTINGS[name].keeps_small else 1  # of the weights of layers
+    found = [
+        parameter
+        for parameter in parameters_of(sim, setting.obj)
+        if parameter.is_trained and (parameter.layer is None or len(parameter.shape) >= least_rank)
+    ]
+    if not (found or is_none) and setting.own and not sim.tensor_graph.inference_only:
+        raise ValidationError(
+            f"{setting.obj} has a {name}, but {why_not_trained(sim, setting.obj)}",
+            attr=name,
+            obj=setting.obj,
+        )
+    return found
+
+
+def _holds_beside_layer(parameter: Parameter, setting: Setting) -> bool:
+    """Tell whether a setting counts beside the layer's own regularizer; raise if they conflict."""
+    if parameter.layer_penalty is not None and setting.own:
+        raise ValidationError(
+            f"layer {parameter.layer.name!r} was given a regularizer for {parameter.name}, and its "
+            f"{setting.obj} has a setting of its own, {setting.value}; leave one of them out",
+            attr="regularizer",
+            obj=setting.obj,
+        )
+    return parameter.layer_penalty is None
+
+
+def _check_not_removed(sim: nengo_dl.Simulator) -> None:
+    """Raise if an object was removed from the network after the simulator was built."""
+    inside = set(settings.members(sim.model.toplevel))
+    for obj in sim.model.params:
+        of_probe = isinstance(getattr(obj, "post_obj", None), nengo.Probe)  # made by the builder
+        can_have = isinstance(obj, (*settings.TRAINABLE, nengo.Probe)) and not of_probe
+        if can_have and obj not in inside:
+            raise ValidationError(
+                f"{obj} was removed from {sim.model.toplevel} after the simulator was built, which "
+                "still has it; make a simulator anew",
+                attr="network",
+                obj=obj,
+            )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    try:
+        return type(one) is type(other) and one.get_config() == other.get_config()
+    except (AttributeError, NotImplementedError, TypeError):  # no configuration to compare
+        return bool(one == other)
+
+
+def replaced_defaults(sim: nengo_dl.Simulator) -> Nodes:
+    """Return the TensorNodes whose settings replace the default penalties of layers, as of now."""
+    network = sim.model.toplevel
+    return frozenset(
+        setting.obj
+        for name, definition in settings.SETTINGS.items()
+        if definition.keeps_small and network is not None
+        for setting in settings.look_up(network, name, nengo_dl.TensorNode, check=False)
+        if definition.none_replaces or setting.value is not None
+    )
+
+
+def apply_defaults(sim: nengo_dl.Simulator, without: Nodes | None = None) -> None:
+    """Count the default penalties of all layers, except those in the TensorNodes ``without``.
+
+    If that is None, these are the TensorNodes whose settings replace defaults now.
+    """
+    check_layers(sim)
+    if not settings.is_configured(sim.model.toplevel):
+        return
+    without = replaced_defaults(sim) if without is None else without
+    state.simulator_state(sim).replaced = without
+    replaced = {id(layer) for node in without for layer in layers(node, sim)}
+    for obj in settings.members(sim.model.toplevel):
+        for layer in layers(obj, sim) if isinstance(obj, nengo_dl.TensorNode) else ():
+            for variable in defaults.variables_with_default(layer):
+                seam.training.count_default(sim, layer, variable, id(layer) not in replaced)
+
+
+@contextlib.contextmanager
+def defaults_as_set(sim: nengo_dl.Simulator) -> Iterator[None]:
+    """Apply the current settings to default penalties in the body.
+
+    Afterwards, they count as before, if an objective has fixed which of them count.
+    """
+    kept = state.simulator_state(sim)
+    before, is_fixed = kept.replaced, kept.installed is not None or seam.training.is_compiled(sim)
+    apply_defaults(sim)
+    try:
+        yield
+    finally:
+        if is_fixed:
+            apply_defaults(sim, before)

@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow as tf
 from nengo.transforms import SparseMatrix
 
-from nengo_wd import _names as names
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_called_now
 from nengo_wd._seam import state
-from nengo_wd._seam.keras2 import variable_penalties
+from nengo_wd._seam.keras2 import variable_name, variable_penalties
 
 TRANSPOSED = tuple(  # in their kernels, output channels come before input channels
     getattr(tf.keras.layers, name)
@@ -40,40 +39,18 @@ LEAST_NORM = 1e-12  # below it, float32 loses some of the squares
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Parameter:
-    """One trainable parameter of one object in one simulator.
-
-    Attributes
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator.
-    obj : nengo.Connection, nengo.Ensemble, nengo.ensemble.Neurons or nengo_dl.TensorNode
-        The object.
-    name : str
-        Label of the object and kind of the parameter, such as ``"readout.weights"``.
-    variable : tf.Variable
-        The variable that holds the values, with those of other objects where NengoDL
-        merges them.
-    rows : np.ndarray of int
-        Which rows of ``variable``, along its first axis, belong to the parameter.
-    shape : tuple of int
-        Shape of the parameter: ``(size_out, size_in)`` for the weights of a connection,
-        ``(n_neurons, dimensions)`` for encoders, ``(n_neurons,)`` for biases, that of
-        the variable for a layer; ``(n_nonzero,)`` for sparse weights.
-    signal : nengo.builder.Signal or None
-        Nengo's signal of the parameter; None for a layer.
-    layer : callable or None
-        The layer that made the variable: the function of the TensorNode, or a layer in it;
-        None for native parameters.
-    """
+    """One trainable parameter of one object in one simulator."""
 
     sim: nengo_dl.Simulator
-    obj: Any
-    name: str
-    variable: tf.Variable
-    rows: np.ndarray
+    obj: Any  # the Connection, Ensemble, Neurons or TensorNode
+    name: str  # label of the object and kind of the parameter, such as "readout.weights"
+    variable: tf.Variable  # holds the values, with those of other objects where NengoDL merges them
+    rows: np.ndarray  # the indices of its rows in the variable, along the first axis
+    # (size_out, size_in) for the weights of a connection, (n_neurons, dimensions) for encoders,
+    # (n_neurons,) for biases, (n_nonzero,) for sparse weights, that of the variable for a layer
     shape: tuple[int, ...]
-    signal: Any = None
-    layer: Any = None
+    signal: Any = None  # Nengo's signal; None for a layer
+    layer: Any = None  # the layer or function that made the variable; None for native parameters
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name}, shape {self.shape}>"
@@ -109,11 +86,14 @@ class Parameter:
         """Which output channel each of the weights belongs to: a neuron, unit or filter."""
         n_rows, last = len(self.rows), len(self.shape) - 1
         if self.signal is not None and self.signal.sparse:
-            return Channels(_sparse_rows(self.signal.initial_value), self.signal.shape[0])
+            weights = self.signal.initial_value  # whose values are in the order of the rows here
+            is_nengo = isinstance(weights, SparseMatrix)
+            rows = weights.indices[:, 0] if is_nengo else weights.tocoo().row
+            return Channels(rows, self.signal.shape[0])
         if last == 0 or (self.signal is not None and last < 2):  # no kernel
             return Channels(np.arange(n_rows), n_rows)
         axes: tuple[int, ...] = (last,)
-        if self.layer is not None and names.variable_name(self.variable) == "depthwise_kernel":
+        if self.layer is not None and variable_name(self.variable) == "depthwise_kernel":
             axes = (last - 1, last)  # a filter for each input channel
         elif isinstance(self.layer, TRANSPOSED):
             axes = (last - 1,)
@@ -196,11 +176,6 @@ def _keep_initial(sim: nengo_dl.Simulator, obj: Any, variable: tf.Variable) -> t
     initial = known[name] if name in known else seam.values.fetch(sim, [variable])[0]
     kept, known[name] = seam.simulators.keep_initial(sim, variable, initial)
     return kept
-
-
-def _sparse_rows(value: Any) -> np.ndarray:
-    """Return the row of each value of a sparse matrix, in the order of its data."""
-    return value.indices[:, 0] if isinstance(value, SparseMatrix) else value.tocoo().row
 
 
 def is_block(rows: np.ndarray) -> bool:

@@ -10,10 +10,10 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd import _parameters as parameters
 from nengo_wd import settings
-from nengo_wd._parameters.objects import all_parameters, layers, unique_names, why_not_trained
+from nengo_wd._parameters.objects import why_not_trained
 from nengo_wd._parameters.parameter import Parameter
-from nengo_wd._parameters.precedence import defaults_as_set, with_setting
 from nengo_wd._seam.state import original
 
 
@@ -22,7 +22,7 @@ def select_parameters(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
 
     Raise for anything that is not in the simulator's network, or has nothing to train.
     """
-    among = all_parameters(sim)
+    among = parameters.all_parameters(sim)
     found: dict[tuple[int, int], Parameter] = {}
     for one in asked if isinstance(asked, (list, tuple, set)) else [asked]:
         of_one = matching_parameters(among, one)
@@ -44,12 +44,12 @@ def recorded_by_default(
     sim: nengo_dl.Simulator, among: list[Parameter] | None = None
 ) -> list[Parameter]:
     """Return the parameters with a penalty of their layer, or with a setting that is recorded."""
-    among = all_parameters(sim) if among is None else among
-    with defaults_as_set(sim):
+    among = parameters.all_parameters(sim) if among is None else among
+    with parameters.defaults_as_set(sim):
         found = {p.key: p for p in among if p.layer_penalty is not None}
     for name, definition in settings.SETTINGS.items():
-        if definition.recorded:
-            found.update((p.key, p) for p, _ in with_setting(sim, name))
+        if definition.keeps_small:
+            found.update((p.key, p) for p, _ in parameters.with_setting(sim, name))
     return list(found.values())
 
 
@@ -59,9 +59,9 @@ def names_by_key(sim: nengo_dl.Simulator) -> dict[tuple[int, int], str]:
     Among equal labels, those that are recorded by default come first, and so keep their names
     whatever else is in the network.
     """
-    current = all_parameters(sim, skip_later=True)
+    current = parameters.all_parameters(sim, skip_later=True)
     found = {p.key: p for p in [*recorded_by_default(sim, current), *current]}
-    named = unique_names((parameter.name, key) for key, parameter in found.items())
+    named = parameters.unique_names((parameter.name, key) for key, parameter in found.items())
     return {key: name for name, key in named.items()}
 
 
@@ -73,7 +73,7 @@ def matching_parameters(among: list[Parameter], one: Any) -> list[Parameter]:
     if inspect.isclass(one):
         return [parameter for parameter in among if isinstance(parameter.obj, one)]
     if isinstance(one, (tf.Module, nengo_dl.TensorNode)):
-        ids = {id(layer) for layer in layers(one)}
+        ids = {id(layer) for layer in parameters.layers(one)}
         return [p for p in among if id(original(p.layer)) in ids]
     # of the same type, because others may not be comparable
     return [p for p in among if type(p.obj) is type(one) and p.obj == one]

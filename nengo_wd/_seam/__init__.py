@@ -23,13 +23,7 @@ SUPPORTED = (2, 3)
 
 
 def generation(version: str) -> int:
-    """Return the generation that a version of NengoDL belongs to.
-
-    Raises
-    ------
-    ImportError
-        If this package knows no such generation, with what to install.
-    """
+    """Return the generation of a version of NengoDL, or raise an error with what to install."""
     number = int(version.partition(".")[0])
     known = " and ".join(map(str, SUPPORTED))
     if number not in SUPPORTED:

@@ -41,15 +41,14 @@ OWN = ("keras", "tf_keras", "tensorflow")  # these import Keras 3 in any case
 # What TensorFlow takes from the Keras that it chooses when one of them is first used.
 CHOSEN = ("keras", "losses", "metrics", "optimizers", "initializers")
 
+UNTESTED = r"This version of NengoDL has not been tested with your Nengo version \(4\."
+
 
 @contextlib.contextmanager
 def bridged() -> Iterator[None]:
     """Let NengoDL be imported in the body, with the help that it needs on this TensorFlow.
 
-    Raises
-    ------
-    ImportError
-        If this TensorFlow can't use Keras 2, with what to do about it.
+    Raise an ImportError, with what to do, if this TensorFlow can't use Keras 2.
     """
     version = tuple(int(number) for number in minor().split("."))
     if "nengo_dl" in sys.modules:
@@ -61,7 +60,8 @@ def bridged() -> Iterator[None]:
         helps.enter_context(without_second_python())
         if version >= (2, 13):
             helps.enter_context(standing_in(keras_2()))
-            helps.enter_context(quiet())
+            helps.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", UNTESTED, UserWarning, r"nengo_dl\.version")
         yield
     del vars(sys.modules["nengo_dl.utils"])["tf_gpu_installed"]
 
@@ -109,9 +109,11 @@ def import_tf_keras() -> ModuleType:
         ) from error
 
 
-def is_keras_3(module: ModuleType | None) -> bool:
-    """Tell whether ``module`` is of Keras 3; a lazy one that was not loaded is not."""
-    file = vars(module).get("__file__") if module is not None else None
+def is_keras_3(value: Any) -> bool:
+    """Tell whether a class or module is of Keras 3; a lazy module that was not loaded is not."""
+    if isinstance(value, type):
+        return str(value.__module__).partition(".")[0] == "keras"
+    file = vars(value).get("__file__") if isinstance(value, ModuleType) else None
     return "_tf_keras" in (file or "").split(os.sep)
 
 
@@ -124,18 +126,9 @@ def users_of_keras_3() -> list[str]:
             package
             for package, module in modules
             if isinstance(module, ModuleType) and package not in OWN and module is not script
-            if any(
-                map(_belongs_to_keras_3, list(vars(module).values()))
-            )  # a lazy module is not loaded
+            if any(map(is_keras_3, list(vars(module).values())))
         }
     )
-
-
-def _belongs_to_keras_3(value: Any) -> bool:
-    """Tell whether ``value`` is a class or a module of Keras 3."""
-    if isinstance(value, type):
-        return str(value.__module__).partition(".")[0] == "keras"
-    return isinstance(value, ModuleType) and is_keras_3(value)
 
 
 def keras_2() -> dict[str, ModuleType]:
@@ -163,15 +156,6 @@ def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
                 del sys.modules[name]
             else:
                 sys.modules[name] = module
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress NengoDL's warning, at its import, that it was not tested with Nengo 4."""
-    untested = r"This version of NengoDL has not been tested with your Nengo version \(4\."
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", untested, UserWarning, r"nengo_dl\.version")
-        yield
 
 
 @contextlib.contextmanager
@@ -212,13 +196,5 @@ REMOVED = {
     "find_common_type": lambda arrays, scalars: np.result_type(*arrays, *scalars),
     "in1d": lambda one, other: np.isin(np.ravel(one), other),
 }
-
-
-class _WithRemovedNames(ModuleType):
-    """NumPy with names that NumPy 2 removed, for modules that were written for NumPy 1."""
-
-    def __getattr__(self, name: str) -> Any:
-        return REMOVED[name] if name in REMOVED else getattr(np, name)
-
-
-NUMPY_1 = _WithRemovedNames("numpy")
+NUMPY_1 = ModuleType("numpy")  # for modules that were written for NumPy 1
+vars(NUMPY_1).update({**vars(np), **REMOVED})

@@ -2,75 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
 from nengo_dl.builder import OpBuilder
 
 
-class Signals(NamedTuple):
-    """The values of signals at a time step.
-
-    Attributes
-    ----------
-    graph : nengo_dl.tensor_graph.TensorGraph
-        The graph whose time loop is being built.
-    axis : int
-        The axis of values along which signals lie side by side.
-    options : dict
-        What the generation needs to gather values.
-    """
-
-    graph: Any
-    axis: int
-    options: dict
-
-    def __contains__(self, signal: Any) -> bool:
-        """Tell whether a signal has a value."""
-        return signal in self.graph.signals
-
-    def gather(self, wanted: list) -> tf.Tensor:
-        """Return the values of signals side by side, with one operation for each variable."""
-        groups: list[list] = []
-        for signal in (self.graph.signals[one] for one in wanted):
-            if groups and groups[-1][0].key == signal.key:
-                groups[-1].append(signal)
-            else:
-                groups.append([signal])
-        together = (self.graph.signals.combine(group) for group in groups)
-        values = [self.graph.signals.gather(group, **self.options) for group in together]
-        return values[0] if len(values) == 1 else tf.concat(values, self.axis)
-
-
 class DecayOperators(OpBuilder):
     """Builds a group of operators of decaying weights as one."""
 
-    exponents: tf.Tensor  # of each operator, in float64: an error would add up over time
-    owners: tf.Tensor  # the operator of each row of weights
-    initial: tf.Tensor | None
+    axis: int  # of operators, and of rows of weights; the minibatch is before all axes or after
 
-    def combine(self, ops: Any, signals: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Put the signals of the group together, and return exponents, owners, initial values."""
-        self.change = ops[0].change
+    def combine(self, ops: Any, signals: Any, constant: Callable) -> None:
+        """Put the signals and constants of the group together."""
+        self.change, beside = ops[0].change, 0 if self.axis else -1  # where the minibatch is
         for name in ("weights", "scale", "delta", "remainder"):
             setattr(self, name, signals.combine([getattr(op, name) for op in ops]))
-        exponents = np.array([-op.rate * signals.dt_val for op in ops])
+        rates = np.array([-op.rate * signals.dt_val for op in ops])
+        # in float64: an error would add up over time
+        self.exponents = constant(np.expand_dims(rates, beside), tf.float64)
         rows = [op.weights.shape[0] for op in ops]
-        is_free = ops[0].initial is None
-        initial = None if is_free else np.concatenate([op.initial for op in ops])
-        return exponents, np.repeat(np.arange(len(rows)), rows), initial
-
-    def over_rows(self, factors: tf.Tensor) -> tf.Tensor:
-        """Return the factors of operators for each weight."""
-        raise NotImplementedError
+        self.owners = constant(np.repeat(np.arange(len(ops)), rows))  # the operator of each row
+        self.initial = None
+        if ops[0].initial is not None:
+            initial = np.concatenate([op.initial for op in ops])
+            self.initial = constant(np.expand_dims(initial, beside), signals.dtype)
 
     def build_step(self, signals: Any) -> None:
         """Compute the changes of a time step."""
         scale = tf.cast(tf.nn.relu(signals.gather(self.scale)), tf.float64)
         factors = tf.cast(tf.math.expm1(self.exponents * scale), signals.dtype)
+        by_row = tf.expand_dims(tf.gather(factors, self.owners, axis=self.axis), self.axis + 1)
         weights, remainder = signals.gather(self.weights), signals.gather(self.remainder)
-        made, remainder = self.change(weights, self.over_rows(factors), self.initial, remainder)
+        made, remainder = self.change(weights, by_row, self.initial, remainder)
         signals.scatter(self.delta, made)
         signals.scatter(self.remainder, remainder)
 

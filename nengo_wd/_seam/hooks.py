@@ -15,37 +15,26 @@ import inspect
 import sys
 import warnings
 from importlib import import_module
+from operator import attrgetter
 from typing import Any, Callable, Iterator, NamedTuple
 
+import nengo
 import tensorflow as tf
+from nengo.exceptions import ConfigError
 
 from nengo_wd._seam import state
 
 
 class Change(NamedTuple):
-    """A change of an attribute of a class or module.
+    """A change of an attribute of a class or module."""
 
-    Attributes
-    ----------
-    place : str
-        The attribute.
-    by : str
-        What makes the change. For a wrapped method, the function that is called instead, with the
-        bound method, what ``calls`` names, the instance, and the arguments. For an attribute, the
-        new value.
-    why : str
-        What the change is for.
-    versions : str
-        The package and its major version that need the change; empty if all do.
-    calls : str
-        What a wrapper calls downstream of the seam.
-    """
-
-    place: str
+    place: str  # the attribute
+    # What makes the change. For a wrapped method, the function that is called instead, with the
+    # bound method, what `calls` names, the instance, and the arguments; else the new value.
     by: str
-    why: str
-    versions: str = ""
-    calls: str = ""
+    why: str  # what the change is for
+    versions: str = ""  # the package and its major version that need the change; empty if all do
+    calls: str = ""  # what a wrapper calls downstream of the seam
 
 
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
@@ -59,9 +48,9 @@ ARRAYS, NEURONS, OPERATORS, PROCESSES, RANDOM, WINDOWS = (
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
 # is compiled and compiled(...) after that, with None for what is not given; before_training(sim,
-# callbacks); concerns(network), before layers of its network are built again.
+# callbacks); concerns(network), before layers of its network are built again; and
+# woken(graph, recorded), which returns what probes are to record at a time step.
 WATCHER = "nengo_wd._simulators:Watcher"
-WAKE = "nengo_wd._activity_penalties:wake"
 DL2, DL3 = "nengo_dl 2", "nengo_dl 3"
 
 WRAPPED = (  # methods, by `install`
@@ -73,14 +62,14 @@ WRAPPED = (  # methods, by `install`
     Change(f"{SIMULATOR}.loss", f"{WRAPPERS}._loss", "checks the objective", DL2, WATCHER),
     Change(f"{SIMULATOR}.save_params", f"{HOOKS}:_save_params", "warns of what it leaves out"),
     Change(f"{GRAPH}.build", f"{WRAPPERS}._build", "keeps and saves layers", DL3, WATCHER),
-    Change(f"{GRAPH}._build_inner_loop", f"{WRAPPERS}._build_loop", "wakes neurons", DL3, WAKE),
+    Change(f"{GRAPH}._build_inner_loop", f"{WRAPPERS}._build_loop", "wakes neurons", DL3, WATCHER),
     Change(f"{GRAPH}.build_inputs", f"{COMPILED}:_build_inputs", "tells XLA the steps", DL3),
     Change(f"{GRAPH}._build_loop", f"{COMPILED}:_build_loop", "compiles it", DL3),
     Change(f"{GRAPH}._build_no_loop", f"{COMPILED}:_build_no_loop", "seeds neurons", DL3),
     Change(f"{GRAPH}.build_post", f"{RANDOM}:_build_post", "draws anew after a reset", DL3),
     Change(f"{SIMULATOR}._check_data", f"{COMPILED}:_check_data", "tells XLA the steps", DL3),
     Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}:_check_gradients", "compiles it", DL3),
-    Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WAKE),
+    Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WATCHER),
     Change(f"{SIGNALS}.gather", f"{ARRAYS}:_gather", "has XLA compile slices", DL3),
     Change(f"{SIGNALS}.scatter", f"{ARRAYS}:_scatter", "has XLA compile slices", DL3),
     Change(
@@ -120,7 +109,7 @@ WRAPPED = (  # methods, by `install`
         DL3,
     ),
     Change("nengo.config:ClassParams.get_param", f"{SETTINGS}:explain_error", "explains its error"),
-    Change("nengo.config:Config.__getitem__", f"{SETTINGS}:explain_error", "explains its error"),
+    Change("nengo.config:Config.__getitem__", f"{HOOKS}:_settings_of", "explains its error"),
 )
 SET = (  # attributes, by `install`
     Change("nengo_dl.utils:__getattr__", f"{HOOKS}:_look_for_gpu", "tf_gpu_installed, if asked"),
@@ -148,7 +137,7 @@ SET = (  # attributes, by `install`
 TEMPORARY = (  # for the time of a with block
     Change("subprocess:call", f"{BRIDGE}:without_second_python", "imports NengoDL faster"),
     Change("sys:modules", f"{BRIDGE}:standing_in", "NengoDL imports from Keras", "tensorflow 2"),
-    Change("warnings:filters", f"{BRIDGE}:quiet", "NengoDL does not know Nengo 4", DL3),
+    Change("warnings:filters", f"{BRIDGE}:bridged", "NengoDL does not know Nengo 4", DL3),
     Change("nengo.synapses:LinearFilter.Step.__init__", f"{BRIDGE}:build_filter", "see above", DL3),
     Change("nengo_dl.converter:Simulator", "nengo_wd.converter:Converter.verify", "penalties", DL3),
 )
@@ -167,6 +156,7 @@ OBJECTS = (
     ("TensorGraphs", "_nengo_wd_layers", "the same for layers of TensorNodes"),
     ("TensorGraphs", "_nengo_wd_initial", "the same for initial values"),
     ("TensorGraphs", "call", "adds the penalties on what probes record"),
+    ("TensorGraphs", "_build_inner_loop", "NengoDL's own, for a while: signals are measured"),
     ("Keras models of simulators", "compute_metrics", "shows these penalties"),
     ("Keras models of simulators", "evaluate", "returns a list, if there are no losses of probes"),
     ("operators of TensorNodes", "func", "a stand-in for a layer that is built again"),
@@ -183,8 +173,13 @@ def install() -> None:
     """
     for change in (*WRAPPED, *SET):
         with contextlib.suppress(ModuleNotFoundError):
-            if _is_needed(change):
-                (_wrap if change in WRAPPED else _set)(change, *_owner(change.place))
+            if not _is_needed(change):
+                continue
+            owner, name = _owner(change.place)
+            if change in WRAPPED:
+                _wrap(change, owner, name)
+            else:
+                setattr(owner, name, _resolve(change.by))
 
 
 def _is_needed(change: Change) -> bool:
@@ -192,31 +187,17 @@ def _is_needed(change: Change) -> bool:
     return not package or import_module(package).__version__.startswith(f"{major}.")
 
 
-@functools.lru_cache(maxsize=None)
-def _parsed(name: str) -> tuple[str, list[str]]:
-    """Return the module in ``"module:path"``, and the parts of the path."""
-    module, _, path = name.partition(":")
-    return module, path.split(".")
-
-
-def _module(name: str) -> Any:
-    return sys.modules.get(name) or import_module(name)
-
-
 def _owner(place: str) -> tuple[Any, str]:
     """Return the object that has an attribute, and the attribute's name."""
-    module, (*owners, name) = _parsed(place)
-    return functools.reduce(getattr, owners, _module(module)), name
+    end = max(place.rfind(":"), place.rfind("."))
+    return _resolve(place[:end]), place[end + 1 :]
 
 
 def _resolve(name: str) -> Any:
     """Return the object that a name refers to now."""
-    module, path = _parsed(name)
-    return functools.reduce(getattr, path, _module(module))
-
-
-def _set(change: Change, owner: Any, name: str) -> None:
-    setattr(owner, name, _resolve(change.by))
+    module, _, path = name.partition(":")
+    found = sys.modules.get(module) or import_module(module)
+    return attrgetter(path)(found) if path else found
 
 
 def _wrap(change: Change, owner: Any, name: str) -> None:
@@ -260,6 +241,22 @@ def _save_params(save_params: Callable, sim: Any, *args: Any, **kwargs: Any) -> 
             stacklevel=3,
         )
     return saved
+
+
+def _settings_of(get: Callable, config: nengo.Config, key: Any) -> Any:
+    """Explain Nengo's error about a layer, or a part of an object, which have no settings."""
+    try:
+        return get(key)
+    except ConfigError as error:
+        kind = key if inspect.isclass(key) else type(key)
+        if issubclass(kind, tf.keras.layers.Layer):
+            name = key.__name__ if kind is key else repr(key.name)
+            hint = f"settings of the layer {name} belong to its TensorNode: net.config[tensor_node]"
+        elif isinstance(key, nengo.base.ObjView):
+            hint = f"settings belong to the whole object: net.config[...] of {key.obj}, not {key}"
+        else:
+            raise
+        raise ConfigError(f"{error}; {hint}") from None
 
 
 def _look_for_gpu(name: str) -> bool:

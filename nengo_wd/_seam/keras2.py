@@ -1,7 +1,6 @@
 """The private parts of Keras 2 that this package uses; leaving Keras 2 replaces this module.
 
-Keras' optimizers have more of it, which is in ``nengo_dl3/optimizers.py``. What only the Keras of
-TensorFlow 1.15 has is in ``nengo_dl2``.
+Keras' optimizers have more, in ``nengo_dl3/optimizers.py``, and TensorFlow 1.15 in ``nengo_dl2``.
 
 ========================================================  =======================================
 ``_losses``, ``_callable_losses`` of layers               TensorFlow 1.15 to 2.15, tf-keras
@@ -11,7 +10,7 @@ partial functions and closures around regularizers        the same
 ``_handle_weight_regularization`` of layers               the same
 ``base_layer_utils.call_context``                         the same
 ``_track_trackable``, ``_coalesced_children``             the same
-``train_function``, ``test_function`` of models           the same
+``_exclude_from_weight_decay``, with ``_names``           TensorFlow 2.12 to 2.15, tf-keras
 ========================================================  =======================================
 """
 
@@ -21,12 +20,12 @@ import copy
 import dataclasses
 import functools
 import inspect
+import re
 import sys
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
 import tensorflow as tf
 
-from nengo_wd import _names as names
 from nengo_wd._checks import check_penalty
 from nengo_wd._seam import state
 
@@ -49,26 +48,20 @@ class LayerPenalty(NamedTuple):
 def layer_penalties(layer: tf.keras.layers.Layer, skip: Any = None) -> Iterator[LayerPenalty]:
     """Yield each penalty of ``layer`` itself, without those of its sub-layers.
 
-    If the function ``skip`` was added to the layer's losses, it is left out.
-
-    Read from where ``layer.losses`` reads them, because ``layer.losses`` does not say
-    which weight a penalty is on.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If a penalty is not a scalar.
+    If the function ``skip`` was added to the layer's losses, it is left out. Raise an error if a
+    penalty is not a scalar. ``layer.losses`` does not say which weight a penalty is on, so they
+    are read from where it reads them.
     """
-    for loss in layer._losses:
-        yield _layer_penalty(layer, "loss", loss)
+    found: list[tuple[Any, Any]] = [(loss, None) for loss in layer._losses]
     for function in layer._callable_losses:
         bound = _innermost(function)
-        is_skipped = skip is not None and bound is skip
-        loss = None if is_skipped else function()
+        if skip is None or bound is not skip:
+            found.append((function(), bound if is_on_variable(function) else None))
+    for loss, variable in found:
         if loss is not None:  # it is a step of the optimizer, or Keras' own None
-            on_variable = is_on_variable(function)
-            weight = names.variable_name(bound) if on_variable else "loss"
-            yield _layer_penalty(layer, weight, loss, bound if on_variable else None)
+            weight = "loss" if variable is None else variable_name(variable)
+            name = f"{layer.name}.{weight}"
+            yield LayerPenalty(name, check_penalty(name, loss), variable)
 
 
 def variable_penalties(layer: Any) -> dict[int, Callable]:
@@ -91,6 +84,13 @@ def regularizer_of(function: Callable) -> Any:
         function = function.args[0] if callable(function.args[0]) else function.func
     found = inspect.getclosurevars(function).nonlocals.get("regularizer")
     return getattr(found, "regularizer", found) if hasattr(found, "name") else found
+
+
+def own_decay(optimizer: Any) -> tuple[Any, bool]:
+    """Return the decay that an optimizer has itself, and whether it leaves out variables."""
+    decay = getattr(optimizer, "weight_decay", None) or getattr(optimizer, "_weight_decay", None)
+    excluded = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
+    return decay, any(getattr(optimizer, attr, None) for attr in excluded)
 
 
 def n_added_losses(layer: Any) -> int:
@@ -123,11 +123,6 @@ def take_back(left_out: dict[int, Callable], layer: Any, variable: tf.Variable) 
     return function is not None
 
 
-def _layer_penalty(layer: Any, weight: str, loss: Any, variable: Any = None) -> LayerPenalty:
-    name = f"{layer.name}.{weight}"
-    return LayerPenalty(name, check_penalty(name, loss), variable)
-
-
 def _innermost(function: Callable) -> Any:
     """Return the innermost function or variable of the partial functions that Keras nests."""
     while isinstance(function, functools.partial) and function.args:
@@ -135,7 +130,26 @@ def _innermost(function: Callable) -> Any:
     return function
 
 
+# -- names ---------------------------------------------------------------------------------
+
+
+def variable_name(variable: tf.Variable) -> str:
+    """Return the last part of a variable's name, such as ``"kernel"``."""
+    return variable.name.split("/")[-1].split(":")[0]
+
+
+def scope(name: str) -> str:
+    """Return ``name`` with "_" for each character that TensorFlow refuses in a scope."""
+    valid = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
+    return valid if re.match(r"[A-Za-z0-9.]", valid) else f"layer{valid}"
+
+
 # -- stand-ins of layers -------------------------------------------------------------------
+
+
+def parts(layer: Any) -> list[Any]:
+    """Return a layer and all layers in its attributes, each of them once."""
+    return [layer, *(one for one in layer.submodules if isinstance(one, tf.keras.layers.Layer))]
 
 
 def stand_in(layer: Any) -> Any:
@@ -144,11 +158,11 @@ def stand_in(layer: Any) -> Any:
     A layer has the weights of the last simulator that was made with it. Earlier ones get
     stand-ins. Return None for a Keras model, which can't be copied this way.
     """
-    parts = [layer, *(one for one in layer.submodules if isinstance(one, tf.keras.layers.Layer))]
-    if any(isinstance(part, tf.keras.Model) for part in parts):
+    found = parts(layer)
+    if any(isinstance(part, tf.keras.Model) for part in found):
         return None
-    copies = {id(part): object.__new__(type(part)) for part in parts}
-    for part in parts:
+    copies = {id(part): object.__new__(type(part)) for part in found}
+    for part in found:
         held = vars(copies[id(part)])
         held.update((name, _replaced(value, copies)) for name, value in vars(part).items())
         known = held.get(state.ATTRIBUTE, state.LayerState())
@@ -196,14 +210,6 @@ def exchange_metrics(layer: Any, before: Iterable[Any], after: Iterable[Any]) ->
     ids = {id(metric) for metric in before}
     layer._metrics[:] = [metric for metric in layer._metrics if id(metric) not in ids]
     layer._metrics.extend(after)
-
-
-def trace_again(model: tf.keras.Model) -> None:
-    """Have Keras trace the functions for training and evaluation again."""
-    if model.train_function is not None:
-        model.make_train_function(force=True)
-    if model.test_function is not None:
-        model.make_test_function(force=True)
 
 
 def save_with(owner: Any, name: str, kept: Any) -> None:

@@ -11,6 +11,7 @@ import dataclasses
 import weakref
 from typing import Any
 
+import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 ATTRIBUTE = "_nengo_wd"
@@ -27,28 +28,18 @@ class SimulatorState:
 
     # Terms on parameters that settings asked for when they were last looked at, and the penalties.
     asked: Any = None
-    # Terms on parameters that the objective made last carries.
-    built: Any = None
-    # The penalties of an objective that count (Carried), with the strengths of now.
-    installed: Any = None
-    # Whether the simulator was compiled.
-    compiled: bool = False
-    # What the user was warned of since the simulator was compiled.
-    warned: set = _new(set)
-    # Whether an optimizer was made that takes the regularizers of parameters as steps.
-    proximal: bool = False
-    # Whether penalties on parameters are left out of the losses, since they are such steps.
-    left_out_parameters: bool = False
-    # The TensorNodes whose settings replace default penalties, as last applied.
-    replaced: frozenset = frozenset()
-    # The default penalties of layers that are left out, by the ids of their variables.
-    left_out: dict = _new(dict)
-    # The initial values of variables, as variables, by the ids of the former.
-    initial: dict = _new(dict)
+    built: Any = None  # terms on parameters that the objective made last carries
+    installed: Any = None  # the penalties of an objective that count, with the strengths of now
+    compiled: bool = False  # whether the simulator was compiled
+    warned: set = _new(set)  # what the user was warned of since then
+    proximal: bool = False  # whether regularizers are steps of the optimizer that was made last
+    left_out_parameters: bool = False  # whether they are left out of the losses for that
+    replaced: frozenset = frozenset()  # the TensorNodes whose settings replace default penalties
+    left_out: dict = _new(dict)  # the default penalties that are left out, by id of the variable
+    initial: dict = _new(dict)  # the initial values of variables, as variables, by id of the former
     # The bounds of norms, by the ids of their variables: of the optimizer made or compiled last.
     bounds: dict = _new(dict)
-    # The folders in which the simulator has event files.
-    log_dirs: set = _new(set)
+    log_dirs: set = _new(set)  # the folders in which the simulator has event files
 
     # NengoDL 3: what adds the penalties of settings on parameters to the losses of the model,
     # and what adds those on what probes record.
@@ -69,23 +60,18 @@ class LayerState:
 
     # The weights that it had when something was first pulled towards them, by their names.
     initial: dict = _new(dict)
-    # The layer that this one stands in for.
-    original: Any = None
+    original: Any = None  # the layer that this one stands in for
 
 
 @dataclasses.dataclass
 class GraphState:
-    """The record of a graph, which is there before its simulator.
+    """The record of a graph, made before its simulator: a TensorGraph, or that of TensorFlow 1."""
 
-    It is NengoDL 3's TensorGraph, or a graph of TensorFlow 1.
-    """
-
-    # The layers that a later graph has built again, by their ids, each with its stand-in.
+    # The layers that a later graph has built again, by their ids, each with its stand-in; with
+    # itself, if it has none and so is lost.
     stand_ins: dict = _new(dict)
 
-    # NengoDL 3: the layers that a later graph has built again, and that have no stand-in, and the
-    # simulations that were compiled for records, by what they measure.
-    lost: list = _new(list)
+    # NengoDL 3: the simulations that were compiled for records, by what they measure.
     simulations: dict = _new(dict)
     # NengoDL 3, of a graph that draws random numbers: its simulator, as a weak reference, and the
     # variable that counts calls.
@@ -113,16 +99,21 @@ class NotCopyable:
         )
 
 
+class Rule(NotCopyable):
+    """A mixin for optimizers that have a rule of their own for all variables."""
+
+    settings: tuple[str, ...] = ()  # those of objects that it uses
+
+    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
+        """Update all variables; a missing gradient counts as zero."""
+        pairs = [(tf.zeros_like(v) if g is None else g, v) for g, v in grads_and_vars]
+        return super().apply_gradients(pairs, *args, **kwargs)  # type: ignore[misc]
+
+
 class DecayedBySettings(NotCopyable):
-    """A mixin for Keras optimizers that decay by settings: it refuses Keras' own decay.
+    """A mixin for Keras optimizers that decay by settings: it refuses Keras' own decay."""
 
-    Attributes
-    ----------
-    decays_by_settings : bool
-        Whether settings of objects say what the optimizer decays.
-    """
-
-    decays_by_settings: bool = True
+    decays_by_settings: bool = True  # whether settings of objects say what the optimizer decays
 
     @property
     def weight_decay(self) -> Any:
@@ -149,6 +140,23 @@ class DecayedBySettings(NotCopyable):
                 attr="weight_decay",
                 obj=self,
             )
+
+
+def chain(optimizer: Any) -> list[Any]:
+    """Return an optimizer and those inside it: Keras' loss scaling wraps another one."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [optimizer] if inner is None else [optimizer, *chain(inner)]
+
+
+def steps_of(optimizer: Any) -> list[Any]:
+    """Return the steps that an optimizer, or one inside it, takes beside its own."""
+    return [step for one in chain(optimizer) for step in getattr(one, "nengo_wd_steps", ())]
+
+
+def own_parts(optimizer: Any) -> list[Any]:
+    """Return the parts of an optimizer that are ours: the rule, if it is one, and the steps."""
+    rules = [one for one in chain(optimizer) if isinstance(one, Rule)]
+    return [*rules, *steps_of(optimizer)]
 
 
 # Reloading this module does not empty these.
@@ -200,19 +208,11 @@ def original(layer: Any) -> Any:
     return layer if found is None else found
 
 
-def layer_in(graph: Any, layer: Any) -> Any:
-    """Return the stand-in that a graph has for a layer, or the layer where it has none.
-
-    A graph that was asked for its layers has a record, and so keeps them from then on.
-    """
-    return graph_state(graph).stand_ins.get(id(layer), (layer, layer))[1]
-
-
 def has_record(owner: Any) -> bool:
     """Tell whether something is kept for a simulator or graph."""
     return ATTRIBUTE in vars(owner)
 
 
 def graph_state(graph: Any) -> GraphState:
-    """Return the record of a graph."""
+    """Return the record of a graph; one that has a record keeps its layers from then on."""
     return vars(graph).setdefault(ATTRIBUTE, GraphState())

@@ -8,7 +8,7 @@ import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _checks as checks
-from nengo_wd._frames import frame
+from nengo_wd._checks import frame
 
 PICO, NANO = 1e-12, 1e-9
 
@@ -124,8 +124,7 @@ class Costs:
         nengo.exceptions.ValidationError
             If there is no such device.
         """
-        joules = self.by_object(device, inputs).values()
-        return sum(value for value in joules if not np.isnan(value))
+        return float(np.nansum([*self.by_object(device, inputs).values()]))
 
     def by_object(self, device: str, inputs: bool = True) -> dict[str, float]:
         """Return the joules that one example takes on a device, by the name of the object."""
@@ -151,15 +150,12 @@ class Costs:
         return frame([self._row(name, count, inputs) for name, count in self._counts.items()])
 
     def _row(self, name: str, count: Count, inputs: bool) -> dict[str, Any]:
-        numbers: list[float] = [np.nan] * 4
-        if count.is_known:
-            neurons, (_, synapses, events) = int(count.neurons[1]), count.synapses(inputs)
-            numbers = [neurons, neurons * self.n_steps, int(synapses), float(events)]
-        columns = ("name", "neurons", "updates", "synapses", "events")
-        row: dict[str, Any] = dict(zip(columns, [name, *numbers]))
-        for device, spent in devices.items():
-            row[f"joules_{device}"] = self._joules(count, spent, inputs)
-        return {**row, "note": "; ".join(count.notes)}
+        neurons, (_, synapses, events) = int(count.neurons[1]), count.synapses(inputs)
+        numbers = [neurons, neurons * self.n_steps, int(synapses), float(events)]
+        columns = ("neurons", "updates", "synapses", "events")
+        row = dict(zip(columns, numbers if count.is_known else [np.nan] * 4))
+        joules = {f"joules_{k}": self._joules(count, d, inputs) for k, d in devices.items()}
+        return {"name": name, **row, **joules, "note": "; ".join(count.notes)}
 
     def _joules(self, count: Count, device: Device, inputs: bool) -> float:
         """Return the joules of an object; NaN, if it could not be counted."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import enum
-from typing import Any, NamedTuple, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 import nengo
 import nengo_dl
@@ -16,6 +17,8 @@ from nengo_wd.energy import patterns
 
 Place = Tuple[str, Any]  # one of the following four, of an object
 NEURONS, SPACE, INPUT, OUTPUT = "neurons", "space", "input", "output"
+Label = Tuple[Any, bool]  # the object that synapses belong to, and whether it has weights
+Reached = Dict[Label, patterns.Pattern]  # from the elements of a source to those of a place
 
 
 class Weighs(enum.Enum):
@@ -65,7 +68,8 @@ class Flow:
     def __init__(self, sim: nengo_dl.Simulator, skip_zeros: bool = False) -> None:
         self._sim, self._skip_zeros = sim, skip_zeros
         self.sources: list[Source] = []
-        self.edges: dict[Place, list[Edge]] = {}  # by the place that they leave
+        # by the place that they leave
+        self.edges: dict[Place, list[Edge]] = collections.defaultdict(list)
         self.uncounted: dict[Any, str] = {}  # objects whose synapses are not known, with the reason
         network = sim.model.toplevel
         for node in network.all_nodes:
@@ -78,9 +82,6 @@ class Flow:
         self.ends = {end for end in reached if end not in self.edges or end[0] == NEURONS}
         self.ends.update(source.place for source in self.sources)
 
-    def _add_edge(self, start: Place, edge: Edge) -> None:
-        self.edges.setdefault(start, []).append(edge)
-
     def _add_ensemble(self, ensemble: nengo.Ensemble) -> None:
         if _is_direct(ensemble):
             self._add_output(ensemble)
@@ -88,18 +89,19 @@ class Flow:
         place, signal = (NEURONS, ensemble), self._sim.model.sig[ensemble.neurons]["out"]
         self.sources.append(Source(place, ensemble.n_neurons, ensemble.neuron_type, signal))
         encoders = patterns.Pattern(self._synapses(ensemble, "scaled_encoders"))
-        self._add_edge((SPACE, ensemble), Edge(place, encoders, Weighs.ENCODES, ensemble))
+        self.edges[SPACE, ensemble].append(Edge(place, encoders, Weighs.ENCODES, ensemble))
 
     def _add_node(self, node: nengo.Node) -> None:
         if isinstance(node, nengo_dl.TensorNode):
             self._add_tensor_node(node)
         elif node.output is None:
             edge = Edge((OUTPUT, node), patterns.identity(node.size_in), Weighs.NOTHING, node)
-            self._add_edge((INPUT, node), edge)
+            self.edges[INPUT, node].append(edge)
         else:
             self._add_output(node)
 
     def _add_tensor_node(self, node: nengo_dl.TensorNode) -> None:
+        parameters.check_layers(self._sim)
         layer = parameters.layers(node, self._sim)[0]
         known = patterns.layer_pattern(layer, node.shape_in, self._kernel) if node.size_in else None
         if known is None:
@@ -110,7 +112,7 @@ class Flow:
         is_linear = activation in (None, tf.keras.activations.linear)
         end = (OUTPUT if is_linear else NEURONS), node
         weighs = Weighs.ALL if has_weights else Weighs.NOTHING
-        self._add_edge((INPUT, node), Edge(end, pattern, weighs, node))
+        self.edges[INPUT, node].append(Edge(end, pattern, weighs, node))
         if not is_linear:
             self._add_output(node, activation)
 
@@ -133,7 +135,7 @@ class Flow:
         if end[0] != NEURONS or isinstance(connection.post_obj, nengo.ensemble.Neurons):
             given = patterns.slice_pattern(connection.post_obj.size_in, connection.post_slice)
             pattern = patterns.composed(patterns.Pattern(given.T), pattern)
-        self._add_edge(start, Edge(end, pattern, weighs, connection))
+        self.edges[start].append(Edge(end, pattern, weighs, connection))
 
     def _transform_pattern(self, connection: nengo.Connection) -> tuple[Any, Weighs]:
         """Return the pattern of a connection's weights, with decoders; None, if not known."""
@@ -207,6 +209,78 @@ def _sparse_pattern(built: Any, synapses: np.ndarray) -> patterns.Pattern:
     if isinstance(built, nengo.transforms.SparseMatrix):
         indices = built.indices
     else:
-        places = built.tocoo()
-        indices = np.stack([places.row, places.col], 1)
+        indices = np.stack([built.tocoo().row, built.tocoo().col], 1)
     return patterns.pattern_at(indices[synapses.ravel()], built.shape)
+
+
+def fan_out(flow: Flow, source: Source) -> dict[Any, np.ndarray]:
+    """Return the synapses that leave each element of a source, by the object they belong to.
+
+    What is linear between a source and the ends of the flow acts as one: an element has one synapse
+    for each element that it reaches there. The synapses belong to the last object with a matrix of
+    weights on the way.
+    """
+    found: dict[Any, np.ndarray] = {}
+    for place, reached in reached_from(flow, source).items():
+        if place in flow.ends:
+            for (obj, weighs), pattern in reached.items():
+                if weighs or place[0] == NEURONS:  # else values are read as they are
+                    found[obj] = found.get(obj, 0) + pattern.getnnz(axis=0)
+    return found
+
+
+def reached_from(flow: Flow, source: Source) -> dict[Place, Reached]:
+    """Return the synapses from a source to each place that it reaches."""
+    found: dict[Place, Reached] = {}
+    start: Reached = {(None, False): patterns.identity(source.size)}
+    leaving = [(edge, start) for edge in flow.edges.get(source.place, [])]
+    while leaving:
+        edge, arriving = leaving.pop(0)
+        there = found.setdefault(edge.end, {})
+        grown = [_add(there, edge, *one) for one in [*arriving.items()]]
+        if any(grown) and edge.end not in flow.ends:
+            leaving += [(after, there) for after in flow.edges[edge.end]]
+    return found
+
+
+def _add(reached: Reached, edge: Edge, before: Label, pattern: patterns.Pattern) -> bool:
+    """Add the synapses along an edge to those at its end; tell whether any is new."""
+    obj, weighs = before
+    is_own = obj is None or edge.weighs is Weighs.ALL or edge.weighs is Weighs.EACH and not weighs
+    label = (edge.obj if is_own else obj), weighs or edge.weighs is not Weighs.NOTHING
+    through, n_before = patterns.composed(edge.pattern, pattern), 0
+    if label in reached:
+        n_before = reached[label].nnz
+        through = patterns.merged([through, reached[label]])
+    if through.nnz > n_before:
+        reached[label] = through
+    return through.nnz > n_before
+
+
+def kept_neurons(
+    flow: Flow, events: Mapping[Source, np.ndarray], biases: set[Source]
+) -> dict[Source, np.ndarray]:
+    """Return which elements of each source are kept without zeros, as arrays of bools.
+
+    A neuron is left out if it has no event while the data is shown, and if no synapse leads to it
+    from an input or from a neuron that is kept. Its input is then constant, and too small.
+    """
+    kept = {one: np.ones(one.size, bool) for one in flow.sources}
+    if any(isinstance(obj, nengo.Connection) for obj in flow.uncounted):
+        return kept  # it is not known where these lead
+    kept.update({one: events[one] > 0 for one in flow.sources if one.neurons is not None})
+    kept.update({one: np.zeros(one.size, bool) for one in biases})
+    neurons = {(NEURONS, one.obj): one for one in flow.sources if one.neurons is not None}
+    leading = [
+        (source, neurons[place], pattern)
+        for source in flow.sources
+        for place, reached in reached_from(flow, source).items()
+        if place in neurons
+        for pattern in reached.values()
+    ]
+    n_before, n_kept = -1, 0
+    while n_kept > n_before:  # what is reached reaches more
+        for source, end, pattern in leading:
+            kept[end] |= pattern[:, kept[source]].getnnz(axis=1) > 0
+        n_before, n_kept = n_kept, sum(one.sum() for one in kept.values())
+    return kept

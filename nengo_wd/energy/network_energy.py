@@ -4,19 +4,46 @@ from __future__ import annotations
 
 import collections
 import warnings
-from typing import Any, Iterator
+from typing import Any, Mapping, NamedTuple
 
+import nengo
 import nengo_dl
 import numpy as np
+import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _checks as checks
-from nengo_wd import _neurons as neurons
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
+from nengo_wd._shown import warn_of_one_step
 from nengo_wd.energy.devices import Costs, Count
-from nengo_wd.energy.events import ShownData, count_events, fan_out, kept_neurons
-from nengo_wd.energy.flow import Flow, Source
+from nengo_wd.energy.flow import Flow, Source, fan_out, kept_neurons
+
+
+class ShownData(NamedTuple):
+    """The data shown to a network: the values of its input Nodes."""
+
+    values: Mapping[nengo.Node, np.ndarray]  # of all of them: (examples, time steps, size)
+    given: set[nengo.Node]  # those in the user's data
+    shape: tuple[int, int]  # examples, time steps
+
+    def is_bias(self, source: Source) -> bool:
+        """Tell whether a source is a Node with a constant output, to which no data was given."""
+        is_input = source.obj in self.values and source.obj not in self.given
+        return is_input and isinstance(source.obj.output, np.ndarray)
+
+
+class Events(NamedTuple):
+    """Counts the events in values at a time step: spikes of a size, or values that are not zero."""
+
+    spike: float | None  # ``amplitude / dt``; spikes may be negative
+
+    def __call__(self, values: tf.Tensor) -> tf.Tensor:
+        """Return the number of events for each value."""
+        if self.spike is None:
+            return tf.cast(tf.not_equal(values, 0), values.dtype)
+        # rounded, because floating-point numbers are not exact
+        return tf.round(tf.abs(values) / tf.cast(self.spike, values.dtype))
 
 
 class Energy(Costs):
@@ -119,14 +146,14 @@ class Energy(Costs):
         checks.check_simulator(sim)
         seam.activities.check_any_signal()
         for name, value in (("passes", passes), ("n_steps", 1 if n_steps is None else n_steps)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            if not checks.is_whole(value):
                 raise ValidationError(f"{name}={value!r} must be a whole number above 0", attr=name)
         _check_network(sim)
         shown = ShownData(*seam.activities.input_values(sim, data, n_steps))
         self.n_examples, n_steps = shown.shape
         flow = Flow(sim)
         _check_spiking(sim, flow)
-        neurons.warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
+        warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
         without_zeros = Flow(sim, skip_zeros=True) if skip_zeros else flow
         counts = _counted(sim, flow, without_zeros, shown).items()
         super().__init__(
@@ -142,14 +169,13 @@ class Energy(Costs):
 
 
 def _check_network(sim: nengo_dl.Simulator) -> None:
-    """Raise unless a simulator has all objects of a network, and the weights of its layers."""
+    """Raise unless a simulator has all objects of a network."""
     if sim.model.toplevel is None:
         raise ValidationError(
             "the simulator was made of a model without a network, which has no objects to count; "
             "make it of the network",
             attr="sim",
         )
-    parameters.check_layers(sim)
     network = sim.model.toplevel
     for obj in (*network.all_nodes, *network.all_ensembles, *network.all_connections):
         if obj not in sim.model.sig:
@@ -165,13 +191,12 @@ def _check_spiking(sim: nengo_dl.Simulator, flow: Flow) -> None:
             "leave the setting out",
             attr="learning_phase",
         )
-    populations = [source for source in flow.sources if source.neurons is not None]
     silent = {
         source.obj: getattr(source.neurons, "__name__", type(source.neurons).__name__)
-        for source in populations
-        if not source.spikes
+        for source in flow.sources
+        if source.neurons is not None and not source.spikes
     }
-    if len(silent) == len(populations):
+    if not any(source.spikes for source in flow.sources):
         kinds = ", ".join(sorted({*silent.values()}))
         what = f"only neurons that do not spike ({kinds})" if silent else "no neurons"
         raise ValidationError(
@@ -193,8 +218,7 @@ def _counted(
 ) -> dict[Any, Count]:
     """Count neurons, and the synapses that leave each source, by object."""
     counts: dict[Any, Count] = collections.defaultdict(Count)
-    events = count_events(sim, flow, shown)
-    biases = {source for source in flow.sources if shown.is_bias(source)}
+    events, biases = _count_events(sim, flow, shown), {*filter(shown.is_bias, flow.sources)}
     kept = {} if without_zeros is flow else kept_neurons(without_zeros, events, biases)
     for source in flow.sources:
         is_kept = kept.get(source, np.ones(source.size, bool))
@@ -206,7 +230,10 @@ def _counted(
         if source in biases:
             counts[source.obj].notes.append("a constant, as a bias: not counted")
             continue
-        for obj, every, there in _leaving(flow, without_zeros, source, is_kept):
+        leaving = fan_out(flow, source)
+        not_zero = leaving if without_zeros is flow else fan_out(without_zeros, source)
+        for obj, every in leaving.items():
+            there = np.where(is_kept, not_zero.get(obj, 0), 0)
             count = counts[obj].from_nodes if source.neurons is None else counts[obj].from_neurons
             count += every.sum(), there.sum(), there @ events[source]
     for obj, why in flow.uncounted.items():
@@ -215,14 +242,36 @@ def _counted(
     return counts
 
 
-def _leaving(
-    flow: Flow, without_zeros: Flow, source: Source, is_kept: np.ndarray
-) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-    """Yield each object with the synapses that leave the elements of a source: all, and kept."""
-    found = fan_out(flow, source)
-    kept = found if without_zeros is flow else fan_out(without_zeros, source)
-    for obj, every in found.items():
-        yield obj, every, np.where(is_kept, kept.get(obj, 0), 0)
+def _count_events(
+    sim: nengo_dl.Simulator, flow: Flow, shown: ShownData
+) -> dict[Source, np.ndarray]:
+    """Return how many events each element of each source has, on the mean of the examples.
+
+    A neuron with spikes has an event for each of them. Anything else has one at each time step at
+    which its value is not zero.
+    """
+    measures: list[tuple] = []
+    signals = sim.tensor_graph.signals
+    inner = [s for s in flow.sources if s.obj not in shown.values and s.signal in signals]
+    for source in inner:
+        spike = getattr(source.neurons, "amplitude", 1.0) / sim.dt
+        measures.append((source.signal, Events(spike if source.spikes else None)))
+    measured = seam.activities.measure_signals(sim, shown.values, shown.shape, measures)
+    found = dict(zip(inner, measured))
+    for source, events in found.items():
+        if not np.isfinite(events).all():
+            raise ValidationError(
+                f"the output of {source.obj} is not finite while the data is shown; look for NaN "
+                "or infinite numbers in the data and the weights",
+                attr="data",
+                obj=source.obj,
+            )
+    for source in flow.sources:
+        if source.obj in shown.values:
+            found[source] = np.count_nonzero(shown.values[source.obj], axis=1).mean(axis=0)
+        elif source not in found:
+            found[source] = np.full(source.size, float(shown.shape[1]))
+    return found
 
 
 def _name(obj: Any) -> str:

@@ -111,21 +111,16 @@ def layer_pattern(layer: Any, shape: Sequence, mask: Mask) -> tuple[Pattern, boo
 
     None, if what the layer computes is not known.
     """
-    make = _maker(layer)
+    classes = [cls for cls in type(layer).__mro__ if cls is not TimeLoopLayer]
+    runs = next((cls for cls in classes if "call" in vars(cls)), None)  # the Keras code
+    makers = (make for cls, make in MAKERS.items() if isinstance(layer, cls) and runs in cls.mro())
+    make = next(makers, None)
     if make is None:
         return None
     if isinstance(layer, TimeLoopLayer):
         shape = refusals.applied_shape(layer, (None, *shape))[1:]
     pattern = make(layer, shape, mask)
     return None if pattern is None else (pattern, make is not _identity)
-
-
-def _maker(layer: Any) -> Any:
-    """Return the function that makes the pattern of a layer, by the Keras code that it runs."""
-    classes = [cls for cls in type(layer).__mro__ if cls is not TimeLoopLayer]
-    runs = next((cls for cls in classes if "call" in vars(cls)), None)
-    makers = (make for cls, make in MAKERS.items() if isinstance(layer, cls) and runs in cls.mro())
-    return next(makers, None)
 
 
 def _dense(layer: Any, shape: Sequence, mask: Mask) -> Pattern:
@@ -156,15 +151,10 @@ def _identity(layer: Any, shape: Sequence, mask: Mask) -> Pattern | None:
     return identity(int(np.prod(shape)))
 
 
-MAKERS = {
+POOLING = (keras.AveragePooling1D, keras.AveragePooling2D, keras.AveragePooling3D)
+MAKERS = {  # functions that make the pattern of a layer, by its class
     keras.Dense: _dense,
-    keras.Conv1D: _convolution,
-    keras.Conv2D: _convolution,
-    keras.Conv3D: _convolution,
-    keras.AveragePooling1D: _pooling,
-    keras.AveragePooling2D: _pooling,
-    keras.AveragePooling3D: _pooling,
-    keras.Flatten: _identity,
-    keras.Reshape: _identity,
-    keras.Dropout: _identity,
+    **dict.fromkeys((keras.Conv1D, keras.Conv2D, keras.Conv3D), _convolution),
+    **dict.fromkeys(POOLING, _pooling),
+    **dict.fromkeys((keras.Flatten, keras.Reshape, keras.Dropout), _identity),
 }

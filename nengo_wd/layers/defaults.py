@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,12 +10,8 @@ from nengo_wd import _seam as seam
 from nengo_wd.layers.refusals import refuse
 from nengo_wd.regularizers import forms
 
-if TYPE_CHECKING:  # the mixin's attributes come from the layer that it is mixed into
-    from typing import Any as _KerasLayer
-else:
-    _KerasLayer = object
-
 SUFFIX = "_regularizer"
+_KerasLayer: Any = object  # the mixin's attributes come from the layer that it is mixed into
 
 
 class Default(str):
@@ -33,9 +29,7 @@ def regularizer_arguments(given: dict[str, Any], owner: str) -> tuple[dict[str, 
     """Return the regularizers among a layer's arguments, and the names of the default ones."""
     asked = {attr: value for attr, value in given.items() if attr.endswith(SUFFIX)}
     by_default = [a for a, value in asked.items() if isinstance(value, (Default, DefaultConfig))]
-    return {
-        attr: forms.as_regularizer(value, attr, owner) for attr, value in asked.items()
-    }, by_default
+    return {a: forms.as_regularizer(value, a, owner) for a, value in asked.items()}, by_default
 
 
 def default_arguments(layer: Any) -> set[str]:
@@ -60,26 +54,24 @@ class KeepsDefaults(_KerasLayer):
     _default_dtype: str
 
     def _take_on_dtype(self) -> None:
-        """Use the simulator's dtype, unless the user gave one."""
-        dtype = seam.layers.simulation_dtype() or tf.keras.backend.floatx()
+        """Use the dtype of the simulator that is being built; raise if the user gave another."""
+        simulated = seam.layers.simulation_dtype()
+        dtype = simulated or tf.keras.backend.floatx()
         is_other = dtype != self._default_dtype or self.dtype is None
         if not self._dtype_given and (is_other or self._computes_in() != self.dtype):
             self._dtype = self._default_dtype = dtype
-
-    def _computes_in(self) -> str | None:
-        """Return the dtype of outputs; a mixed policy gives variables another one."""
-        return getattr(self, "compute_dtype", self.dtype)
-
-    def _check_dtype(self) -> None:
-        """Raise if the layer has another dtype than the simulator that is being built."""
-        dtype, own = seam.layers.simulation_dtype(), self._computes_in()
-        if dtype is not None and own != dtype:
+        own = self._computes_in()
+        if simulated is not None and own != simulated:
             refuse(
                 self,
                 f"computes in {own}, but its simulator in {dtype}; make the layer without dtype, "
                 "and it takes on the simulator's",
                 "dtype",
             )
+
+    def _computes_in(self) -> str | None:
+        """Return the dtype of outputs; a mixed policy gives variables another one."""
+        return getattr(self, "compute_dtype", self.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same layer again."""

@@ -20,8 +20,8 @@ OBJECTS = ("activation", "initializer", "constraint")  # how the names of such a
 KERAS = ("keras", "tf_keras", "tensorflow", "tensorflow_core")
 ATTENTION = ("Attention", "AdditiveAttention", "MultiHeadAttention")
 MERGING = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
-NAMES = [one for one in (*ATTENTION, *MERGING) if hasattr(tf.keras.layers, one)]  # not all in 1.15
-WITH_SEVERAL_INPUTS = tuple(getattr(tf.keras.layers, name) for name in NAMES)
+# TensorFlow 1.15 does not have all of them
+WITH_SEVERAL_INPUTS = tuple(getattr(tf.keras.layers, name, ()) for name in (*ATTENTION, *MERGING))
 
 
 def refuse(layer: Any, why: str, attr: str) -> NoReturn:

@@ -58,14 +58,11 @@ class RegularizedDense(TimeLoopLayer, tf.keras.layers.Dense):
         bias_regularizer: Regularizer | None = None,
         **dense_arguments: Any,
     ) -> None:
-        super().__init__(
-            units,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            **dense_arguments,
-        )
+        regularizers = {
+            "kernel_regularizer": kernel_regularizer,
+            "bias_regularizer": bias_regularizer,
+        }
+        super().__init__(units, activation, use_bias, **regularizers, **dense_arguments)
 
 
 class _KernelPenalty(TimeLoopLayer):

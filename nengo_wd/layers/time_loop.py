@@ -98,17 +98,14 @@ class TimeLoopLayer(defaults.KeepsDefaults):
         """Make the variables for inputs of ``input_shape`` (time, where given, left out)."""
         input_shape = refusals.applied_shape(self, input_shape)
         self._take_on_dtype()
-        self._check_dtype()
         self.penalized.clear()
-        seam.layers.begin_build(self)
         for attr in self._regularized:  # which may have been changed since
             forms.as_regularizer(getattr(self, attr), attr, f"layer {self.name!r}")
         if refusals.has_window(self):
             refusals.check_output(self, input_shape, super().compute_output_shape)
-        with seam.layers.scope():
+        with seam.layers.building(self, functools.partial(refusals.check_use, self)):
             super().build(input_shape)
-        self.built = True  # or Keras would build it again, to find out the shape of its output
-        seam.layers.check_built(self, functools.partial(refusals.check_use, self))
+            self.built = True  # or Keras would build it again, to find out the shape of its output
 
     def add_weight(self, *args: Any, **kwargs: Any) -> tf.Variable:
         """Make a variable, in the simulator's dtype."""
@@ -135,9 +132,8 @@ class TimeLoopLayer(defaults.KeepsDefaults):
         """Apply the variables to ``x`` or ``[t, x]``."""
         inputs = _without_time(inputs)
         accepted = inspect.signature(super().call).parameters
-        for argument in ("training", "mask"):  # offered by NengoDL and Keras to every layer
-            if argument not in accepted:
-                kwargs.pop(argument, None)
+        for argument in {"training", "mask"}.difference(accepted):  # which every layer is offered
+            kwargs.pop(argument, None)
         declared = refusals.declared_shape(self, inputs.shape)
         if declared is not None:
             inputs = tf.reshape(inputs, (-1, *declared[1:]))

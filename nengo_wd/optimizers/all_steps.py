@@ -8,7 +8,7 @@ from typing import Any
 import nengo_dl
 
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_trains
+from nengo_wd._seam import state
 from nengo_wd.optimizers.constrained import ConstrainedStep
 from nengo_wd.optimizers.decay import DecayStep
 from nengo_wd.optimizers.proximal import ProximalStep
@@ -91,13 +91,13 @@ def regularized_optimizer(
     ...     optimizer.update_settings()
     """
     optimizer = check_optimizer(sim, optimizer)
-    check_trains(sim)
-    decays = isinstance(seam.optimizers.chain(optimizer)[-1], seam.optimizers.RuleOptimizer)
+    decays = isinstance(state.chain(optimizer)[-1], seam.optimizers.RuleOptimizer)
     kinds = [*([] if decays else [DecayStep]), *([ProximalStep] if proximal else [])]
     steps, checks = [], []
     for kind in [*kinds, ConstrainedStep]:
-        if kind.asked(sim):
-            steps.append(kind(sim, optimizer, scale_by_learning_rate))
+        found = kind.asked(sim)
+        if found:
+            steps.append(kind(sim, optimizer, scale_by_learning_rate, found))
         else:
             checks.append(partial(kind.check_unasked, sim))
     return add_steps(optimizer, steps, checks)

@@ -22,19 +22,14 @@ LEAST_FACTOR = float(np.finfo(np.float32).tiny)
 
 
 class Progress(NamedTuple):
-    """The state of the constraint, which is saved: tensors of shape (n_objects,).
-
-    ``found`` is the norm that a rule has found, NaN before that. ``average`` is a moving average of
-    the norm, ``last_average`` its value at the end of the last interval, and ``last_growth`` its
-    growth in that interval, relative to this value.
-    """
+    """The state of the constraint, which is saved: tensors of shape (n_objects,)."""
 
     steps: Any
     multiplier: Any
-    found: Any
-    average: Any
-    last_average: Any
-    last_growth: Any
+    found: Any  # the norm that a rule has found, NaN before that
+    average: Any  # a moving average of the norm
+    last_average: Any  # its value at the end of the last interval
+    last_growth: Any  # its growth in that interval, relative to this value
 
 
 class Bounds:
@@ -121,7 +116,6 @@ class Bounds:
         return multiplier, where(is_bound & (norms > 0), factors, 1.0)
 
     def _found(self, now: Progress, norms: tf.Tensor) -> Progress:
-        """Return the progress with the bounds that are found at this step."""
         due = (now.steps >= self._at_step) & (norms > 0)  # a bound of zero would be no bound
         if np.isfinite(self._every).any():
             slower, now = self._looked_at_growth(now, norms)
@@ -143,7 +137,6 @@ class Bounds:
         )
 
     def _norms(self) -> tf.Tensor:
-        """Return the norm of each object."""
         weights = self.variable.read_value()
         return norms_of_groups(weights, self._object_of_row, len(self.objects))
 

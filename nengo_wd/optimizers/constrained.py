@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Callable
 
 import nengo_dl
@@ -25,16 +24,21 @@ class ConstrainedStep(Step):
     name, settings = "ConstrainedNorms", ("target_norm",)
     change, does = "constraint", "constrains norms"
 
-    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool = False) -> None:
-        super().__init__(sim, optimizer)
-        self._targets = ObjectSetting(sim, "target_norm", key=lambda rule: rule)
-        for parameter, target in self._targets.found:
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        optimizer: Any,
+        scaled: bool = False,
+        found: SetValues | None = None,
+    ) -> None:
+        super().__init__(sim, optimizer, found=found)
+        self._targets = ObjectSetting(sim, "target_norm", self.made_for, key=lambda rule: rule)
+        for parameter, target in self.made_for:
             _check_initial(parameter, target)
         objects: dict[int, list[Parameter]] = {key: [] for key in self._targets.variables}
         for one in parameters.all_parameters(sim, skip_later=True):
             objects.get(id(one.variable), []).append(one)
-        found = self._targets.found
-        self.bounds = {key: Bounds(sim, group, found) for key, group in objects.items()}
+        self.bounds = {key: Bounds(sim, group, self.made_for) for key, group in objects.items()}
         self.state = [(bounds.variable, bounds.progress) for bounds in self.bounds.values()]
 
     def begin(self, variables: list) -> list[Any]:
@@ -47,16 +51,18 @@ class ConstrainedStep(Step):
 
     def prepare_update(self) -> Callable[[], None]:
         """Return a function that applies other numbers; raise for a rule that is new, or gone."""
-        return partial(self._update_values, self._targets.current_values())
+        found = self._targets.current_values()
+
+        def update() -> None:
+            self._targets.update_values(found)
+            for bounds in self.bounds.values():
+                bounds.update_values(found)
+
+        return update
 
     def added(self) -> None:
         """Have records show the bounds of this step."""
         state.simulator_state(self.sim).bounds.update(self.bounds)
-
-    def _update_values(self, found: SetValues) -> None:
-        self._targets.update_values(found)
-        for bounds in self.bounds.values():
-            bounds.update_values(found)
 
     def _bounds_of(self, variables: list) -> list[Bounds]:
         return [self.bounds[id(v)] for v in variables if id(v) in self.bounds]

@@ -13,7 +13,8 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
 from nengo_wd._checks import is_number
-from nengo_wd._parameters import Parameter
+from nengo_wd._seam import state
+from nengo_wd._seam.keras2 import own_decay
 from nengo_wd._strengths import RowValues, numbers_now
 from nengo_wd.optimizers.steps import (
     Fault,
@@ -32,16 +33,16 @@ class DecayStep(Step):
     name, settings = "Decay", ("weight_decay",)
     change, does = "decay", "decays weights"
 
-    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool) -> None:
-        super().__init__(sim, optimizer, scaled)
-        self.decays = RowSetting(sim, "weight_decay")
+    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, *args: Any) -> None:
+        super().__init__(sim, optimizer, *args)
+        self.decays = RowSetting(sim, "weight_decay", self.made_for)
         check_decays(self.faults())
 
     def check_is_new(self, optimizer: Any) -> None:
         """Raise if an optimizer, or one inside it, decays weights already, in any way."""
         super().check_is_new(optimizer)
-        for one in reversed(seam.optimizers.chain(optimizer)):
-            decay, excludes = seam.optimizers.own_decay(one)
+        for one in reversed(state.chain(optimizer)):
+            decay, excludes = own_decay(one)
             if decay or isinstance(one, seam.optimizers.RuleOptimizer):
                 how = f", with weight_decay={decay}" if decay else ""
                 raise ValidationError(
@@ -61,8 +62,13 @@ class DecayStep(Step):
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
         """Decay those of ``variables`` that have settings."""
         by_variable = self.decays.by_variable
-        rows = [by_variable[id(v)] for v in variables if id(v) in by_variable]
-        return [self._decay(values, learning_rate, iteration) for values in rows]
+        done = []
+        for rows in (by_variable[id(v)] for v in variables if id(v) in by_variable):
+            decay = rows.tensor(iteration)
+            if self.needs_learning_rate:
+                decay *= tf.cast(learning_rate, decay.dtype)
+            done.append(seam.values.multiply(rows.variable, rows.over_rows(1 - decay)))
+        return done
 
     def prepare_update(self) -> Callable[[], None]:
         """Return a function that applies the current decays; raise if one can't be used."""
@@ -76,28 +82,19 @@ class DecayStep(Step):
         rate = seam.optimizers.learning_rate(self.optimizer) if self.needs_learning_rate else None
         return faults_of_decays(self.sim, decays, [rate] * len(decays), self._step())
 
-    def _decay(self, rows: RowValues, learning_rate: Any, iteration: tf.Tensor) -> Any:
-        decay = rows.tensor(iteration)
-        if self.needs_learning_rate:
-            decay *= tf.cast(learning_rate, decay.dtype)
-        return seam.values.multiply(rows.variable, rows.over_rows(1 - decay))
-
 
 class RowSetting(ObjectSetting):
-    """One setting of all objects in a simulator, with a value for each row of the variables.
+    """One setting of all objects in a simulator, by row of the variables, by their ids.
 
     Rows for which nothing is set have the value ``unset``.
-
-    Attributes
-    ----------
-    by_variable : dict of {int: RowValues}
-        The values by row, by the ids of the variables.
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, name: str, unset: float = 0.0) -> None:
-        super().__init__(sim, name)
+    def __init__(
+        self, sim: nengo_dl.Simulator, name: str, found: SetValues, unset: float = 0.0
+    ) -> None:
+        super().__init__(sim, name, found)
         self.by_variable = {
-            key: RowValues(sim, variable, _rows_in(key, self.found), unset)
+            key: RowValues(sim, variable, _rows_in(key, found), unset)
             for key, variable in self.variables.items()
         }
 
@@ -182,49 +179,30 @@ def faults_of_decays(
     r"""Yield what is wrong with decays :math:`\lambda` at a step.
 
     They are finite and not negative, and :math:`\eta \lambda < 1`, or else the step would turn the
-    signs of the weights.
-
-    Parameters
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator.
-    decays : list of (Parameter, value)
-        The decays, which are numbers, schedules or variables.
-    rates : list
-        The learning rate that each of them is multiplied by; None if it is not.
-    step : tf.Tensor
-        The step.
+    signs of the weights. The learning rate of each is among ``rates``, or None if it has none.
     """
     values = [decay for _, decay in decays]
     factors = [1.0 if rate is None else rate for rate in rates]
-    numbers = [
-        0.0 if number is None else number for number in numbers_now(sim, values + factors, step)
-    ]
+    numbers = [number or 0.0 for number in numbers_now(sim, values + factors, step)]
     decay_now, rate_now = np.reshape(numbers, (2, -1))
     with np.errstate(over="ignore", invalid="ignore"):
         wrong = ~np.isfinite(decay_now) | (decay_now < 0) | (decay_now * rate_now >= 1)
     for i in np.flatnonzero(wrong):
-        known = is_number(values[i]) and is_number(factors[i])
-        rate = None if rates[i] is None else float(rate_now[i])
-        valid = np.isfinite(decay_now[i]) and decay_now[i] >= 0
-        reason = _reason(decays[i][0], float(decay_now[i]), rate)
-        yield Fault(decays[i][0], reason, bool(known or not valid))
-
-
-def _reason(parameter: Parameter, decay: float, rate: float | None) -> str:
-    """Say what is wrong with a decay, and the learning rate that scales it, if one does."""
-    decayed = f"the weight_decay {decay} of {parameter.obj}"
-    if not (np.isfinite(decay) and decay >= 0):
-        return f"{decayed} must be a finite number, zero or above"
-    if rate is None:
-        return (
-            f"{decayed} is not scaled by the learning rate, and so would take all of the weights, "
-            "or more; it must be below 1"
-        )
-    return (
-        f"{decayed} would take all of the weights, or more, and turn their signs: times the "
-        f"learning rate {rate} it is {decay * rate}, and must be below 1"
-    )
+        (parameter, _), decay, rate = decays[i], float(decay_now[i]), float(rate_now[i])
+        is_for_sure = is_number(values[i]) and is_number(factors[i])
+        if not (np.isfinite(decay) and decay >= 0):
+            is_for_sure, what = True, "must be a finite number, zero or above"
+        elif rates[i] is None:
+            what = (
+                "is not scaled by the learning rate, and so would take all of the weights, or "
+                "more; it must be below 1"
+            )
+        else:
+            what = (
+                "would take all of the weights, or more, and turn their signs: times the learning "
+                f"rate {rate} it is {decay * rate}, and must be below 1"
+            )
+        yield Fault(parameter, f"the weight_decay {decay} of {parameter.obj} {what}", is_for_sure)
 
 
 def check_decays(found: Iterator[Fault], stacklevel: int = 4) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Callable, Iterator
 
 import nengo_dl
@@ -20,6 +19,7 @@ from nengo_wd._checks import (
     check_trains,
     is_number,
 )
+from nengo_wd._parameters import with_setting
 from nengo_wd._strengths import LiveArray, numbers_now
 from nengo_wd.optimizers import steps
 from nengo_wd.optimizers.decay import RowSetting, check_decays, faults_of_decays
@@ -90,9 +90,9 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         check_trains(sim)
         self._momentum = momentum
         self._live = LiveArray(sim, _as_array(momentum))
-        # where nothing was set, the optimizer's own values hold
-        self._by_object = {one: RowSetting(sim, one, unset=np.nan) for one in self.settings}
-        self._check_values({name: setting.found for name, setting in self._by_object.items()})
+        found = {name: with_setting(sim, name) for name in self.settings}
+        self._by_object = {name: RowSetting(sim, name, found[name], np.nan) for name in found}
+        self._check_values(found)
         check_decays(self.faults(), stacklevel=3)
 
     @property
@@ -121,11 +121,12 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         found = {name: setting.current_values() for name, setting in self._by_object.items()}
         self._check_values(found)
         check_decays(self.faults(found))
-        return partial(self._update_values, found)
 
-    def _update_values(self, found: dict[str, SetValues]) -> None:
-        for name, setting in self._by_object.items():
-            setting.update_values(found[name])
+        def update() -> None:
+            for name, setting in self._by_object.items():
+                setting.update_values(found[name])
+
+        return update
 
     def faults(self, found: dict[str, SetValues] | None = None) -> Iterator[Fault]:
         """Yield the faults that decays have now, by default those in force."""

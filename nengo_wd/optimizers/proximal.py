@@ -13,19 +13,11 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_called_now
-from nengo_wd._parameters import Parameter, precedence
+from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import in_rows, is_block
+from nengo_wd._penalties import check_live_strengths, strength_faults, with_live_strengths
 from nengo_wd._seam.keras2 import regularizer_of
-from nengo_wd._strengths import (
-    RowForms,
-    RowRegularizer,
-    RowValues,
-    check_live_strengths,
-    strength_faults,
-    where,
-    with_live_strengths,
-)
+from nengo_wd._strengths import RowForms, RowRegularizer, RowValues, where
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
 from nengo_wd.optimizers.steps import Fault, SetValues, Step, add_steps, check_optimizer, refuse_new
 from nengo_wd.regularizers.forms import GroupForm, group_form, row_form
@@ -42,9 +34,9 @@ class ProximalStep(Step):
     change, does = "proximal steps", "takes proximal steps"
     places = f"{Step.places}, or on a layer"
 
-    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool) -> None:
-        super().__init__(sim, optimizer, scaled)
-        regularized = [pair for pair in self.asked(sim) if pair[0].is_trained]
+    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, *args: Any) -> None:
+        super().__init__(sim, optimizer, *args)
+        regularized = [pair for pair in self.made_for if pair[0].is_trained]
         self._moving = with_live_strengths(regularized)
         self.by_variable = {
             key: VariableStep(sim, *forms) for key, forms in _forms(regularized).items()
@@ -54,7 +46,7 @@ class ProximalStep(Step):
     def asked(cls, sim: nengo_dl.Simulator) -> SetValues:
         """Return all parameters with a regularizer, of a setting or of their layer, checked."""
         found = super().asked(sim)
-        with precedence.defaults_as_set(sim):
+        with parameters.defaults_as_set(sim):
             for parameter in parameters.all_parameters(sim, kind=nengo_dl.TensorNode):
                 function = parameter.layer_penalty
                 if function is not None:
@@ -67,9 +59,8 @@ class ProximalStep(Step):
     def after(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
         """Take the steps of those of ``variables`` that are regularized."""
         found = [self.by_variable[id(v)] for v in variables if id(v) in self.by_variable]
-        return [
-            one(self._scale(one.variable, learning_rate, iteration), iteration) for one in found
-        ]
+        scales = [self._scale(one.variable, learning_rate, iteration) for one in found]
+        return [one(scale, iteration) for one, scale in zip(found, scales)]
 
     def faults(self) -> Iterator[Fault]:
         """Yield the faults that strengths have now, if they are variables or schedules."""
@@ -78,7 +69,6 @@ class ProximalStep(Step):
 
     def prepare_update(self) -> Callable[[], None]:
         """Return a function that applies other strengths; raise if other steps are needed."""
-        check_called_now()
         regularized = [pair for pair in self.asked(self.sim) if pair[0].is_trained]
         forms, built = _forms(regularized), self.by_variable
         new = [one.name for one, _ in regularized if id(one.variable) not in built]
@@ -107,11 +97,7 @@ class ProximalStep(Step):
 
 
 class VariableStep:
-    """The proximal steps of all that is regularized in one variable.
-
-    They are those of ``row_forms``, L1 and L2 of the weights or of their distance from the
-    initial ones, and those of ``lassos``.
-    """
+    """The proximal steps of all in one variable: those of L1 and L2, and those of ``lassos``."""
 
     def __init__(self, sim: nengo_dl.Simulator, row_forms: RowForms, lassos: Lassos) -> None:
         first, self.lassos = (row_forms or lassos)[0][0], lassos
@@ -122,17 +108,13 @@ class VariableStep:
 
     def __call__(self, scale: tf.Tensor, iteration: tf.Tensor) -> Any:
         """Take the steps, with strengths times ``scale``, and return the operations to wait for."""
-        sizes, centre, lengths = {}, None, []
-        if self.rows is not None:
-            sizes = {
-                name: values.over_rows(scale * values.tensor(iteration))
-                for name, values in self.rows.strengths.items()
-            }
-            centre = self.rows.centre
+        strengths = {} if self.rows is None else self.rows.strengths
+        sizes = {n: one.over_rows(scale * one.tensor(iteration)) for n, one in strengths.items()}
+        lengths = []
         if self.lengths is not None:
             by_row = scale * self.lengths.tensor(iteration)
             lengths = [by_row[int(parameter.rows[0])] for parameter, _ in self.lassos]
-        return self._update(sizes, centre, lengths)
+        return self._update(sizes, None if self.rows is None else self.rows.centre, lengths)
 
     def can_update_to(self, row_forms: RowForms, lassos: Lassos) -> bool:
         """Tell whether the built steps can apply other regularizers."""
@@ -148,19 +130,14 @@ class VariableStep:
             self.lengths.update_values(_lengths(lassos))
 
     def _all_steps(self, weights: tf.Tensor, sizes: dict, centre: Any, lengths: list) -> tf.Tensor:
-        """Return the weights after the steps."""
         if sizes:
             weights = _row_steps(weights, sizes, centre)
-        return _replaced(weights, self._group_steps(weights, lengths))
-
-    def _group_steps(self, weights: tf.Tensor, lengths: list) -> list[tuple[Any, tf.Tensor]]:
-        """Return rows with their weights after the steps of group lasso."""
-        found = []
+        found = []  # rows with their weights after the steps of group lasso
         for (parameter, form), length in zip(self.lassos, lengths):
             rows = tf.reshape(in_rows(weights, parameter.rows), parameter.shape)
             shape = (len(parameter.rows), *weights.shape[1:])
             found.append((parameter.rows, tf.reshape(form.lasso.shrunk(rows, length), shape)))
-        return found
+        return _replaced(weights, found)
 
 
 def _forms(regularized: SetValues) -> Forms:
@@ -202,8 +179,7 @@ def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> 
 def _row_steps(weights: tf.Tensor, sizes: dict, centre: Any) -> tf.Tensor:
     """Return weights after steps of these sizes, which shrink their distance from a centre.
 
-    The centre is an array and which rows are pulled towards it, or None for zero. Without strength,
-    the weights stay as they are, to the last bit.
+    The centre is as in `RowRegularizer`. Without strength, weights stay the same to the last bit.
     """
     if centre is None:
         return proximal_steps(weights, sizes)
@@ -285,7 +261,6 @@ def proximal_regularization(
 
 
 def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
-    """Raise if there is no proximal step for a regularizer."""
     form = group_form(regularizer)
     if form is not None:
         form.lasso.within(len(parameter.shape))  # which raises where the axes don't fit

@@ -19,6 +19,7 @@ from nengo_wd._checks import (
     is_number,
 )
 from nengo_wd._parameters import Parameter
+from nengo_wd._seam import state
 from nengo_wd._strengths import numbers_now
 
 SetValues = List[Tuple[Parameter, Any]]  # parameters, each with the value of a setting
@@ -28,64 +29,43 @@ WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
 
 
 class Fault(NamedTuple):
-    """A fault of the setting of a parameter.
-
-    Attributes
-    ----------
-    parameter : Parameter
-        The parameter.
-    reason : str
-        What is wrong.
-    for_sure : bool
-        Whether it will stay so: it is about numbers, and neither about a schedule nor a variable.
-    """
+    """A fault of the setting of a parameter."""
 
     parameter: Parameter
     reason: str
-    for_sure: bool
+    for_sure: bool  # it will stay: it is about numbers, and neither about a schedule nor a variable
 
 
 class Step:
     """A step that is taken before or after each of an optimizer's own, or both.
 
     A subclass sets ``name``, ``change``, ``does`` and ``settings``. The first setting asks for it.
-
-    Attributes
-    ----------
-    name : str
-        What stands for the step in the name of the optimizer: "Decay" makes SGD "SGDWithDecay".
-    change, does : str
-        What the step is, and what an optimizer with it does, for errors: "decay", "decays weights".
-    settings : tuple of str
-        The settings on objects that the step is for.
-    places : str
-        Where such a setting can be made, for errors.
-    sim : nengo_dl.Simulator or None
-        The simulator whose weights are changed, if the step is for one alone.
-    needs_learning_rate : bool
-        Whether the step needs the learning rate.
-    state : list of (tf.Variable, tf.Variable)
-        What is saved with the optimizer: variables of the step's own, each after the trained
-        variable that it is for.
     """
 
-    name: str
-    change: str
-    does: str
-    settings: tuple[str, ...] = ()
-    places: str = "in the network's config"
-    sim: nengo_dl.Simulator | None = None
+    name: str  # stands for it in the name of the optimizer: "Decay" makes SGD "SGDWithDecay"
+    change: str  # what the step is, for errors: "decay"
+    does: str  # what an optimizer with it does, for errors: "decays weights"
+    settings: tuple[str, ...] = ()  # the settings on objects that it is for
+    places: str = "in the network's config"  # where they can be made, for errors
+    sim: nengo_dl.Simulator | None = None  # whose weights are changed, if it is for one alone
     needs_learning_rate: bool = False
+    # what is saved with the optimizer: each trained variable, with one of the step's own for it
     state: Sequence[tuple[Any, tf.Variable]] = ()
 
-    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool = False) -> None:
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        optimizer: Any,
+        scaled: bool = False,
+        found: SetValues | None = None,
+    ) -> None:
         self.sim, self.needs_learning_rate = sim, scaled
-        self.optimizer = seam.optimizers.chain(optimizer)[-1]
+        self.optimizer = state.chain(optimizer)[-1]
         self._check_keeps_changes(optimizer)
-        self._check_learning_rate(sim)
+        self._check_learning_rate()
         self.check_is_new(optimizer)
-        check_trains(sim)
-        if not self.asked(sim):
+        self.made_for = self.asked(sim) if found is None else found
+        if not self.made_for:
             raise ValidationError(
                 f"nothing in {sim.model.toplevel} has a {self.settings[0]}; set one {self.places}, "
                 "after nengo_wd.configure_settings()",
@@ -100,13 +80,12 @@ class Step:
     @classmethod
     def check_unasked(cls, sim: nengo_dl.Simulator) -> None:
         """Raise if settings ask for such a step, which an optimizer was made without."""
-        check_called_now()
         refuse_new([one.name for one, _ in cls.asked(sim)], cls.settings[0])
 
     def check_is_new(self, optimizer: Any) -> None:
         """Raise if an optimizer, or one inside it, does already what the step would do."""
-        for one in reversed(seam.optimizers.chain(optimizer)):
-            if any(isinstance(step, type(self)) for step in steps_of(one)):
+        for one in reversed(state.chain(optimizer)):
+            if any(isinstance(step, type(self)) for step in state.steps_of(one)):
                 raise ValidationError(
                     f"{name_of(one)} {self.does} already; give an optimizer without such a step, "
                     "or a new one",
@@ -115,8 +94,7 @@ class Step:
                 )
 
     def _check_keeps_changes(self, optimizer: Any) -> None:
-        """Raise if an optimizer would undo what the step does to the weights."""
-        for one in seam.optimizers.chain(optimizer):
+        for one in state.chain(optimizer):
             kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]
             if kept:
                 raise ValidationError(
@@ -127,7 +105,7 @@ class Step:
                     obj=one,
                 )
 
-    def _check_learning_rate(self, sim: nengo_dl.Simulator) -> None:
+    def _check_learning_rate(self) -> None:
         """Raise if the learning rate is negative or not finite now, or missing where needed."""
         rate = seam.optimizers.learning_rate(self.optimizer)
         if rate is None and self.needs_learning_rate:
@@ -137,12 +115,11 @@ class Step:
                 attr="optimizer",
                 obj=self.optimizer,
             )
-        number = None if rate is None else numbers_now(sim, [rate], self._step())[0]
+        number = None if rate is None else numbers_now(self.sim, [rate], self._step())[0]
         if number is not None:
             check_hyperparameter(number, "learning_rate", type(self.optimizer).__name__)
 
     def _step(self) -> Any:
-        """Return the training step of the optimizer."""
         return seam.optimizers.iteration(self.sim, self.optimizer)
 
     def begin(self, variables: list) -> list[Any]:
@@ -150,21 +127,11 @@ class Step:
         return []
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
-        """Change variables before the optimizer does; the gradients are there already.
+        """Change ``variables``, all that are trained, before the optimizer does.
 
-        Parameters
-        ----------
-        variables : list of tf.Variable
-            The variables that are trained, with a gradient or without.
-        learning_rate : tf.Tensor, float or None
-            The learning rate of this step; None if no step needs it.
-        iteration : tf.Tensor of int
-            How many steps were taken before this one.
-
-        Returns
-        -------
-        list of tf.Operation
-            What the optimizer's own step has to wait for, in a graph of TensorFlow 1.
+        The gradients are there already. The learning rate is that of this step, or None if no step
+        needs it. ``iteration`` says how many steps were taken before. Return the operations that
+        the optimizer's own step has to wait for, in a graph of TensorFlow 1.
         """
         return []
 
@@ -185,33 +152,26 @@ class Step:
 
 
 class ObjectSetting:
-    """One setting of all objects in a simulator, such as ``"target_norm"``.
+    """The values in force of one setting of all objects in a simulator, such as ``"target_norm"``.
 
-    Parameters
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator.
-    name : str
-        Name of the setting.
-    key : callable
-        A function of values that are not numbers; equal results mean that they are built alike.
-
-    Attributes
-    ----------
-    found : list of (Parameter, value)
-        The values in force.
+    The function ``key`` is of values that are no numbers; equal results mean that they are built
+    alike.
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, name: str, key: Callable[[Any], Any] = id) -> None:
-        self.sim, self.name, self._key = sim, name, key
-        self.found: SetValues = parameters.with_setting(sim, name)
-        self.variables = {id(one.variable): one.variable for one, _ in self.found}
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        name: str,
+        found: SetValues,
+        key: Callable[[Any], Any] = id,
+    ) -> None:
+        self.sim, self.name, self.found, self._key = sim, name, found, key
+        self.variables = {id(one.variable): one.variable for one, _ in found}
 
     def current_values(self) -> SetValues:
         """Return the current values; raise if some of them need another optimizer."""
-        check_called_now()
         found = parameters.with_setting(self.sim, self.name)
-        new = {id(one.variable): one.name for one, _ in found}
+        new = {id(one.variable): one.name for one, _ in found}  # one name for each variable
         names = [name for key, name in new.items() if key not in self.variables]
         if not names and self._built(found) != self._built(self.found):
             names = ["a value that is not a number"]
@@ -239,6 +199,7 @@ def refuse_new(new: list[str], name: str) -> None:
 def check_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     """Return an optimizer that a simulator takes, made by its name where that was given."""
     check_simulator(sim)
+    check_trains(sim)
     return seam.optimizers.check_optimizer(optimizer)
 
 
@@ -256,10 +217,11 @@ def add_steps(optimizer: Any, steps: Sequence[Step], checks: Sequence[Callable] 
 
 def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
     """Apply the current settings: all of them, or none if one raises an error."""
+    check_called_now()
     for check in checks:
         check()
     takes = []
-    for part in own_parts(optimizer):
+    for part in state.own_parts(optimizer):  # a comprehension would shift `stacklevel`
         takes.append(part.prepare_update())
     for take in takes:
         take()
@@ -268,33 +230,3 @@ def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
 def name_of(optimizer: Any) -> str:
     """Return the name of an optimizer, for errors."""
     return optimizer.get_name() if hasattr(optimizer, "get_name") else type(optimizer).__name__
-
-
-def steps_of(optimizer: Any) -> list[Step]:
-    """Return the steps that an optimizer, or one inside it, takes beside its own."""
-    with_steps = seam.optimizers.OptimizerWithSteps
-    found = [one for one in seam.optimizers.chain(optimizer) if isinstance(one, with_steps)]
-    return [step for one in found for step in one.nengo_wd_steps]
-
-
-def own_parts(optimizer: Any) -> list[Any]:
-    """Return the parts of an optimizer that are ours: the rule, if it is one, and the steps."""
-    rule = seam.optimizers.RuleOptimizer
-    rules = [one for one in seam.optimizers.chain(optimizer) if isinstance(one, rule)]
-    return [*rules, *steps_of(optimizer)]
-
-
-def simulators_of(optimizer: Any) -> list[Any]:
-    """Return the simulators that the parts of an optimizer were made for."""
-    return [part.sim for part in own_parts(optimizer) if part.sim is not None]
-
-
-def settings_of(optimizer: Any) -> set[str]:
-    """Return the names of the settings that an optimizer uses."""
-    return {name for part in own_parts(optimizer) for name in part.settings}
-
-
-def faults_of(optimizer: Any) -> Iterator[Fault]:
-    """Yield the faults that the settings of an optimizer have now."""
-    for part in own_parts(optimizer):
-        yield from part.faults()

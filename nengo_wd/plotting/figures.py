@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import textwrap
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ContextManager, Iterator, Mapping, Sequence
 
 import numpy as np
 from nengo.exceptions import ValidationError
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart by colour-blind readers; without yellow, too light for lines
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))  # told apart in grey
-N_STYLES = len(COLORS) * len(LINES)  # no two alike, as the lengths have no common divisor
+# told apart in grey; no two of the 7 * 5 styles are alike, as the numbers have no common divisor
+LINES: Any = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 LOOK: dict[str, Any] = {
     "font.size": 8,
     "axes.titlesize": "medium",
@@ -32,6 +32,7 @@ LOOK: dict[str, Any] = {
     "figure.constrained_layout.use": True,
     "savefig.dpi": 300,
 }
+KINDS: dict[str, Any] = {"WeightNorms": History, "NeuronRates": RateHistory}  # of records
 STEP = "step (batches)"
 WIDTH = 7.2  # inches, the text of a page
 COLUMN = 1.3  # inches, for the narrowest of columns
@@ -76,8 +77,7 @@ def style(rc: Mapping[str, Any] | None = None) -> ContextManager[None]:
         from cycler import cycler
     except ImportError as error:
         raise ImportError("nengo_wd.plotting needs Matplotlib: pip install matplotlib") from error
-    lines = list(itertools.islice(line_styles(), N_STYLES))
-    cycle = cycler(**{key: [line[key] for line in lines] for key in ("color", "linestyle")})
+    cycle = cycler(color=COLORS * len(LINES), linestyle=LINES * len(COLORS))
     settings: Any = {**LOOK, "axes.prop_cycle": cycle, **(rc or {})}
     return matplotlib.rc_context(settings)
 
@@ -104,21 +104,17 @@ def grid_of_axes(
 
 
 def _reshaped(axes: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Return the user's axes as a grid."""
     from matplotlib.axes import Axes
 
     given = np.array(axes, dtype=object)
     for one in given.flat:
         if not isinstance(one, Axes):
-            raise ValidationError(
-                f"axes has {one!r} of type {type(one).__name__}, and not a matplotlib.axes.Axes; "
-                "give what plt.subplots or figure.subplots returns for axes",
-                attr="axes",
-            )
+            fault = f"{one!r} of type {type(one).__name__}, and not a matplotlib.axes.Axes"
+            remedy = "give what plt.subplots or figure.subplots returns for axes"
+            raise ValidationError(f"axes has {fault}; {remedy}", attr="axes")
     if given.shape not in {shape, tuple(n for n in shape if n > 1)}:
-        raise ValidationError(
-            f"axes has shape {given.shape}, but must have shape {shape}", attr="axes"
-        )
+        fault = f"axes has shape {given.shape}, but must have shape {shape}"
+        raise ValidationError(fault, attr="axes")
     return given.reshape(shape)
 
 
@@ -163,59 +159,34 @@ def upper_limit(samples: list[np.ndarray]) -> float:
     return 1.05 * np.max(values, where=np.isfinite(values), initial=0) or 1.0
 
 
-def parameters_to_plot(history: Any, which: Any, where: str = "") -> list[str]:
-    """Return the names of the parameters that ``which`` asks for, each of them once, or raise."""
-    _check_recorded(history, History, "WeightNorms", where)
-    return _asked_for(history, which, where, _names_of_parameters)
-
-
-def probes_to_plot(history: Any, which: Any) -> list[str]:
-    """Return the names of the probes that ``which`` asks for, each of them once, or raise."""
-    _check_recorded(history, RateHistory, "NeuronRates", "")
-    return _asked_for(history, which, "", _names_of_probes)
-
-
-def _check_recorded(history: Any, kind: Any, name: str, where: str) -> None:
-    """Raise unless there are records of a kind."""
-    if not isinstance(history, kind):
-        raise ValidationError(f"expected a {name}, got {history!r}{where}", attr="history")
+def asked_for(history: Any, which: Any, kind: str = "WeightNorms", where: str = "") -> list[str]:
+    """Return the names of all that ``which`` asks for in records of a kind, each once, or raise."""
+    if not isinstance(history, KINDS[kind]):
+        raise ValidationError(f"expected a {kind}, got {history!r}{where}", attr="history")
     if not len(history.steps):
-        raise ValidationError(
-            f"nothing was recorded{where}; call record(), or give the {name} to sim.fit as a "
-            "callback",
-            attr="history",
-        )
-
-
-def _asked_for(
-    history: Any, which: Any, where: str, names_of: Callable[[Any, Any], list[str]]
-) -> list[str]:
-    """Return the names of all that is asked for, each of them once, or raise."""
+        remedy = f"call record(), or give the {kind} to sim.fit as a callback"
+        raise ValidationError(f"nothing was recorded{where}; {remedy}", attr="history")
     found: list[str] = []
     for one in which if isinstance(which, (list, tuple)) else [which]:
-        names = history.names if one is None else names_of(history, one)
+        names = _names_of(history, one)
         if not names:
-            raise ValidationError(
-                f"nothing was recorded of {one!r}{where}, but only of {', '.join(history.names)}",
-                attr="which",
-            )
+            fault = f"nothing was recorded of {one!r}{where}"
+            known = ", ".join(history.names)
+            raise ValidationError(f"{fault}, but only of {known}", attr="which")
         found += names
     if not found:
         raise ValidationError(f"which={which!r} holds nothing to plot", attr="which")
     return list(dict.fromkeys(found))
 
 
-def _names_of_parameters(history: History, one: Any) -> list[str]:
-    """Return the names of the parameters of an object, or the one with a name."""
-    if isinstance(one, str):
-        return [name for name in history.names if name == one]
+def _names_of(history: Any, one: Any) -> list[str]:
+    """Return the names of the parameters of an object or of a probe, or the name itself; or all."""
+    if one is None or isinstance(one, str):
+        return [name for name in history.names if one in (None, name)]
+    if isinstance(history, RateHistory):
+        return [name for name, probe in history.probes.items() if one is probe]
     meant = selection.matching_parameters(list(history.parameters.values()), one)
     return [name for name, parameter in history.parameters.items() if parameter in meant]
-
-
-def _names_of_probes(history: RateHistory, one: Any) -> list[str]:
-    """Return the name of a probe, or the one that is given."""
-    return [name for name, probe in history.probes.items() if one is probe or one == name]
 
 
 def marker_of(history: Records) -> str | None:

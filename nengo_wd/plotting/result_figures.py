@@ -57,7 +57,7 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
     ImportError
         If Matplotlib is not installed.
     """
-    names = figures.probes_to_plot(history, which)
+    names = figures.asked_for(history, which, "NeuronRates")
     with figures.grid_of_axes((1, 2), axes, figures.height_for(names)) as grid:
         firing, silent = grid[0]
         marker = figures.marker_of(history)
@@ -135,15 +135,12 @@ def _by_label(runs: Any) -> Mapping[str, Energy]:
     if isinstance(runs, Energy):
         return {"": runs}
     if not isinstance(runs, Mapping) or not runs:
-        raise ValidationError(
-            f"runs={runs!r} must be a nengo_wd.Energy, or a dictionary of them by label",
-            attr="runs",
-        )
+        fault = f"runs={runs!r} must be a nengo_wd.Energy, or a dictionary of them by label"
+        raise ValidationError(fault, attr="runs")
     for label, run in runs.items():
         if not isinstance(run, Energy):
-            raise ValidationError(
-                f"expected a nengo_wd.Energy, got {run!r} in the run {label!r}", attr="runs"
-            )
+            fault = f"expected a nengo_wd.Energy, got {run!r} in the run {label!r}"
+            raise ValidationError(fault, attr="runs")
     return runs
 
 
@@ -175,17 +172,14 @@ def search(study: optuna.Study, axes: Any = None) -> Figure:
     """
     complete, pruned = _trials(study, "COMPLETE"), _trials(study, "PRUNED")
     if not complete:
-        raise ValidationError(
-            f"no trial of the search {study.study_name!r} came to its end, so there is nothing to "
-            "plot",
-            attr="study",
-        )
+        fault = f"no trial of the search {study.study_name!r} came to its end"
+        raise ValidationError(f"{fault}, so there is nothing to plot", attr="study")
     maximizes = study.direction.name == "MAXIMIZE"  # a study of the user's own
     value, better = ("value", np.maximum) if maximizes else ("error", np.minimum)
     names, values = list(study.best_params), [trial.value for trial in complete]
     limits = _limits(values)
-    kinds = [*_pruned(pruned, limits, value), (complete, COMPLETE, "complete")]
-    kinds.append(([study.best_trial], BEST, "best"))
+    kinds = _pruned(pruned, limits, value)
+    kinds += [(complete, COMPLETE, "complete"), ([study.best_trial], BEST, "best")]
     with figures.grid_of_axes((1, 1 + len(names)), axes, 2.6, sharey="row") as grid:
         over_trials, *over_strengths = grid[0]
         _plot(over_trials, kinds, limits)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import is_number
+from nengo_wd._checks import is_whole
 from nengo_wd.plotting import figures
 from nengo_wd.recording.history import History
 
@@ -51,20 +50,8 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
         If nothing was recorded, or nothing of something in ``which``.
     ImportError
         If Matplotlib is not installed.
-
-    Examples
-    --------
-    >>> with nengo.Network(seed=0) as net:
-    ...     source = nengo.Node([1.0])
-    ...     layer = nengo_wd.RegularizedDense(10, name="readout")
-    ...     probe = nengo.Probe(nengo_dl.tensor_layer(source, layer))
-    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
-    ...     recorded = nengo_wd.WeightNorms(sim)
-    ...     recorded.record()
-    >>> nengo_wd.plotting.norms(recorded, "readout.kernel").axes[0].get_ylabel()
-    '$L_2$ norm'
     """
-    names = figures.parameters_to_plot(history, which)
+    names = figures.asked_for(history, which)
     with figures.grid_of_axes((1, 1), axes, figures.height_for(names)) as grid:
         panel = grid[0, 0]
         lines = [
@@ -119,7 +106,7 @@ def histograms(
     ImportError
         If Matplotlib is not installed.
     """
-    names, rows = figures.parameters_to_plot(history, which), _records_to_plot(history, records)
+    names, rows = figures.asked_for(history, which), _records_to_plot(history, records)
     recorded = history.channel_norms
     values = {name: list(recorded[name][rows]) for name in names}
     sharing = {"sharex": "all", "sharey": "all"} if equal_axes else {"sharex": "col"}
@@ -178,12 +165,11 @@ def compare(
         If Matplotlib is not installed.
     """
     if not isinstance(runs, Mapping) or not runs:
-        raise ValidationError(
-            f"runs={runs!r} must be a dictionary from labels to what was recorded", attr="runs"
-        )
-    names = figures.parameters_to_plot(next(iter(runs.values())), which)
+        fault = f"runs={runs!r} must be a dictionary from labels to what was recorded"
+        raise ValidationError(fault, attr="runs")
+    names = figures.asked_for(next(iter(runs.values())), which)
     for label, history in runs.items():
-        figures.parameters_to_plot(history, names, f" in the run {label!r}")
+        figures.asked_for(history, names, where=f" in the run {label!r}")
     last = {label: history.last_channel_norms for label, history in runs.items()}
     sharing = {"sharey": "row"} if equal_axes else {}
     with figures.grid_of_axes((2, len(names)), axes, 3.6, **sharing) as grid:
@@ -207,12 +193,10 @@ def compare(
 
 
 def _norms_of(history: History, name: str) -> np.ndarray:
-    """Return the norms of a parameter, one for each record."""
     return history.norms[:, history.names.index(name)]
 
 
 def _plot_norms(panel: Axes, history: History, name: str, **line: Any) -> Line2D:
-    """Plot the norms of a parameter over training, and return the line."""
     norms = _norms_of(history, name)
     return panel.plot(history.steps, norms, marker=figures.marker_of(history), **line)[0]
 
@@ -234,10 +218,9 @@ def _time_of_record(history: History, row: int) -> str:
 
 def _edges_of_bins(samples: list[np.ndarray], bins: int) -> tuple[np.ndarray, float]:
     """Return the edges of bins for all samples, and the upper limit for all of their counts."""
-    if not isinstance(bins, numbers.Integral) or not is_number(bins) or not 1 <= bins <= MOST_BINS:
-        raise ValidationError(
-            f"bins={bins!r} must be a number of bins, from 1 to {MOST_BINS:,}", attr="bins"
-        )
+    if not is_whole(bins) or bins > MOST_BINS:
+        fault = f"bins={bins!r} must be a number of bins, from 1 to {MOST_BINS:,}"
+        raise ValidationError(fault, attr="bins")
     edges = np.linspace(0, figures.upper_limit(samples), bins + 1)
     return edges, figures.upper_limit([np.histogram(sample, edges)[0] for sample in samples])
 
@@ -250,7 +233,6 @@ def _records_to_plot(history: History, records: int | Sequence[int] | None) -> l
     rows = np.atleast_1d(records).tolist()
     known = range(-n_records, n_records)
     if not rows or any(row not in known for row in rows):
-        raise ValidationError(
-            f"records={records} must be places among the {n_records} records", attr="records"
-        )
+        fault = f"records={records} must be places among the {n_records} records"
+        raise ValidationError(fault, attr="records")
     return [int(row) for row in rows]

@@ -87,20 +87,10 @@ class Column(NamedTuple):
     in_event_file: bool = True  # whether TensorBoard shows it
 
 
-def _channel_max(weights: MeasuredWeights, loss: float) -> np.ndarray:
-    """Return the largest L2 norm of each parameter's output channels."""
-    return np.maximum.reduceat(weights.parts, weights.starts)
-
-
 def _share(weights: MeasuredWeights, loss: float) -> np.ndarray:
     """Return each penalty over the loss; NaN where the loss is not known."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return weights.penalties / np.float64(loss)
-
-
-def _zero_channels(weights: MeasuredWeights, loss: float) -> np.ndarray:
-    """Return the share of output channels all of whose weights are exactly zero."""
-    return weights.mean_over_channels(weights.channel_sums["nonzeros"] == 0)
 
 
 def _over_neurons(function: Callable[[np.ndarray], Any]) -> Callable[[Any, float], np.ndarray]:
@@ -109,15 +99,15 @@ def _over_neurons(function: Callable[[np.ndarray], Any]) -> Callable[[Any, float
 
 
 COLUMNS = (
-    Column("norm", lambda weights, loss: np.sqrt(weights.over_channels("squares"))),
-    Column("channel_mean", lambda weights, loss: weights.mean_over_channels(weights.parts), False),
-    Column("channel_max", _channel_max, False),
-    Column("penalty", lambda weights, loss: weights.penalties),
+    Column("norm", lambda w, loss: np.sqrt(w.over_channels("squares"))),
+    Column("channel_mean", lambda w, loss: w.mean_over_channels(w.parts), False),
+    Column("channel_max", lambda w, loss: np.maximum.reduceat(w.parts, w.starts), False),
+    Column("penalty", lambda w, loss: w.penalties),
     Column("share", _share),
-    Column("multiplier", lambda weights, loss: weights.multipliers),
-    Column("target_norm", lambda weights, loss: weights.target_norms),
-    Column("zeros", lambda weights, loss: 1 - weights.over_channels("nonzeros") / weights.sizes),
-    Column("zero_channels", _zero_channels),
+    Column("multiplier", lambda w, loss: w.multipliers),
+    Column("target_norm", lambda w, loss: w.target_norms),
+    Column("zeros", lambda w, loss: 1 - w.over_channels("nonzeros") / w.sizes),
+    Column("zero_channels", lambda w, loss: w.mean_over_channels(w.channel_sums["nonzeros"] == 0)),
 )
 RATE_COLUMNS = (
     Column("rate", _over_neurons(np.mean)),

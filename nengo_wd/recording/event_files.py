@@ -46,7 +46,6 @@ class EventFile:
         self._writer.add_session_log(start, step)
 
     def _open(self) -> None:
-        """Make a file in the folder."""
         # or files made in the same second would be one, or not be read in their order
         self._suffix = f".{next(self._numbers):08d}.{uuid.uuid4().hex}"
         try:
@@ -57,9 +56,8 @@ class EventFile:
                 make_writer = tf.compat.v1.summary.FileWriter
                 self._writer = make_writer(self.log_dir, filename_suffix=self._suffix)
         except (tf.errors.OpError, OSError) as error:
-            raise ValidationError(
-                f"log_dir={self.log_dir!r} can't be written to: {error}", attr="log_dir"
-            ) from error
+            fault = f"log_dir={self.log_dir!r} can't be written to: {error}"
+            raise ValidationError(fault, attr="log_dir") from error
         self._begun = False
         weakref.finalize(self, self._writer.close)
 
@@ -75,12 +73,8 @@ class EventFile:
     ) -> None:
         """Write the scalars that are known and the histograms of one step, by tag."""
         if self._begun and not self._file_exists():
-            warnings.warn(
-                f"what was written for TensorBoard to {self.log_dir} before step {step} was "
-                "deleted; a new file is begun",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            lost = f"what was written for TensorBoard to {self.log_dir} before step {step}"
+            warnings.warn(f"{lost} was deleted; a new file is begun", RuntimeWarning, stacklevel=2)
             self._open()
         summary = tf.compat.v1.Summary()
         for tag, value in scalars.items():
@@ -97,7 +91,6 @@ class EventFile:
 
 
 def _path(log_dir: Any) -> str:
-    """Return a path as text."""
     try:
         path = os.fsdecode(log_dir)
     except TypeError as error:
@@ -109,7 +102,7 @@ def _path(log_dir: Any) -> str:
 
 def _histogram(values: np.ndarray) -> tf.compat.v1.HistogramProto:
     """Return the histogram of the values, those that are not finite left out."""
-    values = np.asarray(values, np.float64).ravel()
+    values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
     counts, edges = np.histogram(values, BINS, _range(values))
     return tf.compat.v1.HistogramProto(
@@ -125,8 +118,6 @@ def _histogram(values: np.ndarray) -> tf.compat.v1.HistogramProto:
 
 def _range(values: np.ndarray) -> tuple[float, float]:
     """Return a range of the values that is wide enough to be split into bins."""
-    if not len(values):
-        return 0.0, 0.0
-    low, high = values.min(), values.max()
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 0.0)
     margin = 1e-6 * max(abs(low), abs(high))
     return (low, high) if high - low > margin else (low - margin, high + margin)

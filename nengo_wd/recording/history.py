@@ -11,7 +11,7 @@ import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
-from nengo_wd._frames import frame
+from nengo_wd._checks import frame
 from nengo_wd._parameters import Parameter
 from nengo_wd.recording.columns import COLUMNS, Column, Record
 
@@ -50,10 +50,8 @@ class Records:
     def last(self) -> Record:
         """The last record."""
         if not self._records:
-            raise ValidationError(
-                "nothing was recorded yet; call record(), or train with the callback in sim.fit",
-                attr="history",
-            )
+            remedy = "call record(), or train with the callback in sim.fit"
+            raise ValidationError(f"nothing was recorded yet; {remedy}", attr="history")
         return self._records[-1]
 
     @property
@@ -100,7 +98,6 @@ class Records:
 
     @property
     def _fields(self) -> list[str]:
-        """Names of the columns of the table."""
         return ["step", "epoch", "loss", "name", *(column.name for column in self.columns)]
 
     def rows(self) -> Iterator[Any]:
@@ -143,22 +140,17 @@ class Records:
 
     def _parts(self) -> dict[str, np.ndarray]:
         """Return what was measured of parts: of each name, of shape (n_records, n_parts)."""
-        n_parts = sum(self._n_parts.values())
-        parts = [record.measured.parts for record in self._records]
-        return self._split(np.reshape(parts, (len(parts), n_parts)))
+        shape = len(self), sum(self._n_parts.values())
+        return self._split(np.reshape([record.measured.parts for record in self._records], shape))
 
     def scalars(self) -> dict[str, float]:
         """Return what TensorBoard shows of the last record as numbers, by tag."""
         values = {"loss": self.last.loss}
         for column in self.columns:
             if column.in_event_file:
-                numbers = zip(self.names, self.last.columns[column.name])
-                values.update({f"{name}/{column.name}": number for name, number in numbers})
+                tags = (f"{name}/{column.name}" for name in self.names)
+                values.update(zip(tags, self.last.columns[column.name]))
         return values
-
-    def histograms(self) -> dict[str, np.ndarray]:
-        """Return what TensorBoard shows of the last record as histograms, by tag."""
-        raise NotImplementedError
 
 
 def column_of(name: str, doc: str) -> Any:
@@ -211,9 +203,9 @@ class History(Records):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the records, and what is known of the parameters without the simulator."""
-        known = self.parameters.items()
-        remembered = {name: Remembered(p.name, p.shape, p.n_channels) for name, p in known}
-        return {**vars(self), "parameters": remembered}
+        found = self.parameters.items()
+        known = {name: Remembered(p.name, p.shape, p.n_channels) for name, p in found}
+        return {**vars(self), "parameters": known}
 
     norms: np.ndarray = column_of("norm", "L2 norms of the parameters.")
     penalties: np.ndarray = column_of("penalty", "Penalties, in the units of the loss, or zero.")
@@ -265,8 +257,6 @@ class History(Records):
     def histograms(self) -> dict[str, np.ndarray]:
         """Return the weights as they are now, and the norms of their output channels, by tag."""
         weights = zip(self.names, parameters.parameter_values(self.parameters.values()))
+        found = {f"{name}/values": values for name, values in weights}
         channels = self.last_channel_norms.items()
-        return {
-            **{f"{name}/values": values for name, values in weights},
-            **{f"{name}/channel_norms": norms for name, norms in channels},
-        }
+        return {**found, **{f"{name}/channel_norms": norms for name, norms in channels}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Iterable
 
 import nengo_dl
@@ -11,9 +12,8 @@ import tensorflow as tf
 from nengo_wd import _seam as seam
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import sum_rows
-from nengo_wd._penalties import penalty_of_layer
+from nengo_wd._penalties import penalty_of_layer, with_live_strengths
 from nengo_wd._simulators import Carried, counting_penalties
-from nengo_wd._strengths import with_live_strengths
 from nengo_wd.optimizers import constrained
 from nengo_wd.recording.columns import CHANNEL_SUMS, MeasuredWeights
 
@@ -25,9 +25,14 @@ class Measurement:
         self.sim, self._parameters = sim, parameters
         self._starts = np.cumsum([0, *(p.n_channels for p in parameters[:-1])])
         self._sizes = np.array([np.prod(p.shape) for p in parameters])
-        self._by_variable = _by_variable(parameters)
-        self._channel_order = self._order_of_channels()
+        computed = sorted(parameters, key=lambda parameter: parameter.key)
+        groups = itertools.groupby(computed, lambda parameter: id(parameter.variable))
+        self._by_variable = [list(group) for _, group in groups]
+        places = {parameter.key: i for i, parameter in enumerate(parameters)}
+        owners = np.repeat([places[p.key] for p in computed], [p.n_channels for p in computed])
+        self._channel_order = np.argsort(owners, kind="stable")
         self._counted: Carried | None = None
+        self.activities: list[str] = []  # names of the penalties that count on what probes record
         # parameters whose regularizers have strengths that are schedules or variables
         self.live_strengths: list[tuple[Parameter, Any]] = []
 
@@ -50,27 +55,21 @@ class Measurement:
     def _build(self) -> None:
         """Build the function that measures, unless it is built for the same penalties."""
         before, counted = self._counted, counting_penalties(self.sim)
-        self._counted = counted
+        self._counted, self.activities = counted, list(counted.activities)
         if before is None or counted.penalties is not before.penalties:
             found = [(penalty.parameter, penalty.regularizer) for penalty in counted.penalties]
             self.live_strengths = with_live_strengths(found)
         if before is not None and counted.layout == before.layout:
             return
-        self._of_layers = bool(seam.training.penalties_of_layers(self.sim))
         self._settings = counted.terms.expressions
         self._own = [own for own in map(penalty_of_layer, self._parameters) if own]
-        self._penalty_order = self._order_of_penalties()
+        # whether there are penalties on weights that count
+        self.penalized = bool(self._settings or seam.training.penalties_of_layers(self.sim))
+        computed = (p.key for penalty in [*self._settings, *self._own] for p in penalty.parameters)
+        places = {key: i for i, key in enumerate(computed)}
+        # -1, a final zero, for a parameter without one
+        self._penalty_order = [places.get(parameter.key, -1) for parameter in self._parameters]
         self._fetch = seam.values.compiled_fetch(self.sim, self.packed)
-
-    @property
-    def activities(self) -> list[str]:
-        """Names of the penalties on what probes record that count, as last measured."""
-        return [] if self._counted is None else list(self._counted.activities)
-
-    @property
-    def penalized(self) -> bool:
-        """Whether there are penalties that count, as last measured."""
-        return bool(self._settings or self._of_layers)
 
     def packed(self) -> tf.Tensor:
         """Return all that is measured as one vector, which is computed anew at each fetch."""
@@ -90,40 +89,17 @@ class Measurement:
         # in float32, the sums over a million rows would be off by 2e-4, and the squares of small
         # or large weights would be zero or infinite
         variables = [tf.cast(group[0].variable, tf.float64) for group in self._by_variable]
-        return {
-            name: _vector(
-                sum_channels(function(v), g) for v, g in zip(variables, self._by_variable)
-            )
-            for name, function in CHANNEL_SUMS.items()
-        }
-
-    def _order_of_channels(self) -> np.ndarray:
-        """Return the indices of the channels of each parameter among all computed channels."""
-        start, places = 0, {}
-        for parameter in (p for group in self._by_variable for p in group):
-            places[parameter.key] = np.arange(start, start + parameter.n_channels)
-            start += parameter.n_channels
-        return np.concatenate([places[parameter.key] for parameter in self._parameters])
-
-    def _order_of_penalties(self) -> list[int]:
-        """Return the index of each parameter's penalty: -1, a final zero, if it has none."""
-        computed = (p.key for penalty in [*self._settings, *self._own] for p in penalty.parameters)
-        places = {key: i for i, key in enumerate(computed)}
-        return [places.get(parameter.key, -1) for parameter in self._parameters]
+        found = {}
+        for name, function in CHANNEL_SUMS.items():
+            values = map(function, variables)
+            found[name] = _vector(map(sum_channels, values, self._by_variable))
+        return found
 
 
 def _vector(tensors: Iterable[Any]) -> tf.Tensor:
     """Return all elements of some tensors or numbers, in float64."""
     flat = [tf.reshape(tf.cast(one, tf.float64), (-1,)) for one in tensors]
     return tf.concat([tf.zeros(0, tf.float64), *flat], axis=0)
-
-
-def _by_variable(parameters: Iterable[Parameter]) -> list[list[Parameter]]:
-    """Return the parameters in lists, one for each variable."""
-    found: dict[Any, list[Parameter]] = {}
-    for parameter in parameters:
-        found.setdefault(id(parameter.variable), []).append(parameter)
-    return list(found.values())
 
 
 def sum_channels(values: tf.Tensor, parameters: list[Parameter]) -> tf.Tensor:

@@ -11,10 +11,11 @@ import nengo_dl
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _neurons as neurons
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
+from nengo_wd._activity_penalties import amplitude, check_history, has_spikes, why_no_rates
 from nengo_wd._checks import check_simulator
+from nengo_wd._shown import warn_of_one_step
 from nengo_wd.recording.columns import RATE_COLUMNS, MeasuredRates, Record
 from nengo_wd.recording.history import Records, column_of
 from nengo_wd.recording.recorder import Recorder
@@ -47,7 +48,7 @@ class RateHistory(Records):
         return self._parts()
 
     mean_rates: np.ndarray = column_of("rate", "Mean rates over the neurons of each probe, in Hz.")
-    silent: np.ndarray = column_of("silent", "Shares of silent neurons, from 0 to 1.")
+    silent: np.ndarray = column_of("silent", "Shares, from 0 to 1, of neurons below 0.1 Hz.")
 
     def histograms(self) -> dict[str, np.ndarray]:
         """Return the last rates of neurons, by tag."""
@@ -88,15 +89,8 @@ class NeuronRates(RateHistory, Recorder):
 
     Attributes
     ----------
-    mean_rates : np.ndarray
-        The mean rates over the neurons of each probe in Hz, of shape (n_records, n_probes).
-    rates : dict of {str: np.ndarray}
-        The rate of each neuron in Hz: of each probe, by name, of shape (n_records, n_neurons).
-    silent : np.ndarray
-        The shares of neurons, from 0 to 1, whose rate is below 0.1 Hz: of shape
-        (n_records, n_probes).
-    names : list of str
-        The names of the probes, in their order: their labels, or those of the ensembles.
+    probes : dict of {str: nengo.Probe}
+        The probes by name, in their order: their labels, or those of the ensembles.
     history : RateHistory
         The records without the simulator, to copy and pickle. Its attributes and methods are those
         of the callback, too.
@@ -146,15 +140,15 @@ class NeuronRates(RateHistory, Recorder):
         check_simulator(sim)
         self.every, self.data = every, _check_data(data)
         shown = seam.activities.data_by_node(sim, self.data)
-        recorded = parameters.unique_names(
-            (_name(probe), probe) for probe in _to_record(sim, probes)
-        )
+        found = _to_record(sim, probes)
+        labels = (parameters.label(p.obj if p.label is None else p) for p in found)
+        recorded = parameters.unique_names(zip(labels, found))
         RateHistory.__init__(self, recorded)
         history = RateHistory(recorded, self._records)
         Recorder.__init__(self, sim, history, self._run, log_dir)
-        if any(neurons.has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
+        if any(has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
             n_steps = min(len(values[0]) for values in shown.values())
-            neurons.warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
+            warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
 
     def _run(self) -> MeasuredRates:
         """Run the network on the data, and return the rates."""
@@ -162,7 +156,7 @@ class NeuronRates(RateHistory, Recorder):
         probes = list(self.probes.values())
         totals = seam.activities.summed_magnitudes(self.sim, values, shape, probes)
         means = (total / shape[1] for total in totals)
-        rates = (mean / neurons.amplitude(probe) for mean, probe in zip(means, probes))
+        rates = (mean / amplitude(probe) for mean, probe in zip(means, probes))
         return MeasuredRates(dict(zip(self.names, rates)))
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -171,40 +165,34 @@ class NeuronRates(RateHistory, Recorder):
             super().on_train_end(logs)
 
 
-def _name(probe: nengo.Probe) -> str:
-    """Return the label of a probe, or that of its ensemble."""
-    return parameters.label(probe.obj if probe.label is None else probe)
-
-
 def _check_data(data: Any) -> dict[Any, np.ndarray]:
     """Return data that can be run again at each record, or raise."""
-    is_one = isinstance(data, Mapping)
-    if not is_one or not data:
-        raise ValidationError(
-            "data must be a dictionary from Nodes to arrays of shape (n_examples, n_steps, size), "
-            f"as sim.predict takes it, and not {'empty' if is_one else type(data).__name__}",
-            attr="data",
-        )
-    return dict(data)
+    if isinstance(data, Mapping) and data:
+        return dict(data)
+    given = "empty" if isinstance(data, Mapping) else type(data).__name__
+    raise ValidationError(
+        "data must be a dictionary from Nodes to arrays of shape (n_examples, n_steps, size), as "
+        f"sim.predict takes it, and not {given}",
+        attr="data",
+    )
 
 
 def _to_record(sim: nengo_dl.Simulator, probes: Any) -> list[nengo.Probe]:
     """Return the probes to record, or raise if there are none or one records no rates."""
     if probes is None:
-        found = [probe for probe in sim.model.probes if neurons.why_no_rates(probe) is None]
+        found = [probe for probe in sim.model.probes if why_no_rates(probe) is None]
         asked = "probe ensemble.neurons, without a synapse"
     else:
         found = list(probes) if isinstance(probes, (list, tuple)) else [probes]
         asked = "give probes of neurons"
     for probe in found:
-        why_not = neurons.why_no_rates(probe)
+        why_not = why_no_rates(probe)
         if why_not is None and probe not in sim.model.probes:
             why_not = f"is not in {sim.model.toplevel}"
         if why_not is not None:
             raise ValidationError(f"{probe!r} {why_not}", attr="probes", obj=probe)
-        neurons.check_history(sim.model, probe)
+        check_history(sim.model, probe)
     if not found:
-        raise ValidationError(
-            f"no probe of {sim.model.toplevel} records firing rates; {asked}", attr="probes"
-        )
+        fault = f"no probe of {sim.model.toplevel} records firing rates"
+        raise ValidationError(f"{fault}; {asked}", attr="probes")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import os
 import warnings
 from typing import Any, Callable, Iterable
@@ -14,7 +13,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_simulator, is_number
+from nengo_wd._checks import check_simulator, is_whole
 from nengo_wd.recording.event_files import EventFile
 from nengo_wd.recording.history import Records
 
@@ -91,21 +90,17 @@ class Recorder(tf.keras.callbacks.Callback):
     def set_params(self, params: Any) -> None:
         """Keep Keras' parameters of a training; raise if the callback is in it twice."""
         if params is not None and params is getattr(self, "params", None):
-            raise ValidationError(
-                f"the same {type(self).__name__} of {self.sim.model.toplevel} is given twice to a "
-                "training, which would record all twice; give it once",
-                attr="callbacks",
-            )
+            what = f"the same {type(self).__name__} of {self.sim.model.toplevel}"
+            fault = "is given twice to a training, which would record all twice; give it once"
+            raise ValidationError(f"{what} {fault}", attr="callbacks")
         super().set_params(params)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check the model that is about to be trained."""
         if self.model is not self.sim.keras_model:
-            raise ValidationError(
-                f"the {type(self).__name__} of a simulator of {self.sim.model.toplevel} is a "
-                "callback of another model's training; make one for each simulator",
-                attr="sim",
-            )
+            what = f"the {type(self).__name__} of a simulator of {self.sim.model.toplevel}"
+            fault = "is a callback of another model's training; make one for each simulator"
+            raise ValidationError(f"{what} {fault}", attr="sim")
         self._begun = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -201,9 +196,9 @@ class Alarm:
         self._known = set(faults)
         if new:
             described = [describe(name) for name in new[:MOST_NAMED]]
-            more = [f"and {len(new) - MOST_NAMED} more"] if len(new) > MOST_NAMED else []
-            text = separator.join(described + more)
-            warnings.warn(f"{start}{text}", RuntimeWarning, stacklevel=2)
+            if len(new) > MOST_NAMED:
+                described.append(f"and {len(new) - MOST_NAMED} more")
+            warnings.warn(start + separator.join(described), RuntimeWarning, stacklevel=2)
 
 
 def loss_of(logs: Any) -> float:
@@ -214,13 +209,11 @@ def loss_of(logs: Any) -> float:
 def _interval(every: Any) -> int | None:
     """Return the number of batches between records; None for an epoch."""
     if isinstance(every, str) and every in ("epoch", "batch"):
-        return {"epoch": None, "batch": 1}[every]
-    if isinstance(every, numbers.Integral) and is_number(every) and int(every) > 0:
+        return None if every == "epoch" else 1
+    if is_whole(every):
         return int(every)
-    raise ValidationError(
-        f"{every!r} does not say when to record; give 'epoch', 'batch', or a number of batches",
-        attr="every",
-    )
+    remedy = "give 'epoch', 'batch', or a number of batches"
+    raise ValidationError(f"{every!r} does not say when to record; {remedy}", attr="every")
 
 
 def _number(value: Any, argument: str) -> float:
@@ -230,16 +223,14 @@ def _number(value: Any, argument: str) -> float:
             raise TypeError("it is text")
         return float(value)
     except (TypeError, ValueError) as error:
-        raise ValidationError(
-            f"{argument}={value!r} is no number ({error})", attr="record"
-        ) from error
+        fault = f"{argument}={value!r} is no number ({error})"
+        raise ValidationError(fault, attr="record") from error
 
 
 def _whole_number(value: Any, argument: str) -> int:
     """Return an argument of ``record`` as a whole number that an event file can hold, or raise."""
     number = _number(value, argument)
     if isinstance(value, bool) or not (0 <= number < 2**63 and number.is_integer()):
-        raise ValidationError(
-            f"{argument}={value!r} must be a whole number, zero or above", attr="record"
-        )
+        fault = f"{argument}={value!r} must be a whole number, zero or above"
+        raise ValidationError(fault, attr="record")
     return int(value)

@@ -13,9 +13,9 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_simulator
 from nengo_wd._parameters import Parameter, selection
+from nengo_wd._penalties import strength_faults
+from nengo_wd._seam.state import own_parts
 from nengo_wd._simulators import counting_penalties, warn_of_training
-from nengo_wd._strengths import strength_faults
-from nengo_wd.optimizers.steps import faults_of
 from nengo_wd.recording.columns import MeasuredWeights
 from nengo_wd.recording.history import History
 from nengo_wd.recording.measurement import Measurement
@@ -59,9 +59,7 @@ class WeightNorms(History, Recorder):
     Attributes
     ----------
     parameters : dict of {str: Parameter}
-        The parameters by name, such as ``"readout.weights"``, in the order of all that is
-        recorded. Of each, ``obj`` is the Nengo object, ``value`` the weights as they are
-        now and ``shape`` their shape.
+        The parameters by name, such as ``"readout.weights"``, in the order of all that is recorded.
     history : History
         The records without the simulator, to copy and pickle. Its attributes and methods are those
         of the callback, too.
@@ -106,6 +104,8 @@ class WeightNorms(History, Recorder):
     ...     norms.record()
     >>> norms.names, norms.norms.shape, norms.channel_norms["readout.kernel"].shape
     (['readout.kernel'], (1, 1), (1, 10))
+    >>> nengo_wd.plotting.norms(norms, "readout.kernel").axes[0].get_ylabel()
+    '$L_2$ norm'
     """
 
     history: History
@@ -174,7 +174,8 @@ class WeightNorms(History, Recorder):
 
 def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str, str]:
     """Return the faults of decays and strengths, schedules or variables, by name."""
-    faults = [fault for one in seam.optimizers.optimizers_in_use(sim) for fault in faults_of(one)]
+    parts = [part for one in seam.training.optimizers_in_use(sim) for part in own_parts(one)]
+    faults = [fault for part in parts for fault in part.faults()]
     found = {fault.parameter.name: fault.reason for fault in faults}
     for parameter, reason in strength_faults(sim, regularized):
         found[f"the regularizer of {parameter.name}"] = reason
@@ -182,7 +183,6 @@ def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str,
 
 
 def _bad(name: str, parameter: Parameter) -> str:
-    """Say how many weights of a parameter are not finite."""
     return f"{np.sum(~np.isfinite(parameter.value))} of the {np.prod(parameter.shape)} in {name}"
 
 
@@ -192,9 +192,7 @@ def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
     if objects is not None:
         return selection.select_parameters(sim, objects)
     counted = (penalty.parameter for penalty in counting_penalties(sim).penalties)
-    found = {
-        parameter.key: parameter for parameter in (*selection.recorded_by_default(sim), *counted)
-    }
+    found = {p.key: p for p in (*selection.recorded_by_default(sim), *counted)}
     if not found:
         raise ValidationError(
             f"no weights in {sim.model.toplevel} have a regularizer, a weight_decay or a "

@@ -90,19 +90,15 @@ class FiringRates(tf.keras.regularizers.Regularizer):
         self.l1 = as_strength(l1, "l1", "FiringRates")
         self.l2 = as_strength(l2, "l2", "FiringRates")
         self.percentile = None if percentile is None else _number(percentile, "percentile", 100)
-        self._check_range()
-        self._check_use()
+        self._check()
 
-    def _check_range(self) -> None:
+    def _check(self) -> None:
         if self.maximum is not None and self.minimum > self.maximum:
             raise ValidationError(
                 f"FiringRates: no rate is above minimum={self.minimum} and below "
                 f"maximum={self.maximum}; exchange them",
                 attr="minimum",
             )
-
-    def _check_use(self) -> None:
-        """Raise if the penalty would always be zero."""
         if not any(is_live(strength) or strength for strength in (self.l1, self.l2)):
             raise ValidationError(
                 "FiringRates has nothing to do with l1=0 and l2=0; give a strength", attr="l2"
@@ -130,13 +126,8 @@ class FiringRates(tf.keras.regularizers.Regularizer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same regularizer again."""
-        return {
-            "minimum": self.minimum,
-            "maximum": self.maximum,
-            "l1": self.l1,
-            "l2": self.l2,
-            "percentile": self.percentile,
-        }
+        names = ("minimum", "maximum", "l1", "l2", "percentile")
+        return {name: getattr(self, name) for name in names}
 
 
 def percentile_over_examples(rates: tf.Tensor, percentile: float) -> tf.Tensor:

@@ -8,17 +8,18 @@ from typing import Any, Callable, NamedTuple
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _clock as clock
 from nengo_wd._checks import (
     Hyperparameter,
     Regularizer,
+    Strength,
     check_hyperparameter,
     check_keras_2,
     check_strength,
+    current_step,
     is_live,
     is_number,
+    value_at,
 )
-from nengo_wd._clock import Strength
 from nengo_wd.regularizers.firing_rates import ELSEWHERE, FiringRates
 from nengo_wd.regularizers.weights import ELEMENTWISE, GroupLasso, TowardsInitial
 
@@ -131,8 +132,8 @@ class Scheduled(tf.keras.regularizers.Regularizer):
 
     def _scaled(self, penalty: Any) -> tf.Tensor:
         penalty = tf.convert_to_tensor(penalty)
-        step = clock.current_step() if callable(self.strength) else None
-        return penalty * tf.cast(clock.value_at(self.strength, step), penalty.dtype)
+        step = current_step() if callable(self.strength) else None
+        return penalty * tf.cast(value_at(self.strength, step), penalty.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same regularizer again."""
@@ -159,18 +160,10 @@ def unscheduled(regularizer: Any) -> Any:
 
 
 class RowForm(NamedTuple):
-    """A regularizer that is a sum over the elements of the weights.
+    """A regularizer that is a sum over the elements of the weights."""
 
-    Attributes
-    ----------
-    strengths : dict of {str: Strength}
-        The strengths that are or can be above zero, by their names in `ELEMENTWISE`.
-    towards_initial : bool
-        Whether the elements are those of the distance from the initial weights.
-    """
-
-    strengths: dict[str, Strength]
-    towards_initial: bool = False
+    strengths: dict[str, Strength]  # that are or can be above zero, by their names in `ELEMENTWISE`
+    towards_initial: bool = False  # whether it is of the distance from the initial weights
 
     @property
     def parts(self) -> dict[str, Strength]:
@@ -182,12 +175,6 @@ class RowForm(NamedTuple):
     def moving(self) -> tuple:
         """A key of the variables and schedules; empty where all strengths are numbers."""
         return tuple((name, one.ids) for name, one in self.strengths.items() if one.factors)
-
-    @property
-    def comparison_key(self) -> tuple:
-        """A key that is equal for equal numbers, and the same schedules and variables."""
-        numbers = tuple((name, strength.number) for name, strength in self.strengths.items())
-        return numbers, self.moving, self.towards_initial
 
 
 def row_form(regularizer: Any) -> RowForm | None:
@@ -231,8 +218,6 @@ _KERAS_L1_L2 = {
     type(make(1.0))
     for make in (tf.keras.regularizers.l1, tf.keras.regularizers.l2, tf.keras.regularizers.l1_l2)
 }
-
-
 # Regularizers that are computed from their attributes alone.
 _KNOWN = {*_KERAS_L1_L2, FiringRates, GroupLasso, Scheduled, TowardsInitial}
 
@@ -266,7 +251,8 @@ def comparison_key(regularizer: Any) -> tuple:
     """Return a key that is equal for regularizers that compute the same with the same variables."""
     form = row_form(regularizer)
     if form is not None:
-        return form.comparison_key
+        numbers = tuple((name, strength.number) for name, strength in form.strengths.items())
+        return numbers, form.moving, form.towards_initial
     if type(regularizer) not in _KNOWN:
         return (ByIdentity(regularizer),)
     values = sorted(vars(regularizer).items())
@@ -274,7 +260,6 @@ def comparison_key(regularizer: Any) -> tuple:
 
 
 def _attribute_key(value: Any) -> Any:
-    """Return a key that is equal for equal attributes of regularizers."""
     if value is None or is_number(value) or isinstance(value, (str, tuple)):
         return value
     return comparison_key(value) if callable(value) else ByIdentity(value)

@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import as_strength
+from nengo_wd._checks import as_strength, is_whole
 
 
 class Elementwise(NamedTuple):
-    """A regularizer that sums a function of each element of the weights.
+    """A regularizer that sums a function of each element of the weights."""
 
-    Attributes
-    ----------
-    degree : int
-        The degree of the function: f(c w) = c ** degree * f(w), for c above zero.
-    of_tensor, of_array : callable
-        The function, of a tensor and of a NumPy array.
-    proximal_map : callable
-        The proximal map: from weights and the size of a step to the weights after it.
-    """
-
-    degree: int
+    degree: int  # of the function: f(c w) = c ** degree * f(w), for c above zero
     of_tensor: Callable[[tf.Tensor], tf.Tensor]
     of_array: Callable[[np.ndarray], np.ndarray]
+    # from weights and the size of a step to the weights after it
     proximal_map: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-
-
-def _soft_threshold(weights: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    return tf.sign(weights) * tf.nn.relu(tf.abs(weights) - size)
-
-
-def _divide(weights: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    return weights / (1 + 2 * size)
 
 
 # By the names that Keras gives their strengths, in the order of their proximal steps.
 ELEMENTWISE = {
-    "l1": Elementwise(1, tf.abs, np.abs, _soft_threshold),
-    "l2": Elementwise(2, tf.square, np.square, _divide),
+    "l1": Elementwise(1, tf.abs, np.abs, lambda w, s: tf.sign(w) * tf.nn.relu(tf.abs(w) - s)),
+    "l2": Elementwise(2, tf.square, np.square, lambda w, s: w / (1 + 2 * s)),
 }
 
 
@@ -121,11 +103,11 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     strength : float or tf.Variable
         The strength :math:`a`.
     axis : int, tuple of int or None
-        The axis along which the groups lie: each index along it is a group, made
-        of the weights along all other axes. Of decoders or full weights, of shape
-        ``(size_out, size_in)``, ``axis=1`` silences whole presynaptic neurons and
-        ``axis=0`` whole outputs; of encoders, of shape ``(n_neurons, dimensions)``,
-        ``axis=0`` makes a group of each neuron. With None, all weights are one group.
+        The axis along which the groups lie: each index along it is a group, made of the weights
+        along all other axes. Of decoders or full weights, of shape ``(size_out, size_in)``,
+        ``axis=1`` silences whole presynaptic neurons and ``axis=0`` whole outputs; of encoders, of
+        shape ``(n_neurons, dimensions)``, ``axis=0`` makes a group of each neuron. With None, all
+        weights are one group.
 
     Notes
     -----
@@ -133,8 +115,8 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
 
     References
     ----------
-    Ming Yuan and Yi Lin, "Model selection and estimation in regression with grouped
-    variables", Journal of the Royal Statistical Society B 68, 2006.
+    Ming Yuan and Yi Lin, "Model selection and estimation in regression with grouped variables",
+    Journal of the Royal Statistical Society B 68, 2006.
 
     Examples
     --------
@@ -149,7 +131,8 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     def __init__(self, strength: Any = 0.01, axis: Any = 0) -> None:
         self.strength = as_strength(strength, "strength", "GroupLasso")
         self.axis = axis
-        if not all(map(_is_axis, self._axes_of_groups())):
+        axes = self._axes_of_groups()
+        if not all(is_whole(one, -np.inf) for one in axes):
             raise ValidationError(
                 f"GroupLasso: axis={axis!r} is no axis; give an integer, a tuple of integers or "
                 "None",
@@ -195,7 +178,6 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         return [axis for axis in range(rank) if axis not in {a % rank for a in along}]
 
     def _axes_of_groups(self) -> list[Any]:
-        """Return the axes along which the groups lie."""
         if self.axis is None:
             return []
         return list(self.axis) if isinstance(self.axis, (list, tuple, np.ndarray)) else [self.axis]
@@ -203,10 +185,6 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same regularizer again."""
         return {"strength": self.strength, "axis": self.axis}
-
-
-def _is_axis(axis: Any) -> bool:
-    return isinstance(axis, numbers.Integral) and not isinstance(axis, bool)
 
 
 def _sum_of_squares(weights: tf.Tensor, axes: list[int], **kwargs: Any) -> tf.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 import pickle
 import re
 import sys
@@ -12,7 +11,7 @@ from typing import Any, Callable, Mapping, NoReturn
 
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import LARGEST_FLOAT32, is_number
+from nengo_wd._checks import LARGEST_FLOAT32, is_number, is_whole
 
 PROCESS = "nengo_wd.search"  # how the names of processes begin
 
@@ -34,8 +33,8 @@ class Request:
 
     def __post_init__(self) -> None:
         if not callable(self.train):
-            fault = "can't be called; give a function of strengths and a trial"
-            _refuse("train", f"{self.train!r} {fault}")
+            remedy = "give a function of strengths and a trial"
+            _refuse("train", f"{self.train!r} can't be called; {remedy}")
         if self.sampler is not None and self.seed is not None:
             fault = "is not for a sampler of your own; give it to the sampler"
             _refuse("seed", f"seed={self.seed} {fault}")
@@ -44,6 +43,7 @@ class Request:
         self.ranges = _ranges(self.ranges)
         self.n_trials = _whole_number(self.n_trials, "n_trials")
         self.name = _name(self.name, is_file=self.storage is None)
+        self.file_name = f"{self.name}.db"  # the storage by default
         here = self.n_jobs == 1 and self.trials_per_process is None
         self.n_processes = 0 if here else _whole_number(self.n_jobs, "n_jobs")  # beside this one
         per_process = 1 if self.trials_per_process is None else self.trials_per_process
@@ -51,11 +51,6 @@ class Request:
         if self.n_processes:
             _check_can_be_sent("train", self.train)
             _check_can_be_sent("pruner", self.pruner)
-
-    @property
-    def file_name(self) -> str:
-        """The name of the file that is the storage by default."""
-        return f"{self.name}.db"
 
 
 def _ranges(ranges: Any) -> dict[str, tuple[float, float]]:
@@ -87,8 +82,7 @@ def _range(name: str, ends: Any) -> tuple[float, float]:
 
 def _whole_number(value: Any, attr: str, least: int = 1) -> int:
     """Return ``value`` as an integer; raise if it is not whole, or below ``least``."""
-    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_whole or not least <= value < 2**32:
+    if not is_whole(value, least) or value >= 2**32:
         _refuse(attr, f"{attr}={value!r} must be a whole number from {least} on")
     return int(value)
 
@@ -106,7 +100,6 @@ def _name(name: Any, is_file: bool) -> str:
 
 
 def _check_can_be_sent(attr: str, given: Any) -> None:
-    """Raise if an argument can't be pickled."""
     try:
         pickle.dumps(given)
     except Exception as error:

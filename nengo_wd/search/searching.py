@@ -203,23 +203,22 @@ class Start:
         self.sim, self.callbacks = sim, list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, tf.keras.callbacks.Callback):
-                raise ValidationError(
-                    f"{callback!r} in callbacks is no tf.keras.callbacks.Callback", attr="callbacks"
-                )
-        self._optimizers = seam.optimizers.optimizers_in_use(sim)
+                fault = f"{callback!r} in callbacks is no tf.keras.callbacks.Callback"
+                raise ValidationError(fault, attr="callbacks")
+        self._optimizers = seam.training.optimizers_in_use(sim)
         self._variables = seam.optimizers.variables_of_training(sim)
         self._values = seam.values.fetch(sim, self._variables)
-        self._attributes = [_plain_attributes(callback) for callback in self.callbacks]
+        found = [vars(callback).items() for callback in self.callbacks]
+        plain = [{name: value for name, value in items if _is_plain(value)} for items in found]
+        self._attributes = copy.deepcopy(plain)
 
     def restore(self) -> None:
         """Put weights, states, optimizer and callbacks back to what they were."""
         check_simulator(self.sim)
-        if seam.optimizers.optimizers_in_use(self.sim) != self._optimizers:
-            raise ValidationError(
-                f"the simulator of {self.sim.model.toplevel} was compiled anew after this Start "
-                "was made; make another one",
-                attr="sim",
-            )
+        if seam.training.optimizers_in_use(self.sim) != self._optimizers:
+            fault = "was compiled anew after this Start was made; make another one"
+            what = f"the simulator of {self.sim.model.toplevel}"
+            raise ValidationError(f"{what} {fault}", attr="sim")
         self.sim.reset(include_trainable=False, include_probes=False)  # processes, for the rest
         for variable, values in zip(self._variables, self._values):
             seam.values.assign(self.sim, variable, values)
@@ -228,13 +227,6 @@ class Start:
                 callback._restart()
             else:
                 vars(callback).update(copy.deepcopy(attributes))
-
-
-def _plain_attributes(callback: Any) -> dict[str, Any]:
-    """Return copies of the attributes that refer to nothing else, such as a model."""
-    return {
-        name: copy.deepcopy(value) for name, value in vars(callback).items() if _is_plain(value)
-    }
 
 
 def _is_plain(value: Any) -> bool:

@@ -69,13 +69,11 @@ def _check_kind(attr: str, given: Any, kind: type, example: str) -> None:
     """Raise if an argument is not one of Optuna's objects, such as a name or a class of them."""
     if given is None or isinstance(given, kind):
         return
-    is_class = isinstance(given, type) and issubclass(given, kind)
-    remedy = "is a class; give an instance"
-    if not is_class:
-        remedy = f"is not an optuna {kind.__name__}; give one"
-    raise ValidationError(
-        f"{attr}={given!r} {remedy}, such as optuna.{attr}s.{example}()", attr=attr
-    )
+    fault = f"is not an optuna {kind.__name__}; give one"
+    if isinstance(given, type) and issubclass(given, kind):
+        fault = "is a class; give an instance"
+    told = f"{attr}={given!r} {fault}, such as optuna.{attr}s.{example}()"
+    raise ValidationError(told, attr=attr)
 
 
 @contextlib.contextmanager
@@ -124,9 +122,7 @@ def _created_by_one(request: Request) -> optuna.Study:
 
 def _create(request: Request) -> optuna.Study:
     storage = _storage(request)
-    optuna.create_study(
-        storage=storage, study_name=request.name, direction="minimize", load_if_exists=True
-    )
+    optuna.create_study(storage=storage, study_name=request.name, load_if_exists=True)
     sampler = request.sampler if request.seed is None else trials.SeededSampler(request.seed)
     study = trials.Study(request.name, storage, sampler, request.pruner)
     study.set_user_attr("n_trials", request.n_trials)  # which shows whether it can be written to
@@ -148,12 +144,9 @@ def _storage(request: Request) -> BaseStorage:
     if given.startswith("grpc://"):
         place = urlsplit(given)
         return GrpcStorageProxy(host=place.hostname or "localhost", port=place.port or 13000)
-    return RDBStorage(
-        given,
-        heartbeat_interval=HEARTBEAT,
-        grace_period=GRACE_PERIOD,
-        heartbeat_stale_trial_callback=trials.retry_callback(),
-    )
+    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(trials.MAX_RETRIES)
+    heart: Any = {"heartbeat_interval": HEARTBEAT, "grace_period": GRACE_PERIOD}
+    return RDBStorage(given, **heart, heartbeat_stale_trial_callback=retry)
 
 
 def _refuse(why: str, storage: Any) -> None:
@@ -163,20 +156,15 @@ def _refuse(why: str, storage: Any) -> None:
 
 def _check_study(study: optuna.Study, request: Request) -> None:
     """Raise if the study in the storage is of another search; save the ranges in it."""
+    held = f"the search {request.name!r} that the storage holds"
+    remedy = "give the search another name"
     if study.directions != [optuna.study.StudyDirection.MINIMIZE]:
-        raise ValidationError(
-            f"the search {request.name!r} that the storage holds does not minimize one error; give "
-            "the search another name",
-            attr="name",
-        )
+        raise ValidationError(f"{held} does not minimize one error; {remedy}", attr="name")
     known = set(study.user_attrs.get(RANGES, ()))
     known = known or {name for t in study.get_trials(deepcopy=False) for name in t.params}
     if known and known != set(request.ranges):
-        raise ValidationError(
-            f"the search {request.name!r} that the storage holds is over {sorted(known)}, not over "
-            f"{sorted(request.ranges)}; give the search another name",
-            attr="ranges",
-        )
+        differ = f"is over {sorted(known)}, not over {sorted(request.ranges)}"
+        raise ValidationError(f"{held} {differ}; {remedy}", attr="ranges")
     study.set_user_attr(RANGES, request.ranges)
 
 
@@ -194,13 +182,11 @@ def _explained(
             fault = IN_USE
         reason = (str(error.__cause__ or error).splitlines() or [""])[0]
         told = fault.format(_place(request), f"{type(error).__name__}: {_hide(reason, request)}")
-        raise ValidationError(
-            f"the search {request.name!r} {told}", attr="storage"
-        ) from _shown_cause(error, request)
+        message, cause = f"the search {request.name!r} {told}", _shown_cause(error, request)
+        raise ValidationError(message, attr="storage") from cause
 
 
 def _place(request: Request) -> str:
-    """Return the name of the storage in errors."""
     if request.storage is None:
         return f"{request.file_name} in the working folder"
     if isinstance(request.storage, str):
@@ -228,7 +214,6 @@ def _hide(text: str, request: Request) -> str:
 
 
 def _without_passwords(url: str) -> str:
-    """Return the URL of a storage without its passwords."""
     for rule in _rules(url):
         url = rule.sub(lambda match: f"{match.group(1)}{HIDDEN}{match.group(3)}", url)
     return url

@@ -30,7 +30,6 @@ def counted_trials(study: optuna.Study, first: int | None = None) -> list[Frozen
 
 
 def _tried_again(trials: list[FrozenTrial]) -> set[int]:
-    """Return the numbers of the trials that others try again."""
     return {number for t in trials for number in t.system_attrs.get("retry_history", ())}
 
 
@@ -62,14 +61,10 @@ def try_again(study: optuna.Study, number: int, most: int | None = None) -> None
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         return
     if number not in _tried_again(trials):
-        retry_callback(most)(study, copy.deepcopy(trial))  # which changes the trial
+        put_back = RetryHeartbeatStaleTrialCallback(most)
+        put_back(study, copy.deepcopy(trial))  # which changes the trial
     if not trial.state.is_finished():
         study.tell(number, state=TrialState.FAIL)
-
-
-def retry_callback(most: int | None = MAX_RETRIES) -> RetryHeartbeatStaleTrialCallback:
-    """Return Optuna's callback that puts a trial back, up to ``most`` times."""
-    return RetryHeartbeatStaleTrialCallback(max_retry=most)
 
 
 @contextlib.contextmanager

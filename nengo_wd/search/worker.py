@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import pickle
@@ -67,19 +68,19 @@ class DeadProcessError(BaseException):
     """The process of a trial died. It is no Exception, so that Optuna leaves the trial running."""
 
 
+@dataclasses.dataclass(eq=False)
 class Worker:
     """Runs trials of a study, one after another, in this process; calls ``show`` after each.
 
     Workers that share ``lock`` take trials one at a time, so that none takes too many.
     """
 
-    def __init__(
-        self, study: optuna.Study, request: Request, lock: Any, show: Callable = lambda: None
-    ) -> None:
-        self.study, self.request = study, request
-        self.lock, self.show = lock, show
-        self.stopped = False
-        self._number: int | None = None  # of the trial that runs
+    study: optuna.Study
+    request: Request
+    lock: Any
+    show: Callable = lambda: None
+    stopped = False
+    _number: int | None = None  # of the trial that runs
 
     def prepare(self) -> None:
         """Get ready to train, before there is a trial."""
@@ -147,9 +148,8 @@ class Worker:
         if kind == "failed":
             trial.set_user_attr("error", text[0][-MAX_TEXT:])
             message = f"failed with {strengths}: {found}"
-            warnings.warn(
-                f"trial {trial.number} of the search {self.request.name!r} {message}", stacklevel=2
-            )
+            which = f"trial {trial.number} of the search {self.request.name!r}"
+            warnings.warn(f"{which} {message}", stacklevel=2)
             raise OptunaError(message)
         return found
 

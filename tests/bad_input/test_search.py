@@ -17,7 +17,7 @@ from nengo.exceptions import ValidationError
 
 import nengo_wd
 from nengo_wd import plotting
-from nengo_wd._checks import check_watched
+from nengo_wd._simulators import check_watched
 
 
 def search(**kwargs):

@@ -12,7 +12,7 @@ from nengo.exceptions import ValidationError
 from networks import ThreeConnections
 
 import nengo_wd
-from nengo_wd.optimizers.steps import steps_of
+from nengo_wd._seam.state import steps_of
 from nengo_wd.regularizers import GroupLasso, Scheduled, TowardsInitial
 from nengo_wd.target_norms import AtStep, OfInitial
 

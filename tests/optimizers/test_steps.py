@@ -12,7 +12,8 @@ from networks import ThreeConnections, collecting, product
 import nengo_wd
 from nengo_wd import _seam as seam
 from nengo_wd import nengo_dl
-from nengo_wd.optimizers.steps import Step, settings_of, steps_of
+from nengo_wd._seam.state import own_parts, steps_of
+from nengo_wd.optimizers.steps import Step
 
 
 class Multiply(Step):
@@ -37,6 +38,11 @@ class Multiply(Step):
         if self.needs_learning_rate:
             factor *= tf.cast(learning_rate, variable.dtype.base_dtype)
         return seam.values.multiply(variable, tf.cast(factor, variable.dtype.base_dtype))
+
+
+def settings_of(optimizer):
+    """Return the names of the settings that an optimizer uses."""
+    return {name for part in own_parts(optimizer) for name in part.settings}
 
 
 @pytest.fixture

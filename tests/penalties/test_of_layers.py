@@ -90,6 +90,25 @@ class AddsAWeight(nengo_wd.RegularizedDense):
         return self.scale * super().call(x)
 
 
+class LayersInAList(tf.keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = [inner_dense(), inner_dense()]
+
+    def build(self, input_shape):
+        for part in self.parts:
+            if not part.built:
+                part.build(input_shape)
+        super().build(input_shape)
+
+    def call(self, x):
+        return self.parts[1].call(self.parts[0].call(x))
+
+
+class TimeLoopLayersInAList(nengo_wd.TimeLoopLayer, LayersInAList):
+    pass
+
+
 class Distributed(nengo_wd.TimeLoopLayer, tf.keras.layers.TimeDistributed):
     pass
 
@@ -106,6 +125,7 @@ def inner_dense(layer_class=tf.keras.layers.Dense):
 
 COMPOSED = {  # a layer for two inputs and two outputs, and its penalty
     "weights in a list": (lambda: TimeLoopWeightsInAList(name="list"), 0.25 * 2),
+    "layers in a list": (TimeLoopLayersInAList, 2 * 0.5 * 4),
     "weight added later": (
         lambda: AddsAWeight(2, kernel_initializer="ones", kernel_regularizer=l1_l2(0, 0.5)),
         0.5 * 4 + 0.25,

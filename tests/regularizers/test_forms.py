@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from nengo_wd import converter
-from nengo_wd._clock import Strength
+from nengo_wd._checks import Strength
 from nengo_wd.regularizers import GroupLasso, TowardsInitial, forms
 
 

@@ -244,7 +244,7 @@ def n_operations_of(n_objects, regularizer):
             net.config[connection].regularizer = "l1"
     with simulator(net) as sim:
         penalties = Terms(sim, penalties_of_settings(sim)).expressions
-        with nengo_wd._clock.use_step(0):
+        with nengo_wd._checks.use_step(0):
             return n_operations(sim, lambda: [penalty() for penalty in penalties])
 
 

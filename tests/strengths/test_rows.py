@@ -7,7 +7,7 @@ from generations import simulator, values
 from networks import Ensembles
 
 from nengo_wd import _parameters as parameters
-from nengo_wd._clock import Strength
+from nengo_wd._checks import Strength
 from nengo_wd._strengths import RowValues
 
 
@@ -30,13 +30,12 @@ def now(sim, rows, *args):
         return values(sim, [rows.tensor(*args)])[0]
 
 
-def test_strengths_multiply():
+def test_strengths_multiply(sim):
     """Their numbers and what moves; zero, which no factor changes, does not move."""
     halved = tf.keras.optimizers.schedules.PiecewiseConstantDecay([3], [1.0, 0.5])
     moving = Strength(0.5).times(Strength.from_value(halved)).times(Strength.from_value(halved))
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        found = session.run([moving.at(tf.constant(step)) for step in (2, 4)])
-    assert found == [0.5, 0.125]
+    rows, _ = row_values(sim, [(np.array([0]), moving)])
+    assert [now(sim, rows, step)[0] for step in (2, 4)] == [0.5, 0.125]
     assert moving.ids == (id(halved), id(halved))
     assert moving.times(Strength(0.0)) == Strength(0.0)
 

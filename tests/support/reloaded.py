@@ -21,7 +21,6 @@ MODULES = ["nengo_wd._seam." + name for name in ("hooks", "state", "keras2", "br
 MODULES += [SEAM + name for name in ("layers", "simulators", "training", "values")]
 MODULES += ["nengo_wd._seam", "nengo_wd.learning_rules"]
 MODULES += [
-    "nengo_wd._activity_penalties",
     "nengo_wd.converter",
     "nengo_wd._simulators",
     "nengo_wd.settings",

@@ -11,19 +11,13 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd._neurons import check_shown, check_shown_nodes
+from nengo_wd._shown import shown_data
 
 
 def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
-    """Return the data as arrays by input Node, of shape (examples, time steps, size).
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If the data do not fit the Nodes, or are not finite real numbers.
-    """
-    check_shown_nodes(sim.model.toplevel, data, sim.tensor_graph.invariant_inputs)
-    found = {node: check_shown(node, values) for node, values in data.items()}
+    """Return the data as arrays by input Node, of shape (examples, time steps, size), or raise."""
+    nodes = {node: node for node in sim.tensor_graph.invariant_inputs}
+    found = shown_data(sim.model.toplevel, data, nodes)
     sim._check_data(found)
     return found
 
@@ -41,10 +35,9 @@ def record_probes(
     sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]
 ) -> list[np.ndarray]:
     """Return what probes record on data with spikes, of shape (examples, time steps, *size)."""
+    shown, outputs = data_by_node(sim, data), dict.fromkeys(probes)
     with _processes_anew(sim), _weights_kept(sim):
-        found = sim.run_batch(
-            data_by_node(sim, data), dict.fromkeys(probes), combine=np.concatenate
-        )
+        found = sim.run_batch(shown, outputs, combine=np.concatenate)
     return [found[probe] for probe in probes]
 
 

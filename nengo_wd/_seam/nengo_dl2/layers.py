@@ -10,8 +10,7 @@ from typing import Any, Callable, Iterator
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _clock as clock
-from nengo_wd import _names as names
+from nengo_wd._checks import use_step
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.nengo_dl2.training import COLLECTION
 
@@ -33,13 +32,9 @@ def simulation_dtype() -> str | None:
 
 
 @contextlib.contextmanager
-def scope() -> Iterator[None]:
-    """Do nothing: `build_layer` opens the scope of a layer's variables."""
+def building(layer: tf.keras.layers.Layer, check_use: Callable) -> Iterator[None]:
+    """Do nothing: `build_layer` does it, and ``pre_build`` checks uses."""
     yield
-
-
-def begin_build(layer: tf.keras.layers.Layer) -> None:
-    """Do nothing: `build_layer` removes what a layer has of an earlier build."""
 
 
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
@@ -71,17 +66,24 @@ def apply_layer(
         return keras_call(inputs, *args, **kwargs)
     inputs = tf.convert_to_tensor(inputs)
     build_layer(layer, inputs.shape)
-    if _takes(layer.call, "training"):
-        kwargs = {**_training(), **kwargs}
-    outputs = layer.call(inputs, *args, **kwargs)
+    outputs = layer.call(inputs, *args, **{**_training(layer.call), **kwargs})
     _check_weights(layer)
     return outputs
+
+
+def _training(call: Callable) -> dict[str, tf.Tensor]:
+    """Return the simulator's switch between training and inference, if ``call`` takes it."""
+    parameters = inspect.signature(call).parameters
+    if "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        with contextlib.suppress(KeyError):  # inference only, or not in a simulator's graph
+            return {"training": tf.compat.v1.get_default_graph().get_tensor_by_name("training:0")}
+    return {}
 
 
 def _check_weights(layer: tf.keras.layers.Layer) -> None:
     """Raise if layers in ``layer`` made variables in the time loop, with penalties or without."""
     known = state.graph_state(tf.compat.v1.get_default_graph()).layers
-    late = [part.name for part in _parts(layer) if part.weights and part not in known]
+    late = [one.name for one in keras2.parts(layer) if one.weights and one not in known]
     if late:
         raise ValidationError(
             f"layer {layer.name!r} makes the variables of {late[0]!r} in call, inside the time "
@@ -89,11 +91,6 @@ def _check_weights(layer: tf.keras.layers.Layer) -> None:
             attr="tensor_func",
             obj=layer,
         )
-
-
-def _takes(function: Callable, argument: str) -> bool:
-    parameters = inspect.signature(function).parameters
-    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
@@ -106,11 +103,13 @@ def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
     if layer.built and all(weight.graph is graph for weight in layer.weights):
         return
     _keep(layer, graph)
-    for part in _parts(layer):
-        _unbuild(part)
-    with tf.init_scope(), tf.name_scope(names.scope(layer.name) + "/"):
+    for part in keras2.parts(layer):  # which may have variables and penalties in another graph
+        part.built = False
+        part._losses, part._callable_losses = [], []
+        part._trainable_weights, part._non_trainable_weights = [], []
+    with tf.init_scope(), tf.name_scope(keras2.scope(layer.name) + "/"):
         layer.build(input_shape)
-        for part in _parts(layer):
+        for part in keras2.parts(layer):
             _collect_penalties(part)
 
 
@@ -122,47 +121,15 @@ def _keep(layer: tf.keras.layers.Layer, graph: tf.Graph) -> None:
         state.graph_state(other).stand_ins[id(layer)] = layer, keras2.stand_in(layer)
 
 
-def _parts(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
-    """Return ``layer`` and all layers in it, each of them once."""
-    parts = {id(layer): layer}
-    for inner in layer._layers:
-        if isinstance(inner, tf.keras.layers.Layer):
-            parts.update({id(part): part for part in _parts(inner)})
-    return list(parts.values())
-
-
-def _unbuild(layer: tf.keras.layers.Layer) -> None:
-    """Forget the variables and penalties that ``layer`` has in another graph."""
-    layer.built = False
-    layer._losses, layer._callable_losses = [], []
-    layer._trainable_weights, layer._non_trainable_weights = [], []
-
-
 def _collect_penalties(layer: tf.keras.layers.Layer) -> None:
     """Add the penalties of ``layer`` to the graph's regularization losses, once."""
     kept = state.graph_state(tf.compat.v1.get_default_graph())
-    if layer not in kept.layers:
-        kept.layers.add(layer)
-        with tf.name_scope(None), clock.use_step(_training_step()):
-            for penalty in keras2.layer_penalties(layer):
-                tensor = tf.identity(penalty.value, names.scope(penalty.name))
-                tf.compat.v1.add_to_collection(COLLECTION, tensor)
-                kept.penalties[tensor.op.name] = penalty
-
-
-def _training_step() -> Any:
-    """Return the training step of the graph; 0 where nothing is trained."""
-    counter = tf.compat.v1.train.get_global_step()
-    return 0 if counter is None else counter
-
-
-def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
-    """Do nothing: ``pre_build`` checks uses, and `build_layer` checks penalties."""
-
-
-def _training() -> dict[str, tf.Tensor]:
-    """Return the simulator's switch between training and inference, as an argument."""
-    try:
-        return {"training": tf.compat.v1.get_default_graph().get_tensor_by_name("training:0")}
-    except KeyError:  # inference only, or not in a simulator's graph
-        return {}
+    if layer in kept.layers:
+        return
+    kept.layers.add(layer)
+    counter = tf.compat.v1.train.get_global_step()  # None where nothing is trained
+    with tf.name_scope(None), use_step(0 if counter is None else counter):
+        for penalty in keras2.layer_penalties(layer):
+            tensor = tf.identity(penalty.value, keras2.scope(penalty.name))
+            tf.compat.v1.add_to_collection(COLLECTION, tensor)
+            kept.penalties[tensor.op.name] = penalty

@@ -8,7 +8,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd._seam.state import NotCopyable
+from nengo_wd._seam.state import NotCopyable, Rule
 
 
 def check_optimizer(optimizer: Any) -> Any:
@@ -22,25 +22,15 @@ def check_optimizer(optimizer: Any) -> Any:
     return optimizer
 
 
-def optimizer_of(sim: nengo_dl.Simulator, given: Any) -> Any:
-    """Return the optimizer that a simulator trains with: the given one."""
-    return given
-
-
-def chain(optimizer: Any) -> list[Any]:
-    """Return an optimizer and the one inside it, if our steps are beside another's."""
-    return (
-        [optimizer, optimizer.inner] if isinstance(optimizer, OptimizerWithSteps) else [optimizer]
-    )
-
-
 def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
     """Return an optimizer that takes ``step`` beside each of its own: ``optimizer``, if it can."""
-    extended = optimizer
     if not isinstance(optimizer, OptimizerWithSteps):
-        extended = OptimizerWithSteps(sim, optimizer)
-    extended.add(step)
-    return extended
+        optimizer = OptimizerWithSteps(sim, optimizer)
+    steps = optimizer.nengo_wd_steps
+    steps.append(step)
+    added = "And".join(one.name for one in steps)
+    optimizer._name = f"{optimizer.inner_optimizer.get_name()}With{added}"
+    return optimizer
 
 
 class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
@@ -48,28 +38,21 @@ class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
 
     def __init__(self, sim: nengo_dl.Simulator, inner: Any) -> None:
         super().__init__(False, inner.get_name())
-        self.sim, self.inner, self.nengo_wd_steps = sim, inner, []  # type: ignore[var-annotated]
-
-    def add(self, step: Any) -> None:
-        """Add a step after those so far."""
-        self.nengo_wd_steps.append(step)
-        names = "And".join(step.name for step in self.nengo_wd_steps)
-        self._name = f"{self.inner.get_name()}With{names}"
-
-    def compute_gradients(self, *args: Any, **kwargs: Any) -> list:
-        """Return gradients and variables, as the inner optimizer computes them."""
-        return self.inner.compute_gradients(*args, **kwargs)
+        self.sim, self.inner_optimizer, self.nengo_wd_steps = sim, inner, []  # type: ignore[var-annotated]
+        self.compute_gradients = inner.compute_gradients
+        self.get_slot, self.get_slot_names = inner.get_slot, inner.get_slot_names
 
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
         """Take all steps, after all gradients have been computed."""
-        grads_and_vars = list(grads_and_vars)
+        grads_and_vars, iteration = list(grads_and_vars), self.sim.tensor_graph.training_step
         variables = [variable for _, variable in grads_and_vars]
         done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         with tf.control_dependencies(done):
             scaled = any(step.needs_learning_rate for step in self.nengo_wd_steps)
-            rate = self._learning_rate() if scaled else None
+            rate = learning_rate(self.inner_optimizer) if scaled else None
+            rate = rate(iteration) if callable(rate) else rate
             # read before the inner optimizer counts its own step
-            moment = (variables, rate, tf.identity(self.sim.tensor_graph.training_step))
+            moment = (variables, rate, tf.identity(iteration))
         done = done + [moment[-1]]
         with tf.control_dependencies(done):
             done = done + [op for step in self.nengo_wd_steps for op in step.begin(variables)]
@@ -77,29 +60,16 @@ class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
             with tf.control_dependencies(done):
                 done = step.before(*moment) or done
         with tf.control_dependencies(done):
-            applied = self.inner.apply_gradients(grads_and_vars, *args, **kwargs)
+            applied = self.inner_optimizer.apply_gradients(grads_and_vars, *args, **kwargs)
         for step in self.nengo_wd_steps:
             with tf.control_dependencies([applied]):
                 applied = tf.group(applied, *step.after(*moment))
         return applied
 
-    def _learning_rate(self) -> Any:
-        """Return the inner optimizer's learning rate at this step."""
-        found = learning_rate(self.inner)
-        return found(self.sim.tensor_graph.training_step) if callable(found) else found
-
-    def get_slot(self, *args: Any) -> Any:
-        """Return a slot of the inner optimizer."""
-        return self.inner.get_slot(*args)
-
-    def get_slot_names(self) -> list[str]:
-        """Return the names of the inner optimizer's slots."""
-        return self.inner.get_slot_names()
-
     def variables(self) -> list[tf.Variable]:
         """Return the variables of the inner optimizer, and those of the steps."""
         of_steps = [kept for step in self.nengo_wd_steps for _, kept in step.state]
-        return [*self.inner.variables(), *of_steps]
+        return [*self.inner_optimizer.variables(), *of_steps]
 
 
 def learning_rate(optimizer: Any) -> Any:
@@ -113,41 +83,17 @@ def learning_rate(optimizer: Any) -> Any:
     return None
 
 
-def own_decay(optimizer: Any) -> tuple[Any, bool]:
-    """Return the decay that an optimizer has itself, and whether it leaves out variables."""
-    decay = getattr(optimizer, "weight_decay", None) or getattr(optimizer, "_weight_decay", None)
-    return decay, False
-
-
 def iteration(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     """Return how many steps a simulator has been trained for."""
     return sim.tensor_graph.training_step
 
 
-def optimizers_in_use(sim: nengo_dl.Simulator) -> list[Any]:
-    """Return the optimizers that a simulator is trained with."""
-    return list({id(optimizer): optimizer for optimizer, _ in sim.tensor_graph.optimizers}.values())
-
-
-class RuleOptimizer(NotCopyable, tf.compat.v1.train.Optimizer):
-    """An optimizer that adds an increment to the weights and remembers it.
-
-    Attributes
-    ----------
-    settings : tuple of str
-        The settings of objects that it uses.
-    """
-
-    settings: tuple[str, ...] = ()
+class RuleOptimizer(Rule, tf.compat.v1.train.Optimizer):
+    """An optimizer that adds an increment to the weights and remembers it."""
 
     def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
         super().__init__(False, name)
         self.sim, self.learning_rate = sim, learning_rate
-
-    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
-        """Update all variables; a missing gradient counts as zero."""
-        pairs = [(tf.zeros_like(v) if g is None else g, v) for g, v in grads_and_vars]
-        return super().apply_gradients(pairs, *args, **kwargs)
 
     def _create_slots(self, var_list: list[tf.Variable]) -> None:
         for variable in var_list:

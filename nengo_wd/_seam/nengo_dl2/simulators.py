@@ -8,10 +8,11 @@ from typing import Any, Callable
 import nengo_dl
 import tensorflow as tf
 
-from nengo_wd._seam.builders import DecayOperators, Signals
+from nengo_wd._seam.builders import DecayOperators
 from nengo_wd._seam.nengo_dl2.values import state_variable
 
 AXIS = 0  # of neurons, in what is of shape (size, minibatch_size)
+GATHERING = {"force_copy": True}  # options with which NengoDL gathers signals
 
 # -- wrappers, see `hooks` -----------------------------------------------------------------
 
@@ -38,10 +39,9 @@ def _given(method: Callable, *args: Any, **kwargs: Any) -> dict[str, Any]:
     return inspect.signature(method).bind(*args, **kwargs).arguments
 
 
-def _build_step(build: Callable, wake: Callable, graph: Any, *args: Any, **kwargs: Any) -> Any:
-    """Have ``wake(model, recorded, signals)`` return what probes record in the time loop."""
+def _build_step(build: Callable, watcher: Any, graph: Any, *args: Any, **kwargs: Any) -> Any:
     recorded, side_effects = build(*args, **kwargs)
-    return wake(graph.model, recorded, Signals(graph, AXIS, {"force_copy": True})), side_effects
+    return watcher.woken(graph, recorded), side_effects
 
 
 # -- saving --------------------------------------------------------------------------------
@@ -69,15 +69,8 @@ def keep_initial(
 class DecayBuilder(DecayOperators):
     """Builds a group of operators of decaying weights as one; the minibatch is the last axis."""
 
+    axis = AXIS
+
     def __init__(self, ops: Any, signals: Any, config: Any) -> None:
         super().__init__(ops, signals, config)
-        exponents, owners, initial = self.combine(ops, signals)
-        self.exponents = signals.constant(exponents[:, None], tf.float64)
-        self.owners = signals.constant(owners)
-        self.initial = None
-        if initial is not None:
-            self.initial = signals.constant(initial[:, :, None], signals.dtype)
-
-    def over_rows(self, factors: tf.Tensor) -> tf.Tensor:
-        """Return the factors of operators for each weight."""
-        return tf.gather(factors, self.owners)[:, None]
+        self.combine(ops, signals, signals.constant)

@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _clock as clock
-from nengo_wd._checks import check_penalty
+from nengo_wd._checks import check_penalty, use_step
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.keras2 import LayerPenalty
 from nengo_wd._seam.nengo_dl2.values import build
@@ -33,16 +32,11 @@ def is_loss(loss: Any) -> bool:
     """Tell whether ``loss`` is a Keras loss, None, or a function of one or two arguments."""
     if loss is None or isinstance(loss, (_Objective, tf.keras.losses.Loss)):
         return True
-    if isinstance(loss, str):
-        return _is_keras_name(loss)
-    return callable(loss) and not isinstance(loss, type) and _arguments(loss) in (1, 2)
-
-
-def _is_keras_name(name: str) -> bool:
     try:
-        return callable(tf.keras.losses.get(name))
+        loss = tf.keras.losses.get(loss) if isinstance(loss, str) else loss
     except ValueError:
         return False
+    return callable(loss) and not isinstance(loss, type) and _arguments(loss) in (1, 2)
 
 
 def _arguments(function: Callable) -> int:
@@ -52,9 +46,7 @@ def _arguments(function: Callable) -> int:
     return sum(p.kind in positional and p.default is p.empty for p in parameters)
 
 
-def check_objective(
-    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
-) -> None:
+def check_objective(sim: nengo_dl.Simulator, by_probe: dict, activities: Sequence[Any]) -> None:
     """Raise if there is no loss to which penalties could be added."""
     if not by_probe and not activities:
         raise ValidationError(
@@ -109,15 +101,13 @@ class _OnBatch(NamedTuple):
         return (*self.penalty.key, self.shape)
 
     def __call__(self) -> Any:
-        """Return the placeholder, and the penalty."""
         placeholder = tf.compat.v1.placeholder(self.dtype, self.shape)
         return placeholder, self.penalty(placeholder)
 
 
 def _penalized(loss: Any, penalties: Sequence[tf.Tensor], activity: Any = None) -> Any:
-    return (_PenalizedOutput if _arguments(loss) == 1 else _PenalizedError)(
-        loss, penalties, activity
-    )
+    kind = _PenalizedOutput if _arguments(loss) == 1 else _PenalizedError
+    return kind(loss, penalties, activity)
 
 
 def _as_function(loss: Any) -> Callable:
@@ -134,11 +124,7 @@ def _as_function(loss: Any) -> Callable:
 
 
 def _direct_gradient(outputs: Any, targets: Any) -> tf.Tensor:
-    """Return zero, with ``targets`` as the gradient of ``outputs``.
-
-    This is what NengoDL does for an objective of None, as a loss to which penalties can
-    be added.
-    """
+    """Return zero, with ``targets`` as the gradient of ``outputs``: NengoDL's objective of None."""
     pairs = zip(tf.nest.flatten(outputs), tf.nest.flatten(targets))
     total = tf.add_n([tf.reduce_sum(output * target) for output, target in pairs])
     return total - tf.stop_gradient(total)
@@ -155,8 +141,8 @@ def _no_loss(outputs: Any) -> tf.Tensor:
 class _Objective:
     """An objective around another; two are equal if these and the penalties are equal.
 
-    NengoDL keeps an optimizer's state with the objective that it was used for, so an
-    objective that is built anew for every call of ``sim.train`` must be equal each time.
+    NengoDL keeps an optimizer's state with the objective that it was used for, which is built anew
+    for every call of ``sim.train``.
     """
 
     __name__ = "penalized"  # a scope in the graph
@@ -185,7 +171,7 @@ class _Objective:
         loss = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(loss)])
         penalties = list(self.penalties)
         if self.activity is not None:
-            with clock.use_step(tf.compat.v1.train.get_global_step()):
+            with use_step(tf.compat.v1.train.get_global_step()):
                 penalties.append(self.activity(outputs))
         return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in penalties])
 
@@ -194,7 +180,6 @@ class _KerasObjective(_Objective):
     """A Keras loss in NengoDL 2's order of arguments, averaged over all axes that are left."""
 
     def __call__(self, outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        """Return the mean of the Keras loss."""
         return tf.reduce_mean(tf.keras.losses.get(self.inner)(targets, outputs))
 
 
@@ -202,7 +187,6 @@ class _PenalizedOutput(_Objective):
     """A loss of one argument plus penalties."""
 
     def __call__(self, outputs: Any) -> tf.Tensor:
-        """Return the sum of loss and penalties."""
         return self._total(self.inner(outputs), outputs)
 
 
@@ -210,7 +194,6 @@ class _PenalizedError(_Objective):
     """A loss of two arguments plus penalties."""
 
     def __call__(self, outputs: Any, targets: Any) -> tf.Tensor:
-        """Return the sum of loss and penalties."""
         return self._total(self.inner(outputs, targets), outputs)
 
 
@@ -237,6 +220,11 @@ def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
         loss.op.name for loss in kept.settings_losses
     )
     collection[:] = of_layers + kept.settings_losses
+
+
+def optimizers_in_use(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return the optimizers that a simulator is trained with."""
+    return list({id(optimizer): optimizer for optimizer, _ in sim.tensor_graph.optimizers}.values())
 
 
 def is_compiled(sim: nengo_dl.Simulator) -> bool:

@@ -10,20 +10,20 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import SimulatorClosed
 
-from nengo_wd import _clock as clock
+from nengo_wd._checks import use_step
 from nengo_wd._seam import state
 
 TENSOR_LAYER = nengo_dl.tensor_layer.__module__
 
 
 def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
-    """Return the tensor that ``function`` makes; functions of equal ``key`` make only one."""
-    tensors = state.simulator_state(sim).tensors
-    if function.key not in tensors:
+    """Return the tensor that ``function`` makes; equal ones, or of equal ``key``, make one."""
+    tensors, key = state.simulator_state(sim).tensors, getattr(function, "key", function)
+    if key not in tensors:
         graph = sim.tensor_graph.graph
-        with graph.as_default(), tf.name_scope(None), clock.use_step(training_step(sim)):
-            tensors[function.key] = function()
-    return tensors[function.key]
+        with graph.as_default(), tf.name_scope(None), use_step(training_step(sim)):
+            tensors[key] = function()
+    return tensors[key]
 
 
 def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:
@@ -36,7 +36,7 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
 def compiled_fetch(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
     """Return a function that fetches the current value of the tensor of ``function``."""
     graph = sim.tensor_graph.graph
-    with graph.as_default(), tf.name_scope(None), clock.use_step(training_step(sim)):
+    with graph.as_default(), tf.name_scope(None), use_step(training_step(sim)):
         tensor = function()
     return lambda: sim.sess.run(tensor)
 
@@ -120,7 +120,8 @@ def built_values(sim: nengo_dl.Simulator, variable: tf.Variable) -> np.ndarray |
 
 def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
     """Return a layer, or its stand-in if a later simulator has its weights."""
-    return state.layer_in(sim.tensor_graph.graph, layer)
+    kept = state.graph_state(sim.tensor_graph.graph).stand_ins
+    return kept.get(id(layer), (layer, layer))[1]
 
 
 def lost_layers(sim: nengo_dl.Simulator) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import nengo
@@ -11,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd._neurons import check_shown, check_shown_nodes
 from nengo_wd._seam import state
 from nengo_wd._seam.nengo_dl3 import compiled
 from nengo_wd._seam.nengo_dl3.builders import random_numbers
+from nengo_wd._shown import shown_data
 
 SET_BY_CALL = (
     "final_base_params",
@@ -33,10 +34,7 @@ def check_any_signal() -> None:
 def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
     """Return the data as arrays by input Node, of shape (examples, time steps, size).
 
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If the data do not fit the Nodes, or are not finite real numbers.
+    Raise an error if they do not fit the Nodes, or are not finite real numbers.
     """
     is_known = data is None or isinstance(data, (list, tuple, dict, np.ndarray))
     if not (is_known or tf.is_tensor(data)):
@@ -46,8 +44,7 @@ def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndar
         )
     nodes = {sim.get_name(node): node for node in sim.node_inputs}
     found = sim._standardize_data({} if data is None else data, list(nodes.values()))
-    check_shown_nodes(sim.model.toplevel, found, nodes)
-    return {nodes[name]: check_shown(nodes[name], values) for name, values in found.items()}
+    return shown_data(sim.model.toplevel, found, nodes)
 
 
 def input_values(
@@ -56,12 +53,8 @@ def input_values(
     """Return the values of input Nodes, as ``sim.predict`` has them, and the Nodes in the data.
 
     Arrays have the shape (examples, time steps, size). How many examples and time steps there are
-    comes last. Processes of Nodes begin anew.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If there are neither data nor a number of time steps, or the data do not fit the Nodes.
+    comes last. Processes of Nodes begin anew. Raise an error if there are neither data nor a number
+    of time steps, or the data do not fit the Nodes.
     """
     found = data_by_node(sim, data)
     with _processes_anew(sim):
@@ -77,10 +70,7 @@ def input_values(
 def record_probes(
     sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]
 ) -> list[np.ndarray]:
-    """Return what probes record on data with spikes, of shape (examples, time steps, *size).
-
-    The simulator does not change, as with `measure_signals`.
-    """
+    """Return what probes record on data with spikes, of shape (examples, time steps, *size)."""
     shown, history = data_by_node(sim, data), getattr(sim.keras_model, "history", None)
     with _processes_anew(sim), _weights_kept(sim.tensor_graph):
         found = sim.predict(shown, verbose=0)
@@ -105,27 +95,15 @@ def measure_signals(
     shape: tuple[int, int],
     measures: Sequence[tuple[Any, Callable]],
 ) -> list[np.ndarray]:
-    """Return measures of signals, summed over time and averaged over the examples.
+    """Return measures of signals, summed over time and averaged over the examples, in float64.
 
     The network is simulated in minibatches, from its present state and with its present weights.
     The simulator does not change: neither its state, nor weights that learning rules change, nor
     the random numbers that its processes and neurons draw later.
 
-    Parameters
-    ----------
-    sim : nengo_dl.Simulator
-        The simulator, which is open.
-    values : dict of {nengo.Node: np.ndarray}
-        The values of all input Nodes, of shape (examples, time steps, size).
-    shape : tuple of int
-        How many examples there are, and how many time steps.
-    measures : list of (Signal, function)
-        Each signal, and a function from its values to what is summed. Equal ones are compiled once.
-
-    Returns
-    -------
-    means : list of np.ndarray
-        In float64, of the shapes of the signals.
+    ``values`` has all input Nodes, in arrays of shape (examples, time steps, size). ``shape`` says
+    how many examples and time steps there are. A measure is a signal, and a function from its
+    values to what is summed. Equal measures are compiled once.
     """
     n_examples, n_steps = shape
     graph, totals = sim.tensor_graph, [np.zeros(()) for _ in measures]
@@ -147,14 +125,11 @@ def _compiled(sim: nengo_dl.Simulator, measures: tuple[tuple[Any, Callable], ...
     graph = sim.tensor_graph
     kept, key = state.graph_state(graph).simulations, (sim.keras_model.jit_compile, measures)
     if key not in kept:
-        size = graph.minibatch_size
-        nodes = [
-            tf.TensorSpec((size, None, node.size_out), graph.dtype)
-            for node in graph.invariant_inputs
-        ]
+        size, inputs = graph.minibatch_size, graph.invariant_inputs
+        nodes = [tf.TensorSpec((size, None, one.size_out), graph.dtype) for one in inputs]
+        n_steps = tf.TensorSpec((size, None), tf.int32)
         with _builders_kept(graph):
             simulation = _simulation(sim, measures)
-            n_steps = tf.TensorSpec((size, None), tf.int32)
             kept[key] = simulation.get_concrete_function(nodes, n_steps)
         graph.signals.reset()  # which hold tensors of this simulation's graph
     return kept[key]
@@ -179,16 +154,19 @@ def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]
 def _recording(sim: nengo_dl.Simulator, signals: Sequence[Any]) -> Iterator[None]:
     """Have a simulator's TensorGraph record signals instead of the user's probes.
 
-    Its call sets attributes that NengoDL needs for the user's probes, so they are put back.
+    Its call sets attributes that NengoDL needs for the user's probes, so they are put back. Its
+    loop is NengoDL's own, since no regularizer needs these signals.
     """
-    model, held = sim.model, vars(sim.tensor_graph)
+    model, graph, held = sim.model, sim.tensor_graph, vars(sim.tensor_graph)
     probes, stand_ins, before = model.probes, [object() for _ in signals], dict(held)
+    held["_build_inner_loop"] = inspect.unwrap(type(graph)._build_inner_loop).__get__(graph)
     model.probes = stand_ins
     model.sig.update((one, {"in": signal}) for one, signal in zip(stand_ins, signals))
     try:
         yield
     finally:
         model.probes = probes
+        del held["_build_inner_loop"]
         held.update((name, before[name]) for name in SET_BY_CALL)
         for one in stand_ins:
             del model.sig[one]

@@ -10,17 +10,14 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import SimulationError, ValidationError
 
+OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
+
 
 class ReplicatedSimulator(nengo_dl.Simulator):
     """A simulator that gives each replica of a strategy its share of a minibatch.
 
     Nothing is remembered from one call to the next, since each replica would have a state of its
     own. So NengoDL's setting ``stateful`` is False, whatever the network says.
-
-    Attributes
-    ----------
-    strategy : tf.distribute.Strategy
-        The strategy.
     """
 
     closed = None  # also where making it failed
@@ -50,14 +47,13 @@ class ReplicatedSimulator(nengo_dl.Simulator):
         return entered
 
     def __exit__(self, *args: Any) -> None:
-        """Close the simulator."""
         with self._entered:
             super().__exit__(*args)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile, unless the optimizer is of one device."""
         optimizer = kwargs.get("optimizer", args[0] if args else None)
-        if isinstance(optimizer, _OPTIMIZERS):
+        if isinstance(optimizer, OPTIMIZERS):
             _check_made_for(self.strategy, "the optimizer", optimizer.variables())
         super().compile(*args, **kwargs)
 
@@ -122,9 +118,6 @@ class _SharedGraph(nengo_dl.tensor_graph.TensorGraph):
             self.minibatch_size = share
 
 
-_OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimizer)
-
-
 def _check_made_for(strategy: Any, owner: str, variables: list[tf.Variable]) -> None:
     """Raise if variables were made outside of a strategy's scope, for one device alone."""
     for variable in variables:
@@ -138,10 +131,7 @@ def _check_made_for(strategy: Any, owner: str, variables: list[tf.Variable]) -> 
 
 
 def _make_variables(optimizer: Any, trained: list[tf.Variable]) -> None:
-    """Have an optimizer make its variables now, which it would make in its first step.
-
-    A step that makes the variables of legacy optimizers can't be traced over several replicas.
-    """
+    """Have an optimizer make its variables; legacy ones can't in a traced step of many replicas."""
     build = getattr(optimizer, "build", None) or optimizer._create_all_weights
     build(trained)
 

@@ -9,8 +9,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd import _clock as clock
-from nengo_wd import _names as names
+from nengo_wd._checks import use_step
 from nengo_wd._seam import keras2
 from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
 
@@ -23,25 +22,27 @@ def simulation_dtype() -> str | None:
 
 
 @contextlib.contextmanager
-def scope() -> Iterator[None]:
-    """Use a name scope in the body that has only characters that operations may have.
+def building(layer: tf.keras.layers.Layer, check_use: Callable) -> Iterator[None]:
+    """Build a layer in the body; check its penalties then, and its use in its TensorNodes.
 
-    Keras names the operations of a penalty by its variable, which may have any name.
+    ``check_use`` is called with the shape of an input and the size of the output.
     """
-    around = tf.get_current_name_scope()
-    valid = names.scope(around) if around else around
-    with contextlib.nullcontext() if valid == around else tf.name_scope(f"{valid}/"):
-        yield
-
-
-def begin_build(layer: tf.keras.layers.Layer) -> None:
-    """Stop Keras from tracking the list of penalties, which NengoDL may have made again.
-
-    Copies have what Keras tracks, and penalties can't be pickled.
-    """
+    # copies have what Keras tracks, and penalties can't be pickled; NengoDL may track them anew
     penalties = [*layer._callable_losses]
     del layer._callable_losses
     keras2.set_penalties(layer, penalties)
+    # Keras names the operations of a penalty by its variable, which may have any name
+    around = tf.get_current_name_scope()
+    valid = keras2.scope(around) if around else around
+    with contextlib.nullcontext() if valid == around else tf.name_scope(f"{valid}/"):
+        yield
+    graph = _tensor_graph()
+    if graph is not None:
+        for op in _tensor_nodes(graph):
+            if op.func is layer and op.shape_in is not None:
+                check_use((graph.minibatch_size, *op.shape_in), op.output.size)
+    with use_step(0):
+        list(keras2.layer_penalties(layer))  # which raises for those that are no scalars
 
 
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
@@ -57,11 +58,7 @@ def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
 
 
 def _tensor_graph() -> nengo_dl.tensor_graph.TensorGraph | None:
-    """Return the TensorGraph that Keras is building, if any.
-
-    NengoDL tells a layer the shape of its input only. Keras' call context holds the
-    layer that is being built, which is NengoDL's TensorGraph.
-    """
+    """Return the TensorGraph that Keras is building, if any: NengoDL does not tell layers."""
     layer = keras2.layer_being_built()
     return layer if isinstance(layer, nengo_dl.tensor_graph.TensorGraph) else None
 
@@ -71,10 +68,7 @@ def apply_layer(
 ) -> tf.Tensor:
     """Call ``layer`` as Keras does; NengoDL itself uses ``build`` and ``call``.
 
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If a TensorNode's function calls a layer that NengoDL does not know.
+    Raise an error if a TensorNode's function calls a layer that NengoDL does not know.
     """
     graph = _tensor_graph()
     nodes = [] if graph is None else _tensor_nodes(graph)
@@ -104,17 +98,3 @@ def _coerce(coerce: Callable, parameter: Any, *args: Any) -> Any:
         if isinstance(error.__cause__, ValidationError):
             raise error.__cause__ from None
         raise
-
-
-def check_built(layer: tf.keras.layers.Layer, check_use: Callable) -> None:
-    """Check the penalties of a layer that was built, and its use in each of its TensorNodes.
-
-    ``check_use`` is called with the shape of an input and the size of the output.
-    """
-    graph = _tensor_graph()
-    if graph is not None:
-        for op in _tensor_nodes(graph):
-            if op.func is layer and op.shape_in is not None:
-                check_use((graph.minibatch_size, *op.shape_in), op.output.size)
-    with clock.use_step(0):
-        list(keras2.layer_penalties(layer))  # which raises for those that are no scalars

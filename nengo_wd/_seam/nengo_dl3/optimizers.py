@@ -12,13 +12,13 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd._checks import check_keras_2
 from nengo_wd._seam.nengo_dl3 import distributed, simulators
-from nengo_wd._seam.state import DecayedBySettings
+from nengo_wd._seam.nengo_dl3.distributed import OPTIMIZERS
+from nengo_wd._seam.state import DecayedBySettings, Rule, chain
 
 Legacy = tf.keras.optimizers.legacy.Optimizer
-OPTIMIZERS = (tf.keras.optimizers.Optimizer, Legacy)
 
 # Private in Keras 2.12 to 2.15 and in tf-keras 2.16 to 2.21, and used by what follows:
-# - of all optimizers: _learning_rate, _exclude_from_weight_decay, _exclude_from_weight_decay_names;
+# - of all optimizers: _learning_rate;
 #   in OptimizerWithSteps _distributed_apply_gradients_fn, _update_model_variables_moving_average;
 #   in RuleOptimizer _build_learning_rate, _serialize_hyperparameter, _index_dict, _var_key
 # - of legacy optimizers: _hyper, _initial_decay, _decayed_lr, _distributed_apply
@@ -32,20 +32,6 @@ def _learning_rate(optimizer: Any) -> Any:
     rate = getattr(optimizer, "_learning_rate", None)
     rate = optimizer.learning_rate if rate is None else rate
     return rate(optimizer.iterations) if callable(rate) else tf.convert_to_tensor(rate)
-
-
-def _is_scheduled(optimizer: Any) -> bool:
-    """Tell whether the learning rate of an optimizer follows a schedule."""
-    if isinstance(optimizer, Legacy):
-        return callable(optimizer._hyper.get("learning_rate")) or bool(optimizer._initial_decay)
-    return callable(getattr(optimizer, "_learning_rate", None))
-
-
-def own_decay(optimizer: Any) -> tuple[Any, bool]:
-    """Return the decay that an optimizer has itself, and whether it leaves out variables."""
-    decay = getattr(optimizer, "weight_decay", None) or getattr(optimizer, "_weight_decay", None)
-    excluded = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
-    return decay, any(getattr(optimizer, attr, None) for attr in excluded)
 
 
 def _with_steps_around(name: str) -> Callable:
@@ -72,7 +58,6 @@ def check_optimizer(optimizer: Any) -> Any:
 
 
 def _optimizer_by_name(name: str) -> Any:
-    """Return an optimizer of Keras by its name."""
     try:
         return tf.keras.optimizers.get(name)
     except ValueError as error:
@@ -86,17 +71,6 @@ def _optimizer_by_name(name: str) -> Any:
             f"{', '.join(map(repr, known))}",
             attr="optimizer",
         ) from error
-
-
-def optimizer_of(sim: nengo_dl.Simulator, given: Any) -> Any:
-    """Return the optimizer that a simulator trains with, as Keras made it of the given one."""
-    return sim.keras_model.optimizer
-
-
-def chain(optimizer: Any) -> list[Any]:
-    """Return an optimizer and those inside it: Keras' loss scaling wraps another one."""
-    inner = getattr(optimizer, "inner_optimizer", None)
-    return [optimizer] if inner is None else [optimizer, *chain(inner)]
 
 
 def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
@@ -123,24 +97,12 @@ def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
 
 
 class OptimizerWithSteps(DecayedBySettings):
-    """A mixin for Keras optimizers: steps that are taken before and after the optimizer's own.
+    """A mixin for Keras optimizers: steps that are taken before and after the optimizer's own."""
 
-    Attributes
-    ----------
-    nengo_wd_base : type
-        The class of the optimizer without steps.
-    nengo_wd_steps : list of Step
-        The steps, in the order in which they are taken.
-    nengo_wd_state : dict of {str: tf.Variable}
-        What is saved of the steps, by name.
-    nengo_wd_variables : list of tf.Variable
-        What is updated: all variables, whether they have a gradient or not.
-    """
-
-    nengo_wd_base: type
-    nengo_wd_steps: list
-    nengo_wd_state: dict
-    nengo_wd_variables: list
+    nengo_wd_base: type  # the class of the optimizer without steps
+    nengo_wd_steps: list  # in the order in which they are taken
+    nengo_wd_state: dict  # what is saved of the steps: variables by name
+    nengo_wd_variables: list  # all that are updated, whether they have a gradient or not
 
     @property
     def decays_by_settings(self) -> bool:  # type: ignore[override]
@@ -209,7 +171,11 @@ class OptimizerWithSteps(DecayedBySettings):
 
 def learning_rate(optimizer: Any) -> Any:
     """Return the learning rate: a number, a function of the step if scheduled, or None."""
-    if _is_scheduled(optimizer):
+    if isinstance(optimizer, Legacy):
+        is_scheduled = callable(optimizer._hyper.get("learning_rate")) or optimizer._initial_decay
+    else:
+        is_scheduled = callable(getattr(optimizer, "_learning_rate", None))
+    if is_scheduled:
         return lambda step: _learning_rate(optimizer)
     try:
         return float(tf.keras.backend.get_value(_learning_rate(optimizer)))
@@ -222,22 +188,8 @@ def iteration(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     return optimizer.iterations
 
 
-def optimizers_in_use(sim: nengo_dl.Simulator) -> list[Any]:
-    """Return the optimizers that a simulator is trained with."""
-    optimizer = getattr(sim.keras_model, "optimizer", None)
-    return [] if optimizer is None else [optimizer]
-
-
-class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
-    """An optimizer that adds an increment to the weights and remembers it.
-
-    Attributes
-    ----------
-    settings : tuple of str
-        The settings of objects that it uses.
-    """
-
-    settings: tuple[str, ...] = ()
+class RuleOptimizer(Rule, DecayedBySettings, tf.keras.optimizers.Optimizer):
+    """An optimizer that adds an increment to the weights and remembers it."""
 
     def __init__(self, sim: nengo_dl.Simulator, learning_rate: Any, name: str) -> None:
         super().__init__(name=name)
@@ -251,11 +203,6 @@ class RuleOptimizer(DecayedBySettings, tf.keras.optimizers.Optimizer):
         if not getattr(self, "_built", False):
             self._last = [self.add_variable_from_reference(v, "increment") for v in var_list]
             self._built = True
-
-    def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> Any:
-        """Update all variables; a missing gradient counts as zero."""
-        pairs = [(tf.zeros_like(v) if g is None else g, v) for g, v in grads_and_vars]
-        return super().apply_gradients(pairs, *args, **kwargs)
 
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         """Update one variable."""

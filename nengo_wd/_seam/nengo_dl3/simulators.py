@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-import nengo
 import nengo.builder.learning_rules
 import nengo_dl
 import tensorflow as tf
@@ -17,7 +16,7 @@ from nengo_dl.builder import Builder
 from nengo_dl.compat import sub_layers, trackable
 
 from nengo_wd._seam import keras2, state
-from nengo_wd._seam.builders import DecayOperators, Signals
+from nengo_wd._seam.builders import DecayOperators
 from nengo_wd._seam.nengo_dl3 import compiled, training
 from nengo_wd._seam.nengo_dl3.builders import random_numbers
 from nengo_wd._seam.nengo_dl3.builders.operators import RLSBuilder
@@ -25,6 +24,7 @@ from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
 
 AXIS = 1  # of neurons, in what is of shape (minibatch_size, size)
+GATHERING: dict = {}  # options with which NengoDL gathers signals
 PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 
 # -- wrappers, see `hooks` -----------------------------------------------------------------
@@ -42,7 +42,8 @@ def _compile(compile_: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: A
     if not sim.closed:  # NengoDL raises for that
         watcher.check(sim, *given)
     compile_(*args, **compiled.compile_options(sim, kwargs))
-    watcher.compiled(sim, *given)
+    loss, optimizer = given
+    watcher.compiled(sim, loss, None if optimizer is None else sim.keras_model.optimizer)
 
 
 def _fit(fit: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> Any:
@@ -64,14 +65,11 @@ def _build(build: Callable, watcher: Any, graph: Any, *args: Any, **kwargs: Any)
 
 
 def _build_loop(
-    build: Callable, wake: Callable, graph: Any, loop_i: Any, update_probes: Any, progress: Any
+    build: Callable, watcher: Any, graph: Any, loop_i: Any, update_probes: Any, progress: Any
 ) -> Any:
-    """Have ``wake(model, recorded, signals)`` return what probes record in the time loop."""
-    if not any(isinstance(probe, nengo.Probe) for probe in graph.model.probes):
-        return build(loop_i, update_probes, progress)  # signals alone are measured
 
     def update(recorded: list, loop_i: Any) -> None:
-        update_probes(wake(graph.model, recorded, Signals(graph, AXIS, {})), loop_i)
+        update_probes(watcher.woken(graph, recorded), loop_i)
 
     return build(loop_i, update, progress)
 
@@ -124,20 +122,15 @@ def _keep_layers(graph: Any, later: Any, watcher: Any) -> None:
 
 
 def _stand_in(graph: Any, layer: tf.keras.layers.Layer, keeps: bool) -> tf.keras.layers.Layer:
-    """Put a stand-in in the place of a layer in a graph, and return it."""
-    kept = state.graph_state(graph)
-    if any(layer is lost for lost in kept.lost):
-        return layer
-    if id(layer) not in kept.stand_ins:
+    """Put a stand-in in the place of a layer in a graph, and return it; a lost layer stays."""
+    kept = state.graph_state(graph).stand_ins
+    if id(layer) not in kept:
         made = keras2.stand_in(layer) if keeps else None
-        if made is None:
-            kept.lost.append(layer)
-            return layer
-        kept.stand_ins[id(layer)] = layer, made
-        held = sub_layers(graph)
+        made = layer if made is None else made
+        kept[id(layer)], held = (layer, made), sub_layers(graph)
         held[:] = [made if one is layer else one for one in held]
         _save_layers(graph)
-    return kept.stand_ins[id(layer)][1]
+    return kept[id(layer)][1]
 
 
 # -- saving --------------------------------------------------------------------------------
@@ -202,12 +195,11 @@ def keep_initial(
     since a checkpoint may give it other values. Checkpoints hold no variables that are not among
     the model's weights, such as those of a plain function, nor their initial values.
     """
-    weights = sim.keras_model.weights
-    place = next((i for i, weight in enumerate(weights) if weight is variable), None)
-    if place is None:
-        kept = _as_variable(values)
-    else:
-        kept = sim.tensor_graph._nengo_wd_initial.keep(f"weight_{place}", values)
+    places = {id(weight): place for place, weight in enumerate(sim.keras_model.weights)}
+    if id(variable) in places:
+        initial = sim.tensor_graph._nengo_wd_initial
+        values = initial.keep(f"weight_{places[id(variable)]}", values)
+    kept = _as_variable(values)
     return kept, kept
 
 
@@ -217,11 +209,10 @@ def _keep_state(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> None:
     It is saved by the place of each trained variable among the weights of the model. Other settings
     may hold where it is loaded, so that some of it is not there, or not asked for.
     """
-    weights = sim.keras_model.weights
+    places = {id(weight): place for place, weight in enumerate(sim.keras_model.weights)}
     for variable, kept in step.state:
-        place = next((i for i, weight in enumerate(weights) if weight is variable), None)
-        if place is not None:
-            name = f"{PREFIX}{step.name}_{place}"
+        if id(variable) in places:
+            name = f"{PREFIX}{step.name}_{places[id(variable)]}"
             optimizer.nengo_wd_state[name] = kept
             keras2.save_with(optimizer, name, kept)
 
@@ -236,16 +227,12 @@ def _as_variable(values: Any) -> tf.Variable:
 class DecayBuilder(DecayOperators):
     """Builds a group of operators of decaying weights as one; the minibatch is the first axis."""
 
+    axis = AXIS
+
     def build_pre(self, signals: Any, config: Any) -> None:
         """Put together the signals and constants of the group."""
         super().build_pre(signals, config)
-        exponents, owners, initial = self.combine(self.ops, signals)
-        self.exponents, self.owners = tf.constant(exponents[None]), tf.constant(owners)
-        self.initial = None if initial is None else tf.constant(initial[None], signals.dtype)
-
-    def over_rows(self, factors: tf.Tensor) -> tf.Tensor:
-        """Return the factors of operators for each weight."""
-        return tf.gather(factors, self.owners, axis=1)[:, :, None]
+        self.combine(self.ops, signals, tf.constant)
 
 
 if hasattr(nengo.builder.learning_rules, "SimRLS"):  # from Nengo 4 on

@@ -13,7 +13,7 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd import _clock as clock
+from nengo_wd._checks import use_step
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.keras2 import LayerPenalty
 from nengo_wd._seam.nengo_dl3 import distributed
@@ -40,14 +40,12 @@ def is_loss(loss: Any) -> bool:
     return not isinstance(loss, type)
 
 
-def check_objective(
-    sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
-) -> None:
+def check_objective(sim: nengo_dl.Simulator, by_probe: dict, activities: Sequence[Any]) -> None:
     """Raise now, and not while Keras trains, if an activity has no scalar penalty."""
     for activity in activities:
         outputs = sim.keras_model.outputs[sim.model.probes.index(activity.probe)]
         shape = (sim.minibatch_size, 1, *outputs.shape[2:])
-        with clock.use_step(training_step(sim)):
+        with use_step(training_step(sim)):
             activity(tf.zeros(shape, sim.tensor_graph.dtype))
 
 
@@ -60,21 +58,16 @@ def penalized_losses(
     """
     if any(loss is not None for loss in by_probe.values()):
         return by_probe
-    _evaluate_to_list(sim.keras_model)
-    return {}
-
-
-def _evaluate_to_list(model: tf.keras.Model) -> None:
-    """Have a model evaluate to a list: ``sim.evaluate`` fails on a single number."""
-    evaluate = model.evaluate
+    model, evaluate = sim.keras_model, sim.keras_model.evaluate
 
     @functools.wraps(evaluate)
     def evaluated(*args: Any, **kwargs: Any) -> Any:
         values = evaluate(*args, **kwargs)
         return values if isinstance(values, (list, dict)) else [values]
 
-    if "evaluate" not in vars(model):
+    if "evaluate" not in vars(model):  # on whose single number sim.evaluate fails
         model.evaluate = evaluated
+    return {}
 
 
 def count_activities(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
@@ -88,24 +81,21 @@ def count_activities(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> 
 
 
 def build_again(sim: nengo_dl.Simulator) -> None:
-    """Have Keras trace training and evaluation again."""
-    keras2.trace_again(sim.keras_model)
+    """Have Keras trace the functions for training and evaluation again."""
+    model = sim.keras_model
+    if model.train_function is not None:
+        model.make_train_function(force=True)
+    if model.test_function is not None:
+        model.make_test_function(force=True)
 
 
 def activity_penalty(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
     """Return the penalty on what a probe recorded, the mean over minibatches."""
     size = sim.minibatch_size
     batches = (recorded[start : start + size] for start in range(0, len(recorded), size))
-    with clock.use_step(training_step(sim)):
+    with use_step(training_step(sim)):
         values = [penalty(tf.convert_to_tensor(batch)).numpy() for batch in batches]
     return float(np.mean(values, dtype=np.float64))
-
-
-class _Here(threading.local):
-    """The values of the last call, as a strategy traces its replicas in threads of their own."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, tf.Tensor] = {}
 
 
 class _ActivityLosses:
@@ -119,7 +109,7 @@ class _ActivityLosses:
         self.probes = sim.model.probes
         self.activities: Mapping[str, Any] = {}
         self.metrics: dict[str, tf.keras.metrics.Metric] = {}
-        self._here = _Here()
+        self._here = threading.local()  # a strategy traces its replicas in threads of their own
         self._call, self._compute_metrics = self.tensor_graph.call, self.model.compute_metrics
         self.tensor_graph.call, self.model.compute_metrics = self, self.compute_metrics
 
@@ -134,29 +124,29 @@ class _ActivityLosses:
     ) -> Any:
         """Simulate, and add the losses where Keras collects those of this call."""
         outputs = self._call(inputs, training=training, progress=progress, stateful=stateful)
-        self._here.values = {}
+        values = self._here.values = {}
         for name, penalty in self.activities.items():
             recorded = outputs[self.probes.index(penalty.probe)]
             if penalty.needs_whole_minibatch:
                 recorded = distributed.gather_replicas(recorded)
             # a loop of the user's own trains without a step that could be known
-            with clock.use_step(step_counter(self.sim) if training else training_step(self.sim)):
-                self._here.values[name] = penalty(recorded)
-            self.tensor_graph.add_loss(self._here.values[name])
+            with use_step(step_counter(self.sim) if training else training_step(self.sim)):
+                values[name] = penalty(recorded)
+            self.tensor_graph.add_loss(values[name])
         return outputs
 
     def compute_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Update the metrics by the losses of the last call, and return all of the model's."""
-        for name, value in self._here.values.items():
+        # not kept, since they are tensors of a graph
+        for name, value in vars(self._here).pop("values", {}).items():
             self.metrics[name].update_state(value)
-        self._here.values = {}  # which are tensors of a graph
         return self._compute_metrics(*args, **kwargs)
 
 
 def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
     """Return every penalty of the layers in ``sim.keras_model``, checked."""
     settings_loss = state.simulator_state(sim).settings_loss
-    with clock.use_step(training_step(sim)):
+    with use_step(training_step(sim)):
         return [
             penalty
             for layer in keras2.flat_layers(sim.keras_model)
@@ -168,29 +158,25 @@ def _give_training_step(sim: nengo_dl.Simulator) -> None:
     """Give the penalties of layers the training step of their simulator."""
     reference = weakref.ref(sim)  # or the user's layers would keep the simulator alive
     for layer in keras2.flat_layers(sim.keras_model):
-        functions = [
-            functools.partial(
-                _penalty_at_step, function, reference, keras2.is_on_variable(function)
-            )
-            for function in layer._callable_losses
-        ]
-        keras2.set_penalties(layer, functions)
+        found = layer._callable_losses
+        # a layer that is built only once has the step of an earlier simulator
+        bare = [f.args[0] if getattr(f, "func", None) is _penalty_at_step else f for f in found]
+        at_step = [functools.partial(_penalty_at_step, one, reference) for one in bare]
+        keras2.set_penalties(layer, at_step)
 
 
-def _penalty_at_step(
-    function: Callable, reference: weakref.ref, on_variable: bool
-) -> tf.Tensor | None:
+def _penalty_at_step(function: Callable, reference: weakref.ref) -> tf.Tensor | None:
     """Return the penalty that ``function`` returns, or None if it is a step of an optimizer."""
     sim = reference()
-    if sim is not None and on_variable and state.is_proximal(sim):
+    if sim is not None and state.is_proximal(sim) and keras2.is_on_variable(function):
         return None
-    with clock.use_step(None if sim is None else step_counter(sim)):
+    with use_step(None if sim is None else step_counter(sim)):
         return function()
 
 
 def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
     """Add the sum of these to ``sim.keras_model.losses``, unless it is there."""
-    with clock.use_step(training_step(sim)):
+    with use_step(training_step(sim)):
         for loss in losses:
             loss()  # which raises now what Keras would raise later
     kept = state.simulator_state(sim)
@@ -204,11 +190,14 @@ def is_compiled(sim: nengo_dl.Simulator) -> bool:
     return state.simulator_state(sim).compiled
 
 
-def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
-    """Remove penalties on parameters from the losses, at the next compilation.
+def optimizers_in_use(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return the optimizers that a simulator is trained with."""
+    optimizer = getattr(sim.keras_model, "optimizer", None)
+    return [] if optimizer is None else [optimizer]
 
-    If the simulator was not compiled yet, they are removed at once.
-    """
+
+def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
+    """Remove penalties on parameters from the losses, at the next compilation if there was one."""
     kept = state.simulator_state(sim)
     kept.proximal = True
     kept.left_out_parameters = kept.left_out_parameters or not is_compiled(sim)
@@ -231,5 +220,5 @@ class _SettingsLoss:
         installed = self.kept.installed
         if installed is None or self.kept.left_out_parameters or not installed.terms.expressions:
             return None
-        with clock.use_step(step_counter(self.sim)):
+        with use_step(step_counter(self.sim)):
             return tf.add_n([loss() for loss in installed.terms.expressions])

@@ -10,7 +10,7 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd import _clock as clock
+from nengo_wd._checks import use_step
 from nengo_wd._seam import state
 from nengo_wd._seam.nengo_dl3.builders import is_compiling
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
@@ -20,7 +20,7 @@ LARGE = 2**18  # elements, about the size of a cache
 
 def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
     """Return the tensor that ``function`` makes, which has its value now."""
-    with clock.use_step(training_step(sim)):
+    with use_step(training_step(sim)):
         return function()
 
 
@@ -33,7 +33,7 @@ def compiled_fetch(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], 
     """Return a function that fetches the current value of the tensor of ``function``."""
 
     def at_step(step: tf.Tensor) -> tf.Tensor:
-        with clock.use_step(step):
+        with use_step(step):
             return function()
 
     of_step = tf.TensorSpec((), tf.int64)
@@ -162,12 +162,14 @@ def built_values(sim: nengo_dl.Simulator, variable: tf.Variable) -> np.ndarray |
 
 def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
     """Return a layer, or its stand-in if a later simulator has its weights."""
-    return state.layer_in(sim.tensor_graph, layer)
+    kept = state.graph_state(sim.tensor_graph).stand_ins
+    return kept.get(id(layer), (layer, layer))[1]
 
 
 def lost_layers(sim: nengo_dl.Simulator) -> list[Any]:
     """Return the layers whose weights a later simulator has taken away from ``sim``."""
-    return vars(sim.tensor_graph).get(state.ATTRIBUTE, state.GraphState()).lost
+    kept = vars(sim.tensor_graph).get(state.ATTRIBUTE, state.GraphState())
+    return [layer for layer, made in kept.stand_ins.values() if made is layer]
 
 
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
