@@ -1,12 +1,14 @@
 """NengoDL's own tests as the judge of the bridge to current TensorFlow.
 
     python benchmarks/nengo_dl_tests.py
+    python benchmarks/nengo_dl_tests.py --compiled
     python benchmarks/nengo_dl_tests.py --without-bridge --save FILE    # on TensorFlow 2.12.1
 
 Runs the tests that NengoDL ships and prints every test that fares otherwise than in the result
 it is compared with: on TensorFlow 2.12.1, without the bridge, unless another one is given. The
 exit status is 1 where a test fails that does not fail there and whose cause is not known to lie
-outside of the bridge. What follows ``--`` goes to pytest.
+outside of the bridge. With ``--compiled``, XLA compiles every simulator of the tests. What follows
+``--`` goes to pytest.
 
 Needs pytest below 8, pytest-rng and pytest-allclose.
 """
@@ -167,6 +169,13 @@ def bridge():
         yield
 
 
+def compile_all():
+    """Have XLA compile every simulator, as if its network had asked for it."""
+    from nengo_wd import settings
+
+    settings.is_jit_compiled = lambda network: True
+
+
 def stack():
     """Return the versions that matter."""
     names = ("nengo-dl", "nengo", "tensorflow", "numpy")
@@ -212,12 +221,15 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--without-bridge", action="store_true", help="NengoDL alone")
+    parser.add_argument("--compiled", action="store_true", help="by XLA")
     parser.add_argument("--save", metavar="FILE", help="where the result is to be written")
     baseline = RESULTS / "tf-2.12.1_nengo-4.1.0.json"
     parser.add_argument("--compare", metavar="FILE", default=baseline, help="a saved result")
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
     options = parser.parse_args()
     with contextlib.nullcontext() if options.without_bridge else bridge():
+        if options.compiled:
+            compile_all()
         found = {"stack": stack(), "tests": run_tests(options.arguments)}
     if options.save:
         pathlib.Path(options.save).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

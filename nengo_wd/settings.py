@@ -98,6 +98,9 @@ def configure_settings(
     weight_decay : float, tf.Variable or LearningRateSchedule, optional
         The weight decay of all Connections and TensorNodes, for `regularized_optimizer`
         and `LayerwiseSGD`.
+    jit_compile : bool, optional
+        Whether XLA compiles the time loop of every simulator of this network, which is the
+        outermost one, on NengoDL 3. ``sim.compile(..., jit_compile=...)`` is for one simulator.
 
     Raises
     ------

@@ -35,6 +35,7 @@ class Change(NamedTuple):
     why: str  # what the change is for
     versions: str = ""  # the package and its major version that need the change; empty if all do
     calls: str = ""  # what a wrapper calls downstream of the seam
+    only: str = ""  # what tells, of the instance, whether a wrapper is wanted; always, if empty
 
 
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
@@ -45,6 +46,9 @@ ARRAYS, NEURONS, OPERATORS, PROCESSES, RANDOM, WINDOWS = (
     f"nengo_wd._seam.nengo_dl3.builders.{module}"
     for module in ("arrays", "neurons", "operators", "processes", "random_numbers", "windows")
 )
+STATE = "nengo_wd._seam.state"
+STEPS, LACKS_INPUTS = "tells XLA the number of steps", f"{STATE}:lacks_inputs"
+XLA, WHOLE, DRAWS = f"{STATE}:is_compiling", f"{STATE}:is_compiled_whole", f"{STATE}:draws"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
 # is compiled and compiled(...) after that, with None for what is not given; before_training(sim,
@@ -63,27 +67,7 @@ WRAPPED = (  # methods, by `install`
     Change(f"{SIMULATOR}.save_params", f"{HOOKS}:_save_params", "warns of what it leaves out"),
     Change(f"{GRAPH}.build", f"{WRAPPERS}._build", "keeps and saves layers", DL3, WATCHER),
     Change(f"{GRAPH}._build_inner_loop", f"{WRAPPERS}._build_loop", "wakes neurons", DL3, WATCHER),
-    Change(f"{GRAPH}.build_inputs", f"{COMPILED}:_build_inputs", "tells XLA the steps", DL3),
-    Change(f"{GRAPH}._build_loop", f"{COMPILED}:_build_loop", "compiles it", DL3),
-    Change(f"{GRAPH}._build_no_loop", f"{COMPILED}:_build_no_loop", "seeds neurons", DL3),
-    Change(f"{GRAPH}.build_post", f"{RANDOM}:_build_post", "draws anew after a reset", DL3),
-    Change(f"{SIMULATOR}._check_data", f"{COMPILED}:_check_data", "tells XLA the steps", DL3),
-    Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}:_check_gradients", "compiles it", DL3),
     Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WATCHER),
-    Change(f"{SIGNALS}.gather", f"{ARRAYS}:_gather", "has XLA compile slices", DL3),
-    Change(f"{SIGNALS}.scatter", f"{ARRAYS}:_scatter", "has XLA compile slices", DL3),
-    Change(
-        "nengo_dl.tensor_node:SimTensorNodeBuilder.build_step",
-        f"{WINDOWS}:_build_tensor_node",
-        "has XLA compile convolutions that are fast",
-        DL3,
-    ),
-    Change(
-        "nengo_dl.transform_builders:ConvIncBuilder.build_step",
-        f"{WINDOWS}:_build_conv_inc",
-        "has XLA compile convolutions that are fast",
-        DL3,
-    ),
     Change(
         "nengo_dl.tensor_node:TensorFuncParam.coerce",
         "nengo_wd._seam:layers._coerce",
@@ -96,20 +80,49 @@ WRAPPED = (  # methods, by `install`
         "takes filters as Nengo 4 has them",
         DL3,
     ),
+    Change("nengo.config:ClassParams.get_param", f"{SETTINGS}:explain_error", "explains its error"),
+    Change("nengo.config:Config.__getitem__", f"{HOOKS}:_settings_of", "explains its error"),
+)
+COMPILING = (  # methods, by `install`: for XLA, and for what runs in TensorFlow where NengoDL can't
+    Change(f"{GRAPH}.build_inputs", f"{COMPILED}:_build_inputs", STEPS, DL3, "", LACKS_INPUTS),
+    Change(f"{SIMULATOR}._check_data", f"{COMPILED}:_check_data", STEPS, DL3, "", WHOLE),
+    Change(f"{GRAPH}._build_loop", f"{COMPILED}:_build_loop", "compiles it", DL3, "", XLA),
+    Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}:_check", "compiles it", DL3, "", WHOLE),
+    Change(f"{SIGNALS}.gather", f"{ARRAYS}:_gather", "reads by slices", DL3, "", XLA),
+    Change(f"{SIGNALS}.scatter", f"{ARRAYS}:_scatter", "writes by slices", DL3, "", XLA),
     Change(
-        "nengo_dl.process_builders:SimProcessBuilder.__init__",
-        f"{PROCESSES}:_init",
-        "runs more processes in TensorFlow",
+        "nengo_dl.tensor_node:SimTensorNodeBuilder.build_step",
+        f"{WINDOWS}:_build_tensor_node",
+        "makes windows of convolutions, which are fast",
         DL3,
+        "",
+        XLA,
+    ),
+    Change(
+        "nengo_dl.transform_builders:ConvIncBuilder.build_step",
+        f"{WINDOWS}:_build_conv_inc",
+        "the same",
+        DL3,
+        "",
+        XLA,
     ),
     Change(
         "nengo_dl.op_builders:SparseDotIncBuilder.build_step",
         f"{OPERATORS}:_build_sparse",
         "XLA lacks the product with a sparse matrix",
         DL3,
+        "",
+        XLA,
     ),
-    Change("nengo.config:ClassParams.get_param", f"{SETTINGS}:explain_error", "explains its error"),
-    Change("nengo.config:Config.__getitem__", f"{HOOKS}:_settings_of", "explains its error"),
+    Change(
+        "nengo_dl.process_builders:SimProcessBuilder.__init__",
+        f"{PROCESSES}:_init",
+        "runs more processes in TensorFlow",
+        DL3,
+    ),
+    Change(f"{GRAPH}._build_loop", f"{RANDOM}:_begin", "seeds what draws", DL3, "", DRAWS),
+    Change(f"{GRAPH}._build_no_loop", f"{RANDOM}:_begin", "seeds what draws", DL3, "", DRAWS),
+    Change(f"{GRAPH}.build_post", f"{RANDOM}:_build_post", "draws anew", DL3, "", DRAWS),
 )
 SET = (  # attributes, by `install`
     Change("nengo_dl.utils:__getattr__", f"{HOOKS}:_look_for_gpu", "tf_gpu_installed, if asked"),
@@ -146,7 +159,7 @@ AT_IMPORT = (  # by the bridge, before and after it imports NengoDL
     Change("tensorflow:__path__", f"{BRIDGE}:choose_keras_2", "the same", "tensorflow 2"),
     Change("nengo_dl.utils:tf_gpu_installed", f"{BRIDGE}:bridged", "deletes it: see SET"),
 )
-CHANGES = (*WRAPPED, *SET, *TEMPORARY, *AT_IMPORT)
+CHANGES = (*WRAPPED, *COMPILING, *SET, *TEMPORARY, *AT_IMPORT)
 
 # Attributes of single objects: what has them, their names, and what they are for.
 OBJECTS = (
@@ -171,15 +184,15 @@ def install() -> None:
 
     A module that does not exist in the installed versions needs no change.
     """
-    for change in (*WRAPPED, *SET):
+    for change in (*WRAPPED, *COMPILING, *SET):
         with contextlib.suppress(ModuleNotFoundError):
             if not _is_needed(change):
                 continue
             owner, name = _owner(change.place)
-            if change in WRAPPED:
-                _wrap(change, owner, name)
-            else:
+            if change in SET:
                 setattr(owner, name, _resolve(change.by))
+            elif change not in _changes(inspect.getattr_static(owner, name)):
+                _wrap(change, owner, name)
 
 
 def _is_needed(change: Change) -> bool:
@@ -200,16 +213,24 @@ def _resolve(name: str) -> Any:
     return attrgetter(path)(found) if path else found
 
 
+def _changes(method: Any) -> Iterator[Change]:
+    """Yield the changes that were made of a method, also if others have wrapped it since."""
+    while method is not None:
+        yield from [vars(method)[state.ATTRIBUTE]] if hasattr(method, state.ATTRIBUTE) else []
+        method = getattr(method, "__wrapped__", None)
+
+
 def _wrap(change: Change, owner: Any, name: str) -> None:
     """Put a function that calls the wrapper in the place of a method."""
     method = inspect.getattr_static(owner, name)
-    if hasattr(method, state.ATTRIBUTE):  # it is wrapped, maybe by others since
-        return
 
     @functools.wraps(method)
     def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        bound = method.__get__(self, type(self))
+        if change.only and not _resolve(change.only)(self):
+            return bound(*args, **kwargs)
         called = [_resolve(change.calls)] if change.calls else []
-        return _resolve(change.by)(method.__get__(self, type(self)), *called, self, *args, **kwargs)
+        return _resolve(change.by)(bound, *called, self, *args, **kwargs)
 
     setattr(hooked, state.ATTRIBUTE, change)
     setattr(owner, name, hooked)

@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 from nengo.exceptions import ValidationError
+from tensorflow.python.ops import control_flow_util
 
 ATTRIBUTE = "_nengo_wd"
 
@@ -216,3 +217,36 @@ def has_record(owner: Any) -> bool:
 def graph_state(graph: Any) -> GraphState:
     """Return the record of a graph; one that has a record keeps its layers from then on."""
     return vars(graph).setdefault(ATTRIBUTE, GraphState())
+
+
+# -- what tells whether a change in `hooks` is wanted -------------------------------------------
+
+
+def is_compiling(*_: Any) -> bool:
+    """Tell whether XLA compiles what is being traced."""
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+def is_compiled_whole(sim: Any) -> bool:
+    """Tell whether Keras has XLA compile all that a simulator does for a batch."""
+    return bool(not sim.closed and sim.keras_model.jit_compile)
+
+
+def lacks_inputs(graph: Any) -> bool:
+    """Tell whether no input Node of a graph has the number of steps in the shape of its values."""
+    return not graph.invariant_inputs
+
+
+def draws(graph: Any) -> bool:
+    """Tell whether an operator of a graph draws random numbers by a builder of this package."""
+    return any(map(is_drawing, graph.op_builder.op_builds.values()))
+
+
+def is_drawing(builder: Any) -> bool:
+    """Tell whether a builder of NengoDL, or the one in it, draws random numbers."""
+    return getattr(built(builder), "draws", False)
+
+
+def built(builder: Any) -> Any:
+    """Return the builder that one of NengoDL's has in it, or itself."""
+    return getattr(builder, "built_neurons", getattr(builder, "built_process", builder))

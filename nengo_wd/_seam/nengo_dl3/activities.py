@@ -108,6 +108,7 @@ def measure_signals(
     n_examples, n_steps = shape
     graph, totals = sim.tensor_graph, [np.zeros(()) for _ in measures]
     size = graph.minibatch_size  # that of one replica, where there are several
+    shaped = compiled.shaped_steps if state.is_compiled_whole(sim) else _steps
     with _as_built(sim):
         run = _compiled(sim, tuple(measures))
         with _processes_anew(sim):
@@ -115,9 +116,13 @@ def measure_signals(
                 batch = [values[node][start : start + size] for node in graph.invariant_inputs]
                 tensors = [tf.cast(array, graph.dtype) for array in batch]
                 with _weights_kept(graph):
-                    sums = run(tensors, compiled.shaped_steps(size, n_steps))
+                    sums = run(tensors, shaped(size, n_steps))
                 totals = [total + one.numpy() for total, one in zip(totals, sums)]
     return [total / n_examples for total in totals]
+
+
+def _steps(size: int, n_steps: int) -> np.ndarray:
+    return np.full((size, 1), n_steps, np.int32)
 
 
 def _compiled(sim: nengo_dl.Simulator, measures: tuple[tuple[Any, Callable], ...]) -> Any:
@@ -211,7 +216,8 @@ def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
     """
     graph = sim.tensor_graph
     held, input_funcs = vars(graph), graph.input_funcs
-    with random_numbers.calls_kept(graph), _builders_kept(graph) as builders:
+    kept = random_numbers.calls_kept(graph) if state.draws(graph) else contextlib.nullcontext()
+    with kept, _builders_kept(graph) as builders:
         rng = np.random.RandomState(graph.seed)
         for builder in builders:
             if hasattr(builder, "config"):

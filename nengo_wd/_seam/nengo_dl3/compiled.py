@@ -21,7 +21,6 @@ from nengo_dl.op_builders import SimPyFuncBuilder
 from nengo_dl.process_builders import GenericProcessBuilder
 
 from nengo_wd._seam import state
-from nengo_wd._seam.nengo_dl3.builders import is_compiling, random_numbers
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 from nengo_wd._seam.nengo_dl3.values import _has_xla
 
@@ -98,7 +97,7 @@ def _uncompilable(graph: Any) -> Iterator[str]:
         if signal is not None
     }
     for builder in graph.op_builder.op_builds.values():
-        built = getattr(builder, "built_neurons", getattr(builder, "built_process", builder))
+        built = state.built(builder)
         for kind, reason in IN_PYTHON.items():
             if isinstance(built, kind) and getattr(built, "in_python", True):
                 for op in built.ops:
@@ -115,8 +114,7 @@ def _owner(op: Any, owners: dict) -> Any:
 def _check_data(check: Callable, sim: Any, data: Any, *args: Any, **kwargs: Any) -> None:
     """Give the number of steps a shape where no input Node has it."""
     check(data, *args, **kwargs)
-    is_input = kwargs.get("nodes", True)
-    if not is_input or sim.tensor_graph.invariant_inputs or not sim.keras_model.jit_compile:
+    if not kwargs.get("nodes", True) or not state.lacks_inputs(sim.tensor_graph):
         return
     if not isinstance(data, dict):
         raise SimulationError(
@@ -178,10 +176,9 @@ def _call_compiled(graph: Any, call: Callable, inputs: Any, **options: Any) -> l
     return [*both(*values), n_steps[:, 0]]
 
 
-def _check_gradients(check: Callable, sim: Any, *args: Any, **kwargs: Any) -> Any:
-    compiles = not sim.closed and sim.keras_model.jit_compile
-    with _compiled_call(sim.tensor_graph) if compiles else contextlib.nullcontext():
-        return check(*args, **kwargs)
+def _check(check_gradients: Callable, sim: Any, *args: Any, **kwargs: Any) -> Any:
+    with _compiled_call(sim.tensor_graph):
+        return check_gradients(*args, **kwargs)
 
 
 # -- the loop ------------------------------------------------------------------------------
@@ -192,12 +189,9 @@ def _build_inputs(build: Callable, graph: Any) -> tuple[dict, Any]:
 
     That is where no input Node has the number in its shape. A single column tells nothing.
     """
-    inputs, n_steps = build()
-    if not inputs:
-        n_steps = tf.keras.layers.Input(
-            (None,), batch_size=graph.minibatch_size, dtype="int32", name="n_steps"
-        )
-    return inputs, n_steps
+    inputs, _ = build()
+    size = graph.minibatch_size
+    return inputs, tf.keras.layers.Input((None,), size, dtype="int32", name="n_steps")
 
 
 def _number_of_steps(graph: Any) -> Any:
@@ -214,14 +208,8 @@ def _number_of_steps(graph: Any) -> Any:
 
 
 def _build_loop(build: Callable, graph: Any, progress: Any) -> Any:
-    """Build a loop whose number of steps is known, if XLA compiles it."""
-    random_numbers.begin_call(graph)
-    return _TimeLoop(graph, progress)() if is_compiling() else build(progress)
-
-
-def _build_no_loop(build: Callable, graph: Any, progress: Any) -> Any:
-    random_numbers.begin_call(graph)
-    return build(progress)
+    """Build a loop whose number of steps is known."""
+    return _TimeLoop(graph, progress)()
 
 
 class _TimeLoop:

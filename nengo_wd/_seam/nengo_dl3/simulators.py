@@ -33,7 +33,8 @@ PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 def _make(init: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> None:
     init(*args, **kwargs)
     training._give_training_step(sim)
-    random_numbers.follow(sim)
+    if state.draws(sim.tensor_graph):
+        random_numbers.follow(sim)
     watcher.prepare(sim)
 
 
@@ -41,7 +42,9 @@ def _compile(compile_: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: A
     given = kwargs.get("loss"), args[0] if args else kwargs.get("optimizer")
     if not sim.closed:  # NengoDL raises for that
         watcher.check(sim, *given)
-    compile_(*args, **compiled.compile_options(sim, kwargs))
+    if kwargs.get("jit_compile") or state.is_jit_compiled(sim):
+        kwargs = compiled.compile_options(sim, kwargs)
+    compile_(*args, **kwargs)
     loss, optimizer = given
     watcher.compiled(sim, loss, None if optimizer is None else sim.keras_model.optimizer)
 

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from nengo_wd._checks import use_step
 from nengo_wd._seam import state
-from nengo_wd._seam.nengo_dl3.builders import is_compiling
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 
 LARGE = 2**18  # elements, about the size of a cache
@@ -73,7 +72,7 @@ def assign(sim: nengo_dl.Simulator, variable: tf.Variable, values: np.ndarray) -
 
 def norms(values: tf.Tensor, axes: Sequence[int]) -> tf.Tensor:
     """Return L2 norms over axes, with no copy of the values."""
-    if is_compiling():  # XLA has no Euclidean norm, and fuses its parts
+    if state.is_compiling():  # XLA has no Euclidean norm, and fuses its parts
         return tf.sqrt(tf.reduce_sum(tf.square(values), axes))
     return tf.math.reduce_euclidean_norm(values, axes)
 

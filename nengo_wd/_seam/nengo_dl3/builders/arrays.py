@@ -12,14 +12,12 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 
-from nengo_wd._seam.nengo_dl3.builders import is_compiling
-
 MOST_SLICES = 16  # of more, each of which XLA compiles, a gather or a scatter takes all at once
 
 
 def _gather(gather: Callable, signals: Any, source: Any, force_copy: bool = False) -> tf.Tensor:
     """Return the data of a signal, of whose slices NengoDL would gather each number."""
-    if not is_compiling() or not 1 < len(source.slices) <= MOST_SLICES:
+    if not 1 < len(source.slices) <= MOST_SLICES:
         return gather(source, force_copy)
     return tf.reshape(_read(signals.bases[source.key], source), source.full_shape)
 
@@ -31,7 +29,7 @@ def _scatter(
     base = signals.bases[target.key]
     shape = list(base if isinstance(base, tuple) else base.shape)
     is_whole = target.slices == ((0, shape[_axis(target)]),)
-    if not is_compiling() or is_whole or values.dtype != signals.dtype:
+    if is_whole or values.dtype != signals.dtype:
         scatter(target, values, mode)
         return
     if len(target.slices) > MOST_SLICES:

@@ -7,8 +7,6 @@ from typing import Any, Callable
 import tensorflow as tf
 from nengo_dl.builder import OpBuilder
 
-from nengo_wd._seam.nengo_dl3.builders import is_compiling
-
 # Dense matrices are quicker from this share of elements on, and are made up to this size. Measured
 # on two cores, with minibatches of 16, for a time step in training: 300 by 300 elements take 97 us
 # dense and 77 us sparse at 2 %, and 89 and 149 us at 5 %; 1,000 by 1,000 take 1.1 and 0.9 ms at
@@ -17,10 +15,7 @@ DENSE_FROM, DENSE_UP_TO = 0.02, 2**24
 
 
 def _build_sparse(build: Callable, builder: Any, signals: Any) -> None:
-    """Multiply by a dense matrix, or by segment sums, if XLA compiles it."""
-    if not is_compiling():
-        build(signals)
-        return
+    """Multiply by a dense matrix, or by segment sums."""
     shape = sum(op.A.shape[0] for op in builder.ops), sum(op.A.shape[1] for op in builder.ops)
     entries, size = tf.get_static_value(builder.sparse_indices), shape[0] * shape[1]
     is_dense = size <= DENSE_UP_TO and len(entries) >= DENSE_FROM * size

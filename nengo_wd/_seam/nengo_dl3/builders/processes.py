@@ -17,8 +17,9 @@ from nengo.synapses import LinearFilter, Lowpass, Triangle
 from nengo_dl.builder import OpBuilder
 from nengo_dl.process_builders import GenericProcessBuilder
 
-from nengo_wd._seam.nengo_dl3.builders import is_compiling, random_numbers
+from nengo_wd._seam.nengo_dl3.builders import random_numbers
 from nengo_wd._seam.nengo_dl3.builders.distributions import SAMPLERS
+from nengo_wd._seam.state import is_compiling
 
 
 def _init(init: Callable, builder: Any, ops: Any) -> None:

@@ -52,26 +52,20 @@ def folded(seed: Any, number: Any) -> tf.Tensor:
 
 def follow(sim: Any) -> None:
     """Have the seeds of a simulator in training depend on its optimizer's iterations."""
-    if any(_drawing(sim.tensor_graph)):
-        state.graph_state(sim.tensor_graph).simulator = weakref.ref(sim)
+    state.graph_state(sim.tensor_graph).simulator = weakref.ref(sim)
 
 
-def begin_call(graph: Any) -> None:
+def _begin(build: Callable, graph: Any, progress: Any) -> Any:
     """Give each operator that draws its seed for this call of a graph, and count the call."""
-    drawing = list(_drawing(graph))
-    if drawing:
-        seed = _seed_of_call(graph, drawing[0][1].config.training)
-        for place, builder in drawing:
-            builder.seed = folded(seed, place)
-            builder.clock = graph.signals[graph.model.step]
-
-
-def _drawing(graph: Any) -> Iterator[tuple[int, Any]]:
-    """Yield the builders that draw, each with the place of its operators in the plan."""
-    for place, builder in enumerate(graph.op_builder.op_builds.values()):
-        built = getattr(builder, "built_neurons", getattr(builder, "built_process", builder))
-        if getattr(built, "draws", False):
-            yield place, built
+    drawing = {
+        place: state.built(builder)
+        for place, builder in enumerate(graph.op_builder.op_builds.values())
+        if state.is_drawing(builder)
+    }
+    seed = _seed_of_call(graph, next(iter(drawing.values())).config.training)
+    for place, builder in drawing.items():
+        builder.seed, builder.clock = folded(seed, place), graph.signals[graph.model.step]
+    return build(progress)
 
 
 def _seed_of_call(graph: Any, training: Any) -> tf.Tensor:
@@ -121,20 +115,17 @@ def _no_calls() -> np.ndarray:
 def _build_post(build: Callable, graph: Any) -> None:
     """Begin anew where processes do: in a new simulator, and where it is reset."""
     build()
-    if any(_drawing(graph)):
-        _calls(graph).assign(_no_calls())
+    _calls(graph).assign(_no_calls())
 
 
 @contextlib.contextmanager
 def calls_kept(graph: Any) -> Iterator[None]:
     """Put back the number of calls after the body."""
-    calls = _calls(graph) if any(_drawing(graph)) else None
-    before = None if calls is None else calls.numpy()
+    before = _calls(graph).numpy()
     try:
         yield
     finally:
-        if calls is not None:
-            calls.assign(before)
+        _calls(graph).assign(before)
 
 
 # -- distributions -------------------------------------------------------------------------

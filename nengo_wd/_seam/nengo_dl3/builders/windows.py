@@ -16,7 +16,6 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd._seam import keras2
-from nengo_wd._seam.nengo_dl3.builders import is_compiling
 
 # Measured in loops of compiled steps, XLA of TensorFlow 2.21, kernels of 3 to 11 a side, 1 to 128
 # channels. Gradients by windows take 0.03 to 0.35 of the time of XLA's own, in all cases. Outputs
@@ -149,8 +148,7 @@ def _moved(values: tf.Tensor, source: int, target: int) -> tf.Tensor:
 
 def _build_tensor_node(build_step: Callable, builder: Any, signals: Any) -> Any:
     """Build a TensorNode, the convolutions of whose layer are windows where that pays."""
-    uses = is_compiling() and builder.config.cpu_only
-    with _as_windows(builder.func) if uses else contextlib.nullcontext():
+    with _as_windows(builder.func) if builder.config.cpu_only else contextlib.nullcontext():
         return build_step(signals)
 
 
@@ -186,7 +184,7 @@ def _convolution_op(layer: Any, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tens
 
 def _build_conv_inc(build_step: Callable, builder: Any, signals: Any) -> Any:
     """Build convolutions of the same input, as NengoDL does, by windows where that pays."""
-    if builder.transpose or not is_compiling() or not builder.config.cpu_only:
+    if builder.transpose or not builder.config.cpu_only:
         return build_step(signals)
     conv, static = builder.conv, tf.get_static_value
     inputs, kernel = signals.gather(builder.X_data), signals.gather(builder.W_data)
