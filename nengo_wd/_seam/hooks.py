@@ -48,6 +48,7 @@ ARRAYS, NEURONS, OPERATORS, PROCESSES, RANDOM, WINDOWS = (
 )
 STATE = "nengo_wd._seam.state"
 STEPS, LACKS_INPUTS = "tells XLA the number of steps", f"{STATE}:lacks_inputs"
+EITHER = f"{STATE}:compiles_or_draws"
 XLA, WHOLE, DRAWS = f"{STATE}:is_compiling", f"{STATE}:is_compiled_whole", f"{STATE}:draws"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
@@ -86,7 +87,7 @@ WRAPPED = (  # methods, by `install`
 COMPILING = (  # methods, by `install`: for XLA, and for what runs in TensorFlow where NengoDL can't
     Change(f"{GRAPH}.build_inputs", f"{COMPILED}:_build_inputs", STEPS, DL3, "", LACKS_INPUTS),
     Change(f"{SIMULATOR}._check_data", f"{COMPILED}:_check_data", STEPS, DL3, "", WHOLE),
-    Change(f"{GRAPH}._build_loop", f"{COMPILED}:_build_loop", "compiles it", DL3, "", XLA),
+    Change(f"{GRAPH}._build_loop", f"{COMPILED}:_build_loop", "compiles it", DL3, "", EITHER),
     Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}:_check", "compiles it", DL3, "", WHOLE),
     Change(f"{SIGNALS}.gather", f"{ARRAYS}:_gather", "reads by slices", DL3, "", XLA),
     Change(f"{SIGNALS}.scatter", f"{ARRAYS}:_scatter", "writes by slices", DL3, "", XLA),
@@ -120,8 +121,9 @@ COMPILING = (  # methods, by `install`: for XLA, and for what runs in TensorFlow
         "runs more processes in TensorFlow",
         DL3,
     ),
-    Change(f"{GRAPH}._build_loop", f"{RANDOM}:_begin", "seeds what draws", DL3, "", DRAWS),
-    Change(f"{GRAPH}._build_no_loop", f"{RANDOM}:_begin", "seeds what draws", DL3, "", DRAWS),
+    Change(
+        f"{GRAPH}._build_no_loop", f"{COMPILED}:_build_no_loop", "seeds what draws", DL3, "", DRAWS
+    ),
     Change(f"{GRAPH}.build_post", f"{RANDOM}:_build_post", "draws anew", DL3, "", DRAWS),
 )
 SET = (  # attributes, by `install`
@@ -191,7 +193,7 @@ def install() -> None:
             owner, name = _owner(change.place)
             if change in SET:
                 setattr(owner, name, _resolve(change.by))
-            elif change not in _changes(inspect.getattr_static(owner, name)):
+            else:
                 _wrap(change, owner, name)
 
 
@@ -213,16 +215,11 @@ def _resolve(name: str) -> Any:
     return attrgetter(path)(found) if path else found
 
 
-def _changes(method: Any) -> Iterator[Change]:
-    """Yield the changes that were made of a method, also if others have wrapped it since."""
-    while method is not None:
-        yield from [vars(method)[state.ATTRIBUTE]] if hasattr(method, state.ATTRIBUTE) else []
-        method = getattr(method, "__wrapped__", None)
-
-
 def _wrap(change: Change, owner: Any, name: str) -> None:
     """Put a function that calls the wrapper in the place of a method."""
     method = inspect.getattr_static(owner, name)
+    if hasattr(method, state.ATTRIBUTE):  # it is wrapped, maybe by others since
+        return
 
     @functools.wraps(method)
     def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:

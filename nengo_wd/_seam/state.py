@@ -242,6 +242,11 @@ def draws(graph: Any) -> bool:
     return any(map(is_drawing, graph.op_builder.op_builds.values()))
 
 
+def compiles_or_draws(graph: Any) -> bool:
+    """Tell whether a graph has a loop that XLA compiles, or one in which an operator draws."""
+    return is_compiling() or draws(graph)
+
+
 def is_drawing(builder: Any) -> bool:
     """Tell whether a builder of NengoDL, or the one in it, draws random numbers."""
     return getattr(built(builder), "draws", False)

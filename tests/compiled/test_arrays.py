@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nengo_wd import _seam as seam
 from nengo_wd import nengo_dl
 
 pytestmark = pytest.mark.generation(3)
@@ -24,7 +23,7 @@ SLICES = {
 @pytest.fixture
 def few(monkeypatch):
     """Have more than five slices be too many."""
-    monkeypatch.setattr(seam.arrays, "MOST_SLICES", 5)
+    monkeypatch.setattr("nengo_wd._seam.nengo_dl3.builders.arrays.MOST_SLICES", 5)
 
 
 def compiled(dtype, slices, minibatched, base, values, mode, factors):

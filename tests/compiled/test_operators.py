@@ -7,7 +7,6 @@ import tensorflow as tf
 from generations import simulator, use_dtype
 
 import nengo_wd
-from nengo_wd import _seam as seam
 
 pytestmark = [pytest.mark.generation(3), pytest.mark.traced]
 
@@ -19,7 +18,7 @@ SHAPE = 5, 4
 @pytest.fixture(params=[0, 2], ids=["dense", "segments"])
 def share(request, monkeypatch):
     """Have all matrices multiply as dense ones, or by segments."""
-    monkeypatch.setattr(seam.operators, "DENSE_FROM", request.param)
+    monkeypatch.setattr("nengo_wd._seam.nengo_dl3.builders.operators.DENSE_FROM", request.param)
 
 
 class SparseNetwork:

@@ -227,7 +227,9 @@ def test_python_functions_are_refused_by_name():
         node = nengo.Node(lambda t, x: x, size_in=1, label="doubler")
         nengo.Connection(source, node)
         nengo.Probe(node)
-    with pytest.raises(ValidationError, match="(?s)jit_compile.*doubler.*Python function"):
+    with pytest.raises(
+        ValidationError, match="(?s)jit_compile.*doubler.*is called at each"
+    ):
         simulator(net)
 
 

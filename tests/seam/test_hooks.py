@@ -21,7 +21,7 @@ def found(tmp_path_factory):
 
 def lasting():
     """Yield the places of the table that `install` changes with what is installed."""
-    for change in (*hooks.WRAPPED, *hooks.SET):
+    for change in (*hooks.WRAPPED, *hooks.COMPILING, *hooks.SET):
         if hooks._is_needed(change):
             try:
                 hooks._owner(change.place)
@@ -41,7 +41,7 @@ def test_a_change_that_is_not_in_the_table_is_found(found):
 
 
 def test_each_place_is_changed_once():
-    places = [change.place for change in (*hooks.WRAPPED, *hooks.SET)]
+    places = [change.place for change in (*hooks.WRAPPED, *hooks.COMPILING, *hooks.SET)]
     assert len(set(places)) == len(places)
     temporary = [change.place for change in hooks.TEMPORARY]
     assert len(set(temporary)) == len(temporary)
@@ -52,7 +52,8 @@ def test_what_makes_a_change_is_where_the_table_says(change):
     assert change.why
     if hooks._is_needed(change):
         assert hooks._resolve(change.by) is not None
-        assert not change.calls or callable(hooks._resolve(change.calls))
+        for name in filter(None, (change.calls, change.only)):
+            assert callable(hooks._resolve(name))
 
 
 def test_a_change_for_the_time_of_a_block_is_taken_back():

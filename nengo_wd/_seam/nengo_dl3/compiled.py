@@ -21,6 +21,7 @@ from nengo_dl.op_builders import SimPyFuncBuilder
 from nengo_dl.process_builders import GenericProcessBuilder
 
 from nengo_wd._seam import state
+from nengo_wd._seam.nengo_dl3.builders import random_numbers
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 from nengo_wd._seam.nengo_dl3.values import _has_xla
 
@@ -208,8 +209,15 @@ def _number_of_steps(graph: Any) -> Any:
 
 
 def _build_loop(build: Callable, graph: Any, progress: Any) -> Any:
-    """Build a loop whose number of steps is known."""
-    return _TimeLoop(graph, progress)()
+    """Build a loop whose number of steps is known, if XLA compiles it; seed what draws in it."""
+    if state.draws(graph):
+        random_numbers.begin_call(graph)
+    return _TimeLoop(graph, progress)() if state.is_compiling() else build(progress)
+
+
+def _build_no_loop(build: Callable, graph: Any, progress: Any) -> Any:
+    random_numbers.begin_call(graph)
+    return build(progress)
 
 
 class _TimeLoop:

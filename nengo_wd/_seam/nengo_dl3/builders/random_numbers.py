@@ -55,7 +55,7 @@ def follow(sim: Any) -> None:
     state.graph_state(sim.tensor_graph).simulator = weakref.ref(sim)
 
 
-def _begin(build: Callable, graph: Any, progress: Any) -> Any:
+def begin_call(graph: Any) -> None:
     """Give each operator that draws its seed for this call of a graph, and count the call."""
     drawing = {
         place: state.built(builder)
@@ -65,7 +65,6 @@ def _begin(build: Callable, graph: Any, progress: Any) -> Any:
     seed = _seed_of_call(graph, next(iter(drawing.values())).config.training)
     for place, builder in drawing.items():
         builder.seed, builder.clock = folded(seed, place), graph.signals[graph.model.step]
-    return build(progress)
 
 
 def _seed_of_call(graph: Any, training: Any) -> tf.Tensor:
