@@ -13,7 +13,7 @@ from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 pytestmark = [pytest.mark.generation(3), pytest.mark.traced]
 
-L2 = tf.keras.regularizers.L2
+L2 = tf.keras.regularizers.l2
 MINIBATCH, N_STEPS = 4, 5
 
 

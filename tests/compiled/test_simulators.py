@@ -71,7 +71,7 @@ def compile_and_run(net, **options):
 
 SETTINGS = {
     "loop": ({}, {}),
-    "unrolled": ({}, {"unroll_simulation": 3}),
+    "unrolled": ({}, {"unroll_simulation": 20, "n_steps": 20}),
     "no history": ({"keep_history": False}, {"keeps": False}),
     "no history, unrolled": ({"keep_history": False}, {"keeps": False, "unroll_simulation": 2}),
     "no loop": ({"use_loop": False}, {"n_steps": 2, "unroll_simulation": 2}),
@@ -227,9 +227,7 @@ def test_python_functions_are_refused_by_name():
         node = nengo.Node(lambda t, x: x, size_in=1, label="doubler")
         nengo.Connection(source, node)
         nengo.Probe(node)
-    with pytest.raises(
-        ValidationError, match="(?s)jit_compile.*doubler.*is called at each"
-    ):
+    with pytest.raises(ValidationError, match="(?s)jit_compile.*doubler.*is called at each"):
         simulator(net)
 
 

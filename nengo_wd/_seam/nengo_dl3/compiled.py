@@ -216,12 +216,18 @@ def _build_loop(build: Callable, graph: Any, progress: Any) -> Any:
 
 
 def _build_no_loop(build: Callable, graph: Any, progress: Any) -> Any:
-    random_numbers.begin_call(graph)
-    return build(progress)
+    """Build several steps as a loop, too: XLA would take minutes for what they are unrolled to."""
+    if state.draws(graph):
+        random_numbers.begin_call(graph)
+    is_loop = state.is_compiling() and graph.unroll > 1
+    return _TimeLoop(graph, progress)() if is_loop else build(progress)
 
 
 class _TimeLoop:
-    """A loop like NengoDL's, with a fixed number of steps and arrays of fixed sizes."""
+    """A loop like NengoDL's, with a fixed number of steps and arrays of fixed sizes.
+
+    It is never unrolled: with some ten steps side by side, XLA runs out of memory.
+    """
 
     def __init__(self, graph: Any, progress: Any) -> None:
         self.graph, self.progress, self.model = graph, progress, graph.model
@@ -241,7 +247,7 @@ class _TimeLoop:
             body=self._step,
             loop_vars=(tf.constant(0), arrays, saved, params),
             parallel_iterations=1,
-            maximum_iterations=-(-self.n_steps // graph.unroll),
+            maximum_iterations=self.n_steps,
         )
         steps_run = tf.fill((graph.minibatch_size,), step)
         recorded = {probe: self._stacked(probe, array) for probe, array in zip(self.probes, arrays)}
@@ -255,7 +261,11 @@ class _TimeLoop:
             for i, (value, keeps) in enumerate(zip(values, self.keeps)):
                 arrays[i] = arrays[i].write(step if keeps else 0, value)
 
-        step = graph._build_inner_loop(step, update_probes, self.progress)
+        unroll, graph.unroll = graph.unroll, 1
+        try:
+            step = graph._build_inner_loop(step, update_probes, self.progress)
+        finally:
+            graph.unroll = unroll
         saved, params = (
             tuple(bases[key] for key in kept) for kept in (graph.saved_state, graph.base_params)
         )
