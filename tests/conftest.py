@@ -37,9 +37,18 @@ def short_traces(request, monkeypatch):
         import untraced
 
         untraced.trace_once(monkeypatch)
-        is_traced = request.node.get_closest_marker("traced") or request.config.getoption("slow")
-        if not is_traced:
+        is_asked = request.config.getoption("slow") or request.config.getoption("compiled")
+        if not (is_asked or request.node.get_closest_marker("traced")):
             untraced.run_eagerly_where_short(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def compiled_by_xla(request, monkeypatch):
+    """With `--compiled`, have XLA compile every simulator, as if its network had asked for it."""
+    if request.config.getoption("compiled"):
+        from nengo_wd import settings
+
+        monkeypatch.setattr(settings, "is_jit_compiled", lambda network: True)
 
 
 @pytest.fixture
@@ -50,6 +59,7 @@ def rng(request):
 
 def pytest_addoption(parser):
     parser.addoption("--references", action="store_true", help="also what needs other packages")
+    parser.addoption("--compiled", action="store_true", help="XLA compiles all simulators")
 
 
 def pytest_ignore_collect(collection_path, config):

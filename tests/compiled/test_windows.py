@@ -1,6 +1,7 @@
 """Convolutions as windows, in loops that XLA compiles, against sums over all places by NumPy."""
 
 import importlib
+import inspect
 import itertools
 
 import nengo
@@ -220,3 +221,25 @@ def test_convolutions_of_nengo(rng, counted, n_kernels, channels_last, padding):
     assert counted == [(3, 3, 2, 3 * n_kernels)]
     for probe in probes:
         np.testing.assert_allclose(found[probe][0], reference.data[probe], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.traced
+def test_convolutions_of_nengo_in_groups_stay_as_they_are(rng, counted):
+    values = rng.uniform(-1, 1, 18)
+    if "groups" not in inspect.signature(nengo.Convolution).parameters:
+        pytest.skip("Nengo 3 has no groups")
+    with nengo.Network(seed=0) as net:
+        source, relay = nengo.Node(values), nengo.Node(size_in=18)
+        nengo.Connection(source, relay, synapse=None)
+        kernel = rng.uniform(-1, 1, (3, 1, 4))
+        conv = nengo.Convolution(4, (9, 2), 3, 1, init=kernel, groups=2)
+        target = nengo.Node(size_in=conv.output_shape.size)
+        nengo.Connection(relay, target, synapse=None, transform=conv)
+        probe = nengo.Probe(target)
+    with nengo.Simulator(net, progress_bar=False) as reference:
+        reference.run_steps(2)
+    with nengo_dl.Simulator(net, progress_bar=False) as sim:
+        sim.compile(loss="mse", jit_compile=True)
+        found = sim.predict({source: np.tile(values, (1, 2, 1))}, verbose=0)[probe]
+    assert not counted
+    np.testing.assert_allclose(found[0], reference.data[probe], rtol=1e-5, atol=1e-5)

@@ -19,7 +19,7 @@ from nengo_wd._seam import keras2
 
 # Measured in loops of compiled steps, XLA of TensorFlow 2.21, kernels of 3 to 11 a side, 1 to 128
 # channels. Gradients by windows take 0.03 to 0.35 of the time of XLA's own, in all cases. Outputs
-# take 0.07 to 0.4 of it in 3D, 0.8 to 1.0 where a window has few numbers, and up to 2.3 where it
+# take 0.07 to 0.4 of it in 3D, 0.8 to 1.45 where a window has few numbers, and up to 2.3 where it
 # has many: there XLA's own are used. Each place of a kernel's sides is a slice to compile: 50 of
 # them take 1.5 s more.
 MOST_PLACES, FEW_NUMBERS = 64, 128
@@ -184,7 +184,8 @@ def _convolution_op(layer: Any, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tens
 
 def _build_conv_inc(build_step: Callable, builder: Any, signals: Any) -> Any:
     """Build convolutions of the same input, as NengoDL does, by windows where that pays."""
-    if builder.transpose or not builder.config.cpu_only:
+    has_groups = getattr(builder.conv, "groups", 1) > 1  # from Nengo 4 on
+    if builder.transpose or has_groups or not builder.config.cpu_only:
         return build_step(signals)
     conv, static = builder.conv, tf.get_static_value
     inputs, kernel = signals.gather(builder.X_data), signals.gather(builder.W_data)
