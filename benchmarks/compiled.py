@@ -11,7 +11,7 @@ and first `fit`, milliseconds of later epochs, and the peak of memory, each in a
 The third runs the same networks in snnTorch, by a Python that has snntorch and torch, in turn with
 ours, and prints both.
 
-``one step`` has 3,500 examples of one step, without NengoDL's loop, in minibatches of 100, beside
+Every example starts from rest, in networks with ``stateful=False``. ``one step`` has 3,500 examples of one step, without NengoDL's loop, in minibatches of 100, beside
 the same layers in Keras, which is compiled as well. ``all of ours`` adds to ``ensembles`` an L2
 penalty, decay and `WeightNorms` at every batch; so does ``200 connections``, side by side.
 """
@@ -53,7 +53,7 @@ def convolutional(nengo, nengo_dl, layers, with_filters=True, **settings):
     import tensorflow as tf
 
     with nengo.Network(seed=0) as net:
-        nengo_dl.configure_settings(keep_history=False, **settings)
+        nengo_dl.configure_settings(keep_history=False, stateful=False, **settings)
         ensembles = net.config[nengo.Ensemble]
         ensembles.neuron_type = nengo.SpikingRectifiedLinear(amplitude=1 / RATE)
         ensembles.gain, ensembles.bias = nengo.dists.Choice([RATE]), nengo.dists.Choice([0])
@@ -76,7 +76,7 @@ def convolutional(nengo, nengo_dl, layers, with_filters=True, **settings):
 def ensembles(nengo, nengo_dl, n_pairs=1, n_neurons=100):
     """Return a network of two recurrent LIF ensembles, or many pairs of them side by side."""
     with nengo.Network(seed=0) as net:
-        nengo_dl.configure_settings(lif_smoothing=0.05)
+        nengo_dl.configure_settings(lif_smoothing=0.05, stateful=False)
         net.source, total = nengo.Node(np.zeros(2)), nengo.Node(size_in=2)
         for _ in range(n_pairs):
             first, second = nengo.Ensemble(n_neurons, 2), nengo.Ensemble(n_neurons, 2)

@@ -111,7 +111,7 @@ def build(neuron_type, synapse):
 
         # variables, so that nothing need be built or compiled again to change them
         net.decay, net.strength = (tf.Variable(0.0, trainable=False) for _ in range(2))
-        nengo_wd.configure_settings(weight_decay=net.decay)
+        nengo_wd.configure_settings(weight_decay=net.decay, jit_compile=True)
         few_spikes = nengo_wd.regularizers.FiringRates(maximum=0, l1=net.strength)
 
         net.signal = x = nengo.Node(np.zeros(40))

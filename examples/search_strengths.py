@@ -100,7 +100,7 @@ def build(neuron_type, synapse):
             "bias_regularizer": nengo_wd.regularizers.Scheduled(l2, net.strengths["biases"]),
         }
         few_spikes = nengo_wd.regularizers.FiringRates(maximum=0, l1=net.strengths["rates"])
-        nengo_wd.configure_settings()
+        nengo_wd.configure_settings(jit_compile=True)
 
         net.signal = x = nengo.Node(np.zeros(40))
         net.layers, shape = [], (40, 1)

@@ -232,7 +232,7 @@ def test_convolutions_of_nengo_in_groups_stay_as_they_are(rng, counted):
         source, relay = nengo.Node(values), nengo.Node(size_in=18)
         nengo.Connection(source, relay, synapse=None)
         kernel = rng.uniform(-1, 1, (3, 1, 4))
-        conv = nengo.Convolution(4, (9, 2), 3, 1, init=kernel, groups=2)
+        conv = nengo.Convolution(4, (9, 2), (3,), (1,), init=kernel, groups=2)
         target = nengo.Node(size_in=conv.output_shape.size)
         nengo.Connection(relay, target, synapse=None, transform=conv)
         probe = nengo.Probe(target)
