@@ -11,9 +11,10 @@ and first `fit`, milliseconds of later epochs, and the peak of memory, each in a
 The third runs the same networks in snnTorch, by a Python that has snntorch and torch, in turn with
 ours, and prints both.
 
-Every example starts from rest, in networks with ``stateful=False``. ``one step`` has 3,500 examples of one step, without NengoDL's loop, in minibatches of 100, beside
-the same layers in Keras, which is compiled as well. ``all of ours`` adds to ``ensembles`` an L2
-penalty, decay and `WeightNorms` at every batch; so does ``200 connections``, side by side.
+Every example starts from rest, in networks with ``stateful=False``. ``one step`` has 3,500 examples
+of one step, without NengoDL's loop, in minibatches of 100, beside the same layers in Keras, which
+is compiled as well. ``all of ours`` adds to ``ensembles`` an L2 penalty, decay and `WeightNorms` at
+every batch; so does ``200 connections``, side by side.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from nengo_wd import nengo_dl
 from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled, TowardsInitial
 from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
-pytestmark = [pytest.mark.generation(3), pytest.mark.traced]
+pytestmark = [pytest.mark.generation(3), pytest.mark.traced, pytest.mark.slow]
 
 L2 = tf.keras.regularizers.l2
 MINIBATCH, N_STEPS = 4, 5
@@ -86,7 +86,6 @@ CASES = {
         lambda sim: nengo_wd.LayerwiseSGD(sim, 0.01),
     ),
 }
-QUICK = {"FiringRates", "norms of initial", "proximal L1"}  # what is least like Keras
 
 
 def network(configure, jit_compile):
@@ -129,13 +128,7 @@ def train(configure, make_optimizer, jit_compile):
     return [history, evaluated, penalties, *weights, *records, energy * 1e6]
 
 
-@pytest.mark.parametrize(
-    "configure, make_optimizer",
-    [
-        pytest.param(*case, id=name, marks=() if name in QUICK else pytest.mark.slow)
-        for name, case in CASES.items()
-    ],
-)
+@pytest.mark.parametrize("configure, make_optimizer", CASES.values(), ids=CASES)
 def test_compiled_equals_uncompiled(configure, make_optimizer):
     plain, fast = (train(configure, make_optimizer, jit_compile) for jit_compile in (False, True))
     for one, other in zip(plain, fast):

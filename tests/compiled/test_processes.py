@@ -18,7 +18,7 @@ from nengo.synapses import Alpha, LinearFilter, Lowpass, Triangle
 
 import nengo_wd
 
-pytestmark = [pytest.mark.generation(3), pytest.mark.traced]
+pytestmark = [pytest.mark.generation(3), pytest.mark.traced, pytest.mark.slow]
 
 DT = 0.001
 BOTH = pytest.mark.parametrize("compiles", [False, True], ids=["uncompiled", "compiled"])

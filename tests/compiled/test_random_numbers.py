@@ -19,6 +19,7 @@ from nengo_dl.neuron_builders import SimNeuronsBuilder  # noqa: E402
 from nengo_wd._seam import state  # noqa: E402
 from nengo_wd._seam.nengo_dl3.builders import neurons, random_numbers  # noqa: E402
 
+pytestmark = pytest.mark.slow
 BOTH = pytest.mark.parametrize("compiles", [False, True], ids=["uncompiled", "compiled"])
 KINDS = pytest.mark.parametrize("kind", [nengo.StochasticSpiking, nengo.PoissonSpiking])
 SEED = np.array([3, 4], np.int32)

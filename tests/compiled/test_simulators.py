@@ -78,7 +78,7 @@ SETTINGS = {
     "not stateful": ({"stateful": False}, {}),
     "float64": ({"dtype": "float64"}, {}),
 }
-QUICK = {"no history, unrolled", "float64"}
+QUICK = {"no history, unrolled"}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_gradients_are_checked_as_they_are_compiled(unroll, loops):
         assert sim.predict(inputs)[probe].shape == (1, 2, 1)  # as before
 
 
-@pytest.mark.parametrize("keeps", [True, False])
+@pytest.mark.parametrize("keeps", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_networks_without_inputs_run_their_number_of_steps(keeps, loops):
     """XLA would return empty arrays if no shape told the number."""
     ran = []
@@ -172,6 +172,7 @@ def test_one_simulator_without_the_setting(loops):
         assert not loops
 
 
+@pytest.mark.slow
 def test_data_sets_generators_callbacks_and_checkpoints(tmp_path, loops):
     net = network(True)
     inputs, targets = data(net)

@@ -12,7 +12,7 @@ import tensorflow as tf
 import nengo_wd
 from nengo_wd import nengo_dl
 
-pytestmark = pytest.mark.generation(3)
+pytestmark = [pytest.mark.generation(3), pytest.mark.slow]
 AXES = {1: ((9,), (3,)), 2: ((7, 6), (3, 2)), 3: ((5, 6, 4), (2, 3, 1))}
 
 
