@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from generations import GENERATION, sgd, simulator, tensor_node, train
-from nengo.exceptions import NetworkContextError, ValidationError
+from nengo.exceptions import NetworkContextError, SimulationError, ValidationError
 from networks import Ensembles, ThreeConnections
 
 import nengo_wd
@@ -241,3 +241,14 @@ def test_object_that_is_added_after_the_simulator_was_built():
         model.config[later].regularizer = "l1"
         with pytest.raises(ValidationError, match="later.* was added after the simulator"):
             nengo_wd.regularization_losses(sim)
+
+
+@pytest.mark.generation(2)
+def test_nengo_dl_2_compiles_nothing():
+    with nengo.Network() as net:
+        nengo_wd.configure_settings(jit_compile=True)
+        nengo.Probe(nengo.Ensemble(10, 1))
+    with pytest.raises(
+        SimulationError, match=r"jit_compile=True\) needs NengoDL 3"
+    ):
+        simulator(net)

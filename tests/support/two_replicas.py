@@ -342,6 +342,13 @@ def refusals(folder):
         lambda: nengo_wd.DistributedSimulator(net, STRATEGY, 4, progress_bar=False),
         "a layer has the variable",
     )
+    with nengo.Network(seed=0) as compiled:
+        nengo_wd.configure_settings(jit_compile=True)
+        nengo.Probe(nengo.Node([1.0]))
+    refused(
+        lambda: nengo_wd.DistributedSimulator(compiled, STRATEGY, 4, progress_bar=False),
+        "XLA takes no variables of several devices",
+    )
     return 0.0
 
 
