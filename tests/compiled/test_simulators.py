@@ -242,6 +242,14 @@ def test_python_functions_are_refused_by_compile():
             sim.compile("sgd", loss={probe: "mse"}, jit_compile=True)
 
 
+def test_a_tensorflow_without_xla_is_refused(monkeypatch):
+    from nengo_wd._seam.nengo_dl3 import compiled
+
+    monkeypatch.setattr(compiled, "_has_xla", lambda device: False)
+    with pytest.raises(ValidationError, match="jit_compile.*has no XLA"):
+        simulator(network(True))
+
+
 def test_inner_networks_do_not_compile_by_themselves():
     with nengo.Network(label="outer") as net:
         with nengo.Network(label="inner"):
