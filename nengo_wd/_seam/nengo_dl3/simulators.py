@@ -239,4 +239,5 @@ class DecayBuilder(DecayOperators):
 
 
 if hasattr(nengo.builder.learning_rules, "SimRLS"):  # from Nengo 4 on
-    Builder.register(nengo.builder.learning_rules.SimRLS)(RLSBuilder)
+    # `Builder.register` would warn where this module is reloaded
+    Builder.builders[nengo.builder.learning_rules.SimRLS] = RLSBuilder
