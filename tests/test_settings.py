@@ -248,7 +248,5 @@ def test_nengo_dl_2_compiles_nothing():
     with nengo.Network() as net:
         nengo_wd.configure_settings(jit_compile=True)
         nengo.Probe(nengo.Ensemble(10, 1))
-    with pytest.raises(
-        SimulationError, match=r"jit_compile=True\) needs NengoDL 3"
-    ):
+    with pytest.raises(SimulationError, match=r"jit_compile=True\) needs NengoDL 3"):
         simulator(net)
