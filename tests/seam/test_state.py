@@ -35,7 +35,8 @@ def test_nothing_keeps_a_simulator_alive(make_optimizer):
     known = weakref.ref(sim)
     del sim, objective, optimizer
     tf.keras.backend.clear_session()
-    gc.collect()
+    for _ in range(2):  # Python 3.13 frees some in the second collection alone
+        gc.collect()
     assert known() is None
 
 
