@@ -122,7 +122,7 @@ COMPILING = (  # methods, by `install`: for XLA, and for what runs in TensorFlow
         DL3,
     ),
     Change(
-        f"{GRAPH}._build_no_loop", f"{COMPILED}:_build_no_loop", "seeds what draws", DL3, "", DRAWS
+        f"{GRAPH}._build_no_loop", f"{COMPILED}:_build_loop", "seeds what draws", DL3, "", DRAWS
     ),
     Change(f"{GRAPH}.build_post", f"{RANDOM}:_build_post", "draws anew", DL3, "", DRAWS),
 )

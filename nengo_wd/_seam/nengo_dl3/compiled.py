@@ -57,9 +57,9 @@ def compile_loop(sim: Any) -> None:
 
 
 def compile_options(sim: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of sim.compile, with ``jit_compile`` as the network has it."""
+    """Return the options of sim.compile, where they or the network ask for ``jit_compile``."""
     if options.get("jit_compile") is None and not options.get("run_eagerly"):
-        return {**options, "jit_compile": state.is_jit_compiled(sim) or None}
+        return {**options, "jit_compile": True}
     if options.get("jit_compile"):
         check_compilable(sim)
     return options
@@ -209,17 +209,13 @@ def _number_of_steps(graph: Any) -> Any:
 
 
 def _build_loop(build: Callable, graph: Any, progress: Any) -> Any:
-    """Build a loop whose number of steps is known, if XLA compiles it; seed what draws in it."""
+    """Build a loop whose number of steps is known, if XLA compiles it; seed what draws in it.
+
+    Without a loop, several steps become one as well: XLA would take minutes for them side by side.
+    """
     if state.draws(graph):
         random_numbers.begin_call(graph)
-    return _TimeLoop(graph, progress)() if state.is_compiling() else build(progress)
-
-
-def _build_no_loop(build: Callable, graph: Any, progress: Any) -> Any:
-    """Build several steps as a loop, too: XLA would take minutes for what they are unrolled to."""
-    if state.draws(graph):
-        random_numbers.begin_call(graph)
-    is_loop = state.is_compiling() and graph.unroll > 1
+    is_loop = state.is_compiling() and (graph.use_loop or graph.unroll > 1)
     return _TimeLoop(graph, progress)() if is_loop else build(progress)
 
 
