@@ -32,7 +32,7 @@ def _scatter(
     if is_whole or values.dtype != signals.dtype:
         scatter(target, values, mode)
         return
-    if len(target.slices) > MOST_SLICES:
+    if len(target.slices) > MOST_SLICES or _overlap(target.slices):
         target._tf_indices_nd = tf.constant(_indices(target), tf.int32)  # no numbers of each step
         scatter(target, values, mode)
         return
@@ -40,6 +40,12 @@ def _scatter(
     shape[_axis(target)] = target.shape[0]
     write = _add if mode == "inc" else _write
     signals.bases[target.key] = write(base, tf.reshape(values, shape), target)
+
+
+def _overlap(slices: Any) -> bool:
+    """Tell whether slices share elements, as where rules add to the same weights at once."""
+    ordered = sorted(slices)
+    return any(start < stop for (_, stop), (start, _) in zip(ordered, ordered[1:]))
 
 
 def _axis(signal: Any) -> int:
