@@ -284,21 +284,19 @@ def test_only_true_and_false_are_taken(value):
 
 
 def test_rules_that_add_to_the_same_weights_in_one_operator():
-    """PES and Decay on each of two connections are merged, so that slices come twice."""
-    ran = []
-    for jit_compile in (False, True):
-        with nengo.Network(seed=0) as net:
-            nengo_wd.configure_settings(jit_compile=jit_compile)
-            source = nengo.Node([0.5])
-            for _ in range(2):
-                ensemble, output = nengo.Ensemble(5, 1), nengo.Node(size_in=1)
-                nengo.Connection(source, ensemble)
-                rules = {"pes": nengo.PES(0.1), "decay": nengo_wd.Decay(1.0)}
-                learned = nengo.Connection(ensemble, output, learning_rule_type=rules)
-                nengo.Connection(source, learned.learning_rule["pes"])
-            probe = nengo.Probe(learned, "weights")
-        with simulator(net, minibatch_size=1, seed=0) as sim:
-            sim.run_steps(20)
-            ran.append(sim.data[probe])
-    np.testing.assert_allclose(ran[1], ran[0], rtol=1e-5, atol=1e-9)
-    assert np.abs(ran[0][0, -1] - ran[0][0, 0]).max() > 1e-6
+    """Two rules on each of two connections are merged, so that slices come twice."""
+    with nengo.Network(seed=0) as net:
+        nengo_wd.configure_settings(jit_compile=True)
+        neurons = nengo.Ensemble(5, 1).neurons
+        rates, probes = (1.0, 50.0), []
+        for _ in range(2):
+            rules = [nengo_wd.Decay(rate) for rate in rates]
+            weights = np.arange(1.0, 11.0).reshape(2, 5)
+            output = nengo.Node(size_in=2)
+            decays = nengo.Connection(neurons, output, transform=weights, learning_rule_type=rules)
+            probes.append(nengo.Probe(decays, "weights"))
+    with simulator(net, minibatch_size=1, seed=0) as sim:
+        sim.run_steps(20)
+        for probe in probes:
+            factor = 1 + sum(np.expm1(-rate * sim.dt) for rate in rates)
+            np.testing.assert_allclose(sim.data[probe][0, -1], weights * factor**19, rtol=1e-5)
