@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 import nengo
 import nengo_dl
@@ -103,12 +103,14 @@ def _name(probe: nengo.Probe) -> str:
     return name if name.endswith(ENDING) else name + ENDING  # as `Converter` calls its probes
 
 
-def woken(graph: Any, recorded: list[tf.Tensor]) -> list[tf.Tensor]:
+def woken(graph: Any, recorded: list[tf.Tensor], rates: Mapping[int, tf.Tensor]) -> list[tf.Tensor]:
     """Return what the probes of a graph record at a time step, with gradients for silent neurons.
 
     A neuron below its threshold outputs zero, and so does not respond to a small change of its
     input. Where a probe of it has `FiringRates` with a minimum, the recorded value gets the
     gradient of a line through zero. The value itself and all other gradients do not change.
+    ``rates`` has the rates of neurons that are recorded while they spike, by the place of the
+    probe.
     """
     model = graph.model
     probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in graph.signals]
@@ -119,7 +121,9 @@ def woken(graph: Any, recorded: list[tf.Tensor]) -> list[tf.Tensor]:
         currents = tf.gather(currents, _rows(probes), axis=AXIS)
     slopes = np.concatenate([_slopes(probe) for probe in probes])
     places = [model.probes.index(probe) for probe in probes]
-    found = dict(zip(places, _with_slopes([recorded[i] for i in places], currents, slopes)))
+    silent = [tf.equal(rates.get(i, recorded[i]), 0) for i in places]
+    values = _with_slopes([recorded[i] for i in places], silent, currents, slopes)
+    found = dict(zip(places, values))
     return [found.get(place, tensor) for place, tensor in enumerate(recorded)]
 
 
@@ -160,18 +164,17 @@ def _rows(probes: list[nengo.Probe]) -> np.ndarray:
 
 
 def _with_slopes(
-    activities: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray
+    activities: list[tf.Tensor], silent: list[tf.Tensor], currents: tf.Tensor, slopes: np.ndarray
 ) -> list[tf.Tensor]:
-    """Return the activities, with ``slopes`` as gradients by the currents where they are zero."""
+    """Return the activities, with ``slopes`` as gradients by the currents of silent neurons."""
     slopes = np.expand_dims(slopes.astype(currents.dtype.as_numpy_dtype), 1 - AXIS)
 
     @tf.custom_gradient
     def identity(currents: tf.Tensor, *activities: tf.Tensor) -> Any:
-        silent = tf.equal(tf.concat(activities, AXIS), 0)
-
         def gradient(*dys: tf.Tensor) -> Any:
             of_currents = slopes * tf.concat(dys, AXIS)
-            return (tf.where(silent, of_currents, tf.zeros_like(of_currents)), *dys)
+            is_silent = tf.concat(silent, AXIS)
+            return (tf.where(is_silent, of_currents, tf.zeros_like(of_currents)), *dys)
 
         return [tf.identity(activity) for activity in activities], gradient
 

@@ -14,7 +14,6 @@ from typing import (
     Dict,
     Iterator,
     Mapping,
-    NamedTuple,
     Sequence,
     Union,
 )
@@ -158,6 +157,24 @@ def check_momentum(value: Any, name: str, owner: Any) -> Any:
     return value
 
 
+def check_time_constant(value: Any, name: str, owner: Any) -> Any:
+    """Return ``value`` if it is a number above zero, a schedule or a variable, or raise."""
+    check_hyperparameter(value, name, owner)
+    if is_number(value) and float(value) == 0:
+        raise ValidationError(
+            f"{owner}: a {name} of 0 s has no meaning; give a time constant above 0 s, or None",
+            attr=name,
+        )
+    return value
+
+
+def check_switch(value: Any, name: str, owner: Any) -> bool:
+    """Return ``value`` if it is True or False, or raise."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValidationError(f"{owner}: {name}={value!r} must be True or False", attr=name)
+    return bool(value)
+
+
 def check_strength(value: Any, name: str, attr: str, owner: Any) -> None:
     """Raise if ``value`` is a number that is negative, or not finite in float32."""
     is_known = isinstance(value, (numbers.Real, np.ndarray))  # Keras makes them 0-d arrays
@@ -274,25 +291,3 @@ def value_at(value: Any, training_step: Any) -> Any:
         ) from error
     check_scalar(now, "value of a schedule", f"the schedule {name}")
     return now
-
-
-class Strength(NamedTuple):
-    """A number, times schedules and variables with their values at each step."""
-
-    number: float
-    factors: tuple = ()
-
-    @classmethod
-    def from_value(cls, value: Any) -> Strength:
-        """Return a number, schedule or variable as a strength."""
-        return cls(float(value)) if is_number(value) else cls(1.0, (value,))
-
-    def times(self, other: Strength) -> Strength:
-        """Return the product of two strengths; zero, which no factor changes, has no factors."""
-        number = self.number * other.number
-        return Strength(number, (*self.factors, *other.factors) if number else ())
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """The ids of the factors."""
-        return tuple(map(id, self.factors))

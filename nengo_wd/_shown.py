@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from nengo.exceptions import ValidationError
@@ -18,6 +19,18 @@ def warn_of_one_step(network: Any, n_steps: int, stacklevel: int) -> None:
             UserWarning,
             stacklevel=stacklevel + 1,
         )
+
+
+def number_of_steps(data: Any, n_steps: int | None = None) -> int | None:
+    """Return how many time steps there are in data for training; None if they don't tell."""
+    if data is None or isinstance(data, int):
+        return n_steps if data is None else data
+    shown = getattr(data, "element_spec", data)
+    shown = shown[0] if shown is not data and isinstance(shown, tuple) else shown
+    arrays = list(shown.values()) if isinstance(shown, Mapping) else shown
+    arrays = arrays if isinstance(arrays, (list, tuple)) else [arrays]
+    steps = [one.shape[1] for one in arrays if len(getattr(one, "shape", ())) == 3]
+    return min(steps, default=None)
 
 
 def shown_data(network: Any, data: Mapping, nodes: Mapping) -> dict[Any, np.ndarray]:

@@ -17,10 +17,16 @@ from nengo_wd import settings
 from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties, woken
 from nengo_wd._penalties import Penalty, Terms, penalties_of_settings
 from nengo_wd._seam import state
+from nengo_wd._spike_training import (
+    check_shown,
+    expect_spikes,
+    ignored_for_spikes,
+    recorded_in_training,
+)
 from nengo_wd.layers import TimeLoopLayer
 
 PROXIMAL = "regularized_optimizer(..., proximal=True) or proximal_regularization(...)"
-PENALIZED = "loss=nengo_wd.regularized_objective(...)"
+PENALIZED = "compile with loss=nengo_wd.regularized_objective(...)"
 # The ends of the names of metrics such as accuracy; Keras appends numbers to equal names.
 HIGHER_IS_BETTER = re.compile(
     r"(^|_)(acc|accuracy|auc|precision|recall|sensitivity|specificity|io_u|iou|(f1|fbeta|r2)_score)"
@@ -130,8 +136,13 @@ class Watcher:
     @staticmethod
     def woken(graph: Any, recorded: list) -> list:
         """Return what probes record at a time step, with gradients for neurons that are silent."""
+        recorded, rates = recorded_in_training(graph, recorded)
         on_probes = settings.is_set(graph.model.toplevel, "regularizer", nengo.Probe)
-        return woken(graph, recorded) if on_probes else recorded
+        return woken(graph, recorded, rates) if on_probes else recorded
+
+    expect_spikes = staticmethod(expect_spikes)
+
+    check_shown = staticmethod(check_shown)
 
     @staticmethod
     def check(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
@@ -165,6 +176,7 @@ class Watcher:
             kept.warned.clear()
             if objective is not None or optimizer is not None:
                 warn_of_ignored(sim, ignored_by_loss(sim))
+                warn_of_ignored(sim, ignored_for_spikes(sim))
             if optimizer is not None:
                 for step in state.steps_of(optimizer):
                     step.added()
@@ -227,6 +239,7 @@ def warn_of_training(sim: nengo_dl.Simulator) -> None:
         warn_of_ignored(sim, ignored_by_loss(sim))
         used = next(iter(seam.training.optimizers_in_use(sim)), None)
         warn_of_ignored(sim, ignored_by_optimizer(sim, used))
+        warn_of_ignored(sim, ignored_for_spikes(sim))
 
 
 def ignored_by_loss(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
@@ -247,11 +260,11 @@ def ignored_by_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tu
     if not sim.tensor_graph.inference_only:
         known = {name for part in state.own_parts(optimizer) for name in part.settings}
         for name, definition in sorted(settings.SETTINGS.items()):
-            is_used = definition.used_by == settings.OBJECTIVE or name in known
+            is_used = definition.used_by in settings.NO_OPTIMIZER or name in known
             if not is_used and parameters.with_setting(sim, name):
-                yield name, f"nengo_wd.{definition.used_by}"
+                yield name, f"compile with nengo_wd.{definition.used_by}"
         if state.is_to_be_proximal(sim) and "regularizer" not in known:
-            yield "regularizer", f"nengo_wd.{PROXIMAL}"
+            yield "regularizer", f"compile with nengo_wd.{PROXIMAL}"
 
 
 def warn_of_ignored(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) -> None:
@@ -260,8 +273,7 @@ def warn_of_ignored(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) ->
         if f"{name}: {remedy}" not in state.simulator_state(sim).warned:
             state.simulator_state(sim).warned.add(f"{name}: {remedy}")
             warnings.warn(
-                f"{sim.model.toplevel} is trained without its settings for {name}: compile with "
-                f"{remedy}",
+                f"{sim.model.toplevel} is trained without its settings for {name}: {remedy}",
                 UserWarning,
                 stacklevel=2,
             )

@@ -12,7 +12,14 @@ from nengo.exceptions import NetworkContextError, ValidationError
 from nengo.params import BoolParam, Parameter
 
 from nengo_wd import target_norms
-from nengo_wd._checks import Hyperparameter, Regularizer, check_hyperparameter, check_momentum
+from nengo_wd._checks import (
+    Hyperparameter,
+    Regularizer,
+    check_hyperparameter,
+    check_momentum,
+    check_switch,
+    check_time_constant,
+)
 from nengo_wd.regularizers import forms
 
 
@@ -36,7 +43,8 @@ def _check_regularizer(value: Any, name: str, owner: Any) -> Any:
 
 
 TRAINABLE = (nengo.Connection, nengo_dl.TensorNode, nengo.Ensemble, nengo.ensemble.Neurons)
-OBJECTIVE = "regularized_objective(...)"
+NEURONS = (nengo.ensemble.Neurons,)
+OBJECTIVE, SIMULATOR = NO_OPTIMIZER = "regularized_objective(...)", "sim.compile(...)"
 
 
 class Definition(NamedTuple):
@@ -71,6 +79,8 @@ SETTINGS = {  # a new setting is a new row
     ),
     "learning_rate": Definition(check_hyperparameter, "LayerwiseSGD(...)"),
     "momentum": Definition(check_momentum, "LayerwiseSGD(...)"),
+    "spike_noise": Definition(check_time_constant, SIMULATOR, NEURONS),
+    "spiking_aware_training": Definition(check_switch, SIMULATOR, NEURONS),
 }
 
 

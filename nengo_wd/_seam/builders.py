@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from nengo_dl.builder import OpBuilder
+from nengo_dl.neuron_builders import GenericNeuronBuilder
+from tensorflow.python.framework import smart_cond
+
+where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
 
 
 class DecayOperators(OpBuilder):
@@ -43,3 +47,86 @@ class DecayOperators(OpBuilder):
     def mergeable(x: Any, y: Any) -> bool:
         """Tell whether two operators decay towards the same kind of values."""
         return (x.initial is None) == (y.initial is None)
+
+
+def neuron_builders(graph: Any) -> Iterator[tuple[Any, Sequence[Any]]]:
+    """Yield the builder of each group of neurons in a graph, and their operators."""
+    for operators, builder in graph.op_builder.op_builds.items():
+        if hasattr(builder, "built_neurons"):
+            yield builder, operators
+
+
+def runs_in_python(builder: Any) -> bool:
+    """Tell whether NengoDL runs neurons in Python, where they have no rates in training."""
+    return isinstance(builder.built_neurons, GenericNeuronBuilder)
+
+
+class TrainedForSpikes:
+    """How the neurons of one builder are trained for the spikes that they will have.
+
+    Parameters
+    ----------
+    with_spikes : np.ndarray of bool
+        Which of the neurons spike in training, in a shape that fits their outputs.
+    deviation : callable, optional
+        From rates in training to the standard deviation of the noise that they get.
+    place : int
+        The number of the builder among those of the graph.
+
+    Attributes
+    ----------
+    recorded : tf.Tensor or None
+        What probes record of the neurons in the step that was built last: rates without noise, or
+        spikes. None outside of training.
+    rates : tf.Tensor
+        The rates of that step in training, of which the gradient is, without noise.
+    """
+
+    def __init__(self, with_spikes: np.ndarray, deviation: Callable | None, place: int) -> None:
+        self.with_spikes, self.deviation, self.place = with_spikes, deviation, place
+        self.recorded = self.rates = None
+
+    def build_step(
+        self, build: Callable, signals: Any, data: Sequence[Any], training: Any, normal: Callable
+    ) -> None:
+        """Build a time step of the neurons.
+
+        ``build`` builds NengoDL's step of training, or of prediction. ``data`` are the signals of
+        outputs and states. ``normal`` draws normal random numbers for outputs.
+        """
+        is_training = smart_cond.smart_constant_value(training)
+        self.recorded = self.rates = predicted = None
+        if is_training is False:
+            build(False)
+            return
+        if is_training is None or self.with_spikes.any():
+            before = [signals.gather(one) for one in data[1:]]
+            build(False)
+            predicted = [signals.gather(one) for one in data]
+            _scatter(signals, data[1:], before)
+        build(True)
+        new = trained = self._trained([signals.gather(one) for one in data], predicted, normal)
+        if is_training is None:
+            outside = [*predicted[:1] * 2, *predicted]  # type: ignore[index, misc]
+            new = tf.cond(training, lambda: trained, lambda: outside)
+        self.recorded, self.rates, *new = new
+        _scatter(signals, data, new)
+
+    def _trained(self, values: list, predicted: list | None, normal: Callable) -> list[tf.Tensor]:
+        """Return what is recorded, rates, outputs and states of a step in training."""
+        rates, *states = values
+        outputs = recorded = rates
+        if self.deviation is not None:
+            outputs += tf.stop_gradient(self.deviation(rates) * normal(rates))
+        if predicted is not None and self.with_spikes.any():
+            # the spikes exactly, with the gradient of the rates
+            spikes = predicted[0] + (rates - tf.stop_gradient(rates))
+            outputs, recorded = (where(self.with_spikes, spikes, one) for one in (outputs, rates))
+            pairs = zip(predicted[1:], states)
+            states = [where(self.with_spikes, after, kept) for after, kept in pairs]
+        return [recorded, rates, outputs, *states]
+
+
+def _scatter(signals: Any, data: Sequence[Any], values: Sequence[tf.Tensor]) -> None:
+    for one, value in zip(data, values):
+        signals.scatter(one, value)

@@ -53,8 +53,9 @@ XLA, WHOLE, DRAWS = f"{STATE}:is_compiling", f"{STATE}:is_compiled_whole", f"{ST
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
 # is compiled and compiled(...) after that, with None for what is not given; before_training(sim,
-# callbacks); concerns(network), before layers of its network are built again; and
-# woken(graph, recorded), which returns what probes are to record at a time step.
+# callbacks) and check_shown(sim, data, n_steps) before it is trained; concerns(network), before
+# layers of its network are built again; expect_spikes(graph), before its neurons are built for
+# training; and woken(graph, recorded), which returns what probes are to record at a time step.
 WATCHER = "nengo_wd._simulators:Watcher"
 DL2, DL3 = "nengo_dl 2", "nengo_dl 3"
 
@@ -80,6 +81,12 @@ WRAPPED = (  # methods, by `install`
         f"{BRIDGE}:build_filter",
         "takes filters as Nengo 4 has them",
         DL3,
+    ),
+    Change(
+        "nengo_dl.neuron_builders:SimNeuronsBuilder.build_step",
+        f"{WRAPPERS}._build_neurons",
+        "trains neurons for their spikes",
+        only=f"{STATE}:for_spikes",
     ),
     Change("nengo.config:ClassParams.get_param", f"{SETTINGS}:explain_error", "explains its error"),
     Change("nengo.config:Config.__getitem__", f"{HOOKS}:_settings_of", "explains its error"),
@@ -166,6 +173,7 @@ CHANGES = (*WRAPPED, *COMPILING, *SET, *TEMPORARY, *AT_IMPORT)
 # Attributes of single objects: what has them, their names, and what they are for.
 OBJECTS = (
     ("simulators, layers, graphs", state.ATTRIBUTE, "their record, see `state`"),
+    ("builders of neurons", state.ATTRIBUTE, "how neurons are trained, see `builders`"),
     ("functions in the place of methods", state.ATTRIBUTE, "`install` knows them by it"),
     ("TensorGraphs", "_nengo_wd_params", "Keras saves what attributes refer to"),
     ("TensorGraphs", "_nengo_wd_layers", "the same for layers of TensorNodes"),

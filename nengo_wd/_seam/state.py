@@ -72,6 +72,9 @@ class GraphState:
     # itself, if it has none and so is lost.
     stand_ins: dict = _new(dict)
 
+    # How neurons are trained for their spikes in this graph, by the neurons.
+    for_spikes: dict = _new(dict)
+
     # NengoDL 3: the simulations that were compiled for records, by what they measure.
     simulations: dict = _new(dict)
     # NengoDL 3, of a graph that draws random numbers: its simulator, as a weak reference, and the
@@ -249,7 +252,21 @@ def compiles_or_draws(graph: Any) -> bool:
 
 def is_drawing(builder: Any) -> bool:
     """Tell whether a builder of NengoDL, or the one in it, draws random numbers."""
-    return getattr(built(builder), "draws", False)
+    trained = for_spikes(builder)
+    has_noise = trained is not None and trained.deviation is not None
+    return has_noise or getattr(built(builder), "draws", False)
+
+
+def train_for_spikes(builder: Any, trained: Any) -> None:
+    """Note how neurons that a builder of NengoDL builds are trained for spikes; None for not."""
+    vars(builder).pop(ATTRIBUTE, None)
+    if trained is not None:
+        vars(builder)[ATTRIBUTE] = trained
+
+
+def for_spikes(builder: Any) -> Any:
+    """Return how neurons that a builder of NengoDL builds are trained for spikes, or None."""
+    return vars(builder).get(ATTRIBUTE)
 
 
 def built(builder: Any) -> Any:

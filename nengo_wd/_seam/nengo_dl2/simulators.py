@@ -8,11 +8,14 @@ from typing import Any, Callable
 import nengo_dl
 import tensorflow as tf
 
+from nengo_wd._seam import state
 from nengo_wd._seam.builders import DecayOperators
 from nengo_wd._seam.nengo_dl2.values import state_variable
 
 AXIS = 0  # of neurons, in what is of shape (size, minibatch_size)
 GATHERING = {"force_copy": True}  # options with which NengoDL gathers signals
+TAKES_NEURONS = "make the simulator anew"  # for settings of neurons to count
+STATES = ("refractory_data", "voltage_data")  # of NengoDL's builders of neurons
 
 # -- wrappers, see `hooks` -----------------------------------------------------------------
 
@@ -26,6 +29,7 @@ def _train(train: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -
     given = _given(train, *args, **kwargs)
     watcher.check(sim, given.get("objective"), given["optimizer"])
     watcher.compiled(sim, given.get("objective"), given["optimizer"])
+    watcher.check_shown(sim, given["data"])
     return train(*args, **kwargs)
 
 
@@ -40,8 +44,31 @@ def _given(method: Callable, *args: Any, **kwargs: Any) -> dict[str, Any]:
 
 
 def _build_step(build: Callable, watcher: Any, graph: Any, *args: Any, **kwargs: Any) -> Any:
+    watcher.expect_spikes(graph)
     recorded, side_effects = build(*args, **kwargs)
     return watcher.woken(graph, recorded), side_effects
+
+
+def _build_neurons(build: Callable, builder: Any, signals: Any) -> None:
+    built, in_training = builder.built_neurons, signals.training
+
+    def with_training(training: bool) -> None:
+        signals.training = tf.constant(training)
+        try:
+            build(signals)
+        finally:
+            signals.training = in_training
+
+    trained = state.for_spikes(builder)
+
+    def normal(outputs: tf.Tensor) -> tf.Tensor:
+        step, batch = tf.cast(signals.step, tf.int64), tf.compat.v1.train.get_global_step()
+        seed = tf.compat.v1.get_default_graph().seed % 2**31 * 2**31
+        seeds = tf.stack([batch * 2**16 + trained.place, seed + step])
+        return tf.random.stateless_normal(outputs.shape, seeds, outputs.dtype)
+
+    states = [vars(built)[name] for name in STATES if name in vars(built)]
+    trained.build_step(with_training, signals, [built.output_data, *states], in_training, normal)
 
 
 # -- saving --------------------------------------------------------------------------------

@@ -46,6 +46,11 @@ def step_counter(sim: nengo_dl.Simulator) -> tf.Variable | None:
     return sim.tensor_graph.training_step
 
 
+def step_of(graph: Any) -> tf.Variable | None:
+    """Return the variable that counts the batches a graph was trained on, if any."""
+    return graph.training_step
+
+
 def training_step(sim: nengo_dl.Simulator) -> Any:
     """Return the training step that is next: 0 where nothing is trained."""
     counter = step_counter(sim)

@@ -25,6 +25,7 @@ from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
 
 AXIS = 1  # of neurons, in what is of shape (minibatch_size, size)
 GATHERING: dict = {}  # options with which NengoDL gathers signals
+TAKES_NEURONS = "call sim.compile once more"  # for settings of neurons to count
 PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 
 # -- wrappers, see `hooks` -----------------------------------------------------------------
@@ -33,8 +34,7 @@ PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 def _make(init: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> None:
     init(*args, **kwargs)
     training._give_training_step(sim)
-    if state.draws(sim.tensor_graph):
-        random_numbers.follow(sim)
+    _expect_spikes(watcher, sim)
     watcher.prepare(sim)
 
 
@@ -42,6 +42,7 @@ def _compile(compile_: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: A
     given = kwargs.get("loss"), args[0] if args else kwargs.get("optimizer")
     if not sim.closed:  # NengoDL raises for that
         watcher.check(sim, *given)
+        _expect_spikes(watcher, sim)
     if kwargs.get("jit_compile") or state.is_jit_compiled(sim):
         kwargs = compiled.compile_options(sim, kwargs)
     compile_(*args, **kwargs)
@@ -52,6 +53,7 @@ def _compile(compile_: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: A
 def _fit(fit: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> Any:
     if not sim.closed:
         watcher.before_training(sim, kwargs.get("callbacks"))
+        watcher.check_shown(sim, args[0] if args else kwargs.get("x"), kwargs.get("n_steps"))
     return fit(*args, **_by_name(sim, kwargs))
 
 
@@ -75,6 +77,31 @@ def _build_loop(
         update_probes(watcher.woken(graph, recorded), loop_i)
 
     return build(loop_i, update, progress)
+
+
+def _expect_spikes(watcher: Any, sim: Any) -> None:
+    watcher.expect_spikes(sim.tensor_graph)
+    if state.draws(sim.tensor_graph):
+        random_numbers.follow(sim)
+
+
+def _build_neurons(build: Callable, builder: Any, signals: Any) -> None:
+    built = builder.built_neurons
+
+    def with_training(training: bool) -> None:
+        config, built.config = built.config, built.config._replace(training=training)
+        try:
+            build(signals)
+        finally:
+            built.config = config
+
+    def normal(outputs: tf.Tensor) -> tf.Tensor:
+        seed = random_numbers.seed_of_step(built, signals)
+        return random_numbers.normal(outputs.shape, seed, outputs.dtype)
+
+    data = [built.output_data, *built.state_data.values()]
+    trained = state.for_spikes(builder)
+    trained.build_step(with_training, signals, data, built.config.training, normal)
 
 
 def _by_name(sim: Any, kwargs: dict[str, Any]) -> dict[str, Any]:

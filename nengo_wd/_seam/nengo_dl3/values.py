@@ -47,6 +47,12 @@ def step_counter(sim: nengo_dl.Simulator) -> tf.Variable | None:
     return getattr(getattr(sim.keras_model, "optimizer", None), "iterations", None)
 
 
+def step_of(graph: Any) -> tf.Variable | None:
+    """Return the variable that counts the batches a graph was trained on, if that is known."""
+    simulator = state.graph_state(graph).simulator
+    return None if simulator is None else step_counter(simulator())
+
+
 def training_step(sim: nengo_dl.Simulator) -> Any:
     """Return the training step that is next: 0 before there is an optimizer."""
     counter = step_counter(sim)

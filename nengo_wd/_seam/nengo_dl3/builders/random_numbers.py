@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd._seam import state
-from nengo_wd._seam.nengo_dl3.values import step_counter
+from nengo_wd._seam.nengo_dl3.values import step_of
 
 LARGE = 10.0  # from this mean on, Poisson numbers are drawn by rejection
 MOST = 100  # a Poisson number of a mean below LARGE is greater with probability 1e-60
@@ -39,7 +39,12 @@ class Drawing:
 
     def seed_of_step(self, signals: Any) -> tf.Tensor:
         """Return the seed of the operators at the time step that is being built."""
-        return folded(self.seed, signals.gather(self.clock)[0])
+        return seed_of_step(self, signals)
+
+
+def seed_of_step(builder: Any, signals: Any) -> tf.Tensor:
+    """Return the seed of a builder's operators at the time step that is being built."""
+    return folded(builder.seed, signals.gather(builder.clock)[0])
 
 
 def folded(seed: Any, number: Any) -> tf.Tensor:
@@ -69,8 +74,7 @@ def begin_call(graph: Any) -> None:
 
 def _seed_of_call(graph: Any, training: Any) -> tf.Tensor:
     mode = tf.cast(training, tf.int64)  # which is a tensor while Keras makes the model
-    simulator = state.graph_state(graph).simulator
-    counter = None if simulator is None else step_counter(simulator())
+    counter = step_of(graph)
     iterations = mode * tf.cast(0 if counter is None else counter, tf.int64)
     replica = tf.distribute.get_replica_context()
     seed = tf.constant([np.uint32(graph.seed & 0xFFFFFFFF).astype(np.int32), 0])
