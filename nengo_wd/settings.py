@@ -11,15 +11,9 @@ from nengo.config import ClassParams
 from nengo.exceptions import NetworkContextError, ValidationError
 from nengo.params import BoolParam, Parameter
 
+from nengo_wd import _checks as checks
 from nengo_wd import target_norms
-from nengo_wd._checks import (
-    Hyperparameter,
-    Regularizer,
-    check_hyperparameter,
-    check_momentum,
-    check_switch,
-    check_time_constant,
-)
+from nengo_wd._checks import Hyperparameter, Regularizer
 from nengo_wd.regularizers import forms
 
 
@@ -68,7 +62,7 @@ SETTINGS = {  # a new setting is a new row
         none_replaces=True,
     ),
     "weight_decay": Definition(
-        check_hyperparameter,
+        checks.check_hyperparameter,
         "regularized_optimizer(...) or decoupled_weight_decay(...)",
         keeps_small=True,
     ),
@@ -77,10 +71,10 @@ SETTINGS = {  # a new setting is a new row
         "regularized_optimizer(...) or constrained_norms(...)",
         keeps_small=True,
     ),
-    "learning_rate": Definition(check_hyperparameter, "LayerwiseSGD(...)"),
-    "momentum": Definition(check_momentum, "LayerwiseSGD(...)"),
-    "spike_noise": Definition(check_time_constant, SIMULATOR, NEURONS),
-    "spiking_aware_training": Definition(check_switch, SIMULATOR, NEURONS),
+    "learning_rate": Definition(checks.check_hyperparameter, "LayerwiseSGD(...)"),
+    "momentum": Definition(checks.check_momentum, "LayerwiseSGD(...)"),
+    "spike_noise": Definition(checks.check_time_constant, SIMULATOR, NEURONS),
+    "spiking_aware_training": Definition(checks.check_switch, SIMULATOR, NEURONS),
 }
 
 
@@ -91,23 +85,25 @@ def configure_settings(
 ) -> None:
     """Add this package's settings to the config of the network that is being built.
 
-    Afterwards ``net.config[...].regularizer`` and ``weight_decay`` can be set for the classes
-    `nengo.Connection` (decoders or full weights), `nengo.Ensemble` (encoders, scaled by gain
-    and radius, as NengoDL trains them), ``nengo.ensemble.Neurons`` (biases),
-    `nengo_dl.TensorNode` (weights of rank 2 or more) and `nengo.Probe` (what the probe
-    records, averaged over examples and time steps, or the rates of its neurons, with
-    `regularizers.FiringRates`; a regularizer only), and for single objects of these classes. So
-    can ``learning_rate`` and ``momentum``, which are for `LayerwiseSGD` alone, and ``target_norm``,
-    a number or one of ``nengo_wd.target_norms``, which is for `regularized_optimizer`.
+    Afterwards ``net.config[...].regularizer``, ``weight_decay`` and ``target_norm`` (a number or
+    one of ``nengo_wd.target_norms``) can be set for the classes `nengo.Connection` (decoders or
+    full weights), `nengo.Ensemble` (encoders, scaled by gain and radius, as NengoDL trains them),
+    ``nengo.ensemble.Neurons`` (biases) and `nengo_dl.TensorNode` (weights of rank 2 or more), and
+    for single objects of these classes. So can ``learning_rate`` and ``momentum``, for
+    `LayerwiseSGD`. The regularizer of a `nengo.Probe` is on what it records, averaged over examples
+    and time steps, or on the rates of its neurons, with `regularizers.FiringRates`.
+
+    ``nengo.ensemble.Neurons`` that spike also have ``spike_noise`` (a time constant in s, which may
+    be a variable or a schedule: noise of the size that spikes will have is added to their rates in
+    training) and ``spiking_aware_training`` (True or False: they spike in training as well).
 
     Parameters
     ----------
     regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
-        The regularizer of all Connections and TensorNodes of the network. Biases and
-        encoders are regularized only where their own setting says so.
+        The regularizer of all Connections and TensorNodes. Biases and encoders are regularized
+        only where their own setting says so.
     weight_decay : float, tf.Variable or LearningRateSchedule, optional
-        The weight decay of all Connections and TensorNodes, for `regularized_optimizer`
-        and `LayerwiseSGD`.
+        The decay of all Connections and TensorNodes, for `regularized_optimizer`, `LayerwiseSGD`.
     jit_compile : bool, optional
         Whether XLA compiles the time loop of every simulator of this network, which is the
         outermost one, on NengoDL 3. ``sim.compile(..., jit_compile=...)`` is for one simulator.
@@ -117,8 +113,7 @@ def configure_settings(
     nengo.exceptions.NetworkContextError
         If called outside of a ``with`` block of a network.
     nengo.exceptions.ValidationError
-        For a regularizer that Keras does not know, and a strength or decay that is
-        negative or not finite.
+        For a regularizer that Keras does not know, or a strength or decay below 0 or not finite.
 
     Notes
     -----
@@ -148,10 +143,8 @@ def configure_settings(
     ['a->b.weights', 'a.encoders']
     """
     if not nengo.Network.context:
-        raise NetworkContextError(
-            "nengo_wd.configure_settings must be called within a network: "
-            "`with nengo.Network(): ...`"
-        )
+        where = "within a network: `with nengo.Network(): ...`"
+        raise NetworkContextError(f"nengo_wd.configure_settings must be called {where}")
     config = nengo.Network.context[-1].config
     for name, definition in SETTINGS.items():
         for configured in definition.classes:
@@ -293,7 +286,7 @@ def explain_error(get: Callable, params: ClassParams, name: str) -> Any:
         if name not in SETTINGS:
             raise
         classes, cls = SETTINGS[name].classes, params._configures
-        if issubclass(cls, nengo.Probe) and nengo.Probe not in classes:
+        if issubclass(cls, nengo.Probe) and nengo.Connection in classes:
             hint = f"a Probe has no {name}, because what it records is not trained"
         else:
             hint = (

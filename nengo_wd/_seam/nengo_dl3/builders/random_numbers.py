@@ -141,18 +141,24 @@ def _integers(shape: Any, seed: Any, dtype: Any) -> tf.Tensor:
     )
 
 
+def _bits(shape: Any, seed: Any, dtype: Any) -> tuple[tf.Tensor, int]:
+    """Return random integers of both signs, with as many bits as ``dtype`` has, and that number."""
+    kind, size, digits = (tf.int64, 64, 53) if dtype == tf.float64 else (tf.int32, 32, 24)
+    return tf.bitwise.right_shift(_integers(shape, seed, kind), size - digits), digits
+
+
 def uniform(shape: Any, seed: Any, dtype: Any = tf.float64) -> tf.Tensor:
     """Return random numbers from 0, which is among them, to 1, which is not."""
-    kind, size, digits = (tf.int64, 64, 53) if dtype == tf.float64 else (tf.int32, 32, 24)
-    shifted = tf.bitwise.right_shift(_integers(shape, seed, kind), size - digits)
-    positive = tf.bitwise.bitwise_and(shifted, 2**digits - 1)
+    bits, digits = _bits(shape, seed, dtype)
+    positive = tf.bitwise.bitwise_and(bits, 2**digits - 1)
     return tf.cast(positive, dtype) * tf.constant(2.0**-digits, dtype)
 
 
 def normal(shape: Any, seed: Any, dtype: Any = tf.float64) -> tf.Tensor:
-    """Return random numbers of a normal distribution of variance 1, after Box and Muller."""
-    numbers = uniform((2, *shape), seed, dtype)
-    return tf.sqrt(-2 * tf.math.log1p(-numbers[0])) * tf.cos(2 * np.pi * numbers[1])
+    """Return random numbers of a normal distribution of variance 1: its quantiles."""
+    bits, digits = _bits(shape, seed, dtype)
+    between = (tf.cast(bits, dtype) + 0.5) * tf.constant(2.0 ** (1 - digits), dtype)  # -1 and 1
+    return tf.math.erfinv(between) * tf.constant(np.sqrt(2), dtype)
 
 
 def poisson(means: tf.Tensor, seed: Any) -> tf.Tensor:
