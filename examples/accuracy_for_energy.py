@@ -3,35 +3,41 @@
 
 How accurate a spiking network is, and what its answers cost, with and without regularization.
 
-A network of three convolutions and a dense layer, with integrate-and-fire neurons in between,
-classifies the signals of MNIST-1D, which its package generates. NengoDL trains the network for a
-single time step, on firing rates and without filters. Every signal is then shown for 100 ms: the
-neurons spike, with a filter of 5 ms on the way to each layer and one of 20 ms on the output, the
-largest element of which is the answer. The network is trained
+A network of three convolutions and a dense layer, with spiking neurons in between, classifies the
+signals of MNIST-1D, which its package generates. The neurons are integrate-and-fire neurons, or
+LIF neurons whose slope at the threshold NengoDL smooths (``lif_smoothing``). NengoDL trains the
+network for a single time step, on firing rates and without filters. Every signal is then shown for
+100 ms: the neurons spike, with a filter of 5 ms on the way to each layer and one of 20 ms on the
+output, the largest element of which is the answer. The network is trained
 
 - plain: without regularization;
-- with decay: ``w <- w - rate * decay * w`` beside Adam's step;
-- with rate targets: ``strength * mean(rate)``, in Hz, of each layer's neurons in the loss;
-- with both: that decay which is in the middle, and rate targets.
+- rate targets: ``strength * mean(rate)``, in Hz, of each layer's neurons in the loss;
+- with noise: rate targets, and rates that vary as those of spikes do, behind a filter of a given
+  time constant: the setting ``spike_noise``;
+- with spikes: rate targets, and then some epochs with ``spiking_aware_training``. Each signal is
+  shown for 100 ms there as well, and the loss is on the mean output of the last 40 ms;
+- with both: rate targets and noise, and then the same epochs with spikes.
 
 A synaptic event is a spike that arrives at a synapse. ``nengo_wd.Energy`` counts them, and says
 how many joules an answer takes on a device: events and updates of neurons times what they take.
 The signals' own values, which are not spikes, are left out.
 
-Strengths are chosen on a validation split, by the mean accuracy over all seeds. The test split is
-for the comparison alone. There are two more comparisons. One is with what Greydanus and Kobak
-report for networks without spikes ("Scaling down deep learning with MNIST-1D", ICML 2024). The
-other is with the same model, trained in KerasSpiking with its activity regularizer, at the same
-strengths. Its weights are then tested as ours are, in the same spiking network.
+Strengths are chosen on a validation split: the best accuracy after 100 ms, over the first two
+seeds, among those with at most a fifth of plain's events. The other seeds have these strengths
+only. The test split is for the comparison alone. There are two more comparisons. One is with what
+Greydanus and Kobak report for networks without spikes ("Scaling down deep learning with MNIST-1D",
+ICML 2024). The other is with the same model, trained in KerasSpiking with its activity regularizer,
+at the same strengths. Its weights are then tested as ours are, in the same spiking network.
 
-Run it with ``python accuracy_for_energy.py``, on NengoDL 3. All of it takes some 4 minutes, since
-XLA compiles the time loop (15 without), and less than one with ``--short``.
+Run it with ``python accuracy_for_energy.py``, on NengoDL 3. All of it takes some 20 minutes, since
+XLA compiles the time loop, and less than one with ``--short``.
 """
 
-import itertools
 import sys
+from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import nengo
@@ -48,36 +54,50 @@ if nengo_dl.__version__ < "3":
 import keras_spiking  # after nengo_wd, which sees to it that both find their Keras
 from mnist1d.data import get_dataset_args, make_dataset
 
+
+class Strengths(NamedTuple):
+    """What training on rates has beside the loss."""
+
+    targets: float = 0  # strength of the rate targets, per Hz
+    noise: float = 0  # time constant of the noise, in seconds
+
+
 SHORT = "--short" in sys.argv  # takes seconds
-SEEDS = [0] if SHORT else [0, 1, 2]
-SIZES = {"train": 3500, "validation": 100 if SHORT else 500, "test": 200 if SHORT else 1000}
-DECAYS = [0.1] if SHORT else [0.03, 0.1, 0.3]
-STRENGTHS = [3e-3] if SHORT else [3e-4, 1e-3, 3e-3, 1e-2]  # of the rate targets, per Hz
-WAYS = {  # the decay and the strength of the rate targets, of each training
-    "plain": [(0, 0)],
-    "decay": [(decay, 0) for decay in DECAYS],
-    "rate targets": [(0, strength) for strength in STRENGTHS],
-    "both": [(DECAYS[len(DECAYS) // 2], strength) for strength in STRENGTHS],
-}
+SEEDS = [0] if SHORT else [0, 1, 2, 3, 4]
+TRIED = SEEDS[:2]  # all strengths; the other seeds have the ones that were chosen
+SIZES = {"train": 3500, "validation": 500, "test": 1000}
 if SHORT:
-    del WAYS["decay"]  # which takes no fewer spikes by itself
-KERAS_SPIKING = {"KerasSpiking": [(0, strength) for strength in STRENGTHS]}
-EPOCHS = 10 if SHORT else 40
+    SIZES = {"train": 1000, "validation": 100, "test": 100}
+NEURONS = {"integrate-and-fire": nengo.SpikingRectifiedLinear, "LIF": nengo.LIF}
+TARGETS = {"integrate-and-fire": [1e-3, 3e-3, 5e-3], "LIF": [3e-3, 5e-3, 7e-3]}  # per Hz
+NOISES = {"integrate-and-fire": [0.01, 0.02], "LIF": [0.02, 0.04]}  # time constants in seconds
+if SHORT:
+    TARGETS, NOISES = (
+        {name: found[-1:] for name, found in one.items()} for one in (TARGETS, NOISES)
+    )
+KERAS_SPIKING = "KerasSpiking"  # which has no LIF neurons
+CONTINUED = {"with spikes": "rate targets", "with both": "with noise"}  # from there, with spikes
+SHARE = 0.2  # of plain's synaptic events, at most
+EPOCHS = 3 if SHORT else 40
 LEARNING_RATE = 5e-3  # at the beginning; it falls to zero as a cosine does
+EPOCHS_WITH_SPIKES, RATE_WITH_SPIKES = (1 if SHORT else 8), 1e-3
 MINIBATCH_SIZE = 100
 CHANNELS = 25  # of each convolution, as in the paper
 KERNEL_SIZES = [5, 3, 3]
 MAX_RATE = 100  # Hz, the firing rate of a neuron whose input is 1
-N_STEPS = 40 if SHORT else 100  # of 1 ms each, NengoDL's default: how long a signal is shown
+N_STEPS = 20 if SHORT else 100  # of 1 ms each, NengoDL's default: how long a signal is shown
+READ = N_STEPS * 2 // 5  # the last steps, whose mean output is trained with spikes
 SYNAPSE, READOUT = 0.005, 0.02  # seconds: time constants of filters, between layers and at the end
+SMOOTHING = 0.02  # of the slope of LIF neurons, in units of their input
 DEVICES = ["loihi", "spinnaker2"]
 PAPER = {"logistic regression": 32, "MLP": 68, "CNN": 94}  # accuracy (%), without spikes
 STYLES = {  # colour, line and marker
     "plain": ("C6", "X"),
-    "decay": ("C4", "--^"),
     "rate targets": ("C0", "-o"),
-    "both": ("C2", "-.s"),
-    "KerasSpiking": ("C1", ":D"),
+    "with noise": ("C4", "--^"),
+    "with spikes": ("C2", "D"),
+    "with both": ("C3", "s"),
+    KERAS_SPIKING: ("C1", ":v"),
 }
 FIGURE = Path("figures/accuracy_for_energy.png")
 nengo_wd.Energy.register_device("events", 1, 0, spiking=True)  # which counts instead of weighing
@@ -95,22 +115,25 @@ def load_splits():
     return {name: (x.astype(np.float32), y) for name, (x, y) in parts.items()}
 
 
-def over_time(signals):
-    """Return what is shown: every signal, constant for ``N_STEPS``."""
-    return np.tile(signals[:, None], (1, N_STEPS, 1))
+def over_time(signals, n_steps=N_STEPS):
+    """Return what is shown: every signal, constant for a number of time steps."""
+    return np.tile(signals[:, None], (1, n_steps, 1))
 
 
-def build(neuron_type, synapse):
-    """Return the network; its node, layers, probes and strengths are its attributes."""
+def build(neuron_type, synapse, **options):
+    """Return the network; its node, layers, probes and strengths are its attributes.
+
+    There are filters of a time constant between the layers, or none. Options are NengoDL's.
+    """
     with nengo.Network(seed=0) as net:
         # each signal starts from rest; the layers learn, the neurons' own parameters do not
-        nengo_dl.configure_settings(stateful=False, trainable=False)
+        nengo_dl.configure_settings(stateful=False, trainable=False, **options)
         net.config[nengo.Ensemble].max_rates = nengo.dists.Choice([MAX_RATE])
         net.config[nengo.Ensemble].intercepts = nengo.dists.Choice([0])
         neurons = nengo_dl.Layer(neuron_type(amplitude=1 / MAX_RATE))
 
         # variables, so that nothing need be built or compiled again to change them
-        net.decay, net.strength = (tf.Variable(0.0, trainable=False) for _ in range(2))
+        net.decay, net.strength, net.noise = (tf.Variable(0.0, trainable=False) for _ in range(3))
         nengo_wd.configure_settings(weight_decay=net.decay, jit_compile=True)
         few_spikes = nengo_wd.regularizers.FiringRates(maximum=0, l1=net.strength)
 
@@ -136,38 +159,124 @@ def build(neuron_type, synapse):
     return net
 
 
-def simulator(net, minibatch_size):
-    return nengo_dl.Simulator(net, minibatch_size=minibatch_size, progress_bar=False)
+def draw(layers, seed):
+    """Draw the weights of layers, of which the initial biases are zero."""
+    for i, layer in enumerate(layers):
+        kernel, bias = layer.get_weights()
+        initializer = tf.keras.initializers.HeUniform(seed * len(layers) + i)
+        layer.set_weights([initializer(kernel.shape), np.zeros_like(bias)])
 
 
-def adam():
-    n_steps = EPOCHS * SIZES["train"] // MINIBATCH_SIZE
-    return tf.optimizers.Adam(tf.optimizers.schedules.CosineDecay(LEARNING_RATE, n_steps))
+def adam(epochs=EPOCHS, learning_rate=LEARNING_RATE):
+    n_steps = epochs * SIZES["train"] // MINIBATCH_SIZE
+    return tf.optimizers.Adam(tf.optimizers.schedules.CosineDecay(learning_rate, n_steps))
 
 
 def crossentropy():
     return tf.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def train(splits):
-    """Yield weights and accuracy on rates after each training of `WAYS`, from the same start."""
-    net = build(nengo.RectifiedLinear, synapse=None)
-    signals, labels = splits["train"]
-    with simulator(net, MINIBATCH_SIZE) as sim:
-        optimizer = nengo_wd.regularized_optimizer(sim, adam())
-        objective = nengo_wd.regularized_objective(sim, {net.output: crossentropy()})
-        sim.compile(optimizer, loss=objective, steps_per_execution=5)
-        start = sim.keras_model.get_weights()
-        for decay, strength in (pair for pairs in WAYS.values() for pair in pairs):
-            sim.keras_model.set_weights(start)
-            for variable in optimizer.variables:  # Adam's moments and its count of steps
-                variable.assign(tf.zeros_like(variable))
-            net.decay.assign(decay)
-            net.strength.assign(strength)
-            inputs, targets = {net.signal: signals[:, None]}, labels[:, None, None]
-            sim.fit(inputs, {net.output: targets}, epochs=EPOCHS, verbose=0)
-            outputs = sim.predict({net.signal: splits["test"][0][:, None]}, verbose=0)[net.output]
-            yield [layer.get_weights() for layer in net.layers], right(outputs, splits["test"])
+def late_crossentropy(labels, outputs):
+    """Return the loss of the mean output of the last steps, of which one has the labels."""
+    return crossentropy()(labels[:, -1], tf.reduce_mean(outputs[:, -READ:], axis=1))
+
+
+def right(outputs, split):
+    """Return the percentage of right answers at each time step."""
+    return 100 * np.mean(outputs.argmax(axis=-1) == split[1][:, None], axis=0)
+
+
+class Trainer:
+    """Trains a network, from the same start each time, and sets its weights.
+
+    Parameters
+    ----------
+    net : nengo.Network
+        A network of `build`.
+    probe : nengo.Probe
+        Which of its probes has the loss.
+    loss : callable
+        The loss.
+    optimizer : tf.optimizers.Optimizer
+        The optimizer, which begins anew for each training.
+    """
+
+    def __init__(self, net, probe, loss, optimizer):
+        self.net, self.probe = net, probe
+        self.sim = nengo_dl.Simulator(net, minibatch_size=MINIBATCH_SIZE, progress_bar=False)
+        optimizer = nengo_wd.regularized_optimizer(self.sim, optimizer)
+        objective = nengo_wd.regularized_objective(self.sim, {probe: loss})
+        self.sim.compile(optimizer, loss=objective)
+        self.start = nengo_wd.search.Start(self.sim)
+
+    def fit(self, weights, strengths, split, n_steps, epochs):
+        """Train for some epochs, and return the weights."""
+        self.start.restore()
+        self.weights = weights
+        self.net.strength.assign(strengths.targets)
+        self.net.noise.assign(strengths.noise)
+        inputs, labels = over_time(split[0], n_steps), split[1][:, None, None]
+        self.sim.fit({self.net.signal: inputs}, {self.probe: labels}, epochs=epochs, verbose=0)
+        self.net.noise.assign(0)
+        return self.weights
+
+    @property
+    def weights(self):
+        return [layer.get_weights() for layer in self.net.layers]
+
+    @weights.setter
+    def weights(self, arrays):
+        for layer, values in zip(self.net.layers, arrays):
+            layer.set_weights(values)
+
+    def accuracy(self, split, n_steps):
+        """Return the percentage of right answers at each time step."""
+        inputs = {self.net.signal: over_time(split[0], n_steps)}
+        return right(self.sim.predict(inputs, verbose=0)[self.probe], split)
+
+
+class Experiment:
+    """Trains and tests networks of one type of neurons, on rates and with spikes."""
+
+    def __init__(self, neuron_type, splits):
+        options = {"lif_smoothing": SMOOTHING}
+        on_rates = build(neuron_type, None, learning_phase=True, **options)
+        on_rates.config[nengo.ensemble.Neurons].spike_noise = on_rates.noise
+        self.on_rates = Trainer(on_rates, on_rates.output, crossentropy(), adam())
+
+        spiking = build(neuron_type, SYNAPSE, **options)
+        spiking.config[nengo.ensemble.Neurons].spiking_aware_training = True
+        optimizer = adam(EPOCHS_WITH_SPIKES, RATE_WITH_SPIKES)
+        self.spiking = Trainer(spiking, spiking.readout, late_crossentropy, optimizer)
+        self.splits = splits
+
+    def train(self, way, strengths, seed):
+        """Train on rates, and test."""
+        tf.keras.utils.set_random_seed(seed)
+        if way == KERAS_SPIKING:
+            return self.test(train_in_keras_spiking(strengths, self.splits["train"]))
+        draw(self.on_rates.net.layers, seed)
+        weights = self.on_rates.weights
+        return self.test(self.on_rates.fit(weights, strengths, self.splits["train"], 1, EPOCHS))
+
+    def train_with_spikes(self, run, strengths):
+        """Train the network of a run further, with spikes, and test."""
+        args = self.splits["train"], N_STEPS, EPOCHS_WITH_SPIKES
+        return self.test(self.spiking.fit(run.weights, strengths, *args))
+
+    def test(self, weights):
+        """Return weights, accuracies (over time with spikes), and what an answer costs."""
+        self.on_rates.weights = self.spiking.weights = weights
+        run = SimpleNamespace(weights=weights)
+        run.rates = self.on_rates.accuracy(self.splits["test"], 1)[-1]
+        run.validation, run.test = (
+            self.spiking.accuracy(self.splits[name], N_STEPS) for name in ("validation", "test")
+        )
+        shown = {self.spiking.net.signal: over_time(self.splits["test"][0])}
+        energy = nengo_wd.Energy(self.spiking.sim, shown)
+        run.events = energy.total("events", inputs=False)
+        run.joules = {device: energy.total(device, inputs=False) for device in DEVICES}
+        return run
 
 
 def keras_spiking_model(strength):
@@ -193,52 +302,40 @@ def keras_spiking_model(strength):
     return model, [*convs, dense]
 
 
-def train_in_keras_spiking(splits):
-    """Yield weights and accuracy on rates after each training of `KERAS_SPIKING`."""
-    signals, labels = splits["train"]
-    inputs, targets = signals[:, None, :, None], labels[:, None]
-    for _, strength in KERAS_SPIKING["KerasSpiking"]:
-        model, layers = keras_spiking_model(strength)
-        model.compile(adam(), loss=crossentropy(), steps_per_execution=5)
-        model.fit(inputs, targets, MINIBATCH_SIZE, EPOCHS, verbose=0)
-        outputs = model(splits["test"][0][:, None, :, None], training=True)  # does not spike
-        yield [layer.get_weights() for layer in layers], right(outputs.numpy(), splits["test"])
+def train_in_keras_spiking(strengths, split):
+    """Return the weights after training on rates in KerasSpiking."""
+    model, layers = keras_spiking_model(strengths.targets)
+    model.compile(adam(), loss=crossentropy(), steps_per_execution=5)
+    model.fit(split[0][:, None, :, None], split[1][:, None], MINIBATCH_SIZE, EPOCHS, verbose=0)
+    return [layer.get_weights() for layer in layers]
 
 
-def right(outputs, split):
-    """Return the percentage of right answers at each time step."""
-    return 100 * np.mean(outputs.argmax(axis=-1) == split[1][:, None], axis=0)
+def strengths_of(neurons):
+    """Return the strengths that are tried in each way of training on rates."""
+    targets, taus = TARGETS[neurons], NOISES[neurons]
+    ways = {
+        "plain": [Strengths()],
+        "rate targets": [Strengths(strength) for strength in targets],
+        "with noise": [Strengths(strength, tau) for strength in targets[-2:] for tau in taus],
+    }
+    if neurons == "integrate-and-fire":
+        ways[KERAS_SPIKING] = ways["rate targets"]
+    return ways
 
 
-def experiment(splits):
-    """Return the runs of each way and its strengths, one for each seed, tested with spikes."""
-    keys = [(way, pair) for ways in (WAYS, KERAS_SPIKING) for way in ways for pair in ways[way]]
-    runs = {key: [] for key in keys}
-    progress = progressbar.ProgressBar(max_value=len(keys) * len(SEEDS), prefix="Training: ")
-    net = build(nengo.SpikingRectifiedLinear, SYNAPSE)
-    with simulator(net, SIZES["validation"]) as sim:
-        for seed in SEEDS:
-            tf.keras.utils.set_random_seed(seed)
-            trained = itertools.chain(train(splits), train_in_keras_spiking(splits))
-            for key, (weights, on_rates) in zip(keys, trained):
-                for layer, arrays in zip(net.layers, weights):
-                    layer.set_weights(arrays)
-                runs[key].append(SimpleNamespace(rates=on_rates, **test(sim, net, splits)))
-                progress.update(progress.value + 1)
-    progress.finish()
+def all_runs(neurons, splits):
+    """Return the runs of each way and its strengths, one for each seed."""
+    experiment, runs = Experiment(NEURONS[neurons], splits), defaultdict(list)
+    for seed in progressbar.progressbar(SEEDS, prefix=f"{neurons}, on rates: "):
+        for way, tried in strengths_of(neurons).items():
+            for strengths in tried if seed in TRIED else [choose(runs)[way][1]]:
+                runs[way, strengths].append(experiment.train(way, strengths, seed))
+    chosen = choose(runs)
+    for way, before in CONTINUED.items():
+        _, strengths = chosen[before]
+        for run in progressbar.progressbar(runs[chosen[before]], prefix=f"{neurons}, {way}: "):
+            runs[way, strengths].append(experiment.train_with_spikes(run, strengths))
     return runs
-
-
-def test(sim, net, splits):
-    """Return accuracies over time with spikes, and what an answer of the test split costs."""
-    accuracy = {}
-    for name in ("validation", "test"):
-        outputs = sim.predict({net.signal: over_time(splits[name][0])}, verbose=0)[net.readout]
-        accuracy[name] = right(outputs, splits[name])
-    energy = nengo_wd.Energy(sim, {net.signal: over_time(splits["test"][0])})
-    events = energy.total("events", inputs=False)
-    joules = {device: energy.total(device, inputs=False) for device in DEVICES}
-    return {**accuracy, "events": events, "joules": joules}
 
 
 def summary(values):
@@ -253,43 +350,43 @@ def mean(runs, name):
 
 
 def choose(runs):
-    """Return the key of each way's runs with the highest validation accuracy, by way."""
-    by_accuracy = sorted(runs, key=lambda key: mean(runs[key], "validation")[-1])
-    best = {way: (way, strengths) for way, strengths in by_accuracy}
-    return {way: best[way] for way in STYLES if way in best}
+    """Return the key of each way's most accurate runs that cost at most a share of plain's."""
+    tried = {key: found[: len(TRIED)] for key, found in runs.items()}
+    most = SHARE * mean(tried["plain", Strengths()], "events")
+
+    def merit(key):
+        events = mean(tried[key], "events")
+        return min(0, most - events), mean(tried[key], "validation")[-1]
+
+    return {way: max((key for key in runs if key[0] == way), key=merit) for way, _ in runs}
 
 
-def print_table(runs, chosen):
-    print("\nAccuracy (%), on rates or with spikes after all time steps, and what an answer costs.")
-    print("Means over seeds, and the standard error. A star is the choice for each way.\n")
-    print("                   rate     validation    test         test       synaptic  microjoules")
-    print(
-        "way           decay  targets  accuracy  on rates  with spikes     events  "
-        + "  ".join(DEVICES)
-    )
+def print_table(neurons, runs, chosen):
+    """Print what each training of one type of neurons led to."""
+    head = "{:12} {:>7} {:>5}   {:>10} {:>8} {:>13} {:>13} {:>8} {:>5}".format
+    print(f"\n{neurons}:")
+    print(head("", "rate", "noise", "validation", "test", "test", "test", "synaptic", ""))
+    columns = "way targets ms accuracy rates".split() + [f"{N_STEPS // 2} ms", f"{N_STEPS} ms"]
+    print(head(*columns, "events", "share"), "  microjoules:", *DEVICES)
+    plain = mean(runs[chosen["plain"]], "events")
     for key, found in runs.items():
-        (way, (decay, strength)), star = key, " *"[key == chosen[key[0]]]
-        validation, rates = (mean(found, name)[-1] for name in ("validation", "rates"))
-        accuracy, error = summary([run.test[-1] for run in found])
-        row = f"{way:12}  {decay:5g}  {strength:7g} {star} {validation:7.1f}  {rates:8.1f}"
-        row += f"  {accuracy:5.1f} +- {error:3.1f}  {mean(found, 'events'):9.0f}"
-        joules = (1e6 * np.mean([run.joules[device] for run in found]) for device in DEVICES)
-        print(row, *(f"{number:7.1f}" for number in joules))
-
-
-def compare(runs, chosen):
-    """Print plain against regularized, seed by seed, and return both for all seeds."""
-    ours = [key for way, key in chosen.items() if way not in ("plain", *KERAS_SPIKING)]
-    best = max(ours, key=lambda key: mean(runs[key], "validation")[-1])
-    plain, regularized = runs[chosen["plain"]], runs[best]
-    decay, strength = best[1]
-    print(f"\nThe best on the validation split: {best[0]}, decay {decay:g}, rates {strength:g}")
-    print("seed  accuracy plain  regularized   events plain  regularized  share")
-    for seed, before, after in zip(SEEDS, plain, regularized):
-        share = after.events / before.events
-        print(f"{seed:4} {before.test[-1]:15.1f} {after.test[-1]:12.1f}", end="")
-        print(f" {before.events:14.0f} {after.events:12.0f} {share:6.0%}")
-    return plain, regularized
+        (way, (targets, noise)), star = key, " *"[key == chosen[key[0]]]
+        times = (summary([run.test[n - 1] for run in found]) for n in (N_STEPS // 2, N_STEPS))
+        after = ["{:.1f} +- {:.1f}".format(*one) for one in times]
+        events, joules = mean(found, "events"), [run.joules for run in found]
+        validation, rates = mean(found, "validation")[-1], mean(found, "rates")
+        row = head(
+            way,
+            f"{targets:g}",
+            f"{1000 * noise:g}",
+            f"{validation:.1f}",
+            f"{rates:.1f}",
+            *after,
+            f"{events:.0f}",
+            f"{events / plain:.0%}",
+        )
+        energies = (1e6 * np.mean([one[device] for one in joules]) for device in DEVICES)
+        print(row, star, *(f"{e:9.1f}" for e in energies))
 
 
 def check(runs):
@@ -303,74 +400,93 @@ def check(runs):
         assert np.allclose(joules, line, rtol=1e-3, atol=0), f"{device}: not a sum over events"
 
 
-def check_findings(plain, regularized):
+def check_findings(pairs):
     """Raise where a seed does not bear out what `main` prints."""
-    for before, after in zip(plain, regularized):
+    for before, after in (runs for pair in pairs.values() for runs in zip(*pair)):
         assert after.test[-1] >= before.test[-1], "a network became less accurate"
         assert after.events <= before.events / 2, "more than half of the synaptic events are left"
 
 
-def plot_frontier(axes, runs, chosen, cost):
-    """Plot accuracy over cost, a line for each way; what was chosen has a ring."""
+def frontier(axes, runs, chosen):
+    """Plot accuracy over synaptic events, a line for each way; what was chosen has a ring."""
     for way, best in chosen.items():
         (color, line), keys = STYLES[way], [key for key in runs if key[0] == way]
-        costs = {key: np.mean([cost(run) for run in runs[key]]) for key in keys}
-        keys.sort(key=costs.get)
-        accuracies = [summary([run.test[-1] for run in runs[key]]) for key in keys]
-        means, errors = np.transpose(accuracies)
-        x = [costs[key] for key in keys]
+        keys.sort(key=lambda key: mean(runs[key], "events"))
+        means, errors = np.transpose([summary([r.test[-1] for r in runs[key]]) for key in keys])
+        x = [mean(runs[key], "events") / 1000 for key in keys]
         axes.errorbar(x, means, errors, fmt=line, color=color, markersize=3.5, label=way)
         place = keys.index(best)
         axes.plot(x[place], means[place], "o", color=color, markersize=9, fillstyle="none")
 
 
-def plot_over_time(axes, runs, chosen):
-    for way in WAYS:
-        mean, error = summary([run.test for run in runs[chosen[way]]])
-        time, (color, line) = np.arange(1, N_STEPS + 1), STYLES[way]
-        axes.plot(time, mean, line[:-1] or "-", color=color)
-        axes.fill_between(time, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
+def over_presentation(axes, runs, chosen):
+    """Plot accuracy over time, and that on rates at the end, of what was chosen."""
+    for way in ("plain", "rate targets", "with both"):
+        found, (color, line) = runs[chosen[way]], STYLES[way]
+        accuracy, error = summary([run.test for run in found])
+        time = np.arange(1, N_STEPS + 1)
+        axes.plot(time, accuracy, color=color)
+        axes.fill_between(time, accuracy - error, accuracy + error, color=color, alpha=0.2, lw=0)
+        axes.plot([0.9 * N_STEPS, N_STEPS], 2 * [mean(found, "rates")], "--", color=color)
 
 
 def save_figure(runs, chosen):
     with nengo_wd.plotting.style():
         figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.9))  # inches
-        plot_frontier(panels[0], runs, chosen, lambda run: run.events / 1000)
-        plot_frontier(panels[1], runs, chosen, lambda run: 1e6 * run.joules["loihi"])
-        plot_over_time(panels[2], runs, chosen)
-        panels[0].set(title="(a) what an answer costs", xlabel="synaptic events (thousands)")
-        panels[1].set(title="(b) on Loihi", xlabel="energy (microjoules)")
+        for axes, letter, neurons in zip(panels, "ab", NEURONS):
+            frontier(axes, runs[neurons], chosen[neurons])
+            axes.set(title=f"({letter}) {neurons}", xlabel="synaptic events (thousands)")
+            axes.set(xlim=(0, None), ylim=(78, 96))
+            axes.axhline(PAPER["CNN"], color="0.7", linewidth=0.7, zorder=0)
+            axes.text(0.98, PAPER["CNN"], "CNN without spikes", va="bottom", ha="right")
+        over_presentation(panels[2], runs["integrate-and-fire"], chosen["integrate-and-fire"])
         panels[2].set(title="(c) while a signal is shown", xlabel="presentation time (ms)")
+        panels[2].set(ylim=(60, 96))
         panels[0].set(ylabel="accuracy with spikes (%)")
-        for axes in panels[:2]:
-            axes.margins(x=0.08)
-            axes.set(xlim=(0, None), ylim=(65, 97))
-        panels[2].set(ylim=(0, 100))
-        for name, accuracy in PAPER.items():
-            for axes in panels:
-                axes.axhline(accuracy, color="0.7", linewidth=0.7, zorder=0)
-            panels[1].text(
-                0.2, accuracy, f"{name}, no spikes", va="bottom", color="0.4", clip_on=True
-            )
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
 
 
-def main():
-    runs = experiment(load_splits())
-    chosen = choose(runs)
-    print_table(runs, chosen)
-    check(runs)
-    plain, regularized = compare(runs, chosen)
-    if not SHORT:
-        check_findings(plain, regularized)
-    before, after = (mean(found, "test")[-1] for found in (plain, regularized))
+def compare(neurons, runs, chosen):
+    """Print plain against the best of ours, seed by seed, and return both for all seeds."""
+    ours = [key for way, key in chosen.items() if way not in ("plain", KERAS_SPIKING)]
+    best = max(ours, key=lambda key: mean(runs[key], "validation")[-1])
+    plain, regularized = runs[chosen["plain"]], runs[best]
+    print(f"\n{neurons}, plain and the best on the validation split ({best[0]}):")
+    print("seed  accuracy plain  regularized  on rates   events plain  regularized  share")
+    for seed, before, after in zip(SEEDS, plain, regularized):
+        print(f"{seed:4} {before.test[-1]:15.1f} {after.test[-1]:12.1f} {after.rates:9.1f}", end="")
+        print(f" {before.events:14.0f} {after.events:12.0f} {after.events / before.events:6.0%}")
+    return plain, regularized
+
+
+def tell(neurons, plain, regularized):
+    """Print what the means over seeds are."""
+    half, before, after = N_STEPS // 2, mean(plain, "test"), mean(regularized, "test")
     share = mean(regularized, "events") / mean(plain, "events")
     print(
-        f"\nRegularized, the network answers {after:.1f}% of the test signals right with spikes, "
-        f"against {before:.1f}%\nwithout, with {share:.0%} of the synaptic events."
+        f"\nWith {neurons} neurons, the network answers {after[-1]:.1f}% of the test signals "
+        f"right with spikes, against\n{before[-1]:.1f}% plain, with {share:.0%} of the synaptic "
+        f"events. After {half} ms, it is {after[half - 1]:.1f}%, against {before[half - 1]:.1f}%. "
+        f"On rates,\nit is {mean(regularized, 'rates'):.1f}%, against {mean(plain, 'rates'):.1f}%."
     )
+
+
+def main():
+    splits = load_splits()
+    runs = {neurons: all_runs(neurons, splits) for neurons in NEURONS}
+    chosen = {neurons: choose(found) for neurons, found in runs.items()}
+    print("Accuracy (%) on rates and with spikes, and what an answer costs: means over seeds, and")
+    print("standard errors. A star is the choice for each way.")
+    for neurons, found in runs.items():
+        print_table(neurons, found, chosen[neurons])
+        check(found)
+    pairs = {neurons: compare(neurons, runs[neurons], chosen[neurons]) for neurons in NEURONS}
+    if not SHORT:
+        check_findings(pairs)
+    for neurons, pair in pairs.items():
+        tell(neurons, *pair)
     paper = (f"{name} {accuracy}%" for name, accuracy in PAPER.items())
     print(f"Without spikes, Greydanus and Kobak report {', '.join(paper)}.")
     save_figure(runs, chosen)
