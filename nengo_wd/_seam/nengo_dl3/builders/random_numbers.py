@@ -158,7 +158,9 @@ def normal(shape: Any, seed: Any, dtype: Any = tf.float64) -> tf.Tensor:
     """Return random numbers of a normal distribution of variance 1: its quantiles."""
     bits, digits = _bits(shape, seed, dtype)
     between = (tf.cast(bits, dtype) + 0.5) * tf.constant(2.0 ** (1 - digits), dtype)  # -1 and 1
-    return tf.math.erfinv(between) * tf.constant(np.sqrt(2), dtype)
+    # both tails as the lower one, which TensorFlow computes exactly
+    magnitudes = -tf.math.erfinv(-tf.abs(between))
+    return tf.sign(between) * magnitudes * tf.constant(np.sqrt(2), dtype)
 
 
 def poisson(means: tf.Tensor, seed: Any) -> tf.Tensor:
