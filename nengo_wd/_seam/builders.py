@@ -61,6 +61,30 @@ def runs_in_python(builder: Any) -> bool:
     return isinstance(builder.built_neurons, GenericNeuronBuilder)
 
 
+class NeuronSignals:
+    """The outputs and states of the neurons that one builder builds.
+
+    ``options`` are those with which NengoDL gathers copies; NengoDL 2 overwrites values in place.
+    """
+
+    def __init__(self, signals: Any, outputs: Any, states: Sequence[Any], options: dict) -> None:
+        self.signals, self.data, self.options = signals, [outputs, *states], options
+
+    def values(self) -> list[tf.Tensor]:
+        """Return copies of outputs and states."""
+        return [self.signals.gather(one, **self.options) for one in self.data]
+
+    def states(self) -> list[tf.Tensor]:
+        """Return copies of states; before the first step, there are no outputs."""
+        return [self.signals.gather(one, **self.options) for one in self.data[1:]]
+
+    def assign(self, values: Sequence[tf.Tensor], read: Sequence[tf.Tensor]) -> None:
+        """Give the last signals new values, after others were read."""
+        with tf.control_dependencies(read):
+            for one, value in zip(self.data[len(self.data) - len(values) :], values):
+                self.signals.scatter(one, value)
+
+
 class TrainedForSpikes:
     """How the neurons of one builder are trained for the spikes that they will have.
 
@@ -87,11 +111,11 @@ class TrainedForSpikes:
         self.recorded = self.rates = None
 
     def build_step(
-        self, build: Callable, signals: Any, data: Sequence[Any], training: Any, normal: Callable
+        self, build: Callable, signals: NeuronSignals, training: Any, normal: Callable
     ) -> None:
         """Build a time step of the neurons.
 
-        ``build`` builds NengoDL's step of training, or of prediction. ``data`` are the signals of
+        ``build`` builds NengoDL's step of training, or of prediction. ``signals`` are those of
         outputs and states. ``normal`` draws normal random numbers for outputs.
         """
         is_training = smart_cond.smart_constant_value(training)
@@ -100,17 +124,19 @@ class TrainedForSpikes:
             build(False)
             return
         if is_training is None or self.with_spikes.any():
-            before = [signals.gather(one) for one in data[1:]]
-            build(False)
-            predicted = [signals.gather(one) for one in data]
-            _scatter(signals, data[1:], before)
+            before = signals.states()
+            with tf.control_dependencies(before):
+                build(False)
+            predicted = signals.values()
+            signals.assign(before, predicted)
         build(True)
-        new = trained = self._trained([signals.gather(one) for one in data], predicted, normal)
+        found = signals.values()
+        new = trained = self._trained(found, predicted, normal)
         if is_training is None:
             outside = [*predicted[:1] * 2, *predicted]  # type: ignore[index, misc]
             new = tf.cond(training, lambda: trained, lambda: outside)
         self.recorded, self.rates, *new = new
-        _scatter(signals, data, new)
+        signals.assign(new, found)
 
     def _trained(self, values: list, predicted: list | None, normal: Callable) -> list[tf.Tensor]:
         """Return what is recorded, rates, outputs and states of a step in training."""
@@ -125,8 +151,3 @@ class TrainedForSpikes:
             pairs = zip(predicted[1:], states)
             states = [where(self.with_spikes, after, kept) for after, kept in pairs]
         return [recorded, rates, outputs, *states]
-
-
-def _scatter(signals: Any, data: Sequence[Any], values: Sequence[tf.Tensor]) -> None:
-    for one, value in zip(data, values):
-        signals.scatter(one, value)

@@ -240,6 +240,7 @@ def test_batches_have_other_noise():
 
 @pytest.mark.generation(3)
 @pytest.mark.traced
+@pytest.mark.slow
 @pytest.mark.parametrize("compiles", [False, True])
 def test_resumed_training_goes_on_with_the_same_noise(compiles, tmp_path):
     model = Neurons(stateful=False)

@@ -9,7 +9,7 @@ import nengo_dl
 import tensorflow as tf
 
 from nengo_wd._seam import state
-from nengo_wd._seam.builders import DecayOperators
+from nengo_wd._seam.builders import DecayOperators, NeuronSignals
 from nengo_wd._seam.nengo_dl2.values import state_variable
 
 AXIS = 0  # of neurons, in what is of shape (size, minibatch_size)
@@ -65,10 +65,11 @@ def _build_neurons(build: Callable, builder: Any, signals: Any) -> None:
         step, batch = tf.cast(signals.step, tf.int64), tf.compat.v1.train.get_global_step()
         seed = tf.compat.v1.get_default_graph().seed % 2**31 * 2**31
         seeds = tf.stack([batch * 2**16 + trained.place, seed + step])
-        return tf.random.stateless_normal(outputs.shape, seeds, outputs.dtype)
+        return tf.random.stateless_normal(outputs.shape, seeds, dtype=outputs.dtype.base_dtype)
 
     states = [vars(built)[name] for name in STATES if name in vars(built)]
-    trained.build_step(with_training, signals, [built.output_data, *states], in_training, normal)
+    data = NeuronSignals(signals, built.output_data, states, GATHERING)
+    trained.build_step(with_training, data, in_training, normal)
 
 
 # -- saving --------------------------------------------------------------------------------

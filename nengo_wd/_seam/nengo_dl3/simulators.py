@@ -16,7 +16,7 @@ from nengo_dl.builder import Builder
 from nengo_dl.compat import sub_layers, trackable
 
 from nengo_wd._seam import keras2, state
-from nengo_wd._seam.builders import DecayOperators
+from nengo_wd._seam.builders import DecayOperators, NeuronSignals
 from nengo_wd._seam.nengo_dl3 import compiled, training
 from nengo_wd._seam.nengo_dl3.builders import random_numbers
 from nengo_wd._seam.nengo_dl3.builders.operators import RLSBuilder
@@ -99,9 +99,8 @@ def _build_neurons(build: Callable, builder: Any, signals: Any) -> None:
         seed = random_numbers.seed_of_step(built, signals)
         return random_numbers.normal(outputs.shape, seed, outputs.dtype)
 
-    data = [built.output_data, *built.state_data.values()]
-    trained = state.for_spikes(builder)
-    trained.build_step(with_training, signals, data, built.config.training, normal)
+    data = NeuronSignals(signals, built.output_data, [*built.state_data.values()], GATHERING)
+    state.for_spikes(builder).build_step(with_training, data, built.config.training, normal)
 
 
 def _by_name(sim: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
