@@ -12,15 +12,16 @@ from nengo.exceptions import ValidationError
 from nengo_wd._checks import is_whole
 
 
-def check_data(data: Any) -> dict[Any, np.ndarray]:
-    """Return data that can be shown again at each record, or raise."""
-    if isinstance(data, collections.abc.Mapping) and data:
+def check_data(data: Any, what: str = "data", owners: str = "Nodes") -> dict[Any, Any]:
+    """Return data, or targets, that can be shown again at each record, or raise."""
+    is_mapping = isinstance(data, collections.abc.Mapping)
+    if is_mapping and len(data):
         return dict(data)
-    given = "empty" if isinstance(data, collections.abc.Mapping) else type(data).__name__
+    steps = "n_steps" if what == "data" else "1 or n_steps"
     raise ValidationError(
-        "data must be a dictionary from Nodes to arrays of shape (n_examples, n_steps, size), as "
-        f"sim.predict takes it, and not {given}",
-        attr="data",
+        f"{what} must be a dictionary from {owners} to arrays of shape (n_examples, {steps}, "
+        f"size), and not {'empty' if is_mapping else type(data).__name__}",
+        attr=what,
     )
 
 
@@ -80,14 +81,9 @@ def shown_targets(
     The keys of ``targets`` are among those of ``probes``. ``shape`` says how many examples and time
     steps are shown. Targets of examples after the last full minibatch are left out, as their data.
     """
-    if not isinstance(targets, collections.abc.Mapping) or not targets:
-        raise ValidationError(
-            "targets must be a dictionary from probes to arrays of shape (n_examples, 1 or "
-            f"n_steps, size), and not {'empty' if targets == {} else type(targets).__name__}",
-            attr="targets",
-        )
+    targets = check_data(targets, "targets", "probes")
     for obj in targets:
-        if not isinstance(obj, collections.abc.Hashable) or obj not in probes:
+        if obj not in probes:
             known = ", ".join(map(str, probes)) or "none"
             fault = f"there are targets for {obj!r}, which is no probe of {network}"
             raise ValidationError(f"{fault}; its probes are {known}", attr="targets")

@@ -18,6 +18,7 @@ from nengo_wd.recording.readouts import Judge, Judged, Readout, accuracy_of
 
 ROWS = 10  # of the table that is printed
 ROUNDING = 1e-6  # of metrics in float32
+MEASURED = ("losses", "accuracies", "losses_on_rates", "accuracies_on_rates")
 FIELDS = ("time", "name", "loss", "loss_on_rates", "accuracy", "accuracy_on_rates")
 
 
@@ -206,8 +207,8 @@ def spike_gap(
     labels = (parameters.label(p.obj if p.label is None else p) for p in losses)
     names = list(parameters.unique_names((label, None) for label in labels))
     times = sim.dt * np.arange(1, readout.shape[1] + 1)
-    losses_of, accuracies, *on_rates = np.stack(columns, axis=-1)
-    return SpikeGap(names, times, losses_of, accuracies, *on_rates, tolerance=float(tolerance))
+    arrays = dict(zip(MEASURED, np.stack(columns, axis=-1)))
+    return SpikeGap(names, times, tolerance=float(tolerance), **arrays)
 
 
 def _over_time(

@@ -231,7 +231,7 @@ def test_neurons_without_spikes():
     np.testing.assert_allclose(gap.meets, [0.001])
 
 
-@pytest.mark.filterwarnings("ignore:Number of elements in input data", "ignore:Data set size")
+@pytest.mark.filterwarnings("ignore:Number of elements in input data", "ignore:Number of data elements")
 def test_last_minibatch_that_is_not_full():
     """It is left out, as NengoDL does and says, and so are its targets."""
     model = Classifier()
@@ -344,3 +344,14 @@ def test_loops_of_one_step():
         with pytest.raises(ValidationError, match="use_loop=False, n_steps"):
             nengo_wd.spike_gap(sim, data, targets, n_steps=20, loss="mse")
         assert nengo_wd.spike_gap(sim, data, targets, loss="mse").losses.shape == (1, 1)
+
+
+@pytest.mark.generation(3)
+def test_simulator_that_is_always_in_training():
+    """It has no spikes to compare with."""
+    model = Classifier()
+    with model.net:
+        nengo_dl.configure_settings(learning_phase=True)
+    with simulator(model.net) as sim:
+        with pytest.raises(ValidationError, match="learning_phase: neurons .* never spike"):
+            model.gap(sim)
