@@ -9,8 +9,6 @@ from typing import Any, Mapping
 import numpy as np
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import is_whole
-
 
 def check_data(data: Any, what: str = "data", owners: str = "Nodes") -> dict[Any, Any]:
     """Return data, or targets, that can be shown again at each record, or raise."""
@@ -25,16 +23,13 @@ def check_data(data: Any, what: str = "data", owners: str = "Nodes") -> dict[Any
     )
 
 
-def repeated(data: Mapping[Any, np.ndarray], n_steps: Any) -> dict[Any, np.ndarray]:
+def repeated(data: Mapping[Any, np.ndarray], n_steps: int | None) -> dict[Any, np.ndarray]:
     """Return data by Node in which what has one time step lasts ``n_steps``, as views.
 
     With ``n_steps`` of None, all data stay as they are. Raise if others have another number.
     """
     if n_steps is None:
         return dict(data)
-    if not is_whole(n_steps):
-        fault = f"n_steps={n_steps!r} must be a whole number of time steps, 1 or more"
-        raise ValidationError(fault, attr="n_steps")
     for node, values in data.items():
         if values.shape[1] not in (1, n_steps):
             raise ValidationError(

@@ -13,7 +13,7 @@ from nengo_dl.config import get_setting
 
 from nengo_wd import _seam as seam
 from nengo_wd._activity_penalties import check_history, has_spikes
-from nengo_wd._checks import check_keras_2, is_number
+from nengo_wd._checks import check_keras_2, is_number, is_whole
 from nengo_wd._objectives import losses_by_probe
 from nengo_wd._shown import check_data, repeated, shown_targets, warn_of_one_step
 
@@ -31,6 +31,9 @@ class Readout:
     ) -> None:
         self.sim, network = sim, sim.model.toplevel
         self._check_spikes()
+        if n_steps is not None and not is_whole(n_steps):
+            fault = f"n_steps={n_steps!r} must be a whole number of time steps, 1 or more"
+            raise ValidationError(fault, attr="n_steps")
         given = seam.activities.data_by_node(sim, check_data(data))
         self.data = repeated(given, n_steps)
         _, _, self.shape = seam.activities.input_values(sim, self.data, None)

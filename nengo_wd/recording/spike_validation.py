@@ -21,9 +21,9 @@ PREFIX = "val_spikes_"
 class SpikeValidation(SimulatorCallback):
     """Validate with spikes, and put losses and metrics into the logs of ``sim.fit``.
 
-    ``validation_data`` of ``sim.fit`` are shown for as many time steps as they have, and compared
-    at each of them. This callback shows data for as long as the network will see its inputs, and
-    reads the answer at the end. It writes ``val_spikes_loss`` and ``val_spikes_accuracy`` into the
+    ``validation_data`` of ``sim.fit`` are compared with targets at each of the time steps that they
+    have. This callback shows data for as long as the network will see its inputs, and reads the
+    answer at the end. It writes ``val_spikes_loss`` and ``val_spikes_accuracy`` into the
     logs of an epoch, and so into the history, for callbacks that come after it in the list:
     ``tf.keras.callbacks.EarlyStopping(monitor="val_spikes_loss")``, ``ModelCheckpoint``, those
     of Optuna.
@@ -84,8 +84,7 @@ class SpikeValidation(SimulatorCallback):
     Examples
     --------
     >>> with nengo.Network(seed=0) as net:
-    ...     source = nengo.Node([0.5])
-    ...     ensemble = nengo.Ensemble(20, 1)
+    ...     source, ensemble = nengo.Node([0.5]), nengo.Ensemble(20, 1)
     ...     connection = nengo.Connection(source, ensemble, synapse=None)
     ...     probe = nengo.Probe(ensemble)
     >>> data, targets = {source: np.full((4, 1, 1), 0.5)}, {probe: np.full((4, 1, 1), 0.5)}
@@ -117,7 +116,8 @@ class SpikeValidation(SimulatorCallback):
             raise ValidationError(fault, attr="every")
         self.every, self._loss = int(every), loss
         self._readout = Readout(sim, data, targets, n_steps, window)
-        self._metrics = self._metrics_by_probe(metrics)
+        probes = self._readout.targets
+        self._metrics = None if metrics is None else _metrics_by_probe(metrics, sim, probes)
         if loss is not None:
             self._readout.losses(loss)  # which raises what training would raise later
         self._judge: tuple[Any, Judge] | None = None
@@ -125,12 +125,7 @@ class SpikeValidation(SimulatorCallback):
     def evaluate(self) -> dict[str, float]:
         """Return losses and metrics with spikes as they are now, by their names in the logs.
 
-        Raises
-        ------
-        nengo.exceptions.ValidationError
-            If a probe has no loss; and inside a ``tf.function``.
-        nengo.exceptions.SimulatorClosed
-            If the simulator is closed.
+        It raises errors as ``sim.fit`` does.
         """
         check_simulator(self.sim)
         parameters.check_layers(self.sim)
@@ -164,21 +159,21 @@ class SpikeValidation(SimulatorCallback):
         return self._judge[1]
 
     def _judged(self, probe: nengo.Probe, loss: Any, weights: Mapping) -> Judged:
+        """Return a probe as it is judged."""
         targets, size = self._readout.targets[probe], probe.size_in
         metrics = accuracy_of(targets, size) if self._metrics is None else self._metrics[probe]
         name = self.sim.get_name(probe)
         return Judged(name, targets, size, loss, weights.get(probe, 1.0), metrics)
 
-    def _metrics_by_probe(self, metrics: Any) -> dict[nengo.Probe, list] | None:
-        """Return the metrics of each probe, as a list; None for those of the default."""
-        if metrics is None:
-            return None
-        if not isinstance(metrics, Mapping):
-            metrics = dict.fromkeys(self._readout.targets, metrics)
-        names = seam.training.probe_names(self.sim)
-        by_probe = {names.get(key, key): one for key, one in metrics.items()}
-        for key in by_probe:
-            if key not in self._readout.targets:
-                fault = f"there are metrics of {key!r}, which has no targets"
-                raise ValidationError(fault, attr="metrics")
-        return {p: check_metrics(by_probe.get(p, []), p) for p in self._readout.targets}
+
+def _metrics_by_probe(metrics: Any, sim: nengo_dl.Simulator, probes: Any) -> dict:
+    """Return the metrics of each probe that has targets, as a list."""
+    if not isinstance(metrics, Mapping):
+        metrics = dict.fromkeys(probes, metrics)
+    names = seam.training.probe_names(sim)
+    by_probe = {names.get(key, key): one for key, one in metrics.items()}
+    for key in by_probe:
+        if key not in probes:
+            fault = f"there are metrics of {key!r}, which has no targets"
+            raise ValidationError(fault, attr="metrics")
+    return {probe: check_metrics(by_probe.get(probe, []), probe) for probe in probes}

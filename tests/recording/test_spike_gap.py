@@ -231,7 +231,9 @@ def test_neurons_without_spikes():
     np.testing.assert_allclose(gap.meets, [0.001])
 
 
-@pytest.mark.filterwarnings("ignore:Number of elements in input data", "ignore:Number of data elements")
+@pytest.mark.filterwarnings(
+    "ignore:Number of elements in input data", "ignore:Number of data elements"
+)
 def test_last_minibatch_that_is_not_full():
     """It is left out, as NengoDL does and says, and so are its targets."""
     model = Classifier()

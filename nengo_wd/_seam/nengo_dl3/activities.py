@@ -140,7 +140,7 @@ def _batches(
     size = graph.minibatch_size  # that of one replica, where there are several
     steps = compiled.shaped_steps(size, shape[1])
     steps = steps if state.is_compiled_whole(sim) else steps[:, :1]
-    with as_built(sim):
+    with _as_built(sim):
         run = _compiled(sim, (tuple(measures), reduce, training))
         with _processes_anew(sim):
             for start in range(0, shape[0], size):
@@ -229,7 +229,7 @@ def _recording(sim: nengo_dl.Simulator, signals: Sequence[Any]) -> Iterator[None
 
 
 @contextlib.contextmanager
-def as_built(sim: nengo_dl.Simulator) -> Iterator[None]:
+def _as_built(sim: nengo_dl.Simulator) -> Iterator[None]:
     """Use the dtype and the device of a simulator, as its methods do."""
     before = tf.keras.backend.floatx()
     tf.keras.backend.set_floatx(sim.tensor_graph.dtype)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import threading
 import weakref
-from typing import Any, Callable, ContextManager, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import nengo
 import nengo_dl
@@ -16,7 +17,8 @@ import tensorflow as tf
 from nengo_wd._checks import use_step
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.keras2 import LayerPenalty
-from nengo_wd._seam.nengo_dl3 import activities, distributed
+from nengo_wd._seam.nengo_dl3 import distributed
+from nengo_wd._seam.nengo_dl3.activities import _as_built
 from nengo_wd._seam.nengo_dl3.values import _scope, step_counter, training_step
 
 OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
@@ -115,9 +117,11 @@ def as_keras_loss(loss: Any) -> Any:
     return loss
 
 
-def judging(sim: nengo_dl.Simulator) -> ContextManager[None]:
+@contextlib.contextmanager
+def judging(sim: nengo_dl.Simulator) -> Iterator[None]:
     """Return the context in which Keras models judge what a simulator's probes recorded."""
-    return activities.as_built(sim)
+    with _as_built(sim):
+        yield
 
 
 def check_callbacks() -> None:
