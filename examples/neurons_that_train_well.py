@@ -16,8 +16,9 @@ slope is one. Each of them is trained plainly, with rate targets, and with decay
 The second is what a new user would write: scikit-learn's digits, and two layers of
 ``nengo_dl.Layer(nengo.LIF(amplitude=0.01))`` between layers of weights. Nengo draws the intercepts
 of neurons from -1 to 0.9, and their maximal rates from 200 to 400 Hz. That suits ensembles that
-represent a value. Here each neuron has weights of its own before it, and the gains are between 105
-and 4,000 Hz for an input of one. Then the same network has gains that are all alike.
+represent a value. Here each neuron has weights of its own before it, and its input is multiplied
+by a gain from 3 to 395. Then the same network has gains that are all alike: 2 for maximal rates of
+100 Hz and intercepts of 0.
 
 All signals and images are shown for 100 ms. The answer is the largest element of the output behind
 a filter of 20 ms.
