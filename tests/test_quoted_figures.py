@@ -301,7 +301,7 @@ QUOTES = [
     ),
     (
         WARNINGS,
-        "with spikes of a network from {:.0f}% to {:.0f}%. \" \"warnings",
+        'with spikes of a network from {:.0f}% to {:.0f}%. " "warnings',
         lambda: [
             neurons_on_digits(name)[1] for name in ("as they come", "max_rates 100, intercepts 0")
         ],

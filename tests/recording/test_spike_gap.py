@@ -357,3 +357,24 @@ def test_simulator_that_is_always_in_training():
     with simulator(model.net) as sim:
         with pytest.raises(ValidationError, match="learning_phase: neurons .* never spike"):
             model.gap(sim)
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("setting", [{"spike_noise": 0.005}, {"spiking_aware_training": True}])
+def test_neurons_that_are_trained_for_spikes_have_the_gap_of_their_rates(setting):
+    gaps = []
+    for settings in ({}, setting):
+        with nengo.Network(seed=0) as net:
+            nengo_wd.configure_settings()
+            source = nengo.Node(np.zeros(3))
+            ensemble = nengo.Ensemble(20, 3, neuron_type=nengo.SpikingRectifiedLinear())
+            nengo.Connection(source, ensemble, synapse=None)
+            nengo.Probe(ensemble.neurons)
+        for name, value in settings.items():
+            setattr(net.config[nengo.ensemble.Neurons], name, value)
+        with nengo_dl.Simulator(net, minibatch_size=2, progress_bar=False) as sim:
+            rates = nengo_wd.NeuronRates(sim, {source: np.full((2, 20, 3), 0.3)})
+            rates.record()
+            gaps.append(rates.gaps)
+    assert gaps[0].min() > 1
+    np.testing.assert_array_equal(*gaps)
