@@ -290,8 +290,9 @@ def test_layers_predict_both_times():
     assert gap.losses.max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.generation(3)
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("compiled", [False, True])
 def test_states_and_random_numbers_stay(compiled):
     """A simulation goes on as if nothing had been asked."""
     ran = []
