@@ -61,28 +61,24 @@ def runs_in_python(builder: Any) -> bool:
     return isinstance(builder.built_neurons, GenericNeuronBuilder)
 
 
-class NeuronSignals:
-    """The outputs and states of the neurons that one builder builds.
+class NeuronStep:
+    """A time step of the neurons that one builder builds, as NengoDL has it."""
 
-    ``options`` are those with which NengoDL gathers copies; NengoDL 2 overwrites values in place.
-    """
+    def predicted(self) -> list[tf.Tensor]:
+        """Return outputs and states of prediction."""
+        raise NotImplementedError
 
-    def __init__(self, signals: Any, outputs: Any, states: Sequence[Any], options: dict) -> None:
-        self.signals, self.data, self.options = signals, [outputs, *states], options
+    def trained(self) -> list[tf.Tensor]:
+        """Return outputs and states of training."""
+        raise NotImplementedError
 
-    def values(self) -> list[tf.Tensor]:
-        """Return copies of outputs and states."""
-        return [self.signals.gather(one, **self.options) for one in self.data]
+    def assign(self, values: Sequence[tf.Tensor]) -> None:
+        """Give outputs and states their values."""
+        raise NotImplementedError
 
-    def states(self) -> list[tf.Tensor]:
-        """Return copies of states; before the first step, there are no outputs."""
-        return [self.signals.gather(one, **self.options) for one in self.data[1:]]
-
-    def assign(self, values: Sequence[tf.Tensor], read: Sequence[tf.Tensor]) -> None:
-        """Give the last signals new values, after others were read."""
-        with tf.control_dependencies(read):
-            for one, value in zip(self.data[len(self.data) - len(values) :], values):
-                self.signals.scatter(one, value)
+    def normal(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Return normal random numbers for outputs."""
+        raise NotImplementedError
 
 
 class TrainedForSpikes:
@@ -110,40 +106,28 @@ class TrainedForSpikes:
         self.with_spikes, self.deviation, self.place = with_spikes, deviation, place
         self.recorded = self.rates = None
 
-    def build_step(
-        self, build: Callable, signals: NeuronSignals, training: Any, normal: Callable
-    ) -> None:
-        """Build a time step of the neurons.
-
-        ``build`` builds NengoDL's step of training, or of prediction. ``signals`` are those of
-        outputs and states. ``normal`` draws normal random numbers for outputs.
-        """
+    def build(self, step: NeuronStep, training: Any) -> None:
+        """Build a time step of the neurons."""
         is_training = smart_cond.smart_constant_value(training)
         self.recorded = self.rates = predicted = None
         if is_training is False:
-            build(False)
+            step.assign(step.predicted())
             return
         if is_training is None or self.with_spikes.any():
-            before = signals.states()
-            with tf.control_dependencies(before):
-                build(False)
-            predicted = signals.values()
-            signals.assign(before, predicted)
-        build(True)
-        found = signals.values()
-        new = trained = self._trained(found, predicted, normal)
+            predicted = step.predicted()
+        new = trained = self._trained(step, predicted)
         if is_training is None:
             outside = [*predicted[:1] * 2, *predicted]  # type: ignore[index, misc]
             new = tf.cond(training, lambda: trained, lambda: outside)
         self.recorded, self.rates, *new = new
-        signals.assign(new, found)
+        step.assign(new)
 
-    def _trained(self, values: list, predicted: list | None, normal: Callable) -> list[tf.Tensor]:
+    def _trained(self, step: NeuronStep, predicted: list | None) -> list[tf.Tensor]:
         """Return what is recorded, rates, outputs and states of a step in training."""
-        rates, *states = values
+        rates, *states = step.trained()
         outputs = recorded = rates
         if self.deviation is not None:
-            outputs += tf.stop_gradient(self.deviation(rates) * normal(rates))
+            outputs += tf.stop_gradient(self.deviation(rates) * step.normal(rates))
         if predicted is not None and self.with_spikes.any():
             # the spikes exactly, with the gradient of the rates
             spikes = predicted[0] + (rates - tf.stop_gradient(rates))
