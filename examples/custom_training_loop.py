@@ -33,7 +33,9 @@ EPOCHS = 5
 def build():
     """Return the network, its input and its probe."""
     with nengo.Network(seed=0) as net:
-        nengo_dl.configure_settings(stateful=False)
+        nengo_dl.configure_settings(stateful=False, lif_smoothing=0.02)
+        net.config[nengo.Ensemble].max_rates = nengo.dists.Choice([100])
+        net.config[nengo.Ensemble].intercepts = nengo.dists.Choice([0])
         source = nengo.Node(np.zeros(4))
         hidden = nengo_wd.RegularizedDense(32, name="hidden")
         readout = nengo_wd.RegularizedDense(2, name="readout")

@@ -78,7 +78,7 @@ def build():
     """Return the network; its node, layers, probes, penalty and decay are its attributes."""
     with nengo.Network(seed=SEED) as net:
         # each image starts from rest; the dense layers learn, the neurons' own parameters do not
-        nengo_dl.configure_settings(stateful=False, trainable=False)
+        nengo_dl.configure_settings(stateful=False, trainable=False, lif_smoothing=0.02)
         net.config[nengo.Ensemble].max_rates = nengo.dists.Choice([MAX_RATE])
         net.config[nengo.Ensemble].intercepts = nengo.dists.Choice([0])
         neurons = nengo_dl.Layer(nengo.LIF(amplitude=1 / MAX_RATE))

@@ -26,7 +26,7 @@ from nengo_wd.optimizers import (
     proximal_regularization,
     regularized_optimizer,
 )
-from nengo_wd.recording import NeuronRates, WeightNorms
+from nengo_wd.recording import NeuronRates, SpikeValidation, WeightNorms, spike_gap
 from nengo_wd.settings import configure_settings
 from nengo_wd.version import __version__  # noqa: F401
 
@@ -43,6 +43,7 @@ __all__ = [
     "RegularizedConv2D",
     "RegularizedConv3D",
     "RegularizedDense",
+    "SpikeValidation",
     "TimeLoopLayer",
     "WeightNorms",
     "configure_settings",
@@ -57,6 +58,7 @@ __all__ = [
     "regularized_optimizer",
     "regularizers",
     "search",
+    "spike_gap",
     "target_norms",
 ]
 

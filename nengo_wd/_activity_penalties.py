@@ -84,7 +84,7 @@ def _penalties_on_probes(model: Any) -> Iterator[ActivityPenalty]:
             continue
         why_not = why_no_rates(probe)
         if why_not is None:
-            check_history(model, probe)
+            check_history(model, probe, "firing rates are means over all of them")
             yield ActivityPenalty(probe, snapshot(regularizer), amplitude(probe))
         elif own:
             raise ValidationError(
@@ -197,12 +197,12 @@ def why_no_rates(probe: Any) -> str | None:
     return None
 
 
-def check_history(model: Any, probe: nengo.Probe) -> None:
-    """Raise if a probe keeps only its last time step, so that there is no mean over time."""
+def check_history(model: Any, probe: nengo.Probe, needs: str) -> None:
+    """Raise if a probe keeps only its last time step, and say what needs all of them."""
     if not config.get_setting(model, "keep_history", default=True, obj=probe):
         raise ValidationError(
-            f"{probe} keeps the last time step alone, and firing rates are means over all of "
-            "them; set net.config[probe].keep_history = True",
+            f"{probe} keeps the last time step alone, and {needs}; set "
+            "net.config[probe].keep_history = True",
             attr="keep_history",
             obj=probe,
         )

@@ -89,7 +89,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     ['readout.kernel']
     """
     check_simulator(sim)
-    by_probe = _losses_by_probe(sim, objective)
+    by_probe = losses_by_probe(sim, objective)
     penalties, activities = penalties_of_settings(sim), activity_penalties(sim)
     on_probes = list(activities.values())
     seam.training.check_objective(sim, by_probe, on_probes)
@@ -204,7 +204,9 @@ def regularization_loss(sim: nengo_dl.Simulator) -> float:
     return sum(regularization_losses(sim).values(), 0.0)
 
 
-def _losses_by_probe(sim: nengo_dl.Simulator, objective: Objective) -> dict[Any, Loss]:
+def losses_by_probe(
+    sim: nengo_dl.Simulator, objective: Objective, attr: str = "objective"
+) -> dict[Any, Loss]:
     """Return the loss of each probe (or name or tuple of probes), all of them checked."""
     probes = list(sim.model.probes)
     if isinstance(objective, dict):
@@ -214,23 +216,23 @@ def _losses_by_probe(sim: nengo_dl.Simulator, objective: Objective) -> dict[Any,
             raise ValidationError(
                 f"{len(objective)} losses for {len(probes)} probes in {sim.model.toplevel}; "
                 "give one for each, or a dictionary from probes to losses",
-                attr="objective",
+                attr=attr,
             )
         by_probe = dict(zip(probes, objective))
     else:
         by_probe = {probe: objective for probe in probes}
     for key, loss in by_probe.items():
-        _check_key(sim, key)
-        _check_loss(key, loss)
+        _check_key(sim, key, attr)
+        _check_loss(key, loss, attr)
     return by_probe
 
 
-def _check_key(sim: nengo_dl.Simulator, key: Any) -> None:
+def _check_key(sim: nengo_dl.Simulator, key: Any, attr: str) -> None:
     probes = seam.training.probe_names(sim)
     if isinstance(key, tuple) and not (key and seam.training.TUPLES_OF_PROBES):
         raise ValidationError(
             f"{key!r} is no key of an objective; NengoDL 2 alone takes tuples of probes",
-            attr="objective",
+            attr=attr,
         )
     for probe in key if isinstance(key, tuple) else (key,):
         known = probe in probes if isinstance(probe, str) else probe in sim.model.probes
@@ -239,17 +241,17 @@ def _check_key(sim: nengo_dl.Simulator, key: Any) -> None:
             raise ValidationError(
                 f"{probe!r} {kind}is not among the probes of {sim.model.toplevel}, which are "
                 f"{sorted(probes) or sim.model.probes}",
-                attr="objective",
+                attr=attr,
             )
 
 
-def _check_loss(key: Any, loss: Any) -> None:
-    check_keras_2(loss, "objective", f"the loss of {key}")
+def _check_loss(key: Any, loss: Any, attr: str) -> None:
+    check_keras_2(loss, attr, f"the loss of {key}")
     if not seam.training.is_loss(loss):
         raise ValidationError(
             f"the loss {loss!r} of {key} is neither the name of a Keras loss, nor an instance "
             f"of one, nor a function of {seam.training.OBJECTIVE_ARGUMENTS}",
-            attr="objective",
+            attr=attr,
         )
 
 

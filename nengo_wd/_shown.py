@@ -1,13 +1,46 @@
-"""Checks of the data that a network is shown."""
+"""Checks of the data that a network is shown, and of the targets of its probes."""
 
 from __future__ import annotations
 
+import collections.abc
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from nengo.exceptions import ValidationError
+
+
+def check_data(data: Any, what: str = "data", owners: str = "Nodes") -> dict[Any, Any]:
+    """Return data, or targets, that can be shown again at each record, or raise."""
+    is_mapping = isinstance(data, collections.abc.Mapping)
+    if is_mapping and len(data):
+        return dict(data)
+    steps = "n_steps" if what == "data" else "1 or n_steps"
+    raise ValidationError(
+        f"{what} must be a dictionary from {owners} to arrays of shape (n_examples, {steps}, "
+        f"size), and not {'empty' if is_mapping else type(data).__name__}",
+        attr=what,
+    )
+
+
+def repeated(data: Mapping[Any, np.ndarray], n_steps: int | None) -> dict[Any, np.ndarray]:
+    """Return data by Node in which what has one time step lasts ``n_steps``, as views.
+
+    With ``n_steps`` of None, all data stay as they are. Raise if others have another number.
+    """
+    if n_steps is None:
+        return dict(data)
+    for node, values in data.items():
+        if values.shape[1] not in (1, n_steps):
+            raise ValidationError(
+                f"the data for {node} have {values.shape[1]} time steps, and n_steps={n_steps}; "
+                "leave n_steps out to show them as they are, or give data of one time step",
+                attr="n_steps",
+                obj=node,
+            )
+    shapes = {node: (len(values), int(n_steps), values.shape[2]) for node, values in data.items()}
+    return {node: np.broadcast_to(values, shapes[node]) for node, values in data.items()}
 
 
 def warn_of_one_step(network: Any, n_steps: int, stacklevel: int) -> None:
@@ -46,6 +79,42 @@ def shown_data(network: Any, data: Mapping, nodes: Mapping) -> dict[Any, np.ndar
                 attr="data",
             )
     return {nodes[key]: _as_array(nodes[key], values) for key, values in data.items()}
+
+
+def shown_targets(
+    network: Any, targets: Any, probes: Mapping, shape: tuple[int, int]
+) -> dict[Any, np.ndarray]:
+    """Return targets as arrays by probe, of shape (examples, 1 or time steps, size), or raise.
+
+    The keys of ``targets`` are among those of ``probes``. ``shape`` says how many examples and time
+    steps are shown. Targets of examples after the last full minibatch are left out, as their data.
+    """
+    targets = check_data(targets, "targets", "probes")
+    for obj in targets:
+        if obj not in probes:
+            known = ", ".join(map(str, probes)) or "none"
+            fault = f"there are targets for {obj!r}, which is no probe of {network}"
+            raise ValidationError(f"{fault}; its probes are {known}", attr="targets")
+    return {probes[key]: _as_targets(probes[key], one, shape) for key, one in targets.items()}
+
+
+def _as_targets(probe: Any, values: Any, shape: tuple[int, int]) -> np.ndarray:
+    n_examples, n_steps = shape
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # of lists that have different lengths
+        fault = f"the targets of {probe} can't be an array ({error})"
+        raise ValidationError(fault, attr="targets", obj=probe) from error
+    if array.dtype.kind not in "biuf":
+        problem = f"have dtype {array.dtype}, but must be an array of real numbers"
+    elif array.ndim != 3 or array.shape[1] not in (1, n_steps) or len(array) < n_examples:
+        steps = 1 if n_steps == 1 else f"1 or {n_steps}"
+        problem = f"have shape {array.shape}, but must have shape ({n_examples}, {steps}, size)"
+    elif not np.isfinite(array).all():
+        problem = "have NaN or infinite numbers"
+    else:
+        return array[:n_examples]
+    raise ValidationError(f"the targets of {probe} {problem}", attr="targets", obj=probe)
 
 
 def _as_array(node: Any, values: Any) -> np.ndarray:

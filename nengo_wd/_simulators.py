@@ -11,6 +11,7 @@ import nengo_dl
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd import _neurons as neurons
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
@@ -183,6 +184,10 @@ class Watcher:
                 warn_of_ignored(sim, ignored_by_optimizer(sim, optimizer))
         else:
             state.note_compiled(sim)  # settings that are made later don't count
+        if state.has_record(sim) and seam.training.is_compiled(sim):
+            state.simulator_state(sim).advised = False
+        if optimizer is not None:
+            neurons.advise(sim)
 
     @staticmethod
     def before_training(sim: nengo_dl.Simulator, callbacks: Any = None) -> None:
@@ -190,6 +195,7 @@ class Watcher:
         check_watched(callbacks)
         _check_layers(sim)
         warn_of_training(sim)
+        neurons.advise(sim)
 
     @staticmethod
     def concerns(network: nengo.Network | None) -> bool:

@@ -30,9 +30,9 @@ class SpikeTraining(NamedTuple):
     with_spikes: bool = False
 
     def key(self, name: str) -> Any:
-        """Return a key that is equal if a setting asks for the same."""
-        value = self.with_spikes if name == SPIKING else self.noise
-        return value if is_number(value) else (type(value), id(value))
+        """Return a key that is equal if a setting asks for the same; None if for nothing."""
+        value = self.with_spikes or None if name == SPIKING else self.noise
+        return value if value is None or is_number(value) else id(value)
 
 
 def spike_training(network: nengo.Network | None) -> dict[Any, SpikeTraining]:
@@ -185,14 +185,14 @@ def deviation_of_spikes(rates: tf.Tensor, taus: tf.Tensor) -> tf.Tensor:
     Hunsberger and Eliasmith, "Training spiking deep networks for neuromorphic hardware", 2016, has
     noise of this kind in training, measured from spikes.
     """
-    rates = tf.abs(rates)
+    rates, one = tf.abs(rates), tf.ones((), rates.dtype.base_dtype)
     is_noisy = (rates > 0) & (taus > 0)
-    x = 1 / where(is_noisy, 2 * rates * taus, tf.ones((), rates.dtype))
+    x = 1 / where(is_noisy, 2 * rates * taus, one)
     squared = tf.square(tf.minimum(x, SERIES))
     series = tf.minimum(x, SERIES) * (1 / 3 - squared * (1 / 45 - squared * 2 / 945))
     langevin = where(x < SERIES, series, 1 / tf.tanh(x) - 1 / x)
-    variances = rates / where(is_noisy, 2 * taus, tf.ones((), rates.dtype)) * langevin
-    return where(is_noisy, tf.sqrt(variances), tf.zeros((), rates.dtype))
+    variances = rates / where(is_noisy, 2 * taus, one) * langevin
+    return where(is_noisy, tf.sqrt(variances), 0 * one)
 
 
 def recorded_in_training(
@@ -229,8 +229,8 @@ def ignored_for_spikes(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
     asked = spike_training(sim.model.toplevel)
     before = {neurons: expected.asked for neurons, expected in _kept(graph).items()}
     for name in (NOISE, SPIKING):
-        old, new = ({n: how.key(name) for n, how in one.items()} for one in (before, asked))
-        if old != new:
+        old, new = ({(n, how.key(name)) for n, how in one.items()} for one in (before, asked))
+        if any(key is not None for _, key in old ^ new):
             yield name, f"{seam.simulators.TAKES_NEURONS}, since they were changed"
     for neurons, how in asked.items():
         if how.with_spikes and how.noise is not None:

@@ -27,6 +27,8 @@ from kept_outputs import (
     frontier,
     gain_by_group,
     many_best,
+    neurons_on_digits,
+    neurons_on_signals,
     norms_and_errors_online,
     norms_of_ensembles,
     one_best,
@@ -34,6 +36,7 @@ from kept_outputs import (
     row,
     searched_by_group,
     size_of_grid,
+    slopes_of_lif,
     small_weights,
     standard_error,
     ties,
@@ -49,8 +52,10 @@ PENALTY = "docs/penalty_or_decay.md"
 RATES = "docs/firing_rates.md"
 WHICH = "docs/which_way.md"
 ONLINE = "docs/online_decay.md"
+NEURONS = "docs/neurons_that_train_well.md"
 BENCHMARKS = "docs/benchmarks.md"
 README = "README.md"
+WARNINGS = "nengo_wd/_neurons.py"
 PAGES = [README, *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
 NOT_KEPT = ["(`spiking_digits.py`, TensorFlow 2.12)"]
 
@@ -258,6 +263,49 @@ QUOTES = [
             ("target norms", "target norms", "found"),
         )
     ],
+    *[
+        (
+            NEURONS,
+            f"| {kind} | {{:.1f}} %, {{:.0f}} events | {{:.1f}} %, {{:.0f}} events | "
+            "{:.1f} %, {:.0f} events |",
+            lambda kind=kind: neurons_on_signals(kind),
+        )
+        for kind in ("LIF", "LIF, smoothed", "integrate-and-fire")
+    ],
+    *[
+        (
+            NEURONS,
+            f"| {name} | {{:.1f}} % | {{:.1f}} % |",
+            lambda name=name: neurons_on_digits(name),
+        )
+        for name in (
+            "as they come",
+            "as they come, smoothed",
+            "intercepts 0",
+            "max_rates 200",
+            "max_rates 200, intercepts 0",
+            "max_rates 100, intercepts 0",
+            "the same, smoothed",
+        )
+    ],
+    (
+        NEURONS,
+        "it is {:.0f} Hz at `x = 0.01`, {:.0f} Hz at 0.001 and {:.0f} Hz at 0.0001.",
+        lambda: slopes_of_lif()[:3],
+    ),
+    (NEURONS, "For 0.02 the slope is {:.0f} Hz at most.", lambda: slopes_of_lif()[3:]),
+    (
+        WARNINGS,
+        "with spikes of a network of layers from {:.0f}% to {:.0f}%. lif",
+        lambda: [neurons_on_signals(kind)[0] for kind in ("LIF", "LIF, smoothed")],
+    ),
+    (
+        WARNINGS,
+        'with spikes of a network from {:.0f}% to {:.0f}%. " "warnings',
+        lambda: [
+            neurons_on_digits(name)[1] for name in ("as they come", "max_rates 100, intercepts 0")
+        ],
+    ),
     (
         BENCHMARKS,
         "| TensorFlow 2.12.1, Nengo 3.2.0, without the bridge | {} | {} | {} |",

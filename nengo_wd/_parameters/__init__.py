@@ -11,9 +11,10 @@ from nengo_wd._parameters.objects import (
     parameters_of,
     replaced_defaults,
     unique_names,
+    why_not_trained,
     with_setting,
 )
-from nengo_wd._parameters.parameter import Parameter, parameter_values
+from nengo_wd._parameters.parameter import Parameter, parameter_values, trained_variables
 
 __all__ = [
     "Nodes",
@@ -27,6 +28,8 @@ __all__ = [
     "parameter_values",
     "parameters_of",
     "replaced_defaults",
+    "trained_variables",
     "unique_names",
+    "why_not_trained",
     "with_setting",
 ]

@@ -61,6 +61,26 @@ def runs_in_python(builder: Any) -> bool:
     return isinstance(builder.built_neurons, GenericNeuronBuilder)
 
 
+class NeuronStep:
+    """A time step of the neurons that one builder builds, as NengoDL has it."""
+
+    def predicted(self) -> list[tf.Tensor]:
+        """Return outputs and states of prediction."""
+        raise NotImplementedError
+
+    def trained(self) -> list[tf.Tensor]:
+        """Return outputs and states of training."""
+        raise NotImplementedError
+
+    def assign(self, values: Sequence[tf.Tensor]) -> None:
+        """Give outputs and states their values."""
+        raise NotImplementedError
+
+    def normal(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Return normal random numbers for outputs."""
+        raise NotImplementedError
+
+
 class TrainedForSpikes:
     """How the neurons of one builder are trained for the spikes that they will have.
 
@@ -86,38 +106,28 @@ class TrainedForSpikes:
         self.with_spikes, self.deviation, self.place = with_spikes, deviation, place
         self.recorded = self.rates = None
 
-    def build_step(
-        self, build: Callable, signals: Any, data: Sequence[Any], training: Any, normal: Callable
-    ) -> None:
-        """Build a time step of the neurons.
-
-        ``build`` builds NengoDL's step of training, or of prediction. ``data`` are the signals of
-        outputs and states. ``normal`` draws normal random numbers for outputs.
-        """
+    def build(self, step: NeuronStep, training: Any) -> None:
+        """Build a time step of the neurons."""
         is_training = smart_cond.smart_constant_value(training)
         self.recorded = self.rates = predicted = None
         if is_training is False:
-            build(False)
+            step.assign(step.predicted())
             return
         if is_training is None or self.with_spikes.any():
-            before = [signals.gather(one) for one in data[1:]]
-            build(False)
-            predicted = [signals.gather(one) for one in data]
-            _scatter(signals, data[1:], before)
-        build(True)
-        new = trained = self._trained([signals.gather(one) for one in data], predicted, normal)
+            predicted = step.predicted()
+        new = trained = self._trained(step, predicted)
         if is_training is None:
             outside = [*predicted[:1] * 2, *predicted]  # type: ignore[index, misc]
             new = tf.cond(training, lambda: trained, lambda: outside)
         self.recorded, self.rates, *new = new
-        _scatter(signals, data, new)
+        step.assign(new)
 
-    def _trained(self, values: list, predicted: list | None, normal: Callable) -> list[tf.Tensor]:
+    def _trained(self, step: NeuronStep, predicted: list | None) -> list[tf.Tensor]:
         """Return what is recorded, rates, outputs and states of a step in training."""
-        rates, *states = values
+        rates, *states = step.trained()
         outputs = recorded = rates
         if self.deviation is not None:
-            outputs += tf.stop_gradient(self.deviation(rates) * normal(rates))
+            outputs += tf.stop_gradient(self.deviation(rates) * step.normal(rates))
         if predicted is not None and self.with_spikes.any():
             # the spikes exactly, with the gradient of the rates
             spikes = predicted[0] + (rates - tf.stop_gradient(rates))
@@ -125,8 +135,3 @@ class TrainedForSpikes:
             pairs = zip(predicted[1:], states)
             states = [where(self.with_spikes, after, kept) for after, kept in pairs]
         return [recorded, rates, outputs, *states]
-
-
-def _scatter(signals: Any, data: Sequence[Any], values: Sequence[tf.Tensor]) -> None:
-    for one, value in zip(data, values):
-        signals.scatter(one, value)

@@ -194,6 +194,11 @@ def flat_layers(layer: Any) -> list[Any]:
     return list(layer._flatten_layers())
 
 
+def loss_weights(model: Any) -> Any:
+    """Return the weights of losses that a model was compiled with: by name, or None."""
+    return getattr(getattr(model, "compiled_loss", None), "_user_loss_weights", None)
+
+
 def layer_being_built() -> Any:
     """Return the layer that Keras is building or calling, if any."""
     base_layer = sys.modules[tf.keras.layers.Layer.__module__]

@@ -33,6 +33,8 @@ class SimulatorState:
     installed: Any = None  # the penalties of an objective that count, with the strengths of now
     compiled: bool = False  # whether the simulator was compiled
     warned: set = _new(set)  # what the user was warned of since then
+    # whether the user was told how its neurons train better: since then, in NengoDL 2 at all
+    advised: bool = False
     proximal: bool = False  # whether regularizers are steps of the optimizer that was made last
     left_out_parameters: bool = False  # whether they are left out of the losses for that
     replaced: frozenset = frozenset()  # the TensorNodes whose settings replace default penalties

@@ -1,4 +1,4 @@
-"""Figures of firing rates over training, of energy and of searches."""
+"""Figures of firing rates over training, of gaps to spikes, of energy and of searches."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd.energy import Energy
 from nengo_wd.plotting import figures
+from nengo_wd.recording.gap import SpikeGap
 from nengo_wd.recording.neuron_rates import RateHistory
 
 if TYPE_CHECKING:
     import optuna
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 BLUE, ORANGE = figures.COLORS[:2]
 BAND = (10, 90)  # percentiles of the neurons
@@ -31,10 +33,11 @@ MARGIN = 0.1  # of the range of errors, above and below
 
 
 def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
-    """Plot firing rates over training: their means, most of the neurons, and the silent ones.
+    """Plot firing rates over training: most of the neurons, the silent ones, and the gap to spikes.
 
     On the left, a line is the mean over a probe's neurons, and the band around it goes from their
-    10th to their 90th percentile. On the right, a line is the share of silent neurons.
+    10th to their 90th percentile. The next panel has the shares of silent neurons. The last one has
+    the gaps between rates in training and with spikes, where any was recorded.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
     which : str, nengo.Probe, or list of these, optional
         The probes to plot, or their names. By default all.
     axes : array of matplotlib.axes.Axes, optional
-        Where to plot, of shape (2,).
+        Where to plot, of shape (3,); of shape (2,) if no gap was recorded.
 
     Returns
     -------
@@ -58,8 +61,9 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
         If Matplotlib is not installed.
     """
     names = figures.asked_for(history, which, "NeuronRates")
-    with figures.grid_of_axes((1, 2), axes, figures.height_for(names)) as grid:
-        firing, silent = grid[0]
+    has_gaps = np.isfinite(history.gaps).any()
+    with figures.grid_of_axes((1, 2 + has_gaps), axes, figures.height_for(names)) as grid:
+        firing, silent, *gap = grid[0]
         marker = figures.marker_of(history)
         lines = []
         for name, line in zip(names, figures.line_styles()):
@@ -69,11 +73,69 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
             firing.plot(history.steps, history.mean_rates[:, column], marker=marker, **line)
             share, label = 100 * history.silent[:, column], figures.escaped(name)
             lines += silent.plot(history.steps, share, marker=marker, label=label, **line)
+            for panel in gap:
+                panel.plot(history.steps, history.gaps[:, column], marker=marker, **line)
         firing.set(xlabel=figures.STEP, ylabel="firing rate (Hz)")
         firing.set_ylim(bottom=0)
         silent.set(xlabel=figures.STEP, ylabel="silent neurons (%)", ylim=(-2, 102))
-        figures.add_legend(silent, axes, lines)
+        for panel in gap:
+            panel.set(xlabel=figures.STEP, ylabel="gap of rates to spikes (Hz)")
+            panel.set_ylim(bottom=0)
+        figures.add_legend(grid[0, -1], axes, lines)
     return firing.figure
+
+
+def spike_gap(gap: SpikeGap, axes: Any = None) -> Figure:
+    """Plot losses and accuracies with spikes over the time that data are shown, and on rates.
+
+    A line is a probe with spikes. The horizontal line of its colour, thin, is the same on rates. A
+    mark is where they meet.
+
+    Parameters
+    ----------
+    gap : nengo_wd.recording.SpikeGap
+        What `nengo_wd.spike_gap` returned.
+    axes : array of matplotlib.axes.Axes, optional
+        Where to plot, of shape (2,): losses, and accuracies; of shape (1,) if there are no
+        accuracies.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure, as `norms` returns it.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``gap`` is something else; and for other ``axes``.
+    ImportError
+        If Matplotlib is not installed.
+    """
+    if not isinstance(gap, SpikeGap):
+        remedy = "give what nengo_wd.spike_gap returns"
+        raise ValidationError(f"expected a SpikeGap, got {gap!r}; {remedy}", attr="gap")
+    kinds = [("loss", gap.losses, gap.losses_on_rates)]
+    if np.isfinite(gap.accuracies).any():
+        kinds.append(("accuracy (%)", 100 * gap.accuracies, 100 * gap.accuracies_on_rates))
+    with figures.grid_of_axes((1, len(kinds)), axes, figures.height_for(gap.names)) as grid:
+        lines = []
+        for panel, (label, *values) in zip(grid[0], kinds):
+            lines = [_over_time(panel, gap, i, *values) for i in range(len(gap.names))]
+            panel.set(xlabel="time shown (s)", ylabel=label)
+        figures.add_legend(grid[0, -1], axes, lines)
+    return panel.figure
+
+
+def _over_time(
+    panel: Axes, gap: SpikeGap, i: int, with_spikes: np.ndarray, on_rates: np.ndarray
+) -> Line2D:
+    """Plot the lines of a probe, with a mark where they meet, and return that with spikes."""
+    style = next(itertools.islice(figures.line_styles(), i, None))
+    meets, label = np.flatnonzero(gap.times == gap.meets[i]), figures.escaped(gap.names[i])
+    mark: dict[str, Any] = {"marker": "o", "markersize": 4, "markevery": meets.tolist()}
+    (line,) = panel.plot(gap.times, with_spikes[:, i], label=label, **mark, **style)
+    panel.plot(gap.times, on_rates[:, i], linewidth=0.6, **style)
+    return line
 
 
 def energy(

@@ -56,6 +56,7 @@ class MeasuredRates(NamedTuple):
     """What was measured of firing rates at one time: those of neurons in Hz, by probe."""
 
     rates: dict[str, np.ndarray]
+    gaps: dict[str, float]  # between rates with spikes and in training, NaN where not measured
 
     @property
     def parts(self) -> np.ndarray:
@@ -114,5 +115,6 @@ RATE_COLUMNS = (
     Column("rate_min", _over_neurons(np.min), False),
     Column("rate_median", _over_neurons(np.median), False),
     Column("rate_max", _over_neurons(np.max), False),
+    Column("gap", lambda measured, loss: np.array(list(measured.gaps.values()), float)),
     Column("silent", _over_neurons(lambda rates: np.mean(rates < SILENT))),
 )

@@ -15,7 +15,7 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._activity_penalties import amplitude, check_history, has_spikes, why_no_rates
 from nengo_wd._checks import check_simulator
-from nengo_wd._shown import warn_of_one_step
+from nengo_wd._shown import check_data, warn_of_one_step
 from nengo_wd.recording.columns import RATE_COLUMNS, MeasuredRates, Record
 from nengo_wd.recording.history import Records, column_of
 from nengo_wd.recording.recorder import Recorder
@@ -49,6 +49,7 @@ class RateHistory(Records):
 
     mean_rates: np.ndarray = column_of("rate", "Mean rates over the neurons of each probe, in Hz.")
     silent: np.ndarray = column_of("silent", "Shares, from 0 to 1, of neurons below 0.1 Hz.")
+    gaps: np.ndarray = column_of("gap", "Mean gaps from rates in training to spikes, in Hz.")
 
     def histograms(self) -> dict[str, np.ndarray]:
         """Return the last rates of neurons, by tag."""
@@ -63,7 +64,16 @@ class NeuronRates(RateHistory, Recorder):
     for each neuron :math:`n` of a probe: the mean magnitude of what the probe records, over all
     examples :math:`b` and time steps :math:`t`, divided by the amplitude :math:`A` of the neuron
     type. A spike counts whatever its sign. It is measured as ``sim.predict`` runs the network: with
-    spikes, whose rates can differ from those that it was trained on.
+    spikes, whose rates can differ from those that it was trained on. How far they do is the gap
+
+    .. math:: g = \langle |r_{bn} - \tilde r_{bn}| \rangle_{bn}, \qquad
+              r_{bn} = \langle |y_{btn}| \rangle_t / A
+
+    in Hz, a mean over examples and neurons, in which gaps of opposite signs do not cancel. The
+    rates :math:`\tilde r` are of what neurons output in training, with the same data and weights.
+    Layers in TensorNodes do for both what they do in prediction: the gap is without
+    dropout. It includes that spikes come one at a time: a regular neuron that is shown something
+    for 50 ms has rates in steps of 20 Hz. Without neurons that spike in the network, it is zero.
 
     A record changes nothing in the simulator: neither weights that learning rules change, nor
     states, nor the random numbers that are drawn later. Processes begin anew for each record, so
@@ -85,7 +95,10 @@ class NeuronRates(RateHistory, Recorder):
         The probes of neurons, without a synapse. By default all that there are in the network.
     log_dir : str or path-like
         Where to write for TensorBoard, if anywhere: ``<name>/rate``, ``<name>/silent``, ``loss``
-        and the histogram ``<name>/rates``.
+        and the histogram ``<name>/rates``; ``<name>/gap``, if it is known.
+    gap : bool
+        Whether to measure the gap as well, which runs the network on the data once more, if any of
+        its neurons spike. The gap is NaN without, and in a network that is for inference only.
 
     Attributes
     ----------
@@ -136,9 +149,12 @@ class NeuronRates(RateHistory, Recorder):
         every: str | int = "epoch",
         probes: Sequence[nengo.Probe] | None = None,
         log_dir: str | os.PathLike | None = None,
+        gap: bool = True,
     ) -> None:
         check_simulator(sim)
-        self.every, self.data = every, _check_data(data)
+        if not isinstance(gap, bool):
+            raise ValidationError(f"gap={gap!r} must be True or False", attr="gap")
+        self.every, self.data = every, check_data(data)
         shown = seam.activities.data_by_node(sim, self.data)
         found = _to_record(sim, probes)
         labels = (parameters.label(p.obj if p.label is None else p) for p in found)
@@ -146,6 +162,8 @@ class NeuronRates(RateHistory, Recorder):
         RateHistory.__init__(self, recorded)
         history = RateHistory(recorded, self._records)
         Recorder.__init__(self, sim, history, self._run, log_dir)
+        self.gap, types = gap, [one.neuron_type for one in sim.model.toplevel.all_ensembles]
+        self._any_spikes = any(map(has_spikes, types))
         if any(has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
             n_steps = min(len(values[0]) for values in shown.values())
             warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
@@ -153,28 +171,26 @@ class NeuronRates(RateHistory, Recorder):
     def _run(self) -> MeasuredRates:
         """Run the network on the data, and return the rates."""
         values, _, shape = seam.activities.input_values(self.sim, self.data, None)
+        with_spikes = self._rates(values, shape)
+        gaps = dict.fromkeys(self.names, np.nan)
+        if self.gap and not self.sim.tensor_graph.inference_only:
+            trained = self._rates(values, shape, True) if self._any_spikes else with_spikes
+            gaps = {name: np.mean(np.abs(with_spikes[name] - trained[name])) for name in gaps}
+        return MeasuredRates({n: rates.mean(axis=0) for n, rates in with_spikes.items()}, gaps)
+
+    def _rates(
+        self, values: Any, shape: tuple[int, int], training: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Return the rates that probes record, of shape (n_examples, n_neurons)."""
         probes = list(self.probes.values())
-        totals = seam.activities.summed_magnitudes(self.sim, values, shape, probes)
-        means = (total / shape[1] for total in totals)
-        rates = (mean / amplitude(probe) for mean, probe in zip(means, probes))
-        return MeasuredRates(dict(zip(self.names, rates)))
+        totals = seam.activities.summed_magnitudes(self.sim, values, shape, probes, training)
+        found = zip(self.names, probes, totals)
+        return {name: total / shape[1] / amplitude(probe) for name, probe, total in found}
 
     def on_train_end(self, logs: Any = None) -> None:
         """Record the final state, unless it was recorded already."""
         if not len(self) or self.last.step != self._step_count.now():
             super().on_train_end(logs)
-
-
-def _check_data(data: Any) -> dict[Any, np.ndarray]:
-    """Return data that can be run again at each record, or raise."""
-    if isinstance(data, Mapping) and data:
-        return dict(data)
-    given = "empty" if isinstance(data, Mapping) else type(data).__name__
-    raise ValidationError(
-        "data must be a dictionary from Nodes to arrays of shape (n_examples, n_steps, size), as "
-        f"sim.predict takes it, and not {given}",
-        attr="data",
-    )
 
 
 def _to_record(sim: nengo_dl.Simulator, probes: Any) -> list[nengo.Probe]:
@@ -191,7 +207,7 @@ def _to_record(sim: nengo_dl.Simulator, probes: Any) -> list[nengo.Probe]:
             why_not = f"is not in {sim.model.toplevel}"
         if why_not is not None:
             raise ValidationError(f"{probe!r} {why_not}", attr="probes", obj=probe)
-        check_history(sim.model, probe)
+        check_history(sim.model, probe, "firing rates are means over all of them")
     if not found:
         fault = f"no probe of {sim.model.toplevel} records firing rates"
         raise ValidationError(f"{fault}; {asked}", attr="probes")

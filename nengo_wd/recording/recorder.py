@@ -20,7 +20,30 @@ from nengo_wd.recording.history import Records
 MOST_NAMED = 10  # faults in one warning
 
 
-class Recorder(tf.keras.callbacks.Callback):
+class SimulatorCallback(tf.keras.callbacks.Callback):
+    """A callback of the ``sim.fit`` of one simulator, once in each training."""
+
+    def __init__(self, sim: nengo_dl.Simulator) -> None:
+        super().__init__()
+        self.sim = sim
+
+    def set_params(self, params: Any) -> None:
+        """Keep Keras' parameters of a training; raise if the callback is in it twice."""
+        if params is not None and params is getattr(self, "params", None):
+            what = f"the same {type(self).__name__} of {self.sim.model.toplevel}"
+            fault = "is given twice to a training, which would do all twice; give it once"
+            raise ValidationError(f"{what} {fault}", attr="callbacks")
+        super().set_params(params)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Check the model that is about to be trained."""
+        if self.model is not self.sim.keras_model:
+            what = f"the {type(self).__name__} of a simulator of {self.sim.model.toplevel}"
+            fault = "is a callback of another model's training; make one for each simulator"
+            raise ValidationError(f"{what} {fault}", attr="sim")
+
+
+class Recorder(SimulatorCallback):
     """A callback of ``sim.fit`` that records before training, and then as ``every`` says.
 
     It adds what ``measure`` returns to a history, and writes it to ``log_dir`` for TensorBoard.
@@ -35,8 +58,8 @@ class Recorder(tf.keras.callbacks.Callback):
         measure: Callable[[], Any],
         log_dir: str | os.PathLike | None,
     ) -> None:
-        super().__init__()
-        self.sim, self.history, self._measure = sim, history, measure
+        super().__init__(sim)
+        self.history, self._measure = history, measure
         self._step_count = StepCount(sim)
         self._epoch: float = 0
         self._begun = False
@@ -87,20 +110,9 @@ class Recorder(tf.keras.callbacks.Callback):
         epoch = None if epoch is None else _number(epoch, f"{what}epoch")
         self._add(self._measure(), {"loss": _number(loss, f"{what}loss")}, step, epoch)
 
-    def set_params(self, params: Any) -> None:
-        """Keep Keras' parameters of a training; raise if the callback is in it twice."""
-        if params is not None and params is getattr(self, "params", None):
-            what = f"the same {type(self).__name__} of {self.sim.model.toplevel}"
-            fault = "is given twice to a training, which would record all twice; give it once"
-            raise ValidationError(f"{what} {fault}", attr="callbacks")
-        super().set_params(params)
-
     def on_train_begin(self, logs: Any = None) -> None:
         """Check the model that is about to be trained."""
-        if self.model is not self.sim.keras_model:
-            what = f"the {type(self).__name__} of a simulator of {self.sim.model.toplevel}"
-            fault = "is a callback of another model's training; make one for each simulator"
-            raise ValidationError(f"{what} {fault}", attr="sim")
+        super().on_train_begin(logs)
         self._begun = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

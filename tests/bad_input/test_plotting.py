@@ -43,6 +43,10 @@ ROWS += [
     for kind, make in NO_RATES.items()
 ]
 ROWS += [
+    Row(f"gap of {kind}", lambda s, make=make: plotting.spike_gap(make(s)), "expected a SpikeGap")
+    for kind, make in NO_RATES.items()
+]
+ROWS += [
     Row(f"norms of {kind}", lambda s, make=make: plotting.norms(make(s)), pattern)
     for kind, (make, pattern) in NO_HISTORIES.items()
 ]

@@ -9,6 +9,7 @@ from bad_inputs import Row, check, in_function, table
 from nengo.exceptions import SimulatorClosed
 
 import nengo_wd
+from nengo_wd import nengo_dl
 
 EVERY = ("day", 0, -1, 1.5, True, None, b"epoch", [1])
 NO_PATHS = (5, 1.5, True, ["logs"], object, "", "a\0b", b"")
@@ -148,6 +149,177 @@ ROWS += [
         "expected a nengo_dl.Simulator",
     ),
 ]
+
+ROWS += [
+    Row(
+        f"NeuronRates, gap={value!r}", lambda s, gap=value: rates(s, gap=gap), "gap=.* must be True"
+    )
+    for value in (None, 1, "no")
+]
+
+# -- with spikes, and on rates -------------------------------------------------------------------
+
+
+def gap_of(shared, **kwargs):
+    return both_of(nengo_wd.spike_gap, shared, **{"loss": "mse", **kwargs})
+
+
+def validation_of(shared, **kwargs):
+    return both_of(nengo_wd.SpikeValidation, shared, **kwargs)
+
+
+def both_of(function, shared, **kwargs):
+    given = {
+        "sim": shared.sim,
+        "data": {shared.source: np.ones((2, 1, 2))},
+        "targets": {shared.decoded: np.ones((2, 1, 2))},
+        "n_steps": 20,
+        **kwargs,
+    }
+    return function(**given)
+
+
+BOTH = [("spike_gap", gap_of, None), ("SpikeValidation", validation_of, 3)]
+BAD_TARGETS = {
+    "None": (lambda s: None, "targets must be a dict.* and not NoneType"),
+    "array": (lambda s: np.ones((2, 1, 2)), "targets must be a dict.* and not ndarray"),
+    "empty": (lambda s: {}, "targets must be a dict.* and not empty"),
+    "of a node": (lambda s: {s.source: np.ones((2, 1, 2))}, "targets for .*source.* is no probe"),
+    "of another network": (lambda s: {s.strange_probe: 1}, "targets for .*strange.* is no probe"),
+    "of a name": (lambda s: {"nothing": 1}, "targets for 'nothing', which is no probe of .*here"),
+    "flat": (lambda s: {s.decoded: np.ones(2)}, r"decoded.* have shape \(2,\).*\(2, 1 or 20, size"),
+    "steps": (lambda s: {s.decoded: np.ones((2, 3, 2))}, r"decoded.* have shape \(2, 3, 2\)"),
+    "too few": (lambda s: {s.decoded: np.ones((1, 1, 2))}, r"decoded.* have shape \(1, 1, 2\)"),
+    "NaN": (lambda s: {s.decoded: np.full((2, 1, 2), np.nan)}, "decoded.* have NaN or infinite"),
+    "text": (lambda s: {s.decoded: [[["a", "b"]]] * 2}, "decoded.* have dtype <U1"),
+    "ragged": (lambda s: {s.decoded: [[[1, 2], [3]]]}, "decoded.* (can't be an array|have dtype)"),
+}
+BAD_ARGUMENTS = {
+    "n_steps=0": ({"n_steps": 0}, "n_steps=0 must be a whole number of time steps"),
+    "n_steps=1.5": ({"n_steps": 1.5}, "n_steps=1.5 must be a whole number"),
+    "n_steps=True": ({"n_steps": True}, "n_steps=True must be a whole number"),
+    "window=0": ({"window": 0}, "window=0 must be seconds, above 0"),
+    "window=nan": ({"window": np.nan}, "window=nan must be seconds, above 0"),
+    "window='10 ms'": ({"window": "10 ms"}, "window='10 ms' must be seconds"),
+    "long window": ({"window": 0.021}, "window=0.021 must be .* no more than are shown.* 0.02"),
+    "no loss": ({"loss": "nothing"}, "loss: the loss 'nothing' of .* is neither the name of a"),
+    "no simulator": ({"sim": 5}, "expected a nengo_dl.Simulator, got 5"),
+    "no data": ({"data": {}}, "data must be a dict.* and not empty"),
+}
+ROWS += [
+    Row(
+        f"{name}, targets, {kind}", lambda s, f=f, of=of: f(s, targets=of(s)), pattern, generation=n
+    )
+    for name, f, n in BOTH
+    for kind, (of, pattern) in BAD_TARGETS.items()
+]
+ROWS += [
+    Row(f"{name}, {kind}", lambda s, f=f, kw=kwargs: f(s, **kw), pattern, generation=n)
+    for name, f, n in BOTH
+    for kind, (kwargs, pattern) in BAD_ARGUMENTS.items()
+]
+ROWS += [
+    Row(
+        f"{name}, data, {kind}", lambda s, f=f, d=d: f(s, data={s.source: d}), pattern, generation=n
+    )
+    for name, f, n in BOTH
+    for kind, (d, pattern) in BAD_DATA.items()
+]
+ROWS += [
+    Row(
+        f"{name}, data of other time steps",
+        lambda s, f=f: f(s, data={s.source: np.ones((2, 5, 2))}),
+        "data for .*source.* have 5 time steps, and n_steps=20",
+        generation=n,
+    )
+    for name, f, n in BOTH
+]
+ROWS += [
+    Row(
+        f"{name} of the last step alone",
+        lambda s, f=f: with_last_step_alone(s, f),
+        "keep_history: .*decoded.* keeps the last time step alone",
+        generation=3,
+    )
+    for name, f, _ in BOTH
+]
+ROWS += [
+    Row(
+        f"{name} of a closed simulator",
+        lambda s, f=f: f(s, sim=s.closed),
+        "the simulator of .* is closed",
+        SimulatorClosed,
+        generation=n,
+    )
+    for name, f, n in BOTH
+]
+ROWS += [
+    Row(
+        f"{name} of a probe without a loss",
+        lambda s, f=f: f(s, loss={s.probe: "mse"}),
+        "loss: .*decoded.* has targets, but no loss",
+        generation=n,
+    )
+    for name, f, n in BOTH
+]
+ROWS += [
+    Row(f"tolerance={value!r}", lambda s, t=value: gap_of(s, tolerance=t), "tolerance=.* must be a")
+    for value in (-0.1, np.nan, np.inf, "1%", None)
+]
+ROWS += [
+    Row(
+        f"every={value!r} epochs",
+        lambda s, every=value: validation_of(s, every=every),
+        "every=.* must be a whole number of epochs",
+        generation=3,
+    )
+    for value in (0, -1, 1.5, True, "epoch", None)
+]
+NO_METRICS = {
+    "name": (lambda s: "precise", "'precise', a metric of .*decoded.*, is neither"),
+    "class": (lambda s: tf.keras.metrics.Mean, "Mean.*, a metric of .*decoded.*, is neither"),
+    "number": (lambda s: ["mae", 5], "5, a metric of .*decoded.*, is neither"),
+    "no targets": (lambda s: {s.probe: "mae"}, "metrics of .*probe.*, which has no targets"),
+}
+ROWS += [
+    Row(
+        f"metrics, {kind}",
+        lambda s, of=of: validation_of(s, metrics=of(s)),
+        f"metrics: .*{pattern}",
+        generation=3,
+    )
+    for kind, (of, pattern) in NO_METRICS.items()
+]
+ROWS += [
+    Row(
+        "spike_gap for inference only",
+        lambda s: gap_of(s, sim=s.inference_only),
+        "untrained.* is for inference only",
+    ),
+    Row(
+        "spike_gap in a tf.function",
+        lambda s: in_function(lambda: gap_of(s)),
+        "tf.function: nengo_wd is called inside a tf.function",
+    ),
+    Row(
+        "SpikeValidation of NengoDL 2",
+        validation_of,
+        "nengo_wd.SpikeValidation needs NengoDL 3",
+        NotImplementedError,
+        generation=2,
+    ),
+]
+
+
+def with_last_step_alone(shared, function):
+    with shared.net:
+        nengo_dl.configure_settings(keep_history=True)
+    shared.config[shared.decoded].keep_history = False
+    try:
+        function(shared)
+    finally:
+        del shared.config[shared.decoded].keep_history
+
 
 # -- records by hand -----------------------------------------------------------------------------
 

@@ -385,7 +385,7 @@ def test_records_in_a_training_leave_the_means(model):
     histories = []
     with simulator(model.net, minibatch_size=2) as sim:
         sim.compile(sgd(0.0), loss=model.objective(sim))
-        data = {model.source: np.full((1, 100, 2), 9.0)}
+        data = {model.source: np.full((1, 1, 2), 9.0)}
         data = {node: np.repeat(array, 2, axis=0) for node, array in data.items()}
         for callbacks in ([], [nengo_wd.NeuronRates(sim, data, every="batch")]):
             histories.append(model.fitted(sim, callbacks=callbacks)["rates.activity"])

@@ -20,7 +20,7 @@ from nengo_wd import nengo_dl
 pytestmark = [pytest.mark.slow, pytest.mark.traced]
 
 STEPS = 4
-RECORDS = ["rates", "norms", "losses", *(["energy"] if GENERATION == 3 else [])]
+RECORDS = ["rates", "norms", "losses", "gap", *(["energy"] if GENERATION == 3 else [])]
 
 
 def learning():
@@ -81,6 +81,7 @@ class Network:
         self.inputs = {self.source: rng.uniform(-1, 1, size=(size, STEPS, 2))}
         self.shown = {self.source: rng.uniform(-1, 1, size=(size, 2 * STEPS, 2))}
         self.targets = {self.probes[0]: np.ones((size, STEPS, 2))}
+        self.answers = {self.probes[0]: np.ones((size, 1, 2))}
 
 
 class Run:
@@ -99,6 +100,10 @@ class Run:
             self.rates = nengo_wd.NeuronRates(self.sim, network.shown)
             self.norms = nengo_wd.WeightNorms(self.sim, objects=network.net)
             self.callbacks = [self.rates, self.norms]
+        self.validation = []
+        if recorded and GENERATION == 3:
+            shown = network.shown, network.answers
+            self.validation = [nengo_wd.SpikeValidation(self.sim, *shown)]
 
     def record(self, kinds):
         for kind in kinds if self.recorded else ():
@@ -106,6 +111,9 @@ class Run:
                 nengo_wd.Energy(self.sim, self.network.shown)
             elif kind == "losses":
                 nengo_wd.regularization_losses(self.sim)
+            elif kind == "gap":
+                network = self.network
+                nengo_wd.spike_gap(self.sim, network.shown, network.answers, loss="mse")
             else:
                 getattr(self, kind).record()
 
@@ -114,7 +122,8 @@ class Run:
         for callback in self.callbacks:
             callback.every = every
         if GENERATION == 3:
-            arguments = dict(epochs=2, verbose=0, callbacks=self.callbacks)
+            arguments = dict(epochs=2, verbose=0)
+            arguments["callbacks"] = [*self.callbacks, *self.validation]
             self.sim.fit(network.inputs, network.targets, **arguments)
         else:
             data = {**network.inputs, **network.targets}

@@ -79,6 +79,43 @@ def test_records_by_hand(recorded):
     assert rates.silent[0, 1] == 0.5
 
 
+def test_gaps(recorded):
+    """They are those of the formula of rates, by example, so that none cancels another."""
+    rates, _, _ = recorded
+    model = Firing()
+    with simulator(model.net, minibatch_size=EXAMPLES) as sim:
+        with_spikes = outputs(sim, model.data, [model.a])[0].mean(axis=1, dtype=np.float64)
+        built = sim.data[model.a.obj.ensemble]
+    current = model.data[model.source] @ built.scaled_encoders.T + built.bias
+    period = 0.002 + 0.02 * np.log1p(1 / (np.maximum(current, 1.0001) - 1))
+    on_rates = np.where(current > 1, 1 / period, 0).mean(axis=1)
+    gaps = with_spikes / AMPLITUDE - on_rates
+    assert rates.gaps[0] == pytest.approx([np.abs(gaps).mean(), 0], rel=1e-3)
+    assert np.abs(gaps.mean()) < 0.9 * rates.gaps[0, 0]
+
+
+def test_without_gaps(monkeypatch):
+    """They are NaN if they are not asked for, which spares a run, or if nothing can train."""
+    model, modes = Firing(), []
+    run = nengo_wd._seam.activities.summed_magnitudes
+    monkeypatch.setattr(
+        nengo_wd._seam.activities,
+        "summed_magnitudes",
+        lambda *args: modes.append(args[4:]) or run(*args),
+    )
+    with simulator(model.net, minibatch_size=EXAMPLES) as sim:
+        rates = nengo_wd.NeuronRates(sim, model.data, gap=False)
+        rates.record()
+        assert len(modes) == 1 and np.isnan(rates.gaps).all()
+        assert len(nengo_wd.plotting.rates(rates).axes) == 2
+    with model.net:
+        nengo_dl.configure_settings(inference_only=True)
+    with simulator(model.net, minibatch_size=EXAMPLES) as sim:
+        rates = nengo_wd.NeuronRates(sim, model.data)
+        rates.record()
+    assert len(modes) == 2 and np.isnan(rates.gaps).all()
+
+
 class Signed(nengo.RectifiedLinear):
     """Neurons whose rates have a sign, which NengoDL runs in Python."""
 
@@ -241,6 +278,7 @@ def test_table(recorded, tmp_path):
         "rate_min": last.min(),
         "rate_median": np.median(last),
         "rate_max": last.max(),
+        "gap": rates.gaps[1, 0],
         "silent": np.mean(last < 0.1),
     }
     expected = {"step": 6, "epoch": 0, "loss": 2, **of_neurons}
@@ -262,7 +300,7 @@ def test_tensorboard_reads_them(recorded):
 
     rates, expected, log_dir = recorded
     read = EventAccumulator(str(log_dir), {"histograms": 0}).Reload()
-    tags = {f"{name}/{column}" for name in rates.names for column in ("rate", "silent")}
+    tags = {f"{name}/{column}" for name in rates.names for column in ("rate", "gap", "silent")}
     assert set(read.Tags()["scalars"]) == {"loss", *tags}
     assert [event.step for event in read.Scalars("first/rate")] == [0, 6]
     assert read.Scalars("b/silent")[0].value == 0.5
@@ -301,7 +339,7 @@ def test_records_during_fit():
 
 def test_figure(recorded):
     rates, expected, _ = recorded
-    firing, silent = nengo_wd.plotting.rates(rates).axes
+    firing, silent, gap = nengo_wd.plotting.rates(rates).axes
     for i, (name, line) in enumerate(zip(rates.names, firing.lines)):
         np.testing.assert_array_equal(line.get_ydata(), rates.mean_rates[:, i])
         band = firing.collections[i].get_paths()[0].vertices
@@ -309,6 +347,7 @@ def test_figure(recorded):
         assert band[:, 1].min() == pytest.approx(low.min(), rel=1e-6)
         assert band[:, 1].max() == pytest.approx(high.max(), rel=1e-6)
         np.testing.assert_array_equal(silent.lines[i].get_ydata(), 100 * rates.silent[:, i])
-    assert [text.get_text() for text in silent.get_legend().get_texts()] == ["first", "b"]
+        np.testing.assert_array_equal(gap.lines[i].get_ydata(), rates.gaps[:, i])
+    assert [text.get_text() for text in gap.get_legend().get_texts()] == ["first", "b"]
     assert len(nengo_wd.plotting.rates(rates, "b").axes[0].lines) == 1
     assert len(nengo_wd.plotting.rates(rates, rates.probes["b"]).axes[0].lines) == 1

@@ -74,6 +74,23 @@ def outputs(sim, inputs, probes):
     return [recorded[p] for p in probes]
 
 
+def outputs_in_training(sim, inputs, probes, compiles=False):
+    """Return what ``probes`` recorded for ``inputs`` as in training, for a single minibatch."""
+    if GENERATION == 2:
+        what = {p: None for p in probes}
+        recorded = sim.run_batch(inputs, what, training=True, combine=np.concatenate)
+        return [recorded[p] for p in probes]
+    n_examples, n_steps = next(iter(inputs.values())).shape[:2]
+    shown = {
+        sim.get_name(node): tf.constant(x, sim.keras_model.dtype) for node, x in inputs.items()
+    }
+    shown["n_steps"] = tf.fill((n_examples, 1), n_steps)
+    model = sim.keras_model
+    call = tf.function(lambda x: model(x, training=True), autograph=False, jit_compile=compiles)
+    recorded = dict(zip(sim.model.probes, tf.nest.flatten(call(shown))))
+    return [recorded[p].numpy() for p in probes]
+
+
 def sgd(learning_rate):
     if GENERATION == 2:
         return tf.compat.v1.train.GradientDescentOptimizer(learning_rate)

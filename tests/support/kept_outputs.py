@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import nengo
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,33 @@ def digits_over_strengths():
     accuracies, norms, _ = zip(*runs)
     accuracy, norm, _ = digits("0")
     return [norms[0], norms[-1], norm, *least_and_most(accuracies), accuracy]
+
+
+# -- neurons_that_train_well.txt ---------------------------------------------------------------
+
+
+def neurons_on_signals(kind):
+    """Return accuracies with spikes and synaptic events, for each of three trainings."""
+    trainings = ("plain", "rate targets", "and decay")
+    found = [row("neurons_that_train_well", f"{kind:20}{one} ") for one in trainings]
+    return [number for _, _, accuracy, _, events in found for number in (accuracy, events)]
+
+
+def neurons_on_digits(name):
+    """Return accuracies on rates and with spikes."""
+    return row("neurons_that_train_well", f"{name} ", below="digits: max_rates")[::2]
+
+
+def slopes_of_lif():
+    """Return the slopes of LIF's rate (Hz) above the threshold, and the largest when smoothed."""
+    lif, above = nengo.LIF(), np.linspace(-0.1, 0.1, 200001)
+    smooth = 0.02 * np.logaddexp(0, above / 0.02)
+
+    def rate(x):
+        return 1 / (lif.tau_ref + lif.tau_rc * np.log1p(1 / x))
+
+    slopes = [rate(x) ** 2 * lif.tau_rc / (x * (1 + x)) for x in (0.01, 0.001, 0.0001)]
+    return [*slopes, np.gradient(rate(smooth), above).max()]
 
 
 # -- penalty_or_decay.txt ----------------------------------------------------------------

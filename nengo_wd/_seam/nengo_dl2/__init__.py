@@ -10,5 +10,6 @@ LACKING = {
     ),
     "distributed.ReplicatedSimulator": ("DistributedSimulator", "trains on one device"),
     "layers.KerasConverter": ("Converter", "has no converter of Keras models"),
+    "training.check_callbacks": ("SpikeValidation", "trains without callbacks"),
     "optimizers.variables_of_training": ("search.Start", "compiles anew for each training"),
 }

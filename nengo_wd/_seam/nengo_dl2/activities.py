@@ -28,16 +28,21 @@ def input_values(
     """Return the data as arrays, the Nodes in it, and how many examples and time steps it has."""
     found = data_by_node(sim, data)
     n_examples, n_shown = next(iter(found.values())).shape[:2]
+    n_examples -= n_examples % sim.minibatch_size  # which NengoDL leaves out, and warns of
     return found, set(found), (n_examples, n_shown)
 
 
 def record_probes(
-    sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]
+    sim: nengo_dl.Simulator, data: Any, probes: Sequence[nengo.Probe], training: bool = False
 ) -> list[np.ndarray]:
-    """Return what probes record on data with spikes, of shape (examples, time steps, *size)."""
+    """Return what probes record on data, of shape (examples, time steps, *size).
+
+    The simulator does not change. Neurons spike, or, where ``training`` is True, output what they
+    do while the simulator is trained.
+    """
     shown, outputs = data_by_node(sim, data), dict.fromkeys(probes)
     with _processes_anew(sim), _weights_kept(sim):
-        found = sim.run_batch(shown, outputs, combine=np.concatenate)
+        found = sim.run_batch(shown, outputs, combine=np.concatenate, training=training)
     return [found[probe] for probe in probes]
 
 
@@ -46,10 +51,11 @@ def summed_magnitudes(
     values: Mapping[nengo.Node, np.ndarray],
     shape: tuple[int, int],
     probes: Sequence[nengo.Probe],
+    training: bool = False,
 ) -> list[np.ndarray]:
-    """Return sums over time of the magnitudes that probes record, averaged over the examples."""
-    found = record_probes(sim, values, list(probes))
-    return [np.abs(one).sum(axis=1, dtype=np.float64).mean(axis=0) for one in found]
+    """Return sums over time of the magnitudes that probes record, of shape (examples, *size)."""
+    found = record_probes(sim, values, probes, training)
+    return [np.abs(one).sum(axis=1, dtype=np.float64) for one in found]
 
 
 @contextlib.contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import nengo_dl
 import tensorflow as tf
 
 from nengo_wd._seam import state
-from nengo_wd._seam.builders import DecayOperators
+from nengo_wd._seam.builders import DecayOperators, NeuronStep
 from nengo_wd._seam.nengo_dl2.values import state_variable
 
 AXIS = 0  # of neurons, in what is of shape (size, minibatch_size)
@@ -50,25 +50,56 @@ def _build_step(build: Callable, watcher: Any, graph: Any, *args: Any, **kwargs:
 
 
 def _build_neurons(build: Callable, builder: Any, signals: Any) -> None:
-    built, in_training = builder.built_neurons, signals.training
+    step = _Step(build, builder, signals)
+    step.how.build(step, signals.training)
 
-    def with_training(training: bool) -> None:
-        signals.training = tf.constant(training)
-        try:
-            build(signals)
-        finally:
-            signals.training = in_training
 
-    trained = state.for_spikes(builder)
+class _Step(NeuronStep):
+    """A time step, built by NengoDL for one mode after the other, in the same signals.
 
-    def normal(outputs: tf.Tensor) -> tf.Tensor:
-        step, batch = tf.cast(signals.step, tf.int64), tf.compat.v1.train.get_global_step()
+    They are variables, so that what is read is a copy, which is read before they change.
+    """
+
+    def __init__(self, build: Callable, builder: Any, signals: Any) -> None:
+        self.build, self.signals, self.how = build, signals, state.for_spikes(builder)
+        built = builder.built_neurons
+        states = (vars(built)[name] for name in STATES if name in vars(built))
+        self.data = [built.output_data, *states]
+        self.read: list[tf.Tensor] = []
+
+    def predicted(self) -> list[tf.Tensor]:
+        before = self._values()[1:]
+        self._build(training=False)
+        predicted = self._values()
+        self.assign([predicted[0], *before])
+        return predicted
+
+    def trained(self) -> list[tf.Tensor]:
+        self._build(training=True)
+        return self._values()
+
+    def assign(self, values: Sequence[tf.Tensor]) -> None:
+        with tf.control_dependencies(self.read):
+            for one, value in zip(self.data, values):
+                self.signals.scatter(one, value)
+
+    def normal(self, outputs: tf.Tensor) -> tf.Tensor:
+        step, batch = tf.cast(self.signals.step, tf.int64), tf.compat.v1.train.get_global_step()
         seed = tf.compat.v1.get_default_graph().seed % 2**31 * 2**31
-        seeds = tf.stack([batch * 2**16 + trained.place, seed + step])
-        return tf.random.stateless_normal(outputs.shape, seeds, outputs.dtype)
+        seeds = tf.stack([batch * 2**16 + self.how.place, seed + step])
+        return tf.random.stateless_normal(outputs.shape, seeds, dtype=outputs.dtype.base_dtype)
 
-    states = [vars(built)[name] for name in STATES if name in vars(built)]
-    trained.build_step(with_training, signals, [built.output_data, *states], in_training, normal)
+    def _values(self) -> list[tf.Tensor]:
+        self.read = [self.signals.gather(one, **GATHERING) for one in self.data]
+        return self.read
+
+    def _build(self, training: bool) -> None:
+        before, self.signals.training = self.signals.training, tf.constant(training)
+        try:
+            with tf.control_dependencies(self.read):
+                self.build(self.signals)
+        finally:
+            self.signals.training = before
 
 
 # -- saving --------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import nengo
 import nengo_dl
@@ -86,6 +87,34 @@ def activity_penalty(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray
         placeholder, tensor = build(sim, _OnBatch(penalty, batch.dtype, batch.shape))
         values.append(sim.sess.run(tensor, {placeholder: batch}))
     return float(np.mean(values, dtype=np.float64))
+
+
+def compiled_losses(sim: nengo_dl.Simulator) -> tuple[dict, dict]:
+    """Return nothing: each call of ``sim.train`` has its own losses."""
+    return {}, {}
+
+
+def as_keras_loss(loss: Any) -> Any:
+    """Return a loss of a probe as one that Keras takes."""
+    function = _as_function(loss)
+    only_outputs = _arguments(function) == 1
+
+    def in_order_of_keras(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        return function(y_pred) if only_outputs else function(y_pred, y_true)
+
+    return in_order_of_keras
+
+
+@contextlib.contextmanager
+def judging(sim: nengo_dl.Simulator) -> Iterator[None]:
+    """Return the context in which Keras models judge what a simulator's probes recorded."""
+    with tf.Graph().as_default(), tf.compat.v1.Session().as_default() as session:
+        before = tf.compat.v1.keras.backend.get_session()
+        tf.compat.v1.keras.backend.set_session(session)
+        try:
+            yield
+        finally:
+            tf.compat.v1.keras.backend.set_session(before)
 
 
 class _OnBatch(NamedTuple):

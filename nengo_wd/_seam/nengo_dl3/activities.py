@@ -11,6 +11,8 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
+from nengo_dl.config import get_setting
+from nengo_dl.tensor_node import SimTensorNodeBuilder
 
 from nengo_wd._seam import state
 from nengo_wd._seam.nengo_dl3 import compiled
@@ -59,23 +61,29 @@ def input_values(
     found = data_by_node(sim, data)
     with _processes_anew(sim):
         values = sim._generate_inputs(found, n_steps=n_steps)
-    sim._check_data(values, n_steps=n_steps)
+    shown = int(values["n_steps"][0, 0])
+    sim._check_data(values, n_steps=shown)  # which may be another number than the graph has
     return (
         {node: np.asarray(values[sim.get_name(node)]) for node in sim.node_inputs},
         set(found),
-        (len(values["n_steps"]), int(values["n_steps"][0, 0])),
+        (len(values["n_steps"]), shown),
     )
 
 
 def record_probes(
-    sim: nengo_dl.Simulator, data: Any, probes: list[nengo.Probe]
+    sim: nengo_dl.Simulator, data: Any, probes: Sequence[nengo.Probe], training: bool = False
 ) -> list[np.ndarray]:
-    """Return what probes record on data with spikes, of shape (examples, time steps, *size)."""
-    shown, history = data_by_node(sim, data), getattr(sim.keras_model, "history", None)
-    with _processes_anew(sim), _weights_kept(sim.tensor_graph):
-        found = sim.predict(shown, verbose=0)
-    sim.keras_model.history = history  # that of the training, if one is under way
-    return [found[probe] for probe in probes]
+    """Return what probes record on data, of shape (examples, time steps, *size).
+
+    The simulator does not change, as in `measure_signals`. Neurons spike, or, where ``training`` is
+    True, output what they do while the simulator is trained.
+    """
+    values, _, shape = input_values(sim, data, None)
+    measures = [(sim.model.sig[probe]["in"], tf.identity) for probe in probes]
+    found = _batches(sim, values, shape, measures, tf.identity, training)
+    keeps = (get_setting(sim.model, "keep_history", default=True, obj=probe) for probe in probes)
+    recorded = [np.concatenate(arrays) for arrays in zip(*found)]
+    return [array if keep else array[:, -1:] for array, keep in zip(recorded, keeps)]
 
 
 def summed_magnitudes(
@@ -83,10 +91,12 @@ def summed_magnitudes(
     values: Mapping[nengo.Node, np.ndarray],
     shape: tuple[int, int],
     probes: Sequence[nengo.Probe],
+    training: bool = False,
 ) -> list[np.ndarray]:
-    """Return sums over time of the magnitudes that probes record, averaged over the examples."""
+    """Return sums over time of the magnitudes that probes record, of shape (examples, *size)."""
     measures = [(sim.model.sig[probe]["in"], tf.abs) for probe in probes]
-    return measure_signals(sim, values, shape, measures)
+    found = _batches(sim, values, shape, measures, _over_time, training)
+    return [np.concatenate(arrays) for arrays in zip(*found)]
 
 
 def measure_signals(
@@ -105,54 +115,97 @@ def measure_signals(
     how many examples and time steps there are. A measure is a signal, and a function from its
     values to what is summed. Equal measures are compiled once.
     """
-    n_examples, n_steps = shape
-    graph, totals = sim.tensor_graph, [np.zeros(()) for _ in measures]
+    found = _batches(sim, values, shape, measures, _over_examples, False)
+    return [np.sum(sums, axis=0) / shape[0] for sums in zip(*found)]
+
+
+def _over_time(values: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.reduce_sum(values, axis=1), tf.float64)
+
+
+def _over_examples(values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(_over_time(values), axis=0)
+
+
+def _batches(
+    sim: nengo_dl.Simulator,
+    values: Mapping[nengo.Node, np.ndarray],
+    shape: tuple[int, int],
+    measures: Sequence[tuple[Any, Callable]],
+    reduce: Callable,
+    training: bool,
+) -> list[list[np.ndarray]]:
+    """Return measures of signals, reduced, of each minibatch."""
+    graph, found = sim.tensor_graph, []
     size = graph.minibatch_size  # that of one replica, where there are several
-    shaped = compiled.shaped_steps if state.is_compiled_whole(sim) else _steps
+    steps = compiled.shaped_steps(size, shape[1])
+    steps = steps if state.is_compiled_whole(sim) else steps[:, :1]
     with _as_built(sim):
-        run = _compiled(sim, tuple(measures))
+        run = _compiled(sim, (tuple(measures), reduce, training))
         with _processes_anew(sim):
-            for start in range(0, n_examples, size):
+            for start in range(0, shape[0], size):
                 batch = [values[node][start : start + size] for node in graph.invariant_inputs]
                 tensors = [tf.cast(array, graph.dtype) for array in batch]
                 with _weights_kept(graph):
-                    sums = run(tensors, shaped(size, n_steps))
-                totals = [total + one.numpy() for total, one in zip(totals, sums)]
-    return [total / n_examples for total in totals]
+                    reduced = run(tensors, steps)
+                found.append([one.numpy() for one in reduced])
+    return found
 
 
-def _steps(size: int, n_steps: int) -> np.ndarray:
-    return np.full((size, 1), n_steps, np.int32)
-
-
-def _compiled(sim: nengo_dl.Simulator, measures: tuple[tuple[Any, Callable], ...]) -> Any:
+def _compiled(sim: nengo_dl.Simulator, measured: tuple[tuple, Callable, bool]) -> Any:
     """Return the function that simulates a minibatch, compiled once for equal measures."""
     graph = sim.tensor_graph
-    kept, key = state.graph_state(graph).simulations, (sim.keras_model.jit_compile, measures)
+    kept, key = state.graph_state(graph).simulations, (sim.keras_model.jit_compile, measured)
     if key not in kept:
         size, inputs = graph.minibatch_size, graph.invariant_inputs
         nodes = [tf.TensorSpec((size, None, one.size_out), graph.dtype) for one in inputs]
         n_steps = tf.TensorSpec((size, None), tf.int32)
-        with _builders_kept(graph):
-            simulation = _simulation(sim, measures)
+        with _builders_kept(graph) as builders:
+            for builder in builders:  # in training mode, rates as they are
+                state.train_for_spikes(builder, None)
+            simulation = _simulation(sim, *measured)
             kept[key] = simulation.get_concrete_function(nodes, n_steps)
         graph.signals.reset()  # which hold tensors of this simulation's graph
     return kept[key]
 
 
-def _simulation(sim: nengo_dl.Simulator, measures: Sequence[tuple[Any, Callable]]) -> Any:
-    """Return a function that simulates a minibatch, and returns sums of the measures."""
+def _simulation(
+    sim: nengo_dl.Simulator,
+    measures: Sequence[tuple[Any, Callable]],
+    reduce: Callable,
+    training: bool,
+) -> Any:
+    """Return a function that simulates a minibatch, and returns the measures, reduced."""
     graph = sim.tensor_graph
 
     def simulate(batch: list[tf.Tensor], n_steps: tf.Tensor) -> list[tf.Tensor]:
-        with _recording(sim, [signal for signal, _ in measures]):
+        with _recording(sim, [signal for signal, _ in measures]), _layers_predict(graph):
             call = type(graph).call  # without the losses on what the probes of the user record
-            recorded = call(graph, [*batch, n_steps], training=False, stateful=False)
-        measured = [measure(array) for (_, measure), array in zip(measures, recorded)]
-        by_example = [tf.reduce_sum(array, axis=1) for array in measured]
-        return [tf.reduce_sum(tf.cast(array, tf.float64), axis=0) for array in by_example]
+            recorded = call(graph, [*batch, n_steps], training=training, stateful=False)
+        return [reduce(measure(array)) for (_, measure), array in zip(measures, recorded)]
 
     return tf.function(simulate, autograph=False, jit_compile=sim.keras_model.jit_compile)
+
+
+@contextlib.contextmanager
+def _layers_predict(graph: Any) -> Iterator[None]:
+    """Have layers in TensorNodes do what they do in prediction, also where neurons train.
+
+    So there is no dropout between rates in training and spikes.
+    """
+    op_builder, build = graph.op_builder, graph.op_builder.build_pre
+
+    def build_pre(*args: Any, **kwargs: Any) -> None:
+        build(*args, **kwargs)
+        for builder in op_builder.op_builds.values():
+            if isinstance(builder, SimTensorNodeBuilder):
+                builder.config = builder.config._replace(training=False)
+
+    op_builder.build_pre = build_pre
+    try:
+        yield
+    finally:
+        del op_builder.build_pre
 
 
 @contextlib.contextmanager

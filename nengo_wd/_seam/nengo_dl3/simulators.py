@@ -18,7 +18,7 @@ from nengo_dl.compat import sub_layers, trackable
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.builders import DecayOperators
 from nengo_wd._seam.nengo_dl3 import compiled, training
-from nengo_wd._seam.nengo_dl3.builders import random_numbers
+from nengo_wd._seam.nengo_dl3.builders import neurons, random_numbers
 from nengo_wd._seam.nengo_dl3.builders.operators import RLSBuilder
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
 from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
@@ -87,21 +87,7 @@ def _expect_spikes(watcher: Any, sim: Any) -> None:
 
 def _build_neurons(build: Callable, builder: Any, signals: Any) -> None:
     built = builder.built_neurons
-
-    def with_training(training: bool) -> None:
-        config, built.config = built.config, built.config._replace(training=training)
-        try:
-            build(signals)
-        finally:
-            built.config = config
-
-    def normal(outputs: tf.Tensor) -> tf.Tensor:
-        seed = random_numbers.seed_of_step(built, signals)
-        return random_numbers.normal(outputs.shape, seed, outputs.dtype)
-
-    data = [built.output_data, *built.state_data.values()]
-    trained = state.for_spikes(builder)
-    trained.build_step(with_training, signals, data, built.config.training, normal)
+    state.for_spikes(builder).build(neurons.Step(built, signals), built.config.training)
 
 
 def _by_name(sim: Any, kwargs: dict[str, Any]) -> dict[str, Any]:

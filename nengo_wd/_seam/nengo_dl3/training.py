@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import threading
 import weakref
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import nengo
 import nengo_dl
@@ -17,6 +18,7 @@ from nengo_wd._checks import use_step
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.keras2 import LayerPenalty
 from nengo_wd._seam.nengo_dl3 import distributed
+from nengo_wd._seam.nengo_dl3.activities import _as_built
 from nengo_wd._seam.nengo_dl3.values import _scope, step_counter, training_step
 
 OBJECTIVE_ARGUMENTS = "(y_true, y_pred)"
@@ -96,6 +98,34 @@ def activity_penalty(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray
     with use_step(training_step(sim)):
         values = [penalty(tf.convert_to_tensor(batch)).numpy() for batch in batches]
     return float(np.mean(values, dtype=np.float64))
+
+
+def compiled_losses(sim: nengo_dl.Simulator) -> tuple[dict, dict]:
+    """Return the losses by probe that a simulator was compiled with, and their weights."""
+    loss = getattr(sim.keras_model, "loss", None) or {}
+    weights = keras2.loss_weights(sim.keras_model) or {}
+    named = probe_names(sim).items()
+    if not isinstance(loss, dict):  # by Keras itself, for all probes
+        loss = dict.fromkeys((name for name, _ in named), loss)
+    losses = {probe: loss[name] for name, probe in named if loss.get(name) is not None}
+    known = isinstance(weights, dict)
+    return losses, {p: weights[name] for name, p in named if known and name in weights}
+
+
+def as_keras_loss(loss: Any) -> Any:
+    """Return a loss of a probe as one that Keras takes."""
+    return loss
+
+
+@contextlib.contextmanager
+def judging(sim: nengo_dl.Simulator) -> Iterator[None]:
+    """Return the context in which Keras models judge what a simulator's probes recorded."""
+    with _as_built(sim):
+        yield
+
+
+def check_callbacks() -> None:
+    """Raise if trainings have no callbacks; in NengoDL 3 they have."""
 
 
 class _ActivityLosses:

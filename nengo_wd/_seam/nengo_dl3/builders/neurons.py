@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Sequence
 
 import nengo
 import numpy as np
@@ -18,11 +18,41 @@ from nengo_dl.neuron_builders import (
 )
 from tensorflow.python.framework import smart_cond
 
+from nengo_wd._seam.builders import NeuronStep
 from nengo_wd._seam.nengo_dl3.builders import random_numbers
 
 # The currents at which firing rates of Izhikevich neurons are measured, and for how long, in s.
 LOWEST, HIGHEST, SPACING = -30.0, 610.0, 1.0
 SETTLES, LASTS = 0.5, 5.0
+
+
+class Step(NeuronStep):
+    """A time step of neurons that NengoDL, or a builder of a user, runs in TensorFlow."""
+
+    def __init__(self, built: TFNeuronBuilder, signals: Any) -> None:
+        self.built, self.signals = built, signals
+        self.current = signals.gather(built.J_data)
+        self.state = {name: signals.gather(data) for name, data in built.state_data.items()}
+
+    def predicted(self) -> list[tf.Tensor]:
+        """Return spikes and states, without gradients."""
+        stepped = tf.nest.flatten(self.built.step(self.current, self.signals.dt, **self.state))
+        return [tf.stop_gradient(one) for one in stepped]
+
+    def trained(self) -> list[tf.Tensor]:
+        """Return rates, and states, which stay as they are unless the builder returns others."""
+        stepped = self.built.training_step(self.current, self.signals.dt, **self.state)
+        return [*stepped] if isinstance(stepped, tuple) else [stepped, *self.state.values()]
+
+    def assign(self, values: Sequence[tf.Tensor]) -> None:
+        """Give outputs and states their values."""
+        for data, value in zip((self.built.output_data, *self.built.state_data.values()), values):
+            self.signals.scatter(data, value)
+
+    def normal(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Return normal random numbers for outputs."""
+        seed = random_numbers.seed_of_step(self.built)
+        return random_numbers.normal(outputs.shape, seed, outputs.dtype)
 
 
 class SpikingBuilder(TFNeuronBuilder):
@@ -35,23 +65,12 @@ class SpikingBuilder(TFNeuronBuilder):
 
     def build_step(self, signals: Any) -> None:
         """Compute the output and the states of a time step."""
-        current = signals.gather(self.J_data)
-        state = {name: signals.gather(data) for name, data in self.state_data.items()}
-
-        def predict() -> tuple:
-            stepped = tf.nest.flatten(self.step(current, signals.dt, **state))
-            return tuple(tf.stop_gradient(one) for one in stepped)
-
-        def train() -> tuple:
-            stepped = self.training_step(current, signals.dt, **state)
-            return stepped if isinstance(stepped, tuple) else (stepped, *state.values())
-
+        step = Step(self, signals)
         if self.config.inference_only:
-            stepped = predict()
+            step.assign(step.predicted())
         else:
-            stepped = smart_cond.smart_cond(self.config.training, train, predict)
-        for data, value in zip((self.output_data, *self.state_data.values()), stepped):
-            signals.scatter(data, value)
+            training = self.config.training
+            step.assign(smart_cond.smart_cond(training, step.trained, step.predicted))
 
 
 # -- adaptive neurons ----------------------------------------------------------------------
@@ -203,11 +222,6 @@ def _rates(
 class StochasticBuilder(random_numbers.Drawing, SpikingBuilder, StochasticSpikingBuilder):
     """Builds a group of `nengo.StochasticSpiking` operators, with numbers of stateless seeds."""
 
-    def build_step(self, signals: Any) -> None:
-        """Compute the output of a time step."""
-        self.now = self.seed_of_step(signals)
-        super().build_step(signals)
-
     def step(self, current: tf.Tensor, dt: tf.Tensor) -> tf.Tensor:
         """Return the spikes of a time step."""
         return self.alpha * self.drawn(tf.abs(current) * dt) * tf.sign(current)
@@ -215,7 +229,9 @@ class StochasticBuilder(random_numbers.Drawing, SpikingBuilder, StochasticSpikin
     def drawn(self, means: tf.Tensor) -> tf.Tensor:
         """Return integers with these means, of which each is rounded up or down."""
         whole = tf.floor(means)
-        numbers = random_numbers.uniform(means.shape, self.now, means.dtype)
+        numbers = random_numbers.uniform(
+            means.shape, random_numbers.seed_of_step(self), means.dtype
+        )
         return whole + tf.cast(numbers < means - whole, means.dtype)
 
 
@@ -224,7 +240,7 @@ class PoissonBuilder(StochasticBuilder):
 
     def drawn(self, means: tf.Tensor) -> tf.Tensor:
         """Return Poisson random numbers with these means."""
-        return random_numbers.poisson(means, self.now)
+        return random_numbers.poisson(means, random_numbers.seed_of_step(self))
 
 
 IMPLEMENTATIONS = {  # exact classes: subclasses may step in another way

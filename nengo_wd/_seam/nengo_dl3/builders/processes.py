@@ -284,8 +284,7 @@ class SourceBuilder(random_numbers.Drawing, GenericProcessBuilder):
         if not is_compiling():
             super().build_step(signals)
             return
-        number = signals.gather(self.clock)[0]
-        moment = Moment(number, self.seed_of_step(signals), signals)
+        moment = Moment(self.steps_so_far(), random_numbers.seed_of_step(self), signals)
         states = self.states.gather(signals) or [{}] * len(self.ops)
         stepped = [source(moment, one) for source, one in zip(self.sources, states)]
         outputs, states = map(list, zip(*stepped))

@@ -29,22 +29,18 @@ class Drawing:
     ----------
     seed : tf.Tensor
         The seed of the operators in this call, of shape (2,) and type int32.
-    clock : nengo_dl.signals.TensorSignal
-        The signal that counts time steps.
+    steps_so_far : callable
+        Returns how many time steps there were, as a tensor.
     """
 
     draws = True
     seed: tf.Tensor
-    clock: Any
-
-    def seed_of_step(self, signals: Any) -> tf.Tensor:
-        """Return the seed of the operators at the time step that is being built."""
-        return seed_of_step(self, signals)
+    steps_so_far: Callable
 
 
-def seed_of_step(builder: Any, signals: Any) -> tf.Tensor:
+def seed_of_step(builder: Any) -> tf.Tensor:
     """Return the seed of a builder's operators at the time step that is being built."""
-    return folded(builder.seed, signals.gather(builder.clock)[0])
+    return folded(builder.seed, builder.steps_so_far())
 
 
 def folded(seed: Any, number: Any) -> tf.Tensor:
@@ -68,8 +64,12 @@ def begin_call(graph: Any) -> None:
         if state.is_drawing(builder)
     }
     seed = _seed_of_call(graph, next(iter(drawing.values())).config.training)
+
+    def steps_so_far() -> tf.Tensor:
+        return graph.signals.gather(graph.signals[graph.model.step])[0]
+
     for place, builder in drawing.items():
-        builder.seed, builder.clock = folded(seed, place), graph.signals[graph.model.step]
+        builder.seed, builder.steps_so_far = folded(seed, place), steps_so_far
 
 
 def _seed_of_call(graph: Any, training: Any) -> tf.Tensor:
@@ -158,7 +158,9 @@ def normal(shape: Any, seed: Any, dtype: Any = tf.float64) -> tf.Tensor:
     """Return random numbers of a normal distribution of variance 1: its quantiles."""
     bits, digits = _bits(shape, seed, dtype)
     between = (tf.cast(bits, dtype) + 0.5) * tf.constant(2.0 ** (1 - digits), dtype)  # -1 and 1
-    return tf.math.erfinv(between) * tf.constant(np.sqrt(2), dtype)
+    # both tails as the lower one, which TensorFlow computes exactly
+    magnitudes = -tf.math.erfinv(-tf.abs(between))
+    return tf.sign(between) * magnitudes * tf.constant(np.sqrt(2), dtype)
 
 
 def poisson(means: tf.Tensor, seed: Any) -> tf.Tensor:

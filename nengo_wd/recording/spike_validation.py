@@ -1,0 +1,179 @@
+"""The callback that validates with spikes, for as long as one says."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import nengo
+import nengo_dl
+import numpy as np
+from nengo.exceptions import ValidationError
+
+from nengo_wd import _parameters as parameters
+from nengo_wd import _seam as seam
+from nengo_wd._checks import Objective, check_simulator, is_whole
+from nengo_wd.recording.readouts import Judge, Judged, Readout, accuracy_of, check_metrics
+from nengo_wd.recording.recorder import SimulatorCallback
+
+PREFIX = "val_spikes_"
+
+
+class SpikeValidation(SimulatorCallback):
+    """Validate with spikes, and put losses and metrics into the logs of ``sim.fit``.
+
+    ``validation_data`` of ``sim.fit`` are compared with targets at each of the time steps that they
+    have. This callback shows data for as long as the network will see its inputs, and reads the
+    answer at the end. It writes ``val_spikes_loss`` and ``val_spikes_accuracy`` into the
+    logs of an epoch, and so into the history, for callbacks that come after it in the list:
+    ``tf.keras.callbacks.EarlyStopping(monitor="val_spikes_loss")``, ``ModelCheckpoint``, those
+    of Optuna.
+
+    Nothing in the training changes by it: as for `NeuronRates`, neither weights that learning
+    rules change, nor states, nor random numbers. It needs NengoDL 3.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        The simulator to be trained, still open.
+    data : dict of {nengo.Node: np.ndarray}
+        Inputs of shape (n_examples, n_steps, ``node.size_out``), as ``sim.predict`` takes them.
+    targets : dict of {nengo.Probe: np.ndarray}
+        What probes should answer, of shape (n_examples, 1 or n_steps, size). With one time step
+        they are compared with the answer at the end; otherwise, each step with that of the answer.
+    n_steps : int, optional
+        How many time steps data of one step are shown for.
+    every : int
+        How many epochs there are from one validation to the next, as in Keras'
+        ``validation_freq``. The logs of other epochs are left as they are.
+    window : float, optional
+        Over how many seconds answers are averaged: those of all probes. By default, the answer at
+        the end of a probe without a synapse is the mean over all steps, and any other answer is
+        what the probe records at the step. `spike_gap` has the formula.
+    loss : str, callable, tf.keras.losses.Loss, or dict of these by probe, optional
+        The losses, by default those that the simulator was compiled with, with their weights. A
+        probe without one has that of another probe of the same object.
+    metrics : str, callable, tf.keras.metrics.Metric, list of these, or dict by probe, optional
+        The metrics. By default, the accuracy of targets that are classes: one whole number for each
+        example, from 0 on and below the size of the probe, or one-hot vectors.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If an argument is not one of those above, data or targets do not fit the network or are not
+        finite, a probe keeps its last step alone, or the network is always in training mode; in
+        ``sim.fit``, if a probe has no loss, or the callback is given twice.
+    nengo.exceptions.SimulatorClosed
+        If ``sim`` is closed.
+    NotImplementedError
+        In NengoDL 2.
+
+    Warns
+    -----
+    UserWarning
+        If neurons with spikes are shown one time step of data.
+
+    Notes
+    -----
+    Losses and metrics are Keras', and so are their names after ``val_spikes_``. Of several probes,
+    ``val_spikes_loss`` is the sum of their losses, and ``val_spikes_<probe>_loss`` and
+    ``val_spikes_<probe>_accuracy`` are those of each. Penalties are left out, unlike in
+    ``val_loss``: so runs of different strengths can be compared.
+
+    A validation takes about as long as ``sim.predict`` on the data.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source, ensemble = nengo.Node([0.5]), nengo.Ensemble(20, 1)
+    ...     connection = nengo.Connection(source, ensemble, synapse=None)
+    ...     probe = nengo.Probe(ensemble)
+    >>> data, targets = {source: np.full((4, 1, 1), 0.5)}, {probe: np.full((4, 1, 1), 0.5)}
+    >>> with nengo_dl.Simulator(net, minibatch_size=4, progress_bar=False) as sim:
+    ...     sim.compile("sgd", loss={probe: "mse"})
+    ...     with_spikes = nengo_wd.SpikeValidation(sim, data, targets, n_steps=100)
+    ...     stop = tf.keras.callbacks.EarlyStopping("val_spikes_loss", patience=3)
+    ...     fit = sim.fit(data, targets, epochs=2, callbacks=[with_spikes, stop], verbose=0)
+    >>> len(fit.history["val_spikes_loss"])
+    2
+    """
+
+    def __init__(
+        self,
+        sim: nengo_dl.Simulator,
+        data: Mapping[nengo.Node, np.ndarray],
+        targets: Mapping[nengo.Probe, np.ndarray],
+        n_steps: int | None = None,
+        every: int = 1,
+        window: float | None = None,
+        loss: Objective = None,
+        metrics: Any = None,
+    ) -> None:
+        seam.training.check_callbacks()
+        check_simulator(sim)
+        super().__init__(sim)
+        if not is_whole(every):
+            fault = f"every={every!r} must be a whole number of epochs, 1 or more"
+            raise ValidationError(fault, attr="every")
+        self.every, self._loss = int(every), loss
+        self._readout = Readout(sim, data, targets, n_steps, window)
+        probes = self._readout.targets
+        self._metrics = None if metrics is None else _metrics_by_probe(metrics, sim, probes)
+        if loss is not None:
+            self._readout.losses(loss)  # which raises what training would raise later
+        self._judge: tuple[Any, Judge] | None = None
+
+    def evaluate(self) -> dict[str, float]:
+        """Return losses and metrics with spikes as they are now, by their names in the logs.
+
+        It raises errors as ``sim.fit`` does.
+        """
+        check_simulator(self.sim)
+        parameters.check_layers(self.sim)
+        judge = self._made_judge()
+        answers = [
+            answer[:, -1:] if self._readout.has_one_target(probe) else answer
+            for probe, answer in zip(self._readout.targets, self._readout.with_spikes())
+        ]
+        with seam.training.judging(self.sim):
+            return {f"{PREFIX}{name}": value for name, value in judge(answers).items()}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Check the model that is about to be trained, and its losses."""
+        super().on_train_begin(logs)
+        self._made_judge()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Validate, if it is time to."""
+        if (epoch + 1) % self.every == 0 and logs is not None:
+            logs.update(self.evaluate())
+
+    def _made_judge(self) -> Judge:
+        """Return what judges the answers by the losses of now."""
+        losses = self._readout.losses(self._loss)
+        _, compiled = seam.training.compiled_losses(self.sim)
+        weights = compiled if self._loss is None else {}
+        if self._judge is None or self._judge[0] != (losses, weights):
+            with seam.training.judging(self.sim):
+                probes = [self._judged(p, loss, weights) for p, loss in losses.items()]
+                self._judge = (losses, weights), Judge(self.sim, probes)
+        return self._judge[1]
+
+    def _judged(self, probe: nengo.Probe, loss: Any, weights: Mapping) -> Judged:
+        """Return a probe as it is judged."""
+        targets, size = self._readout.targets[probe], probe.size_in
+        metrics = accuracy_of(targets, size) if self._metrics is None else self._metrics[probe]
+        name = self.sim.get_name(probe)
+        return Judged(name, targets, size, loss, weights.get(probe, 1.0), metrics)
+
+
+def _metrics_by_probe(metrics: Any, sim: nengo_dl.Simulator, probes: Any) -> dict:
+    """Return the metrics of each probe that has targets, as a list."""
+    if not isinstance(metrics, Mapping):
+        metrics = dict.fromkeys(probes, metrics)
+    names = seam.training.probe_names(sim)
+    by_probe = {names.get(key, key): one for key, one in metrics.items()}
+    for key in by_probe:
+        if key not in probes:
+            fault = f"there are metrics of {key!r}, which has no targets"
+            raise ValidationError(fault, attr="metrics")
+    return {probe: check_metrics(by_probe.get(probe, []), probe) for probe in probes}
