@@ -58,7 +58,7 @@ from mnist1d.data import get_dataset_args, make_dataset
 class Strengths(NamedTuple):
     """What training on rates has beside the loss."""
 
-    targets: float = 0  # strength of the rate targets, per Hz
+    strength: float = 0  # of the rate targets, per Hz
     noise: float = 0  # time constant of the noise, in seconds
 
 
@@ -69,24 +69,24 @@ SIZES = {"train": 3500, "validation": 500, "test": 1000}
 if SHORT:
     SIZES = {"train": 1000, "validation": 100, "test": 100}
 NEURONS = {"integrate-and-fire": nengo.SpikingRectifiedLinear, "LIF": nengo.LIF}
-TARGETS = {"integrate-and-fire": [1e-3, 3e-3, 5e-3], "LIF": [3e-3, 5e-3, 7e-3]}  # per Hz
+TARGETS = {"integrate-and-fire": [1e-3, 3e-3, 5e-3], "LIF": [3e-3, 5e-3, 6e-3]}  # per Hz
 NOISES = {"integrate-and-fire": [0.01, 0.02], "LIF": [0.02, 0.04]}  # time constants in seconds
 if SHORT:
+    del NEURONS["LIF"]
     TARGETS, NOISES = (
         {name: found[-1:] for name, found in one.items()} for one in (TARGETS, NOISES)
     )
 KERAS_SPIKING = "KerasSpiking"  # which has no LIF neurons
 CONTINUED = {"with spikes": "rate targets", "with both": "with noise"}  # from there, with spikes
 SHARE = 0.2  # of plain's synaptic events, at most
-EPOCHS = 3 if SHORT else 40
-LEARNING_RATE = 5e-3  # at the beginning; it falls to zero as a cosine does
-EPOCHS_WITH_SPIKES, RATE_WITH_SPIKES = (1 if SHORT else 8), 1e-3
-MINIBATCH_SIZE = 100
+ON_RATES = {"epochs": 3 if SHORT else 40, "learning_rate": 5e-3, "minibatch_size": 100}
+WITH_SPIKES = {"epochs": 1 if SHORT else 3, "learning_rate": 1e-3, "minibatch_size": 50}
 CHANNELS = 25  # of each convolution, as in the paper
 KERNEL_SIZES = [5, 3, 3]
 MAX_RATE = 100  # Hz, the firing rate of a neuron whose input is 1
 N_STEPS = 20 if SHORT else 100  # of 1 ms each, NengoDL's default: how long a signal is shown
-READ = N_STEPS * 2 // 5  # the last steps, whose mean output is trained with spikes
+TRAINED_STEPS = N_STEPS * 3 // 5  # with spikes, with the loss on the mean output of the last
+READ_STEPS = N_STEPS // 4
 SYNAPSE, READOUT = 0.005, 0.02  # seconds: time constants of filters, between layers and at the end
 SMOOTHING = 0.02  # of the slope of LIF neurons, in units of their input
 DEVICES = ["loihi", "spinnaker2"]
@@ -113,11 +113,6 @@ def load_splits():
         "test": (data["x_test"][: SIZES["test"]], data["y_test"][: SIZES["test"]]),
     }
     return {name: (x.astype(np.float32), y) for name, (x, y) in parts.items()}
-
-
-def over_time(signals, n_steps=N_STEPS):
-    """Return what is shown: every signal, constant for a number of time steps."""
-    return np.tile(signals[:, None], (1, n_steps, 1))
 
 
 def build(neuron_type, synapse, **options):
@@ -160,16 +155,10 @@ def build(neuron_type, synapse, **options):
 
 
 def draw(layers, seed):
-    """Draw the weights of layers, of which the initial biases are zero."""
-    for i, layer in enumerate(layers):
-        kernel, bias = layer.get_weights()
-        initializer = tf.keras.initializers.HeUniform(seed * len(layers) + i)
-        layer.set_weights([initializer(kernel.shape), np.zeros_like(bias)])
-
-
-def adam(epochs=EPOCHS, learning_rate=LEARNING_RATE):
-    n_steps = epochs * SIZES["train"] // MINIBATCH_SIZE
-    return tf.optimizers.Adam(tf.optimizers.schedules.CosineDecay(learning_rate, n_steps))
+    """Return new weights of layers, with biases of zero."""
+    shapes = [[array.shape for array in layer.get_weights()] for layer in layers]
+    draws = (tf.keras.initializers.HeUniform(seed * len(layers) + i) for i in range(len(layers)))
+    return [[one(kernel).numpy(), np.zeros(bias)] for one, (kernel, bias) in zip(draws, shapes)]
 
 
 def crossentropy():
@@ -178,105 +167,100 @@ def crossentropy():
 
 def late_crossentropy(labels, outputs):
     """Return the loss of the mean output of the last steps, of which one has the labels."""
-    return crossentropy()(labels[:, -1], tf.reduce_mean(outputs[:, -READ:], axis=1))
+    return crossentropy()(labels[:, -1], tf.reduce_mean(outputs[:, -READ_STEPS:], axis=1))
 
 
-def right(outputs, split):
-    """Return the percentage of right answers at each time step."""
-    return 100 * np.mean(outputs.argmax(axis=-1) == split[1][:, None], axis=0)
+def weights_of(net):
+    return [layer.get_weights() for layer in net.layers]
+
+
+def set_weights(net, weights):
+    for layer, arrays in zip(net.layers, weights):
+        layer.set_weights(arrays)
 
 
 class Trainer:
-    """Trains a network, from the same start each time, and sets its weights.
+    """Trains a network of `build` with Adam, which begins anew for each training.
 
-    Parameters
-    ----------
-    net : nengo.Network
-        A network of `build`.
-    probe : nengo.Probe
-        Which of its probes has the loss.
-    loss : callable
-        The loss.
-    optimizer : tf.optimizers.Optimizer
-        The optimizer, which begins anew for each training.
+    The loss is on one of its probes. The learning rate falls to zero, as a cosine does.
     """
 
-    def __init__(self, net, probe, loss, optimizer):
-        self.net, self.probe = net, probe
-        self.sim = nengo_dl.Simulator(net, minibatch_size=MINIBATCH_SIZE, progress_bar=False)
-        optimizer = nengo_wd.regularized_optimizer(self.sim, optimizer)
-        objective = nengo_wd.regularized_objective(self.sim, {probe: loss})
-        self.sim.compile(optimizer, loss=objective)
+    def __init__(self, net, probe, loss, n_examples, epochs, learning_rate, minibatch_size):
+        self.net, self.probe, self.epochs = net, probe, epochs
+        self.sim = nengo_dl.Simulator(net, minibatch_size=minibatch_size, progress_bar=False)
+        n_steps = epochs * n_examples // minibatch_size
+        falling = tf.optimizers.schedules.CosineDecay(learning_rate, n_steps)
+        optimizer = nengo_wd.regularized_optimizer(self.sim, tf.optimizers.Adam(falling))
+        self.sim.compile(optimizer, loss=nengo_wd.regularized_objective(self.sim, {probe: loss}))
         self.start = nengo_wd.search.Start(self.sim)
 
-    def fit(self, weights, strengths, split, n_steps, epochs):
-        """Train for some epochs, and return the weights."""
+    def fit(self, weights, inputs, labels, **strengths):
+        """Train from these weights on inputs (n, steps, d) and labels (n,); return the new ones.
+
+        Strengths are by the names of variables of the network.
+        """
         self.start.restore()
-        self.weights = weights
-        self.net.strength.assign(strengths.targets)
-        self.net.noise.assign(strengths.noise)
-        inputs, labels = over_time(split[0], n_steps), split[1][:, None, None]
-        self.sim.fit({self.net.signal: inputs}, {self.probe: labels}, epochs=epochs, verbose=0)
-        self.net.noise.assign(0)
-        return self.weights
+        set_weights(self.net, weights)
+        for name, value in strengths.items():
+            getattr(self.net, name).assign(value)
+        targets = {self.probe: labels[:, None, None]}
+        self.sim.fit({self.net.signal: inputs}, targets, epochs=self.epochs, verbose=0)
+        return weights_of(self.net)
 
-    @property
-    def weights(self):
-        return [layer.get_weights() for layer in self.net.layers]
-
-    @weights.setter
-    def weights(self, arrays):
-        for layer, values in zip(self.net.layers, arrays):
-            layer.set_weights(values)
-
-    def accuracy(self, split, n_steps):
+    def accuracy(self, weights, inputs, labels):
         """Return the percentage of right answers at each time step."""
-        inputs = {self.net.signal: over_time(split[0], n_steps)}
-        return right(self.sim.predict(inputs, verbose=0)[self.probe], split)
+        set_weights(self.net, weights)
+        outputs = self.sim.predict({self.net.signal: inputs}, verbose=0)[self.probe]
+        return 100 * np.mean(outputs.argmax(axis=-1) == labels[:, None], axis=0)
+
+    def energy(self, inputs):
+        """Return synaptic events and joules by device, of an answer with the weights it has."""
+        energy = nengo_wd.Energy(self.sim, {self.net.signal: inputs})
+        joules = {device: energy.total(device, inputs=False) for device in DEVICES}
+        return energy.total("events", inputs=False), joules
 
 
 class Experiment:
     """Trains and tests networks of one type of neurons, on rates and with spikes."""
 
     def __init__(self, neuron_type, splits):
-        options = {"lif_smoothing": SMOOTHING}
-        on_rates = build(neuron_type, None, learning_phase=True, **options)
-        on_rates.config[nengo.ensemble.Neurons].spike_noise = on_rates.noise
-        self.on_rates = Trainer(on_rates, on_rates.output, crossentropy(), adam())
+        self.splits, n_examples = splits, len(splits["train"][0])
+        net = build(neuron_type, None, lif_smoothing=SMOOTHING, learning_phase=True)
+        net.config[nengo.ensemble.Neurons].spike_noise = net.noise
+        self.on_rates = Trainer(net, net.output, crossentropy(), n_examples, **ON_RATES)
+        net = build(neuron_type, SYNAPSE, lif_smoothing=SMOOTHING)
+        net.config[nengo.ensemble.Neurons].spiking_aware_training = True
+        self.spiking = Trainer(net, net.readout, late_crossentropy, n_examples, **WITH_SPIKES)
 
-        spiking = build(neuron_type, SYNAPSE, **options)
-        spiking.config[nengo.ensemble.Neurons].spiking_aware_training = True
-        optimizer = adam(EPOCHS_WITH_SPIKES, RATE_WITH_SPIKES)
-        self.spiking = Trainer(spiking, spiking.readout, late_crossentropy, optimizer)
-        self.splits = splits
+    def data(self, name, n_steps):
+        """Return what is shown of a split, constant for a number of time steps, and its labels."""
+        signals, labels = self.splits[name]
+        return np.tile(signals[:, None], (1, n_steps, 1)), labels
 
     def train(self, way, strengths, seed):
         """Train on rates, and test."""
         tf.keras.utils.set_random_seed(seed)
         if way == KERAS_SPIKING:
-            return self.test(train_in_keras_spiking(strengths, self.splits["train"]))
-        draw(self.on_rates.net.layers, seed)
-        weights = self.on_rates.weights
-        return self.test(self.on_rates.fit(weights, strengths, self.splits["train"], 1, EPOCHS))
+            return self.test(train_in_keras_spiking(strengths, *self.data("train", 1)))
+        weights = draw(self.on_rates.net.layers, seed)
+        weights = self.on_rates.fit(weights, *self.data("train", 1), **strengths._asdict())
+        self.on_rates.net.noise.assign(0)
+        return self.test(weights)
 
     def train_with_spikes(self, run, strengths):
         """Train the network of a run further, with spikes, and test."""
-        args = self.splits["train"], N_STEPS, EPOCHS_WITH_SPIKES
-        return self.test(self.spiking.fit(run.weights, strengths, *args))
+        shown = self.data("train", TRAINED_STEPS)
+        return self.test(self.spiking.fit(run.weights, *shown, strength=strengths.strength))
 
     def test(self, weights):
         """Return weights, accuracies (over time with spikes), and what an answer costs."""
-        self.on_rates.weights = self.spiking.weights = weights
-        run = SimpleNamespace(weights=weights)
-        run.rates = self.on_rates.accuracy(self.splits["test"], 1)[-1]
-        run.validation, run.test = (
-            self.spiking.accuracy(self.splits[name], N_STEPS) for name in ("validation", "test")
+        shown = {name: self.data(name, N_STEPS) for name in ("validation", "test")}
+        accuracies = {name: self.spiking.accuracy(weights, *shown[name]) for name in shown}
+        rates = self.on_rates.accuracy(weights, *self.data("test", 1))[-1]
+        events, joules = self.spiking.energy(shown["validation"][0])
+        return SimpleNamespace(
+            weights=weights, rates=rates, events=events, joules=joules, **accuracies
         )
-        shown = {self.spiking.net.signal: over_time(self.splits["test"][0])}
-        energy = nengo_wd.Energy(self.spiking.sim, shown)
-        run.events = energy.total("events", inputs=False)
-        run.joules = {device: energy.total(device, inputs=False) for device in DEVICES}
-        return run
 
 
 def keras_spiking_model(strength):
@@ -302,11 +286,14 @@ def keras_spiking_model(strength):
     return model, [*convs, dense]
 
 
-def train_in_keras_spiking(strengths, split):
+def train_in_keras_spiking(strengths, inputs, labels):
     """Return the weights after training on rates in KerasSpiking."""
-    model, layers = keras_spiking_model(strengths.targets)
-    model.compile(adam(), loss=crossentropy(), steps_per_execution=5)
-    model.fit(split[0][:, None, :, None], split[1][:, None], MINIBATCH_SIZE, EPOCHS, verbose=0)
+    model, layers = keras_spiking_model(strengths.strength)
+    size, epochs = ON_RATES["minibatch_size"], ON_RATES["epochs"]
+    n_steps = epochs * len(inputs) // size
+    falling = tf.optimizers.schedules.CosineDecay(ON_RATES["learning_rate"], n_steps)
+    model.compile(tf.optimizers.Adam(falling), loss=crossentropy(), steps_per_execution=5)
+    model.fit(inputs[..., None], labels[:, None], size, epochs, verbose=0)
     return [layer.get_weights() for layer in layers]
 
 
@@ -335,6 +322,8 @@ def all_runs(neurons, splits):
         _, strengths = chosen[before]
         for run in progressbar.progressbar(runs[chosen[before]], prefix=f"{neurons}, {way}: "):
             runs[way, strengths].append(experiment.train_with_spikes(run, strengths))
+    experiment.on_rates.sim.close()
+    experiment.spiking.sim.close()
     return runs
 
 
@@ -400,11 +389,12 @@ def check(runs):
         assert np.allclose(joules, line, rtol=1e-3, atol=0), f"{device}: not a sum over events"
 
 
-def check_findings(pairs):
+def check_findings(runs, pairs):
     """Raise where a seed does not bear out what `main` prints."""
-    for before, after in (runs for pair in pairs.values() for runs in zip(*pair)):
-        assert after.test[-1] >= before.test[-1], "a network became less accurate"
-        assert after.events <= before.events / 2, "more than half of the synaptic events are left"
+    for neurons, pair in pairs.items():
+        for before, after in zip(*(runs[neurons][key] for key in pair)):
+            assert after.test[-1] >= before.test[-1], "a network became less accurate"
+            assert after.events <= before.events / 2, "more than half of the events are left"
 
 
 def frontier(axes, runs, chosen):
@@ -421,8 +411,8 @@ def frontier(axes, runs, chosen):
 
 def over_presentation(axes, runs, chosen):
     """Plot accuracy over time, and that on rates at the end, of what was chosen."""
-    for way in ("plain", "rate targets", "with both"):
-        found, (color, line) = runs[chosen[way]], STYLES[way]
+    for way in ("plain", "rate targets", "with both"):  # the dashes are accuracies on rates
+        found, color = runs[chosen[way]], STYLES[way][0]
         accuracy, error = summary([run.test for run in found])
         time = np.arange(1, N_STEPS + 1)
         axes.plot(time, accuracy, color=color)
@@ -448,47 +438,39 @@ def save_figure(runs, chosen):
         figure.savefig(FIGURE)
 
 
-def compare(neurons, runs, chosen):
-    """Print plain against the best of ours, seed by seed, and return both for all seeds."""
+def best_pair(runs, chosen):
+    """Return plain, and what is best on the validation split of the ways of this package."""
     ours = [key for way, key in chosen.items() if way not in ("plain", KERAS_SPIKING)]
-    best = max(ours, key=lambda key: mean(runs[key], "validation")[-1])
-    plain, regularized = runs[chosen["plain"]], runs[best]
-    print(f"\n{neurons}, plain and the best on the validation split ({best[0]}):")
-    print("seed  accuracy plain  regularized  on rates   events plain  regularized  share")
-    for seed, before, after in zip(SEEDS, plain, regularized):
-        print(f"{seed:4} {before.test[-1]:15.1f} {after.test[-1]:12.1f} {after.rates:9.1f}", end="")
-        print(f" {before.events:14.0f} {after.events:12.0f} {after.events / before.events:6.0%}")
-    return plain, regularized
+    return chosen["plain"], max(ours, key=lambda key: mean(runs[key], "validation")[-1])
 
 
-def tell(neurons, plain, regularized):
-    """Print what the means over seeds are."""
-    half, before, after = N_STEPS // 2, mean(plain, "test"), mean(regularized, "test")
-    share = mean(regularized, "events") / mean(plain, "events")
-    print(
-        f"\nWith {neurons} neurons, the network answers {after[-1]:.1f}% of the test signals "
-        f"right with spikes, against\n{before[-1]:.1f}% plain, with {share:.0%} of the synaptic "
-        f"events. After {half} ms, it is {after[half - 1]:.1f}%, against {before[half - 1]:.1f}%. "
-        f"On rates,\nit is {mean(regularized, 'rates'):.1f}%, against {mean(plain, 'rates'):.1f}%."
-    )
+def tell(neurons, runs, pair):
+    """Print what plain and the best of a type of neurons have for means over seeds."""
+    plain, best = ([mean(runs[key], name) for name in ("test", "rates", "events")] for key in pair)
+    half = N_STEPS // 2 - 1
+    print(f"\n{neurons}, plain and best on the validation split ({pair[1][0]}):")
+    print(f"after {N_STEPS} ms: {plain[0][-1]:.1f}% and {best[0][-1]:.1f}%", end=", ")
+    print(f"after {half + 1} ms: {plain[0][half]:.1f}% and {best[0][half]:.1f}%", end=", ")
+    print(f"on rates: {plain[1]:.1f}% and {best[1]:.1f}%")
+    print(f"synaptic events: {best[2] / plain[2]:.0%}")
 
 
 def main():
     splits = load_splits()
     runs = {neurons: all_runs(neurons, splits) for neurons in NEURONS}
     chosen = {neurons: choose(found) for neurons, found in runs.items()}
+    pairs = {neurons: best_pair(runs[neurons], chosen[neurons]) for neurons in NEURONS}
     print("Accuracy (%) on rates and with spikes, and what an answer costs: means over seeds, and")
     print("standard errors. A star is the choice for each way.")
     for neurons, found in runs.items():
         print_table(neurons, found, chosen[neurons])
         check(found)
-    pairs = {neurons: compare(neurons, runs[neurons], chosen[neurons]) for neurons in NEURONS}
     if not SHORT:
-        check_findings(pairs)
+        check_findings(runs, pairs)
     for neurons, pair in pairs.items():
-        tell(neurons, *pair)
+        tell(neurons, runs[neurons], pair)
     paper = (f"{name} {accuracy}%" for name, accuracy in PAPER.items())
-    print(f"Without spikes, Greydanus and Kobak report {', '.join(paper)}.")
+    print(f"\nWithout spikes, Greydanus and Kobak report {', '.join(paper)}.")
     save_figure(runs, chosen)
     print(f"Figure saved to {FIGURE}")
 

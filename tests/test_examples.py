@@ -28,6 +28,7 @@ SHOWN = {  # the arguments of each script, and how its last line begins
     "ridge_regression.py": (["--short"], "Figure saved"),
     "search_strengths.py": (["--short"], "Figure saved"),
     "spiking_digits.py": (["--short"], "Figure saved"),
+    "spiking_sequence.py": (["--short"], "Figure saved"),
     "zeros_and_norms.py": (["--short"], "Figure saved"),
 }
 ONLY_NENGO_DL_3 = {
@@ -40,6 +41,7 @@ ONLY_NENGO_DL_3 = {
     "penalty_or_decay.py",
     "search_strengths.py",
     "spiking_digits.py",
+    "spiking_sequence.py",
     "zeros_and_norms.py",
 }
 IN_FRESH_PYTHON = {"regularization_losses.py"}  # on either generation
