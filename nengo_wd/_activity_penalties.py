@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Iterator, Mapping, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 import nengo
 import nengo_dl
@@ -103,14 +103,14 @@ def _name(probe: nengo.Probe) -> str:
     return name if name.endswith(ENDING) else name + ENDING  # as `Converter` calls its probes
 
 
-def woken(graph: Any, recorded: list[tf.Tensor], rates: Mapping[int, tf.Tensor]) -> list[tf.Tensor]:
+def woken(graph: Any, recorded: list[tf.Tensor], rates_of: Callable) -> list[tf.Tensor]:
     """Return what the probes of a graph record at a time step, with gradients for silent neurons.
 
     A neuron below its threshold outputs zero, and so does not respond to a small change of its
     input. Where a probe of it has `FiringRates` with a minimum, the recorded value gets the
     gradient of a line through zero. The value itself and all other gradients do not change.
-    ``rates`` has the rates of neurons that are recorded while they spike, by the place of the
-    probe.
+    ``rates_of`` returns, of graph and probe, the rates of neurons that are trained for their
+    spikes, or None.
     """
     model = graph.model
     probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in graph.signals]
@@ -121,8 +121,10 @@ def woken(graph: Any, recorded: list[tf.Tensor], rates: Mapping[int, tf.Tensor])
         currents = tf.gather(currents, _rows(probes), axis=AXIS)
     slopes = np.concatenate([_slopes(probe) for probe in probes])
     places = [model.probes.index(probe) for probe in probes]
-    silent = [tf.equal(rates.get(i, recorded[i]), 0) for i in places]
-    values = _with_slopes([recorded[i] for i in places], silent, currents, slopes)
+    rates = [rates_of(graph, probe) for probe in probes]
+    activities = [recorded[place] for place in places]
+    silent = [tf.equal(a if r is None else r, 0) for a, r in zip(activities, rates)]
+    values = _with_slopes(activities, silent, currents, slopes)
     found = dict(zip(places, values))
     return [found.get(place, tensor) for place, tensor in enumerate(recorded)]
 

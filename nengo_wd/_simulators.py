@@ -22,6 +22,7 @@ from nengo_wd._spike_training import (
     check_shown,
     expect_spikes,
     ignored_for_spikes,
+    rates_in_training,
     recorded_in_training,
 )
 from nengo_wd.layers import TimeLoopLayer
@@ -137,9 +138,9 @@ class Watcher:
     @staticmethod
     def woken(graph: Any, recorded: list) -> list:
         """Return what probes record at a time step, with gradients for neurons that are silent."""
-        recorded, rates = recorded_in_training(graph, recorded)
+        recorded = recorded_in_training(graph, recorded)
         on_probes = settings.is_set(graph.model.toplevel, "regularizer", nengo.Probe)
-        return woken(graph, recorded, rates) if on_probes else recorded
+        return woken(graph, recorded, rates_in_training) if on_probes else recorded
 
     expect_spikes = staticmethod(expect_spikes)
 

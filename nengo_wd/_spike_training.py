@@ -195,25 +195,35 @@ def deviation_of_spikes(rates: tf.Tensor, taus: tf.Tensor) -> tf.Tensor:
     return where(is_noisy, tf.sqrt(variances), 0 * one)
 
 
-def recorded_in_training(
-    graph: Any, recorded: Sequence[tf.Tensor]
-) -> tuple[list[tf.Tensor], dict[int, tf.Tensor]]:
-    """Return what probes of a graph record at a time step of training, without noise.
-
-    Also return the rates in training of neurons that are trained for spikes, by the place of the
-    probe that records them.
-    """
-    rates: dict[int, tf.Tensor] = {}
+def recorded_in_training(graph: Any, recorded: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Return what probes of a graph record at a time step, without the noise of neurons."""
     found = list(recorded)
     for place, probe in enumerate(graph.model.probes if _kept(graph) else ()):
-        expected = _kept(graph).get(probe.obj) if why_no_rates(probe) is None else None
-        if expected is not None and expected.built.recorded is not None:
-            rows = expected.rows if probe.slice is None else expected.rows[probe.slice]
-            built, axis = expected.built, seam.simulators.AXIS
-            found[place], rates[place] = (
-                tf.gather(one, rows, axis=axis) for one in (built.recorded, built.rates)
-            )
-    return found, rates
+        expected = _expected(graph, probe)
+        if expected is not None and expected.built.deviation is not None:
+            found[place] = _of_probe(probe, expected, expected.built.recorded)
+    return found
+
+
+def rates_in_training(graph: Any, probe: nengo.Probe) -> tf.Tensor | None:
+    """Return the rates that probed neurons, which spike, would have at a time step of training."""
+    expected = _expected(graph, probe)
+    return None if expected is None else _of_probe(probe, expected, expected.built.rates)
+
+
+def _expected(graph: Any, probe: nengo.Probe) -> Expected | None:
+    """Return how the neurons of a probe are trained, if there is such a step, and a setting."""
+    expected = _kept(graph).get(probe.obj) if why_no_rates(probe) is None else None
+    return None if expected is None or expected.built.rates is None else expected
+
+
+def _of_probe(probe: nengo.Probe, expected: Expected, values: tf.Tensor) -> tf.Tensor:
+    """Return the part of the values of a group of neurons that a probe records."""
+    axis, rows = seam.simulators.AXIS, expected.rows
+    own = values[:, rows[0] : rows[-1] + 1] if axis else values[rows[0] : rows[-1] + 1]
+    if probe.slice is None:
+        return own
+    return tf.gather(own, np.arange(len(rows))[probe.slice], axis=axis)
 
 
 def _kept(graph: Any) -> dict[Any, Expected]:
