@@ -83,8 +83,8 @@ sphinx_gallery_conf = {
 }
 # What each figure shows, for readers who can't see it.
 ALTERNATIVES = {
-    "accuracy_for_energy": "Accuracy with spikes of networks trained in five ways, over synaptic "
-    "events, energy on Loihi and presentation time",
+    "accuracy_for_energy": "Accuracy with spikes over synaptic events, of networks of "
+    "integrate-and-fire and of LIF neurons that were trained in six ways, and over time",
     "cuda_convnet_layers": "Norms of the weights of three layers over training, and the test "
     "accuracy on rates and with spikes, without and with weight decay",
     "decay_strength": "Norms of three kernels over training, and of their channels at the end, "
@@ -107,6 +107,8 @@ ALTERNATIVES = {
     "over the strengths of kernels, biases and rates",
     "spiking_digits": "Weights of the first layer, norms of all layers' weights, and the accuracy "
     "with spikes, without and with weight decay",
+    "spiking_sequence": "Accuracy on rates and with spikes while pixels arrive, of a network "
+    "trained on rates and one trained with spikes",
     "zeros_and_norms": "Accuracy with spikes over the share of exact zeros, synaptic events and "
     "the norm of all kernels, with decay, L1 as a penalty and as steps, and target norms",
 }
@@ -123,6 +125,7 @@ PANELS = {
     "ridge_regression": (0.66, 0, 1, 1),
     "search_strengths": (0, 0, 0.36, 1),
     "spiking_digits": (0.335, 0.1, 0.67, 1),
+    "spiking_sequence": (0, 0, 0.53, 1),
     "zeros_and_norms": (0, 0.1, 0.37, 1),
 }
 RESULTS = """

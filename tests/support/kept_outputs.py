@@ -42,17 +42,28 @@ def least_and_most(values):
 # -- accuracy_for_energy.txt -------------------------------------------------------------
 
 
-def best_on_the_frontier():
-    """Return accuracies with spikes, regularized and plain, and the share of events."""
-    accuracies = row("accuracy_for_energy", "Regularized, the network answers")
-    return accuracies + row("accuracy_for_energy", "without, with")
+def best_on_the_frontier(neurons):
+    """Return accuracies after 100 ms, trained for spikes and plain, the share and that on rates."""
+    below = f"{neurons}, plain and best"
+    plain, best = row("accuracy_for_energy", "accuracy with spikes after 100 ms:", below)
+    share = row("accuracy_for_energy", "synaptic events:", below)[2]
+    return [best, plain, share, row("accuracy_for_energy", "accuracy on rates:", below)[1]]
 
 
-def frontier(way, decay, strength):
-    """Return accuracies with spikes and on rates, and synaptic events."""
-    found = row("accuracy_for_energy", f"{way:12}  {decay:5g}  {strength:7g} ")
-    _, on_rates, with_spikes, _, events, *_ = found
-    return [with_spikes, on_rates, events]
+def frontier(neurons, way, strength, noise=0):
+    """Return accuracies on rates, after 50 and 100 ms, its error, and synaptic events.
+
+    The time constant of the noise is in ms.
+    """
+    start = f"{way:12} {strength:>7g} {noise:>5g} "
+    found = row("accuracy_for_energy", start, below=f"\n{neurons}:")
+    _, on_rates, after_50, _, after_100, error, events, *_ = found
+    return [on_rates, after_50, after_100, error, events]
+
+
+def sequence(way):
+    """Return accuracies on rates and with spikes, each with its error, and synaptic events."""
+    return row("spiking_sequence", f"{way:12} ")
 
 
 # -- spiking_digits.txt ------------------------------------------------------------------
