@@ -118,7 +118,7 @@ PANELS = {
     "cuda_convnet_layers": (0.268, 0.235, 0.505, 1),
     "decay_strength": (0.575, 0, 0.825, 0.52),
     "keras_to_spiking": (0, 0.07, 0.505, 1),
-    "neurons_that_train_well": (0.66, 0, 1, 1),
+    "neurons_that_train_well": (0.62, 0.06, 1, 1),
     "online_decay": (0.715, 0, 1, 1),
     "penalty_or_decay": (0.62, 0, 1, 0.498),
     "regularized_ensembles": (0, 0.12, 0.33, 1),

@@ -311,7 +311,8 @@ def save_figure(signals, digits):
         plot_slopes(panels[0])
         plot_accuracies(panels[1], signals, "(b) MNIST-1D")
         plot_accuracies(panels[2], digits, "(c) digits, LIF")
-        panels[2].legend(loc="lower left")
+        handles, labels = panels[2].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=2)
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
 

@@ -137,8 +137,8 @@ QUOTES = [
     ),
     (
         CHOOSING,
-        "| decay times learning rate | {:g} | {:.1f} to {:.1f} | {:.0f} to {:.0f} % |",
-        lambda: one_best("decay"),
+        "| decay times learning rate | {:g} to {:g} | {:.1f} to {:.1f} | {:.0f} to {:.0f} % |",
+        lambda: many_best("decay"),
     ),
     (
         CHOOSING,
@@ -154,7 +154,7 @@ QUOTES = [
     (
         CHOOSING,
         "with 500 steps, that is {:g} at a learning rate of 0.01; the best is {:g}",
-        lambda: [1 / (0.01 * 500), one_best("decay")[0]],
+        lambda: [1 / (0.01 * 500), Grid("decay").best_at("0.01")],
     ),
     (
         CHOOSING,
@@ -335,7 +335,7 @@ QUOTES = [
     (NEURONS, "For 0.02 the slope is {:.0f} Hz at most.", lambda: slopes_of_lif()[3:]),
     (
         WARNINGS,
-        "with spikes of a network of layers from {:.0f}% to {:.0f}%. lif",
+        "spikes of a network of layers from {:.0f}% to {:.0f}%. lif",
         lambda: [neurons_on_signals(kind)[0] for kind in ("LIF", "LIF, smoothed")],
     ),
     (

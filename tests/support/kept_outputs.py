@@ -141,9 +141,16 @@ class Grid:
         cell = RATES.index(rate), self.decays.index(decay)
         return [self.errors[cell], self.norms[cell]]
 
+    def best_at(self, rate):
+        """Return the best decay at a learning rate."""
+        return self.best[RATES.index(rate)]
+
     def at_best(self):
-        """Return the best decays, and norms and errors there, each from least to most."""
-        cells = range(len(RATES)), [self.decays.index(best) for best in self.best]
+        """Return the best decays, and norms and errors where the error is lowest.
+
+        They are from least to most. A best decay is a mean of those that are almost as good.
+        """
+        cells = range(len(RATES)), self.errors.argmin(axis=1)
         norms, errors = self.norms[cells], self.errors[cells]
         return sorted(set(self.best)), least_and_most(norms), least_and_most(errors)
 
@@ -176,7 +183,8 @@ def with_too_much_decay():
 def ties():
     """Return exponent and price of each way."""
     rows = [row("penalty_or_decay", f"{way} ", below="way       exponent") for way in WAYS]
-    return [abs(number) for exponent, _, price, _ in rows for number in (exponent, price)]
+    # zeros without a sign
+    return [number + 0.0 for exponent, _, price, _ in rows for number in (exponent, price)]
 
 
 def errors_at(rate, decays):

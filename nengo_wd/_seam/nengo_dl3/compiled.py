@@ -19,6 +19,7 @@ from nengo_dl.config import get_setting
 from nengo_dl.neuron_builders import GenericNeuronBuilder
 from nengo_dl.op_builders import SimPyFuncBuilder
 from nengo_dl.process_builders import GenericProcessBuilder
+from tensorflow.compiler.tf2xla.python import xla
 
 from nengo_wd._seam import state
 from nengo_wd._seam.nengo_dl3.builders import random_numbers
@@ -255,7 +256,7 @@ class _TimeLoop:
 
         def update_probes(values: list, step: tf.Tensor) -> None:
             for i, (value, keeps) in enumerate(zip(values, self.keeps)):
-                arrays[i] = arrays[i].write(step if keeps else 0, value)
+                arrays[i] = _written(arrays[i], value, step) if keeps else value[None]
 
         unroll, graph.unroll = graph.unroll, 1
         try:
@@ -267,16 +268,30 @@ class _TimeLoop:
         )
         return step, arrays, saved, params
 
-    def _array(self, probe: Any, keeps: bool) -> tf.TensorArray:
-        return tf.TensorArray(
-            self.graph.dtype,
-            size=self.n_steps if keeps else 1,
-            element_shape=self.graph.signals[self.model.sig[probe]["in"]].full_shape,
-        )
+    def _array(self, probe: Any, keeps: bool) -> tf.Tensor:
+        shape = self.graph.signals[self.model.sig[probe]["in"]].full_shape
+        return tf.zeros((self.n_steps if keeps else 1, *shape), self.graph.dtype)
 
-    def _stacked(self, probe: Any, array: tf.TensorArray) -> tf.Tensor:
+    def _stacked(self, probe: Any, array: tf.Tensor) -> tf.Tensor:
         """Return what a probe recorded, of shape (minibatch_size, n_steps, size)."""
-        values = array.stack()
         if not self.model.sig[probe]["in"].minibatched:
-            return values[None]
-        return tf.transpose(values, [1, 0, *range(2, values.shape.ndims)])
+            return array[None]
+        return tf.transpose(array, [1, 0, *range(2, array.shape.ndims)])
+
+
+def _written(array: tf.Tensor, value: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    """Return an array with a value at a place that has none yet.
+
+    The gradient by the array is that of the result, as it is: at the place there was nothing.
+    TensorFlow would put zeros there, for which XLA copies the whole array at each step.
+    """
+    start = tf.stack([place, *[0] * value.shape.rank])
+
+    @tf.custom_gradient
+    def write(array: tf.Tensor, value: tf.Tensor) -> Any:
+        def gradient(change: tf.Tensor) -> Any:
+            return change, tf.slice(change, start, (1, *value.shape))[0]
+
+        return xla.dynamic_update_slice(array, value[None], start), gradient
+
+    return write(array, value)
