@@ -144,8 +144,7 @@ def build(neuron_type, synapse, **options):
                 kernel_regularizer=None,
             )
             x = neurons(nengo_dl.Layer(conv)(x, synapse=synapse if i else None))
-            if synapse is None:  # recording all neurons at all of many steps takes long
-                net.config[nengo.Probe(x)].regularizer = few_spikes
+            net.config[nengo.Probe(x)].regularizer = few_spikes
             net.layers.append(conv)
             shape = conv.compute_output_shape((1, *shape))[1:]
         net.layers.append(nengo_wd.RegularizedDense(10, kernel_regularizer=None))
