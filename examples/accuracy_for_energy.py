@@ -14,8 +14,8 @@ output, the largest element of which is the answer. The network is trained
 - rate targets: ``strength * mean(rate)``, in Hz, of each layer's neurons in the loss;
 - with noise: rate targets, and rates that vary as those of spikes do, behind a filter of a given
   time constant: the setting ``spike_noise``;
-- with spikes: rate targets, and then five epochs with ``spiking_aware_training``, without targets.
-  Each signal is shown for 60 ms, and the loss is on the mean output of the last 25 ms;
+- with spikes: rate targets, and then five more epochs with ``spiking_aware_training``. Each signal
+  is shown for 60 ms there, and the loss is on the mean output of the last 25 ms;
 - with both: rate targets and noise, and then the same epochs with spikes.
 
 A synaptic event is a spike that arrives at a synapse. ``nengo_wd.Energy`` counts them, and says
