@@ -99,6 +99,7 @@ STYLES = {  # colour, line and marker
     "with both": ("C3", "s"),
     KERAS_SPIKING: ("C1", ":v"),
 }
+CROSSENTROPY = tf.losses.SparseCategoricalCrossentropy(from_logits=True)
 FIGURE = Path("figures/accuracy_for_energy.png")
 nengo_wd.Energy.register_device("events", 1, 0, spiking=True)  # which counts instead of weighing
 
@@ -161,13 +162,9 @@ def draw(layers, seed):
     return [[one(kernel).numpy(), np.zeros(bias)] for one, (kernel, bias) in zip(draws, shapes)]
 
 
-def crossentropy():
-    return tf.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
 def late_crossentropy(labels, outputs):
     """Return the loss of the mean output of the last steps, of which one has the labels."""
-    return crossentropy()(labels[:, -1], tf.reduce_mean(outputs[:, -READ_STEPS:], axis=1))
+    return CROSSENTROPY(labels[:, -1], tf.reduce_mean(outputs[:, -READ_STEPS:], axis=1))
 
 
 def weights_of(net):
@@ -227,7 +224,7 @@ class Experiment:
         self.splits, n_examples = splits, len(splits["train"][0])
         net = build(neuron_type, None, lif_smoothing=SMOOTHING, learning_phase=True)
         net.config[nengo.ensemble.Neurons].spike_noise = net.noise
-        self.on_rates = Trainer(net, net.output, crossentropy(), n_examples, **ON_RATES)
+        self.on_rates = Trainer(net, net.output, CROSSENTROPY, n_examples, **ON_RATES)
         net = build(neuron_type, SYNAPSE, lif_smoothing=SMOOTHING)
         net.config[nengo.ensemble.Neurons].spiking_aware_training = True
         self.spiking = Trainer(net, net.readout, late_crossentropy, n_examples, **WITH_SPIKES)
@@ -292,7 +289,7 @@ def train_in_keras_spiking(strengths, inputs, labels):
     size, epochs = ON_RATES["minibatch_size"], ON_RATES["epochs"]
     n_steps = epochs * len(inputs) // size
     falling = tf.optimizers.schedules.CosineDecay(ON_RATES["learning_rate"], n_steps)
-    model.compile(tf.optimizers.Adam(falling), loss=crossentropy(), steps_per_execution=5)
+    model.compile(tf.optimizers.Adam(falling), loss=CROSSENTROPY, steps_per_execution=5)
     model.fit(inputs[..., None], labels[:, None], size, epochs, verbose=0)
     return [layer.get_weights() for layer in layers]
 
@@ -364,16 +361,9 @@ def print_table(neurons, runs, chosen):
         after = ["{:.1f} +- {:.1f}".format(*one) for one in times]
         events, joules = mean(found, "events"), [run.joules for run in found]
         validation, rates = mean(found, "validation")[-1], mean(found, "rates")
-        row = head(
-            way,
-            f"{targets:g}",
-            f"{1000 * noise:g}",
-            f"{validation:.1f}",
-            f"{rates:.1f}",
-            *after,
-            f"{events:.0f}",
-            f"{events / plain:.0%}",
-        )
+        strengths = f"{targets:g}", f"{1000 * noise:g}"
+        percentages = f"{validation:.1f}", f"{rates:.1f}", *after
+        row = head(way, *strengths, *percentages, f"{events:.0f}", f"{events / plain:.0%}")
         energies = (1e6 * np.mean([one[device] for one in joules]) for device in DEVICES)
         print(row, star, *(f"{e:9.1f}" for e in energies))
 

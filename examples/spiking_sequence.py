@@ -39,7 +39,7 @@ from nengo_wd import nengo_dl
 if nengo_dl.__version__ < "3":
     raise SystemExit("spiking_sequence.py needs NengoDL 3")
 
-from accuracy_for_energy import Trainer, crossentropy, draw, mean, summary
+from accuracy_for_energy import CROSSENTROPY, Trainer, draw, mean, summary
 
 SHORT = "--short" in sys.argv  # takes seconds
 SEEDS = [0] if SHORT else [0, 1, 2, 3, 4]
@@ -123,7 +123,7 @@ def build(with_spikes, scale):
 
 def last_crossentropy(labels, outputs):
     """Return the loss of the output at the last time step."""
-    return crossentropy()(labels[:, -1], outputs[:, -1])
+    return CROSSENTROPY(labels[:, -1], outputs[:, -1])
 
 
 def all_runs(splits, scale):

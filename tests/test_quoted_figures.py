@@ -252,7 +252,6 @@ QUOTES = [
         "biases and {} for rates (per Hz). From other initial weights, these have a test error of "
         "{:.1f} +- {:.1f} %, against {:.1f} +- {:.1f} % without",
         searched_by_group,
-        sequence,
     ),
     (
         CHOOSING,
