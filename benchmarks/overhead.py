@@ -1,7 +1,7 @@
 """What penalties and the recording of norms cost: training with them against without.
 
-    python benchmarks/overhead.py [--layers 1 10 100] [--connections 10 100 1000] [--pairs 30]
-                                  [--variants nengo_wd WeightNorms FiringRates Regularize]
+    python benchmarks/overhead.py [--layers 1 10 100] [--connections 10 100 1000]
+                                  [--convolutions 3] [--pairs 30] [--variants nengo_wd ...]
 
 Every figure is a ratio to the same network without penalties, or, for a `WeightNorms` that records
 at every batch, to the same network with penalties but without it, or, for `FiringRates` on a probe
@@ -10,6 +10,10 @@ two networks take turns in one process, and the table gives the median over the 
 epochs (and the quartiles, which show how noisy the machine was). Construction of the
 simulator, the first fit and the peak of memory are those of processes of their own, in turn,
 and the table gives the ratio of the medians.
+
+The third network has convolutions and spiking neurons, and is trained on rates, for one time step:
+it shows what ``spike_noise`` on all neurons costs, with XLA and without. The ratio of the least
+times is that of the epochs that the machine disturbed least.
 
 What has a probe for each connection, `nengo_dl.losses.Regularize` and `FiringRates`, is left out
 where it would take many minutes: above 100 connections.
@@ -38,17 +42,26 @@ MOST_PROBES = 100
 NENGO_DL_3 = hasattr(nengo_dl.Simulator, "fit")
 PENALTIES, REGULARIZE, NORMS, NONE = "nengo_wd", "Regularize", "WeightNorms", "none"
 RATES, PERCENTILES, PROBES = "FiringRates", "FiringRates(percentile=99)", "probes"
+NOISE, COMPILED_NOISE, COMPILED = "spike_noise", "spike_noise, compiled", "none, compiled"
 WITHOUT = {  # what each is compared with
     PENALTIES: NONE,
     REGULARIZE: NONE,
     NORMS: PENALTIES,
     RATES: PROBES,
     PERCENTILES: PROBES,
+    NOISE: NONE,
+    COMPILED_NOISE: COMPILED,
 }
 PROBED = (REGULARIZE, RATES, PERCENTILES)
 
 
-class Layers:
+class Model:
+    """A network, its source, and the losses of its probes."""
+
+    n_steps, minibatch_size, n_batches = N_STEPS, MINIBATCH_SIZE, N_BATCHES
+
+
+class Layers(Model):
     """A network of dense layers side by side, with or without penalties."""
 
     variants = (PENALTIES, NORMS) if NENGO_DL_3 else (PENALTIES,)
@@ -66,7 +79,7 @@ class Layers:
         self.objective = {self.probe: "mse"}
 
 
-class Connections:
+class Connections(Model):
     """A network of ensembles side by side, the decoders of which have penalties or not."""
 
     variants = (PENALTIES, RATES, PERCENTILES)
@@ -101,18 +114,45 @@ class Connections:
             self.net.config[probe].regularizer = rates
 
 
+class Convolutions(Model):
+    """The network of ``examples/accuracy_for_energy.py``, with noise on its rates or without."""
+
+    variants = (NOISE, COMPILED_NOISE) if NENGO_DL_3 else ()
+    n_steps, minibatch_size, n_batches = 1, 100, 35
+
+    def __init__(self, n_layers, variant):
+        with nengo.Network(seed=0) as self.net:
+            nengo_dl.configure_settings(stateful=False, trainable=False)
+            nengo_wd.configure_settings(jit_compile=variant in (COMPILED, COMPILED_NOISE))
+            if variant in (NOISE, COMPILED_NOISE):
+                self.net.config[nengo.ensemble.Neurons].spike_noise = 0.02
+            self.net.config[nengo.Ensemble].max_rates = nengo.dists.Choice([100])
+            self.net.config[nengo.Ensemble].intercepts = nengo.dists.Choice([0])
+            self.source = x = nengo.Node(np.zeros(SIZE))
+            shape = (SIZE, 1)
+            for _ in range(n_layers):
+                conv = nengo_wd.RegularizedConv1D(25, 3, strides=2, input_shape=shape)
+                x = nengo_dl.Layer(conv)(x, synapse=None)
+                x = nengo_dl.Layer(nengo.SpikingRectifiedLinear(amplitude=0.01))(x, synapse=None)
+                shape = conv.compute_output_shape((1, *shape))[1:]
+            dense = nengo_wd.RegularizedDense(10)
+            self.probe = nengo.Probe(nengo_dl.Layer(dense)(x, synapse=None))
+        self.objective = {self.probe: "mse"}
+
+
 class Training:
     """A simulator that is trained one epoch at a time."""
 
     def __init__(self, model, variant):
         start = time.perf_counter()
-        self.sim = nengo_dl.Simulator(model.net, minibatch_size=MINIBATCH_SIZE, progress_bar=False)
+        size = model.minibatch_size
+        self.sim = nengo_dl.Simulator(model.net, minibatch_size=size, progress_bar=False)
         recorded = variant == NORMS
         self.callbacks = [nengo_wd.WeightNorms(self.sim, every="batch")] if recorded else []
         self.construction = time.perf_counter() - start
         rng = np.random.RandomState(0)
-        n_examples = MINIBATCH_SIZE * N_BATCHES
-        shape = (n_examples, N_STEPS)
+        n_examples = size * model.n_batches
+        shape = (n_examples, model.n_steps)
         self.inputs = {model.source: rng.uniform(-1, 1, size=(*shape, SIZE))}
         self.targets = {probe: np.zeros((n_examples, 1, 1)) for probe in model.objective}
         size_out = model.probe.size_in
@@ -134,20 +174,19 @@ class Training:
         return time.perf_counter() - start
 
 
-MODELS = {"layers": Layers, "connections": Connections}
+MODELS = {"layers": Layers, "connections": Connections, "convolutions": Convolutions}
 
 
 def epoch_ratios(kind, n_objects, variant, n_pairs):
-    """Return the time of an epoch over that without the variant, for each pair of epochs."""
+    """Return the time of an epoch over that without the variant, of each pair, and of the least."""
     one, other = (Training(MODELS[kind](n_objects, v), v) for v in (variant, WITHOUT[variant]))
     for training in (one, other):
         training.epoch()  # builds the graph
-    ratios = []
+    seconds = {one: [], other: []}
     for pair in range(n_pairs):
-        first, second = (one, other) if pair % 2 else (other, one)
-        seconds = {training: training.epoch() for training in (first, second)}
-        ratios.append(seconds[one] / seconds[other])
-    return np.array(ratios)
+        for training in (one, other) if pair % 2 else (other, one):
+            seconds[training].append(training.epoch())
+    return np.divide(seconds[one], seconds[other]), min(seconds[one]) / min(seconds[other])
 
 
 def start_up(kind, n_objects, variant):
@@ -172,25 +211,26 @@ def start_up_ratios(kind, n_objects, variant, n_runs):
 
 
 def print_table(kind, sizes, options):
-    print(f"\n| {kind} | with | epoch (quartiles) | construction | first fit | memory |")
-    print("|---|---|---|---|---|---|")
+    columns = "epoch (quartiles) | least | construction | first fit | memory"
+    print(f"\n| {kind} | with | {columns} |\n|---|---|---|---|---|---|---|")
     for n_objects in sizes:
         for variant in filter(options.variants.__contains__, MODELS[kind].variants):
             if variant in PROBED and n_objects > MOST_PROBES:
-                print(f"| {n_objects} | {variant} | left out | | | |")
+                print(f"| {n_objects} | {variant} | left out | | | | |")
                 continue
-            ratios = epoch_ratios(kind, n_objects, variant, options.pairs)
+            ratios, least = epoch_ratios(kind, n_objects, variant, options.pairs)
             low, median, high = np.percentile(ratios, (25, 50, 75))
             others = start_up_ratios(kind, n_objects, variant, options.runs)
             row = " | ".join(f"{ratio:.2f}" for ratio in others)
             epoch = f"{median:.3f} ({low:.3f} to {high:.3f})"
-            print(f"| {n_objects} | {variant} | {epoch} | {row} |", flush=True)
+            print(f"| {n_objects} | {variant} | {epoch} | {least:.3f} | {row} |", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, nargs="*", default=[1, 10, 100])
     parser.add_argument("--connections", type=int, nargs="*", default=[10, 100, 1000])
+    parser.add_argument("--convolutions", type=int, nargs="*", default=[3])
     parser.add_argument("--variants", nargs="*", choices=WITHOUT, default=list(WITHOUT))
     parser.add_argument("--pairs", type=int, default=30, help="pairs of epochs")
     parser.add_argument("--runs", type=int, default=3, help="processes for each start-up")
@@ -204,6 +244,7 @@ def main():
     print(f"{N_STEPS} steps, {N_BATCHES} batches of {MINIBATCH_SIZE}, {options.pairs} pairs")
     print_table("layers", options.layers, options)
     print_table("connections", options.connections, options)
+    print_table("convolutions", options.convolutions, options)
 
 
 if __name__ == "__main__":

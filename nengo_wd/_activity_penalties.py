@@ -15,9 +15,14 @@ from nengo_dl import config
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
-from nengo_wd._checks import check_penalty
+from nengo_wd._seam.keras2 import check_penalty
 from nengo_wd.regularizers import FiringRates
-from nengo_wd.regularizers.forms import comparison_key, row_form, snapshot, unscheduled
+from nengo_wd.regularizers.forms import (
+    comparison_key,
+    row_form,
+    snapshot,
+    unscheduled,
+)
 
 ENDING = ".activity"  # the end of the names of these penalties
 AXIS = seam.simulators.AXIS
@@ -103,14 +108,14 @@ def _name(probe: nengo.Probe) -> str:
     return name if name.endswith(ENDING) else name + ENDING  # as `Converter` calls its probes
 
 
-def woken(graph: Any, recorded: list[tf.Tensor], rates_of: Callable) -> list[tf.Tensor]:
+def woken(graph: Any, recorded: list[tf.Tensor], rates_of: Callable | None) -> list[tf.Tensor]:
     """Return what the probes of a graph record at a time step, with gradients for silent neurons.
 
     A neuron below its threshold outputs zero, and so does not respond to a small change of its
     input. Where a probe of it has `FiringRates` with a minimum, the recorded value gets the
     gradient of a line through zero. The value itself and all other gradients do not change.
-    ``rates_of`` returns, of graph and probe, the rates of neurons that are trained for their
-    spikes, or None.
+    ``rates_of``, if there is one, returns of graph and probe the rates of neurons that are trained
+    for their spikes, or None.
     """
     model = graph.model
     probes = [p for p in _with_minimum(model) if model.sig[p.obj]["in"] in graph.signals]
@@ -121,7 +126,7 @@ def woken(graph: Any, recorded: list[tf.Tensor], rates_of: Callable) -> list[tf.
         currents = tf.gather(currents, _rows(probes), axis=AXIS)
     slopes = np.concatenate([_slopes(probe) for probe in probes])
     places = [model.probes.index(probe) for probe in probes]
-    rates = [rates_of(graph, probe) for probe in probes]
+    rates = [None if rates_of is None else rates_of(graph, probe) for probe in probes]
     activities = [recorded[place] for place in places]
     silent = [tf.equal(a if r is None else r, 0) for a, r in zip(activities, rates)]
     values = _with_slopes(activities, silent, currents, slopes)
@@ -213,8 +218,3 @@ def check_history(model: Any, probe: nengo.Probe, needs: str) -> None:
 def amplitude(probe: nengo.Probe) -> float:
     """Return the amplitude of a probe's neurons: their output over their rate in Hz."""
     return float(getattr(probe.obj.ensemble.neuron_type, "amplitude", 1.0))
-
-
-def has_spikes(neuron_type: Any) -> bool:
-    """Tell whether neurons of a type spike."""
-    return getattr(neuron_type, "spiking", "spikes" in getattr(neuron_type, "probeable", ()))

@@ -14,6 +14,7 @@ from typing import (
     Dict,
     Iterator,
     Mapping,
+    NamedTuple,
     Sequence,
     Union,
 )
@@ -186,33 +187,6 @@ def check_strength(value: Any, name: str, attr: str, owner: Any) -> None:
         )
 
 
-def check_penalty(name: str, penalty: Any) -> tf.Tensor:
-    """Return ``penalty`` as a tensor, or raise if it is not a real scalar."""
-    number = (numbers.Real, np.ndarray, np.generic)
-    if isinstance(penalty, bool) or not (tf.is_tensor(penalty) or isinstance(penalty, number)):
-        raise ValidationError(
-            f"the penalty {name} is {penalty!r}, but must be a scalar tensor; have its "
-            "regularizer return one",
-            attr="regularizer",
-        )
-    if isinstance(penalty, numbers.Real):
-        check_finite(name, penalty)
-    penalty = tf.convert_to_tensor(penalty)
-    if not is_real(penalty.dtype.base_dtype):
-        raise ValidationError(
-            f"the penalty {name} has dtype {penalty.dtype.base_dtype.name}, but must be a real "
-            "number; have its regularizer return one",
-            attr="regularizer",
-        )
-    if penalty.shape.rank not in (0, None):
-        raise ValidationError(
-            f"the penalty {name} has shape {tuple(penalty.shape.as_list())}, but must be a scalar; "
-            "reduce what its regularizer returns, with tf.reduce_sum for example",
-            attr="regularizer",
-        )
-    return penalty
-
-
 def check_finite(name: str, penalty: Any) -> None:
     """Raise if the value of a penalty is known to be NaN or infinite."""
     if not np.isfinite(penalty):
@@ -291,3 +265,25 @@ def value_at(value: Any, training_step: Any) -> Any:
         ) from error
     check_scalar(now, "value of a schedule", f"the schedule {name}")
     return now
+
+
+class Strength(NamedTuple):
+    """A number, times schedules and variables with their values at each step."""
+
+    number: float
+    factors: tuple = ()
+
+    @classmethod
+    def from_value(cls, value: Any) -> Strength:
+        """Return a number, schedule or variable as a strength."""
+        return cls(float(value)) if is_number(value) else cls(1.0, (value,))
+
+    def times(self, other: Strength) -> Strength:
+        """Return the product of two strengths; zero, which no factor changes, has no factors."""
+        number = self.number * other.number
+        return Strength(number, (*self.factors, *other.factors) if number else ())
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The ids of the factors."""
+        return tuple(map(id, self.factors))

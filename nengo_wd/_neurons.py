@@ -12,7 +12,6 @@ from nengo.ensemble import Neurons
 from nengo_dl import config, neuron_builders
 
 from nengo_wd import _parameters as parameters
-from nengo_wd._activity_penalties import has_spikes
 from nengo_wd._seam import state
 
 RANDOM = ("max_rates", "intercepts")  # of ensembles, which Nengo draws unless they are set
@@ -157,3 +156,8 @@ def advise(sim: nengo_dl.Simulator) -> None:
     for message in _advice(sim):
         state.simulator_state(sim).advised = True
         warnings.warn(message, UserWarning, stacklevel=5)  # the user's call of a wrapped method
+
+
+def has_spikes(neuron_type: Any) -> bool:
+    """Tell whether neurons of a type spike."""
+    return getattr(neuron_type, "spiking", "spikes" in getattr(neuron_type, "probeable", ()))

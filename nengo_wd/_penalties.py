@@ -12,9 +12,10 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
-from nengo_wd._checks import check_penalty, is_live
+from nengo_wd._checks import is_live
 from nengo_wd._parameters import Parameter
 from nengo_wd._seam import state
+from nengo_wd._seam.keras2 import check_penalty
 from nengo_wd._strengths import RowForms, RowRegularizer, numbers_now
 from nengo_wd.regularizers import Scheduled
 from nengo_wd.regularizers.forms import STRENGTHS, comparison_key, row_form, snapshot

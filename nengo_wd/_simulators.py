@@ -14,17 +14,11 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _neurons as neurons
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
+from nengo_wd import _spike_training as spike_training
 from nengo_wd import settings
 from nengo_wd._activity_penalties import ActivityPenalty, activity_penalties, woken
 from nengo_wd._penalties import Penalty, Terms, penalties_of_settings
 from nengo_wd._seam import state
-from nengo_wd._spike_training import (
-    check_shown,
-    expect_spikes,
-    ignored_for_spikes,
-    rates_in_training,
-    recorded_in_training,
-)
 from nengo_wd.layers import TimeLoopLayer
 
 PROXIMAL = "regularized_optimizer(..., proximal=True) or proximal_regularization(...)"
@@ -138,13 +132,24 @@ class Watcher:
     @staticmethod
     def woken(graph: Any, recorded: list) -> list:
         """Return what probes record at a time step, with gradients for neurons that are silent."""
-        recorded = recorded_in_training(graph, recorded)
+        rates_of = None
+        if _is_for_spikes(graph):
+            rates_of = spike_training.rates_in_training
+            recorded = spike_training.recorded_in_training(graph, recorded)
         on_probes = settings.is_set(graph.model.toplevel, "regularizer", nengo.Probe)
-        return woken(graph, recorded, rates_in_training) if on_probes else recorded
+        return woken(graph, recorded, rates_of) if on_probes else recorded
 
-    expect_spikes = staticmethod(expect_spikes)
+    @staticmethod
+    def expect_spikes(graph: Any) -> None:
+        """Have neurons trained for their spikes as settings ask for now."""
+        if _is_for_spikes(graph):
+            spike_training.expect_spikes(graph)
 
-    check_shown = staticmethod(check_shown)
+    @staticmethod
+    def check_shown(sim: nengo_dl.Simulator, data: Any, n_steps: int | None = None) -> None:
+        """Warn of a single time step where neurons are trained with spikes."""
+        if _is_for_spikes(sim.tensor_graph):
+            spike_training.check_shown(sim, data, n_steps)
 
     @staticmethod
     def check(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
@@ -178,7 +183,6 @@ class Watcher:
             kept.warned.clear()
             if objective is not None or optimizer is not None:
                 warn_of_ignored(sim, ignored_by_loss(sim))
-                warn_of_ignored(sim, ignored_for_spikes(sim))
             if optimizer is not None:
                 for step in state.steps_of(optimizer):
                     step.added()
@@ -205,6 +209,12 @@ class Watcher:
         nodes = [node for node in nodes if isinstance(node, nengo_dl.TensorNode)]
         parts = (part for node in nodes for part in parameters.layers(node))
         return settings.is_configured(network) or any(isinstance(p, TimeLoopLayer) for p in parts)
+
+
+def _is_for_spikes(graph: Any) -> bool:
+    if state.has_record(graph) and state.graph_state(graph).for_spikes:
+        return True
+    return any(settings.is_set(graph.model.toplevel, name) for name in settings.FOR_SPIKES)
 
 
 def _check_layers(sim: nengo_dl.Simulator, is_ours: bool = False) -> None:
@@ -246,7 +256,8 @@ def warn_of_training(sim: nengo_dl.Simulator) -> None:
         warn_of_ignored(sim, ignored_by_loss(sim))
         used = next(iter(seam.training.optimizers_in_use(sim)), None)
         warn_of_ignored(sim, ignored_by_optimizer(sim, used))
-        warn_of_ignored(sim, ignored_for_spikes(sim))
+        if _is_for_spikes(sim.tensor_graph):
+            warn_of_ignored(sim, spike_training.ignored_for_spikes(sim))
 
 
 def ignored_by_loss(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:

@@ -12,14 +12,15 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
 from nengo_wd import settings
-from nengo_wd._activity_penalties import has_spikes, why_no_rates
+from nengo_wd._activity_penalties import why_no_rates
 from nengo_wd._checks import current_step, is_number, use_step
+from nengo_wd._neurons import has_spikes
 from nengo_wd._seam import state
 from nengo_wd._seam.builders import TrainedForSpikes, neuron_builders, runs_in_python
 from nengo_wd._shown import number_of_steps, warn_of_one_step
 from nengo_wd._strengths import RowValues, where
 
-NOISE, SPIKING = "spike_noise", "spiking_aware_training"
+NOISE, SPIKING = settings.FOR_SPIKES
 SERIES = 0.3  # up to here, the Langevin function is its series
 
 

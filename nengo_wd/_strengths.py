@@ -10,10 +10,10 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
-from nengo_wd._checks import current_step, is_number, value_at
+from nengo_wd._checks import Strength, current_step, is_number, value_at
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import sum_rows
-from nengo_wd.regularizers.forms import RowForm, Strength
+from nengo_wd.regularizers.forms import RowForm
 from nengo_wd.regularizers.weights import ELEMENTWISE
 
 RowForms = List[Tuple[Parameter, RowForm]]  # parameters of one variable, and their regularizers

@@ -37,7 +37,7 @@ def _check_regularizer(value: Any, name: str, owner: Any) -> Any:
 
 
 TRAINABLE = (nengo.Connection, nengo_dl.TensorNode, nengo.Ensemble, nengo.ensemble.Neurons)
-NEURONS = (nengo.ensemble.Neurons,)
+NEURONS, FOR_SPIKES = (nengo.ensemble.Neurons,), ("spike_noise", "spiking_aware_training")
 OBJECTIVE, SIMULATOR = NO_OPTIMIZER = "regularized_objective(...)", "sim.compile(...)"
 
 
@@ -73,6 +73,7 @@ SETTINGS = {  # a new setting is a new row
     ),
     "learning_rate": Definition(checks.check_hyperparameter, "LayerwiseSGD(...)"),
     "momentum": Definition(checks.check_momentum, "LayerwiseSGD(...)"),
+    # of FOR_SPIKES: how neurons are trained for the spikes that they will have
     "spike_noise": Definition(checks.check_time_constant, SIMULATOR, NEURONS),
     "spiking_aware_training": Definition(checks.check_switch, SIMULATOR, NEURONS),
 }

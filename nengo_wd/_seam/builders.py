@@ -61,26 +61,6 @@ def runs_in_python(builder: Any) -> bool:
     return isinstance(builder.built_neurons, GenericNeuronBuilder)
 
 
-class NeuronStep:
-    """A time step of the neurons that one builder builds, as NengoDL has it."""
-
-    def predicted(self) -> list[tf.Tensor]:
-        """Return outputs and states of prediction."""
-        raise NotImplementedError
-
-    def trained(self) -> list[tf.Tensor]:
-        """Return outputs and states of training."""
-        raise NotImplementedError
-
-    def assign(self, values: Sequence[tf.Tensor]) -> None:
-        """Give outputs and states their values."""
-        raise NotImplementedError
-
-    def normal(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Return normal random numbers for outputs."""
-        raise NotImplementedError
-
-
 class TrainedForSpikes:
     """How the neurons of one builder are trained for the spikes that they will have.
 
@@ -106,8 +86,12 @@ class TrainedForSpikes:
         self.with_spikes, self.deviation, self.place = with_spikes, deviation, place
         self.recorded = self.rates = None
 
-    def build(self, step: NeuronStep, training: Any) -> None:
-        """Build a time step of the neurons."""
+    def build(self, step: Any, training: Any) -> None:
+        """Build a time step of the neurons.
+
+        ``step.predicted()`` and ``step.trained()`` return outputs and states as NengoDL has them,
+        ``step.assign(values)`` sets them, ``step.normal(outputs)`` returns normal random numbers.
+        """
         is_training = smart_cond.smart_constant_value(training)
         self.recorded = self.rates = predicted = None
         if is_training is False:
@@ -122,7 +106,7 @@ class TrainedForSpikes:
         self.recorded, self.rates, *new = new
         step.assign(new)
 
-    def _trained(self, step: NeuronStep, predicted: list | None) -> list[tf.Tensor]:
+    def _trained(self, step: Any, predicted: list | None) -> list[tf.Tensor]:
         """Return what is recorded, rates, outputs and states of a step in training."""
         rates, *states = step.trained()
         outputs = recorded = rates

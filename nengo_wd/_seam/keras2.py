@@ -20,16 +20,46 @@ import copy
 import dataclasses
 import functools
 import inspect
+import numbers
 import re
 import sys
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
+import numpy as np
 import tensorflow as tf
+from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import check_penalty
+from nengo_wd._checks import check_finite, is_real
 from nengo_wd._seam import state
 
 # -- penalties of layers -------------------------------------------------------------------
+
+
+def check_penalty(name: str, penalty: Any) -> tf.Tensor:
+    """Return ``penalty`` as a tensor, or raise if it is not a real scalar."""
+    number = (numbers.Real, np.ndarray, np.generic)
+    if isinstance(penalty, bool) or not (tf.is_tensor(penalty) or isinstance(penalty, number)):
+        raise ValidationError(
+            f"the penalty {name} is {penalty!r}, but must be a scalar tensor; have its "
+            "regularizer return one",
+            attr="regularizer",
+        )
+    if isinstance(penalty, numbers.Real):
+        check_finite(name, penalty)
+    penalty = tf.convert_to_tensor(penalty)
+    if not is_real(penalty.dtype.base_dtype):
+        raise ValidationError(
+            f"the penalty {name} has dtype {penalty.dtype.base_dtype.name}, but must be a real "
+            "number; have its regularizer return one",
+            attr="regularizer",
+        )
+    if penalty.shape.rank not in (0, None):
+        raise ValidationError(
+            f"the penalty {name} has shape {tuple(penalty.shape.as_list())}, but must be a scalar; "
+            "reduce what its regularizer returns, with tf.reduce_sum for example",
+            attr="regularizer",
+        )
+    return penalty
 
 
 class LayerPenalty(NamedTuple):

@@ -11,7 +11,8 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_keras_2, check_penalty
+from nengo_wd._checks import check_keras_2
+from nengo_wd._seam.keras2 import check_penalty
 from nengo_wd.layers import defaults, refusals
 from nengo_wd.regularizers import forms
 

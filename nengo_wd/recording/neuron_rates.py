@@ -13,8 +13,9 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._activity_penalties import amplitude, check_history, has_spikes, why_no_rates
+from nengo_wd._activity_penalties import amplitude, check_history, why_no_rates
 from nengo_wd._checks import check_simulator
+from nengo_wd._neurons import has_spikes
 from nengo_wd._shown import check_data, warn_of_one_step
 from nengo_wd.recording.columns import RATE_COLUMNS, MeasuredRates, Record
 from nengo_wd.recording.history import Records, column_of

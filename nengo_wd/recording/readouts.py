@@ -12,8 +12,9 @@ from nengo.exceptions import ValidationError
 from nengo_dl.config import get_setting
 
 from nengo_wd import _seam as seam
-from nengo_wd._activity_penalties import check_history, has_spikes
+from nengo_wd._activity_penalties import check_history
 from nengo_wd._checks import check_keras_2, is_number, is_whole
+from nengo_wd._neurons import has_spikes
 from nengo_wd._objectives import losses_by_probe
 from nengo_wd._shown import check_data, repeated, shown_targets, warn_of_one_step
 

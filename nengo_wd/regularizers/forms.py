@@ -11,6 +11,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd._checks import (
     Hyperparameter,
     Regularizer,
+    Strength,
     check_hyperparameter,
     check_keras_2,
     check_strength,
@@ -23,28 +24,6 @@ from nengo_wd.regularizers.firing_rates import ELSEWHERE, FiringRates
 from nengo_wd.regularizers.weights import ELEMENTWISE, GroupLasso, TowardsInitial
 
 STRENGTHS = ("l1", "l2", "factor", "strength")  # the names in Keras' regularizers and ours
-
-
-class Strength(NamedTuple):
-    """A number, times schedules and variables with their values at each step."""
-
-    number: float
-    factors: tuple = ()
-
-    @classmethod
-    def from_value(cls, value: Any) -> Strength:
-        """Return a number, schedule or variable as a strength."""
-        return cls(float(value)) if is_number(value) else cls(1.0, (value,))
-
-    def times(self, other: Strength) -> Strength:
-        """Return the product of two strengths; zero, which no factor changes, has no factors."""
-        number = self.number * other.number
-        return Strength(number, (*self.factors, *other.factors) if number else ())
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """The ids of the factors."""
-        return tuple(map(id, self.factors))
 
 
 def as_regularizer(

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from nengo_wd import converter
+from nengo_wd._checks import Strength
 from nengo_wd.regularizers import GroupLasso, TowardsInitial, forms
-from nengo_wd.regularizers.forms import Strength
 
 
 def numbers(form):

@@ -7,8 +7,8 @@ from generations import simulator, values
 from networks import Ensembles
 
 from nengo_wd import _parameters as parameters
+from nengo_wd._checks import Strength
 from nengo_wd._strengths import RowValues
-from nengo_wd.regularizers.forms import Strength
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import nengo_dl
 import tensorflow as tf
 
 from nengo_wd._seam import state
-from nengo_wd._seam.builders import DecayOperators, NeuronStep
+from nengo_wd._seam.builders import DecayOperators
 from nengo_wd._seam.nengo_dl2.values import state_variable
 
 AXIS = 0  # of neurons, in what is of shape (size, minibatch_size)
@@ -54,7 +54,7 @@ def _build_neurons(build: Callable, builder: Any, signals: Any) -> None:
     step.how.build(step, signals.training)
 
 
-class _Step(NeuronStep):
+class _Step:
     """A time step, built by NengoDL for one mode after the other, in the same signals.
 
     They are variables, so that what is read is a copy, which is read before they change.

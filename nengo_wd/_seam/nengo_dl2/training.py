@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import check_penalty, use_step
+from nengo_wd._checks import use_step
 from nengo_wd._seam import keras2, state
-from nengo_wd._seam.keras2 import LayerPenalty
+from nengo_wd._seam.keras2 import LayerPenalty, check_penalty
 from nengo_wd._seam.nengo_dl2.values import build
 
 COLLECTION = tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES

@@ -15,7 +15,6 @@ from nengo_dl.config import get_setting
 from nengo_dl.tensor_node import SimTensorNodeBuilder
 
 from nengo_wd._seam import state
-from nengo_wd._seam.nengo_dl3 import compiled
 from nengo_wd._seam.nengo_dl3.builders import random_numbers
 from nengo_wd._shown import shown_data
 
@@ -138,8 +137,8 @@ def _batches(
     """Return measures of signals, reduced, of each minibatch."""
     graph, found = sim.tensor_graph, []
     size = graph.minibatch_size  # that of one replica, where there are several
-    steps = compiled.shaped_steps(size, shape[1])
-    steps = steps if state.is_compiled_whole(sim) else steps[:, :1]
+    columns = shape[1] + 1 if state.is_compiled_whole(sim) else 1  # as `compiled.shaped_steps`
+    steps = np.full((size, columns), shape[1], np.int32)
     with _as_built(sim):
         run = _compiled(sim, (tuple(measures), reduce, training))
         with _processes_anew(sim):

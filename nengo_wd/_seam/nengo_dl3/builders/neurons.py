@@ -18,7 +18,6 @@ from nengo_dl.neuron_builders import (
 )
 from tensorflow.python.framework import smart_cond
 
-from nengo_wd._seam.builders import NeuronStep
 from nengo_wd._seam.nengo_dl3.builders import random_numbers
 
 # The currents at which firing rates of Izhikevich neurons are measured, and for how long, in s.
@@ -26,7 +25,7 @@ LOWEST, HIGHEST, SPACING = -30.0, 610.0, 1.0
 SETTLES, LASTS = 0.5, 5.0
 
 
-class Step(NeuronStep):
+class Step:
     """A time step of neurons that NengoDL, or a builder of a user, runs in TensorFlow."""
 
     def __init__(self, built: TFNeuronBuilder, signals: Any) -> None:
