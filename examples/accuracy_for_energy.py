@@ -63,7 +63,7 @@ class Strengths(NamedTuple):
 
 
 SHORT = "--short" in sys.argv  # takes seconds
-SEEDS = [0] if SHORT else [0, 1, 2, 3, 4]
+SEEDS = [0] if SHORT else [5, 6, 7, 8, 9]  # none of which was seen when strengths were listed
 TRIED = SEEDS[:2]  # all strengths; the other seeds have the ones that were chosen
 SIZES = {"train": 3500, "validation": 500, "test": 1000}
 if SHORT:
@@ -78,7 +78,7 @@ if SHORT:
     )
 KERAS_SPIKING = "KerasSpiking"  # which has no LIF neurons
 CONTINUED = {"with spikes": "rate targets", "with both": "with noise"}  # from there, with spikes
-SHARE = 0.21  # of plain's synaptic events, at most: about a fifth
+SHARE = 0.2  # of plain's synaptic events, at most
 ON_RATES = {"epochs": 3 if SHORT else 40, "learning_rate": 5e-3, "minibatch_size": 100}
 WITH_SPIKES = {"epochs": 1 if SHORT else 5, "learning_rate": 1e-3, "minibatch_size": 50}
 CHANNELS = 25  # of each convolution, as in the paper
