@@ -62,8 +62,15 @@ def number_of_steps(data: Any, n_steps: int | None = None) -> int | None:
     shown = shown[0] if shown is not data and isinstance(shown, tuple) else shown
     arrays = list(shown.values()) if isinstance(shown, Mapping) else shown
     arrays = arrays if isinstance(arrays, (list, tuple)) else [arrays]
-    steps = [one.shape[1] for one in arrays if len(getattr(one, "shape", ())) == 3]
+    shapes = [tuple(one.shape) for one in arrays if _rank(one) == 3]
+    steps = [shape[1] for shape in shapes if shape[1] is not None]  # datasets may leave it open
     return min(steps, default=None)
+
+
+def _rank(values: Any) -> int | None:
+    """Return how many axes values have; None if a dataset does not tell."""
+    shape = getattr(values, "shape", ())
+    return getattr(shape, "rank", None) if hasattr(shape, "rank") else len(shape)
 
 
 def shown_data(network: Any, data: Mapping, nodes: Mapping) -> dict[Any, np.ndarray]:

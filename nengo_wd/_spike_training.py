@@ -82,7 +82,7 @@ def expect_spikes(graph: Any) -> None:
 
     Raise if NengoDL runs such neurons in Python, where they have no rates in training.
     """
-    asked = {} if graph.inference_only else spike_training(graph.model.toplevel)
+    asked = _asked(graph)
     if not asked and not state.has_record(graph):
         return
     expected = state.graph_state(graph).for_spikes = {}
@@ -97,6 +97,12 @@ def expect_spikes(graph: Any) -> None:
             members = zip(group, wanted, rows)
             expected.update({one: Expected(how, trained, r) for one, how, r in members if one})
         state.train_for_spikes(builder, trained)
+
+
+def _asked(graph: Any) -> dict[Any, SpikeTraining]:
+    """Return what settings ask for, by the neurons that a graph has: others were made later."""
+    asked = {} if graph.inference_only else spike_training(graph.model.toplevel)
+    return {neurons: how for neurons, how in asked.items() if neurons in graph.model.sig}
 
 
 def _check_rates(builder: Any, group: list) -> None:
@@ -235,9 +241,7 @@ def _kept(graph: Any) -> dict[Any, Expected]:
 def ignored_for_spikes(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
     """Yield each setting that training ignores, and what to do."""
     graph = sim.tensor_graph
-    if graph.inference_only:
-        return
-    asked = spike_training(sim.model.toplevel)
+    asked = _asked(graph)
     before = {neurons: expected.asked for neurons, expected in _kept(graph).items()}
     for name in (NOISE, SPIKING):
         old, new = ({(n, how.key(name)) for n, how in one.items()} for one in (before, asked))

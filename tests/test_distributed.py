@@ -24,6 +24,7 @@ CHECKS = (
     "optimizers_without_variables",
     "inputs_of_all_kinds",
     "frozen_parameters",
+    "random_numbers",
     "refusals",
 )
 

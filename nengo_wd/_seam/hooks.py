@@ -48,6 +48,7 @@ ARRAYS, NEURONS, OPERATORS, PROCESSES, RANDOM, WINDOWS = (
 )
 STATE = "nengo_wd._seam.state"
 STEPS, LACKS_INPUTS = "tells XLA the number of steps", f"{STATE}:lacks_inputs"
+OTHERWISE = f"{STATE}:checks_otherwise"
 EITHER = f"{STATE}:compiles_or_draws"
 XLA, WHOLE, DRAWS = f"{STATE}:is_compiling", f"{STATE}:is_compiled_whole", f"{STATE}:draws"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
@@ -95,7 +96,7 @@ COMPILING = (  # methods, by `install`: for XLA, and for what runs in TensorFlow
     Change(f"{GRAPH}.build_inputs", f"{COMPILED}:_build_inputs", STEPS, DL3, "", LACKS_INPUTS),
     Change(f"{SIMULATOR}._check_data", f"{COMPILED}:_check_data", STEPS, DL3, "", WHOLE),
     Change(f"{GRAPH}._build_loop", f"{COMPILED}:_build_loop", "compiles it", DL3, "", EITHER),
-    Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}:_check", "compiles it", DL3, "", WHOLE),
+    Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}:_check", "of rates", DL3, "", OTHERWISE),
     Change(f"{SIGNALS}.gather", f"{ARRAYS}:_gather", "reads by slices", DL3, "", XLA),
     Change(f"{SIGNALS}.scatter", f"{ARRAYS}:_scatter", "writes by slices", DL3, "", XLA),
     Change(

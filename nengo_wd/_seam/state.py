@@ -7,9 +7,10 @@ simulators alive.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import weakref
-from typing import Any
+from typing import Any, Iterator
 
 import tensorflow as tf
 from nengo.exceptions import ValidationError
@@ -237,6 +238,11 @@ def is_compiled_whole(sim: Any) -> bool:
     return bool(not sim.closed and sim.keras_model.jit_compile)
 
 
+def checks_otherwise(sim: Any) -> bool:
+    """Tell whether gradients are checked in another way than NengoDL checks them."""
+    return not sim.closed and (is_compiled_whole(sim) or has_record(sim.tensor_graph))
+
+
 def lacks_inputs(graph: Any) -> bool:
     """Tell whether no input Node of a graph has the number of steps in the shape of its values."""
     return not graph.invariant_inputs
@@ -269,6 +275,23 @@ def train_for_spikes(builder: Any, trained: Any) -> None:
 def for_spikes(builder: Any) -> Any:
     """Return how neurons that a builder of NengoDL builds are trained for spikes, or None."""
     return vars(builder).get(ATTRIBUTE)
+
+
+@contextlib.contextmanager
+def rates_as_they_are(graph: Any) -> Iterator[None]:
+    """Have neurons output their rates in training in the body, whatever settings say."""
+    kept = graph_state(graph) if has_record(graph) else GraphState()
+    builders = list(graph.op_builder.op_builds.values())
+    before, for_spikes_before = [for_spikes(one) for one in builders], kept.for_spikes
+    for builder in builders:
+        train_for_spikes(builder, None)
+    kept.for_spikes = {}
+    try:
+        yield
+    finally:
+        kept.for_spikes = for_spikes_before
+        for builder, trained in zip(builders, before):
+            train_for_spikes(builder, trained)
 
 
 def built(builder: Any) -> Any:

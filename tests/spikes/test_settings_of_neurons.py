@@ -6,11 +6,12 @@ import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
-from generations import GENERATION, outputs, sgd, simulator, train
+from generations import GENERATION, outputs, outputs_in_training, sgd, simulator, train
 from nengo.exceptions import ValidationError
 
 import nengo_wd
 from nengo_wd import nengo_dl
+from nengo_wd._shown import number_of_steps
 
 BOTH = pytest.mark.parametrize(
     "name, value", [("spike_noise", 0.02), ("spiking_aware_training", True)]
@@ -198,3 +199,50 @@ def test_a_single_step_of_a_dataset_is_said(model):
         sim.compile(sgd(0.0), loss={model.probe: "mse"})
         (message,) = said(sim.fit, data, verbose=0)
     assert "one time step of data" in message
+
+
+@pytest.mark.parametrize(
+    "shapes, n_steps",
+    [
+        ([(2, None, 1), (2, 4, 1)], 4),
+        ([(2, None, 1), (2, None, 1)], None),
+        ([None, (2, 1, 1), (2, 7)], 1),
+        ([None], None),
+    ],
+)
+def test_datasets_may_leave_shapes_open(shapes, n_steps):
+    class Dataset:
+        element_spec = {i: tf.TensorSpec(shape, tf.float32) for i, shape in enumerate(shapes)}, {}
+
+    assert number_of_steps(Dataset()) == n_steps
+
+
+# -- gradients that are checked, and networks that grow ------------------------------------
+
+
+@BOTH
+@pytest.mark.generation(3)
+@pytest.mark.traced
+def test_gradients_are_checked_of_rates(model, name, value):
+    """Noise differs from call to call, and spikes have no slope."""
+    with model.net:
+        nengo_dl.configure_settings(dtype="float64")
+    setattr(model.config[nengo.ensemble.Neurons], name, value)
+    with simulator(model.net) as sim:
+        sim.check_gradients()
+        (expected,) = outputs_in_training(sim, {model.source: np.ones((1, 4, 1))}, [model.probe])
+    setattr(model.config[nengo.ensemble.Neurons], name, None)
+    with simulator(model.net) as sim:
+        (plain,) = outputs_in_training(sim, {model.source: np.ones((1, 4, 1))}, [model.probe])
+    assert np.abs(expected - plain).max() > 0  # so the setting counts again after the check
+
+
+@BOTH
+@pytest.mark.generation(3)
+def test_ensembles_that_are_made_later_are_left_out(model, name, value):
+    setattr(model.config[nengo.ensemble.Neurons], name, value)
+    with simulator(model.net) as sim:
+        with model.net:
+            nengo.Ensemble(3, 1, label="later")
+        sim.compile(sgd(0.0), loss={model.probe: "mse"})
+        assert not said(model.train, sim)

@@ -31,6 +31,7 @@ STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 MAKE_TRAIN_FUNCTION = tf.keras.Model.make_train_function
 N_STEPS, MINIBATCH, EXAMPLES = 3, 8, 24
 L2 = tf.keras.regularizers.L2(1e-2)
+NOISE, SPIKES = {"spike_noise": 0.02}, {"spiking_aware_training": True}
 
 rng = np.random.RandomState(0)
 X = rng.uniform(-1, 1, size=(EXAMPLES, N_STEPS, 3))
@@ -324,6 +325,23 @@ def frozen_parameters(folder):
     return difference(*found)
 
 
+def random_numbers(folder):
+    """Compare two equal trainings with noise, and with random spikes, on two replicas."""
+
+    def train(settings, neuron_type):
+        model = Model(use_loop=True)
+        model.ensemble.neuron_type = neuron_type
+        for name, value in settings.items():
+            setattr(model.config[nengo.ensemble.Neurons], name, value)
+        return trained(model, "two", adam, lambda model, sim: sim.predict(X, verbose=0))[:2]
+
+    plain, noisy, again = (train(one, nengo.LIF()) for one in ({}, NOISE, NOISE))
+    assert difference(plain, noisy) > 1e-6
+    at_random = nengo.PoissonSpiking(nengo.LIFRate())
+    spiking, spiking_again = (train(SPIKES, at_random) for _ in range(2))
+    return max(difference(noisy, again), difference(spiking, spiking_again))
+
+
 def refusals(folder):
     """Check the errors that need two replicas."""
     model = Model()
@@ -375,6 +393,7 @@ CHECKS = {
         optimizers_without_variables,
         inputs_of_all_kinds,
         frozen_parameters,
+        random_numbers,
         refusals,
     )
 }

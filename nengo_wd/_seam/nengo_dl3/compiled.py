@@ -179,8 +179,11 @@ def _call_compiled(graph: Any, call: Callable, inputs: Any, **options: Any) -> l
 
 
 def _check(check_gradients: Callable, sim: Any, *args: Any, **kwargs: Any) -> Any:
-    with _compiled_call(sim.tensor_graph):
-        return check_gradients(*args, **kwargs)
+    """Check the gradients of rates, without noise or spikes on them; compiled, if the loop is."""
+    graph, compiles = sim.tensor_graph, state.is_compiled_whole(sim)
+    with _compiled_call(graph) if compiles else contextlib.nullcontext():
+        with state.rates_as_they_are(graph):
+            return check_gradients(*args, **kwargs)
 
 
 # -- the loop ------------------------------------------------------------------------------

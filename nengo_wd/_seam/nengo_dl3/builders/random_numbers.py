@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd._seam import state
-from nengo_wd._seam.nengo_dl3.values import step_of
+from nengo_wd._seam.nengo_dl3.values import _scope, step_of
 
 LARGE = 10.0  # from this mean on, Poisson numbers are drawn by rejection
 MOST = 100  # a Poisson number of a mean below LARGE is greater with probability 1e-60
@@ -54,6 +54,8 @@ def folded(seed: Any, number: Any) -> tf.Tensor:
 def follow(sim: Any) -> None:
     """Have the seeds of a simulator in training depend on its optimizer's iterations."""
     state.graph_state(sim.tensor_graph).simulator = weakref.ref(sim)
+    with _scope(sim):
+        _calls(sim.tensor_graph)
 
 
 def begin_call(graph: Any) -> None:
@@ -105,6 +107,9 @@ def _calls(graph: Any) -> tf.Variable:
             kept.calls = tf.Variable(
                 _no_calls(),
                 trainable=False,
+                # Each replica counts by itself. If they waited for each other amid a call, others
+                # would change the graph, which they share.
+                synchronization=tf.VariableSynchronization.ON_READ,
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
                 name="calls_with_random_numbers",
             )
