@@ -17,6 +17,7 @@ from kept_outputs import (
     balance_online,
     best_on_the_frontier,
     changes,
+    chosen,
     counts,
     cuda_decayed,
     cuda_norms,
@@ -61,18 +62,7 @@ WARNINGS = "nengo_wd/_neurons.py"
 PAGES = [README, *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
 NOT_KEPT = ["(`spiking_digits.py`, TensorFlow 2.12)"]
 IF = "integrate-and-fire"
-CHOSEN_FOR_SPIKES = [  # neurons, way, strength of the rate targets, and noise in ms
-    (IF, "plain", 0),
-    (IF, "rate targets", 0.004),
-    (IF, "with noise", 0.005, 10),
-    (IF, "with spikes", 0.004),
-    (IF, "with both", 0.005, 10),
-    ("LIF", "plain", 0),
-    ("LIF", "rate targets", 0.005),
-    ("LIF", "with noise", 0.005, 40),
-    ("LIF", "with spikes", 0.005),
-    ("LIF", "with both", 0.005, 40),
-]
+WAYS = ("plain", "rate targets", "with noise", "with spikes", "with both")
 
 QUOTES = [
     (
@@ -116,9 +106,10 @@ QUOTES = [
         (
             FOR_SPIKES,
             f"| {neurons}, {way} | {{:.1f}} % | {{:.1f}} % | {{:.1f}} +- {{:.1f}} % | {{:.0f}} |",
-            lambda key=(neurons, way, *strengths): frontier(*key),
+            lambda neurons=neurons, way=way: chosen(neurons, way),
         )
-        for neurons, way, *strengths in CHOSEN_FOR_SPIKES
+        for neurons in (IF, "LIF")
+        for way in WAYS
     ),
     (
         FOR_SPIKES,

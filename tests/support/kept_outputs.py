@@ -61,6 +61,14 @@ def frontier(neurons, way, strength, noise=0):
     return [on_rates, after_50, after_100, error, events]
 
 
+def chosen(neurons, way):
+    """Return the same of the strengths that were chosen for a way, which have a star."""
+    printed = kept("accuracy_for_energy")
+    lines = printed[printed.index(f"\n{neurons}:") :].splitlines()
+    starred = next(line for line in lines if line.startswith(way) and " *" in line)
+    return frontier(neurons, way, *numbers(starred)[:2])
+
+
 def sequence(way):
     """Return accuracies on rates and with spikes, each with its error, and synaptic events."""
     return row("spiking_sequence", f"{way:12} ")
