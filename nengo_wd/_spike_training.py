@@ -16,7 +16,7 @@ from nengo_wd._activity_penalties import why_no_rates
 from nengo_wd._checks import current_step, is_number, use_step
 from nengo_wd._neurons import has_spikes
 from nengo_wd._seam import state
-from nengo_wd._seam.builders import TrainedForSpikes, neuron_builders, runs_in_python
+from nengo_wd._seam.builders import TrainedForSpikes, has_rates_and_spikes, neuron_builders
 from nengo_wd._shown import number_of_steps, warn_of_one_step
 from nengo_wd._strengths import RowValues, where
 
@@ -107,11 +107,12 @@ def _asked(graph: Any) -> dict[Any, SpikeTraining]:
 
 def _check_rates(builder: Any, group: list) -> None:
     neurons = next(one for one in group if one)
-    if runs_in_python(builder):
+    if not has_rates_and_spikes(builder):
         raise ValidationError(
-            f"{neurons} can't be trained for spikes: NengoDL runs {_type(neurons)} in Python, "
-            f"with spikes and without a gradient; leave out its {NOISE} and {SPIKING}, or add a "
-            "builder to nengo_dl.neuron_builders.SimNeuronsBuilder.TF_NEURON_IMPL",
+            f"{neurons} can't be trained for spikes: NengoDL has no TensorFlow builder for "
+            f"{_type(neurons)} with rates in training and spikes outside of it; leave out its "
+            f"{NOISE} and {SPIKING}, or add such a builder to "
+            "nengo_dl.neuron_builders.SimNeuronsBuilder.TF_NEURON_IMPL",
             attr="neuron_type",
             obj=neurons,
         )

@@ -56,9 +56,10 @@ def neuron_builders(graph: Any) -> Iterator[tuple[Any, Sequence[Any]]]:
             yield builder, operators
 
 
-def runs_in_python(builder: Any) -> bool:
-    """Tell whether NengoDL runs neurons in Python, where they have no rates in training."""
-    return isinstance(builder.built_neurons, GenericNeuronBuilder)
+def has_rates_and_spikes(builder: Any) -> bool:
+    """Tell whether neurons have rates in training; they have none where NengoDL runs Python."""
+    built = builder.built_neurons
+    return not isinstance(built, GenericNeuronBuilder) and getattr(built, "spiking", True)
 
 
 class TrainedForSpikes:

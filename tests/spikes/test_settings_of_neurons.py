@@ -116,7 +116,9 @@ class OwnNeurons(nengo.LIF):
 def test_neurons_that_run_in_python_are_refused_by_name(name, value):
     model = Network(second=OwnNeurons())
     setattr(model.config[nengo.ensemble.Neurons], name, value)
-    match = "second.* can't be trained for spikes: NengoDL runs .*OwnNeurons.* in Python"
+    match = (
+        "second.* can't be trained for spikes: NengoDL has no TensorFlow builder for .*OwnNeurons"
+    )
     with pytest.raises(ValidationError, match=match):
         simulator(model.net)
 
