@@ -249,7 +249,12 @@ def noisy(monkeypatch):
 
     class NoisyBuilder(neurons.StochasticBuilder):
         def training_step(self, current, dt):
-            return current * (1 + random_numbers.normal(current.shape, self.now, current.dtype))
+            return current * (
+                1
+                + random_numbers.normal(
+                    current.shape, random_numbers.seed_of_step(self), current.dtype
+                )
+            )
 
     table = {**SimNeuronsBuilder.TF_NEURON_IMPL, nengo.StochasticSpiking: NoisyBuilder}
     monkeypatch.setattr(SimNeuronsBuilder, "TF_NEURON_IMPL", table)
