@@ -29,7 +29,7 @@ Greydanus and Kobak report for networks without spikes ("Scaling down deep learn
 ICML 2024). The other is with the same model, trained in KerasSpiking with its activity regularizer,
 at the same strengths. Its weights are then tested as ours are, in the same spiking network.
 
-Run it with ``python accuracy_for_energy.py``, on NengoDL 3. All of it takes some 20 minutes, since
+Run it with ``python accuracy_for_energy.py``, on NengoDL 3. All of it takes some 30 minutes, since
 XLA compiles the time loop, and less than one with ``--short``.
 """
 
