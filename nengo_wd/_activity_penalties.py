@@ -17,12 +17,7 @@ from nengo_wd import _seam as seam
 from nengo_wd import settings
 from nengo_wd._seam.keras2 import check_penalty
 from nengo_wd.regularizers import FiringRates
-from nengo_wd.regularizers.forms import (
-    comparison_key,
-    row_form,
-    snapshot,
-    unscheduled,
-)
+from nengo_wd.regularizers.forms import comparison_key, row_form, snapshot, unscheduled
 
 ENDING = ".activity"  # the end of the names of these penalties
 AXIS = seam.simulators.AXIS

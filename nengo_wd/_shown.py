@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections.abc
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from nengo.exceptions import ValidationError
 
 def check_data(data: Any, what: str = "data", owners: str = "Nodes") -> dict[Any, Any]:
     """Return data, or targets, that can be shown again at each record, or raise."""
-    is_mapping = isinstance(data, collections.abc.Mapping)
+    is_mapping = isinstance(data, Mapping)
     if is_mapping and len(data):
         return dict(data)
     steps = "n_steps" if what == "data" else "1 or n_steps"

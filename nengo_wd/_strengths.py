@@ -13,11 +13,11 @@ from nengo_wd import _seam as seam
 from nengo_wd._checks import Strength, current_step, is_number, value_at
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import sum_rows
+from nengo_wd._seam.builders import where
 from nengo_wd.regularizers.forms import RowForm
 from nengo_wd.regularizers.weights import ELEMENTWISE
 
 RowForms = List[Tuple[Parameter, RowForm]]  # parameters of one variable, and their regularizers
-where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
 
 
 class LiveArray:

@@ -159,9 +159,7 @@ def _compiled(sim: nengo_dl.Simulator, measured: tuple[tuple, Callable, bool]) -
         size, inputs = graph.minibatch_size, graph.invariant_inputs
         nodes = [tf.TensorSpec((size, None, one.size_out), graph.dtype) for one in inputs]
         n_steps = tf.TensorSpec((size, None), tf.int32)
-        with _builders_kept(graph) as builders:
-            for builder in builders:  # in training mode, rates as they are
-                state.train_for_spikes(builder, None)
+        with _builders_kept(graph), state.rates_as_they_are(graph):
             simulation = _simulation(sim, *measured)
             kept[key] = simulation.get_concrete_function(nodes, n_steps)
         graph.signals.reset()  # which hold tensors of this simulation's graph
