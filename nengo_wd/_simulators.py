@@ -147,8 +147,9 @@ class Watcher:
 
     @staticmethod
     def check_shown(sim: nengo_dl.Simulator, data: Any, n_steps: int | None = None) -> None:
-        """Warn of a single time step where neurons are trained with spikes."""
+        """Warn of what training ignores of settings for spikes, and of a single time step."""
         if _is_for_spikes(sim.tensor_graph):
+            warn_of_ignored(sim, spike_training.ignored_for_spikes(sim))
             spike_training.check_shown(sim, data, n_steps)
 
     @staticmethod
@@ -256,8 +257,6 @@ def warn_of_training(sim: nengo_dl.Simulator) -> None:
         warn_of_ignored(sim, ignored_by_loss(sim))
         used = next(iter(seam.training.optimizers_in_use(sim)), None)
         warn_of_ignored(sim, ignored_by_optimizer(sim, used))
-        if _is_for_spikes(sim.tensor_graph):
-            warn_of_ignored(sim, spike_training.ignored_for_spikes(sim))
 
 
 def ignored_by_loss(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import nengo
 import numpy as np
-import optuna
 import pytest
 import tensorflow as tf
 from generations import seed, simulator
@@ -227,6 +226,7 @@ def test_early_stopping_and_checkpoints(tmp_path):
 
 def test_trials_are_pruned_by_it():
     """Optuna's callback of Keras reports it to the study."""
+    optuna = pytest.importorskip("optuna")
     pytest.importorskip("optuna_integration")
     from optuna_integration import TFKerasPruningCallback
 

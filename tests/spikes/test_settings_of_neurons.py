@@ -203,6 +203,7 @@ def test_a_single_step_of_a_dataset_is_said(model):
     assert "one time step of data" in message
 
 
+@pytest.mark.generation(3)
 @pytest.mark.parametrize(
     "shapes, n_steps",
     [
