@@ -15,6 +15,7 @@ from nengo_dl import config
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
+from nengo_wd._groups import RECORDED, use_sides
 from nengo_wd._seam.keras2 import check_penalty
 from nengo_wd.regularizers import FiringRates
 from nengo_wd.regularizers.forms import comparison_key, row_form, snapshot, unscheduled
@@ -61,7 +62,8 @@ class ActivityPenalty(NamedTuple):
             magnitudes = tf.where(activity < 0, -activity, activity)
             return self.regularizer.of_rates(tf.reduce_mean(magnitudes, axis=1) / self.amplitude)
         by_step = tf.reshape(activity, (-1, *activity.shape[2:]))
-        penalty = check_penalty(f"{self.probe}.activity", self.regularizer(by_step))
+        with use_sides(RECORDED):
+            penalty = check_penalty(f"{self.probe}.activity", self.regularizer(by_step))
         return penalty / tf.cast(tf.shape(by_step)[0], penalty.dtype)
 
 
