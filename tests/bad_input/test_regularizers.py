@@ -101,7 +101,7 @@ ROWS += [
     Row(
         "GroupLasso, groups of a probe",
         lambda s: s.with_setting("regularizer", GroupLasso(groups="outputs"), s.probe),
-        "GroupLasso: what a probe records, of rank 2, can't be put into .*'; give an axis",
+        "probe.* has a GroupLasso with groups='outputs', but what it records is no weights; give",
     ),
 ]
 
