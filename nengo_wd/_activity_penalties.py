@@ -15,8 +15,9 @@ from nengo_dl import config
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
+from nengo_wd._groups import RECORDED, use_sides
 from nengo_wd._seam.keras2 import check_penalty
-from nengo_wd.regularizers import FiringRates
+from nengo_wd.regularizers import FiringRates, GroupLasso
 from nengo_wd.regularizers.forms import comparison_key, row_form, snapshot, unscheduled
 
 ENDING = ".activity"  # the end of the names of these penalties
@@ -61,7 +62,8 @@ class ActivityPenalty(NamedTuple):
             magnitudes = tf.where(activity < 0, -activity, activity)
             return self.regularizer.of_rates(tf.reduce_mean(magnitudes, axis=1) / self.amplitude)
         by_step = tf.reshape(activity, (-1, *activity.shape[2:]))
-        penalty = check_penalty(f"{self.probe}.activity", self.regularizer(by_step))
+        with use_sides(RECORDED):
+            penalty = check_penalty(f"{self.probe}.activity", self.regularizer(by_step))
         return penalty / tf.cast(tf.shape(by_step)[0], penalty.dtype)
 
 
@@ -80,6 +82,7 @@ def _penalties_on_probes(model: Any) -> Iterator[ActivityPenalty]:
         if regularizer is None:
             continue
         if not isinstance(unscheduled(regularizer), FiringRates):
+            _check_no_groups(probe, unscheduled(regularizer))
             yield ActivityPenalty(probe, snapshot(regularizer))
             continue
         why_not = why_no_rates(probe)
@@ -92,6 +95,17 @@ def _penalties_on_probes(model: Any) -> Iterator[ActivityPenalty]:
                 attr="regularizer",
                 obj=probe,
             )
+
+
+def _check_no_groups(probe: nengo.Probe, regularizer: Any) -> None:
+    """Raise for a group lasso of inputs or outputs, which what a probe records does not have."""
+    if isinstance(regularizer, GroupLasso) and regularizer.groups is not None:
+        raise ValidationError(
+            f"{probe} has a GroupLasso with groups={regularizer.groups!r}, but what it records is "
+            "no weights; give axis=-1 for a group of each element",
+            attr="groups",
+            obj=probe,
+        )
 
 
 def _name(probe: nengo.Probe) -> str:

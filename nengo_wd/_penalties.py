@@ -13,6 +13,7 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
 from nengo_wd._checks import is_live
+from nengo_wd._groups import use_sides
 from nengo_wd._parameters import Parameter
 from nengo_wd._seam import state
 from nengo_wd._seam.keras2 import check_penalty
@@ -42,7 +43,8 @@ class Penalty(NamedTuple):
 
     def __call__(self) -> tf.Tensor:
         """Return the penalty as a scalar tensor."""
-        return check_penalty(self.parameter.name, self.regularizer(self.parameter.gather()))
+        with use_sides(self.parameter.sides):
+            return check_penalty(self.parameter.name, self.regularizer(self.parameter.gather()))
 
     def by_parameter(self) -> tf.Tensor:
         """Return the penalty as a tensor of shape (1,)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import warnings
-from typing import Any, Callable
+from typing import Any
 
 import nengo
 import nengo_dl
@@ -20,8 +20,7 @@ from nengo_wd._checks import check_keras_2
 from nengo_wd._objectives import regularized_objective
 from nengo_wd._seam import hooks
 from nengo_wd._seam.keras2 import flat_layers, n_added_losses
-from nengo_wd.regularizers import forms
-from nengo_wd.regularizers.weights import ELEMENTWISE, TowardsInitial
+from nengo_wd.regularizers.moved import BIAS, DENSE, rescaled, transformed
 from nengo_wd.settings import SETTINGS, configure_settings
 
 _Base: Any = seam.layers.KerasConverter
@@ -131,7 +130,7 @@ def _probe_activity(network: nengo.Network, output: Any, layer: Any, shape: tupl
     with network:
         configure_settings()
         probe = nengo.Probe(output, label=f"{layer.name}.activity")
-    network.config[probe].regularizer = _transformed(
+    network.config[probe].regularizer = transformed(
         layer.activity_regularizer, lambda activity: tf.reshape(activity, (-1, *shape))
     )
 
@@ -221,11 +220,11 @@ class CarriesRegularizers:
         if isinstance(obj, nengo.ensemble.Neurons):
             scale = self.converter.scale_firing_rates
             scale = scale.get(self.layer) if isinstance(scale, dict) else scale
-            regularizer = _rescaled(regularizer, 1.0 if scale is None else scale)
+            regularizer = rescaled(regularizer, 1.0 if scale is None else scale)
         elif obj is not self.kernel:
-            regularizer = _transformed(regularizer, lambda weights: tf.reshape(weights, [-1]))
+            regularizer = transformed(regularizer, lambda w: tf.reshape(w, [-1]), BIAS)
         elif isinstance(self.layer, tf.keras.layers.Dense):
-            regularizer = _transformed(regularizer, tf.transpose)
+            regularizer = transformed(regularizer, tf.transpose, DENSE)
         network.config[obj].regularizer = regularizer
 
 
@@ -249,30 +248,3 @@ for _ours, _theirs in (
 ):
     if _theirs in Converter.converters:
         Converter.register(_ours)(Converter.converters[_theirs])
-
-
-def _transformed(regularizer: Any, transform: Callable) -> Any:
-    """Return the regularizer that applies ``regularizer`` to the transformed weights.
-
-    ``transform`` moves elements about, and so changes nothing for a sum over elements.
-    """
-    if forms.row_form(regularizer) is not None:
-        return regularizer
-    if type(regularizer) is forms.Scheduled:
-        return forms.Scheduled(
-            _transformed(regularizer.regularizer, transform), regularizer.strength
-        )
-    return lambda weights: regularizer(transform(weights))
-
-
-def _rescaled(regularizer: Any, scale: float) -> Any:
-    """Return the regularizer that applies ``regularizer`` to the weights over ``scale``."""
-    if type(regularizer) is forms.Scheduled:
-        return forms.Scheduled(_rescaled(regularizer.regularizer, scale), regularizer.strength)
-    form = forms.row_form(regularizer)
-    if form is None or form.moving:
-        return lambda weights: regularizer(weights / scale)
-    strengths = {"l1": 0.0, "l2": 0.0}  # Keras has other defaults
-    for name, strength in form.strengths.items():
-        strengths[name] = strength.number / scale ** ELEMENTWISE[name].degree
-    return (TowardsInitial if form.towards_initial else tf.keras.regularizers.l1_l2)(**strengths)

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from generations import one_step, outputs, sgd, simulator, total_loss, train
+from nengo.exceptions import ValidationError
 
 import nengo_wd
 from nengo_wd import _parameters as parameters
+from nengo_wd.regularizers import GroupLasso, Scheduled
 
 l1 = tf.keras.regularizers.l1
 
@@ -85,6 +87,74 @@ def test_step_of_sgd_equals_that_of_keras(make, kind, rng):
     np.testing.assert_allclose(*predictions, atol=1e-5)
     for weight in model.get_weights():
         assert_among(weight, trained)
+
+
+LASSOS = {
+    "outputs": GroupLasso(0.05, groups="outputs"),
+    "axis": GroupLasso(0.05, axis=-1),
+    "axes": GroupLasso(0.05, axis=(0, -1)),
+    "one group": GroupLasso(0.05, axis=None),
+    "scheduled": Scheduled(GroupLasso(1.0, axis=0), 0.05),
+}
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize("make", [dense_model, conv_model])
+@pytest.mark.parametrize("kind", LASSOS)
+def test_group_lassos_are_those_of_keras(make, kind):
+    model = make(LASSOS[kind])
+    converter = nengo_wd.Converter(model, allow_fallback=False)
+    with simulator(converter.net) as sim:
+        losses = nengo_wd.regularization_losses(sim)
+    assert sorted(losses.values()) == pytest.approx(sorted(map(float, model.losses)), rel=1e-6)
+
+
+def stepped(weights, axis, costs, by):
+    """Return a kernel of Keras after a proximal step; ``axis`` is that of its groups."""
+    moved = np.moveaxis(np.asarray(weights, np.float64), axis, 0)
+    norms = np.sqrt(np.sum(moved**2, axis=tuple(range(1, moved.ndim)), keepdims=True))
+    lengths = by * np.reshape(costs, norms.shape) * np.sqrt(moved[0].size)
+    return np.moveaxis(moved * np.maximum(0, 1 - lengths / norms), 0, axis)
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize(
+    "given, axis", [({"groups": "inputs"}, -2), ({"groups": "outputs"}, -1), ({"axis": -2}, -2)]
+)
+@pytest.mark.parametrize("make, name", [(dense_model, "hidden"), (conv_model, "filters")])
+def test_proximal_steps_of_group_lassos(make, name, given, axis):
+    """On kernels, which Nengo has transposed or not; the costs are in the order of Keras."""
+    model = make(None)
+    layer = model.get_layer(name)
+    before, costs = layer.get_weights()[0], np.linspace(0, 30, layer.kernel.shape[axis])
+    layer.kernel_regularizer = GroupLasso(0.5, costs=costs, **given)
+    converter = nengo_wd.Converter(model, allow_fallback=False)
+    source, probe = converter.inputs[model.input], converter.outputs[model.output]
+    inputs = {source: np.zeros((1, 1, source.size_out))}
+    targets = {probe: np.zeros((1, 1, probe.size_in))}
+    with converter.net:
+        one_step()
+    with simulator(converter.net) as sim:
+        optimizer = nengo_wd.proximal_regularization(sim, sgd(0.125))
+        train(sim, inputs, targets, {probe: lambda y, x: 0 * tf.reduce_sum(y * x)}, optimizer)
+        label = f"{name}.kernel"
+        (kernel,) = (c for c in converter.net.all_connections if c.label == label)
+        after = np.array(sim.data[kernel].weights)
+    after = after.T if after.ndim == 2 else after
+    wanted = stepped(before, axis, costs, 0.5 * 0.125)
+    np.testing.assert_allclose(after, wanted, rtol=1e-5, atol=1e-7)
+    assert np.array_equal(after == 0, wanted == 0) and np.any(wanted == 0)
+
+
+@pytest.mark.generation(3)
+def test_inputs_of_biases_are_refused_as_by_keras():
+    model = dense_model(None)
+    layer = model.get_layer("readout")
+    layer.bias_regularizer = GroupLasso(groups="inputs")
+    converter = nengo_wd.Converter(model, allow_fallback=False)
+    with simulator(converter.net) as sim:
+        with pytest.raises(ValidationError, match="of rank 1, can't be put into groups='inputs'"):
+            nengo_wd.regularization_losses(sim)
 
 
 def rows_squared(weights):

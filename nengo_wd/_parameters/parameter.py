@@ -12,14 +12,9 @@ from nengo.transforms import SparseMatrix
 
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_called_now
+from nengo_wd._groups import TRANSPOSED, Sides, sides_in_layer, sides_of_native
 from nengo_wd._seam import state
 from nengo_wd._seam.keras2 import variable_name, variable_penalties
-
-TRANSPOSED = tuple(  # in their kernels, output channels come before input channels
-    getattr(tf.keras.layers, name)
-    for name in ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
-    if hasattr(tf.keras.layers, name)
-)
 
 
 class Channels(NamedTuple):
@@ -86,10 +81,7 @@ class Parameter:
         """Which output channel each of the weights belongs to: a neuron, unit or filter."""
         n_rows, last = len(self.rows), len(self.shape) - 1
         if self.signal is not None and self.signal.sparse:
-            weights = self.signal.initial_value  # whose values are in the order of the rows here
-            is_nengo = isinstance(weights, SparseMatrix)
-            rows = weights.indices[:, 0] if is_nengo else weights.tocoo().row
-            return Channels(rows, self.signal.shape[0])
+            return Channels(_places(self.signal)[:, 0], self.signal.shape[0])
         if last == 0 or (self.signal is not None and last < 2):  # no kernel
             return Channels(np.arange(n_rows), n_rows)
         axes: tuple[int, ...] = (last,)
@@ -98,6 +90,16 @@ class Parameter:
         elif isinstance(self.layer, TRANSPOSED):
             axes = (last - 1,)
         return Channels(np.zeros(n_rows, int), 1, axes)
+
+    @property
+    def sides(self) -> Sides:
+        """Where the inputs and outputs of the weights lie."""
+        if self.layer is not None:
+            return sides_in_layer(self.layer, variable_name(self.variable), self.name)
+        found = sides_of_native(self.obj, len(self.shape), self.name)
+        if not self.signal.sparse:
+            return found
+        return found._replace(places=_places(self.signal), size=self.signal.shape)
 
     @property
     def n_channels(self) -> int:
@@ -133,6 +135,15 @@ class Parameter:
     def gather(self) -> tf.Tensor:
         """Return a tensor of shape ``shape`` with the value."""
         return tf.reshape(in_rows(self.variable, self.rows), self.shape)
+
+
+def _places(signal: Any) -> np.ndarray:
+    """Return row and column of each weight of a sparse matrix, in the order of their values."""
+    weights = signal.initial_value
+    if isinstance(weights, SparseMatrix):
+        return weights.indices
+    found = weights.tocoo()
+    return np.stack([found.row, found.col], axis=1)
 
 
 def trained_variables(function: Any) -> list[tf.Variable]:

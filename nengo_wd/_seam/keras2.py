@@ -30,6 +30,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd._checks import check_finite, is_real
+from nengo_wd._groups import KERAS, Sides, sides_in_layer, use_sides
 from nengo_wd._seam import state
 
 # -- penalties of layers -------------------------------------------------------------------
@@ -86,12 +87,21 @@ def layer_penalties(layer: tf.keras.layers.Layer, skip: Any = None) -> Iterator[
     for function in layer._callable_losses:
         bound = _innermost(function)
         if skip is None or bound is not skip:
-            found.append((function(), bound if is_on_variable(function) else None))
+            with use_sides(penalized_sides(layer, function)):
+                found.append((function(), bound if is_on_variable(function) else None))
     for loss, variable in found:
         if loss is not None:  # it is a step of the optimizer, or Keras' own None
             weight = "loss" if variable is None else variable_name(variable)
             name = f"{layer.name}.{weight}"
             yield LayerPenalty(name, check_penalty(name, loss), variable)
+
+
+def penalized_sides(layer: Any, function: Callable) -> Sides:
+    """Return where inputs and outputs lie in what a function of a layer penalizes."""
+    if not is_on_variable(function):
+        return KERAS
+    weight = variable_name(_innermost(function))
+    return sides_in_layer(layer, weight, f"{layer.name}.{weight}")
 
 
 def variable_penalties(layer: Any) -> dict[int, Callable]:

@@ -61,6 +61,8 @@ class Count:
 
     def __init__(self) -> None:
         self.neurons = np.zeros(2, int)  # all of them, and those that are kept
+        # for each neuron, 1 and the synapses that leave it; and, if it is kept, 1 and their events
+        self.by_neuron: np.ndarray | None = None  # of shape (2, 2, neurons)
         self.from_neurons = np.zeros(3)  # all synapses, those that are kept, and events of these
         self.from_nodes = np.zeros(3)  # the same for synapses that leave Nodes
         self.notes: list[str] = []
@@ -130,6 +132,37 @@ class Costs:
         """Return the joules that one example takes on a device, by the name of the object."""
         found = get_device(device)
         return {name: self._joules(count, found, inputs) for name, count in self._counts.items()}
+
+    def by_neuron(self, device: str) -> dict[str, np.ndarray]:
+        """Return the joules that each neuron takes in one example, by the name of its object.
+
+        These are its updates, and the events that its spikes make at the synapses that leave it,
+        whatever the object that these belong to. The sum over all neurons is the total without
+        inputs. Events that arrive at a neuron count for those who send them. Of neurons behind a
+        convolution, ``joules.reshape(-1, n_channels).sum(axis=0)`` has those of each channel.
+
+        Parameters
+        ----------
+        device : str
+            The device, one of those above or of those registered.
+
+        Returns
+        -------
+        joules : dict of {str: np.ndarray}
+            Arrays of shape (n_neurons,), for all objects that have neurons.
+
+        Raises
+        ------
+        nengo.exceptions.ValidationError
+            If there is no such device.
+        """
+        found, counts = get_device(device), self._counts.items()
+        with_neurons = ((n, one.by_neuron) for n, one in counts if one.by_neuron is not None)
+        if found.spiking:
+            prices = found.energy_per_neuron * self.n_steps, found.energy_per_synop
+            return {name: np.dot(prices, kept) for name, (_, kept) in with_neurons}
+        prices = found.energy_per_neuron * self._passes, found.energy_per_synop * self._passes
+        return {name: np.dot(prices, every) for name, (every, _) in with_neurons}
 
     def to_frame(self, inputs: bool = True) -> Any:
         """Return a table with a row for each object, for one example, as a ``pandas.DataFrame``.

@@ -232,14 +232,23 @@ def _counted(
             continue
         leaving = fan_out(flow, source)
         not_zero = leaving if without_zeros is flow else fan_out(without_zeros, source)
+        there = {obj: np.where(is_kept, not_zero.get(obj, 0), 0) for obj in leaving}
         for obj, every in leaving.items():
-            there = np.where(is_kept, not_zero.get(obj, 0), 0)
             count = counts[obj].from_nodes if source.neurons is None else counts[obj].from_neurons
-            count += every.sum(), there.sum(), there @ events[source]
+            count += every.sum(), there[obj].sum(), there[obj] @ events[source]
+        if source.neurons is not None:
+            sent = sum(there.values()) * events[source]
+            every_neuron = np.ones(source.size), sum(leaving.values())
+            counts[source.obj].by_neuron = _stacked(every_neuron, (is_kept, sent))
     for obj, why in flow.uncounted.items():
         counts[obj].notes.append(f"not counted: {why}")
         counts[obj].is_known = False
     return counts
+
+
+def _stacked(every: tuple, kept: tuple) -> np.ndarray:
+    """Return neurons and synapses, and those that are kept with events: (2, 2, neurons)."""
+    return np.array([np.broadcast_arrays(*every), np.broadcast_arrays(*kept)], float)
 
 
 def _count_events(

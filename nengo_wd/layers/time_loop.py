@@ -12,6 +12,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_keras_2
+from nengo_wd._groups import KERAS, Sides, sides_in_layer, use_sides
 from nengo_wd._seam.keras2 import check_penalty
 from nengo_wd.layers import defaults, refusals
 from nengo_wd.regularizers import forms
@@ -115,8 +116,10 @@ class TimeLoopLayer(defaults.KeepsDefaults):
         regularizer = kwargs.get("regularizer")
         if regularizer is None:
             return super().add_weight(*args, **kwargs)
-        name = f"{self.name}.{args[0] if args else kwargs.get('name')}"
-        kwargs["regularizer"] = checked = CheckedPenalty(name, regularizer)
+        weight = args[0] if args else kwargs.get("name")
+        name = f"{self.name}.{weight}"
+        sides = sides_in_layer(self, str(weight), name)
+        kwargs["regularizer"] = checked = CheckedPenalty(name, regularizer, sides)
         variable = super().add_weight(*args, **kwargs)
         self.penalized.append((variable, checked))
         return variable
@@ -160,10 +163,12 @@ class CheckedPenalty(NamedTuple):
 
     name: str
     regularizer: Any
+    sides: Sides = KERAS
 
     def __call__(self, weights: tf.Variable) -> tf.Tensor:
         """Return the penalty on ``weights``."""
-        return check_penalty(self.name, self.regularizer(weights))
+        with use_sides(self.sides):
+            return check_penalty(self.name, self.regularizer(weights))
 
 
 def _is_time(value: Any) -> bool:

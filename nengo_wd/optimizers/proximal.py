@@ -13,6 +13,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
+from nengo_wd._groups import Groups, use_sides
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import in_rows, is_block
 from nengo_wd._penalties import check_live_strengths, strength_faults, with_live_strengths
@@ -136,7 +137,9 @@ class VariableStep:
         for (parameter, form), length in zip(self.lassos, lengths):
             rows = tf.reshape(in_rows(weights, parameter.rows), parameter.shape)
             shape = (len(parameter.rows), *weights.shape[1:])
-            found.append((parameter.rows, tf.reshape(form.lasso.shrunk(rows, length), shape)))
+            with use_sides(parameter.sides):
+                shrunk = form.lasso.shrunk(rows, length)
+            found.append((parameter.rows, tf.reshape(shrunk, shape)))
         return _replaced(weights, found)
 
 
@@ -157,8 +160,16 @@ def _lengths(lassos: Lassos) -> list[tuple[np.ndarray, Any]]:
 
 
 def _built(lassos: Lassos) -> dict[tuple, tuple]:
-    """Return what is fixed of group lassos: axes, and strengths that are not numbers."""
-    return {(p.key, *form.lasso.within(len(p.shape))): form.strength.ids for p, form in lassos}
+    """Return what is fixed of group lassos: groups, costs, and strengths that are not numbers."""
+    return {
+        (p.key, _groups(p, form).key, form.lasso.costs): form.strength.ids for p, form in lassos
+    }
+
+
+def _groups(parameter: Parameter, form: GroupForm) -> Groups:
+    """Return the groups of a parameter's weights; raise if it has no such groups."""
+    with use_sides(parameter.sides):
+        return form.lasso.groups_in(parameter.shape)
 
 
 def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> tf.Tensor:
@@ -202,7 +213,7 @@ def proximal_regularization(
     ``L1(a)``          :math:`w \leftarrow \mathrm{sign}(w) \max(|w| - s a, 0)`
     ``L2(a)``          :math:`w \leftarrow w / (1 + 2 s a)`
     L1 and L2          one after the other
-    ``GroupLasso``     :math:`w_g \leftarrow w_g \max(0, 1 - s a \sqrt{n_g} / \|w_g\|_2)`
+    ``GroupLasso``     :math:`w_g \leftarrow w_g \max(0, 1 - s a c_g \sqrt{n_g} / \|w_g\|_2)`
     ``TowardsInitial`` the same as L1 and L2, of :math:`w - w^0`
     ``Scheduled``      that of what it multiplies, with the strength of the step
     ================== ============================================================================
@@ -263,7 +274,7 @@ def proximal_regularization(
 def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
     form = group_form(regularizer)
     if form is not None:
-        form.lasso.within(len(parameter.shape))  # which raises where the axes don't fit
+        _groups(parameter, form)  # which raises where there are no such groups
     elif row_form(regularizer) is None:
         raise ValidationError(
             f"{parameter.name} has the regularizer {regularizer}, which has no proximal step; L1, "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
-from nengo_wd._checks import as_strength, is_whole
+from nengo_wd._checks import LARGEST_FLOAT32, as_strength, is_whole
+from nengo_wd._groups import SIDES, AlongAxes, Groups, current_sides
 
 
 class Elementwise(NamedTuple):
@@ -91,12 +92,20 @@ class TowardsInitial(tf.keras.regularizers.Regularizer):
         return {"l1": self.l1, "l2": self.l2}
 
 
+class _DefaultAxis(int):
+    """The axis that holds if none is given; it looks like any other number."""
+
+
+AXIS = _DefaultAxis(0)
+
+
 class GroupLasso(tf.keras.regularizers.Regularizer):
     r"""Drive whole groups of weights to zero: whole neurons, or whole connections.
 
-    .. math:: R(w) = a \sum_g \sqrt{n_g} \, \|w_g\|_2
+    .. math:: R(w) = a \sum_g c_g \sqrt{n_g} \, \|w_g\|_2
 
-    with the weights :math:`w_g` of each of the groups, :math:`n_g` in number.
+    with the weights :math:`w_g` of each of the groups, :math:`n_g` in number, and the cost
+    :math:`c_g` of each, 1 by default.
 
     Parameters
     ----------
@@ -104,14 +113,35 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         The strength :math:`a`.
     axis : int, tuple of int or None
         The axis along which the groups lie: each index along it is a group, made of the weights
-        along all other axes. Of decoders or full weights, of shape ``(size_out, size_in)``,
-        ``axis=1`` silences whole presynaptic neurons and ``axis=0`` whole outputs; of encoders, of
-        shape ``(n_neurons, dimensions)``, ``axis=0`` makes a group of each neuron. With None, all
-        weights are one group.
+        along all other axes. With None, all weights are one group.
+    groups : {"inputs", "outputs"}, optional
+        What the groups are, instead of ``axis``. "inputs" makes a group of all weights that read
+        one input: a neuron, an element or a channel. "outputs" makes one of all weights that enter
+        one output: a neuron, an element, a unit or a filter. Of encoders, an output is a neuron,
+        and an input a dimension. Biases have outputs only: each of them is a group.
+    costs : array_like of float, optional
+        The cost :math:`c_g` of each group, zero or above, as given: one number for each index along
+        ``axis``, or for each input or output. Of several axes, they are in row-major order.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If an argument has another type or value, or if both ``axis`` and ``groups`` are given. With
+        an objective or optimizer, if the weights have no such axis, if it is not known which
+        weights an input or output has, and if there are more or fewer costs than groups.
 
     Notes
     -----
     At zero, where the norm has no gradient, the gradient is taken to be zero.
+
+    With ``groups``, who has the weights says where inputs and outputs lie: the object with the
+    setting, the layer in a TensorNode, and `Converter`. Kernels of Keras' layers have inputs along
+    axis -2 and outputs along axis -1, transposed convolutions the other way around. Full weights,
+    decoders and encoders have outputs along axis 0 and inputs along axis 1. Where the regularizer
+    gets bare weights, as from a Keras model outside of a simulator, it takes them for a kernel with
+    axes -2 and -1; give ``axis`` to a transposed convolution there, and to one of several groups of
+    channels. Of layers with gates, such as LSTM, a unit has several outputs: "inputs" alone are
+    known. Of ``EinsumDense`` and locally connected layers, neither is.
 
     References
     ----------
@@ -124,50 +154,81 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     >>> penalty = nengo_wd.regularizers.GroupLasso(0.1, axis=1)(weights)
     >>> round(float(tf.keras.backend.get_value(penalty)), 4)  # 0.1 * sqrt(2) * 5
     0.7071
+    >>> lasso = nengo_wd.regularizers.GroupLasso(0.1, groups="outputs", costs=[2.0, 1.0])
+    >>> round(float(tf.keras.backend.get_value(lasso(weights))), 4)
+    1.4142
     """
 
     __module__ = "nengo_wd.regularizers"
 
-    def __init__(self, strength: Any = 0.01, axis: Any = 0) -> None:
+    groups: str | None = None  # older pickles have neither
+    costs: tuple[float, ...] | None = None
+
+    def __init__(
+        self, strength: Any = 0.01, axis: Any = AXIS, groups: str | None = None, costs: Any = None
+    ) -> None:
         self.strength = as_strength(strength, "strength", "GroupLasso")
-        self.axis = axis
-        axes = self._axes_of_groups()
-        if not all(is_whole(one, -np.inf) for one in axes):
+        by_default = None if groups is not None else 0
+        self.axis: Any = by_default if axis is AXIS else axis
+        self.groups, self.costs = groups, None if costs is None else _as_costs(costs)
+        if not all(is_whole(one, -np.inf) for one in self._axes_of_groups()):
             raise ValidationError(
                 f"GroupLasso: axis={axis!r} is no axis; give an integer, a tuple of integers or "
                 "None",
                 attr="axis",
             )
+        if groups is not None:
+            _check_groups(groups, axis)
 
     def __call__(self, weights: Any) -> tf.Tensor:
         """Return the penalty on ``weights``, a scalar."""
         weights = tf.convert_to_tensor(weights)
-        within = self.within(len(weights.shape))
-        size = _size(weights, within)
+        groups = self.groups_in(weights.shape.as_list())
         # the square root has no finite gradient at zero
-        squares = tf.maximum(_sum_of_squares(weights, within), np.finfo(np.float64).tiny)
+        squares = tf.maximum(groups.sums(_squares(weights)), np.finfo(np.float64).tiny)
         norms = tf.cast(tf.sqrt(squares), weights.dtype)
         strength = tf.cast(self.strength, norms.dtype)
-        return strength * tf.sqrt(size) * tf.reduce_sum(norms)
+        return strength * tf.reduce_sum(self._factors(groups, weights) * norms)
 
     def shrunk(self, weights: tf.Tensor, by: Any) -> tf.Tensor:
-        r"""Return weights whose groups are shorter by a length times :math:`\sqrt{n_g}`.
+        r"""Return weights whose groups are shorter by a length times :math:`c_g \sqrt{n_g}`.
 
-        .. math:: w_g \max(0, 1 - b \sqrt{n_g} / \|w_g\|_2)
+        .. math:: w_g \max(0, 1 - b \, c_g \sqrt{n_g} / \|w_g\|_2)
 
         That is the proximal step of the regularizer with strength one, and exactly zero for each
         group that is no longer than that. The strength does not matter.
         """
-        within = self.within(len(weights.shape))
-        squares = _sum_of_squares(weights, within, keepdims=True)
-        norms = tf.cast(tf.sqrt(squares), weights.dtype)
-        length = by * tf.sqrt(_size(weights, within))
+        groups = self.groups_in(weights.shape.as_list())
+        norms = tf.cast(tf.sqrt(groups.sums(_squares(weights))), weights.dtype)
+        length = by * self._factors(groups, weights)
         nothing = tf.cast(length <= 0, weights.dtype)  # the factor is then 1, at all norms
         factors = tf.where(norms > length, 1 - length / norms, nothing * tf.ones_like(norms))
-        return weights * factors
+        return weights * groups.over_weights(factors)
 
-    def within(self, rank: int) -> list[int]:
-        """Return the axes over which a group extends, in weights of ``rank``."""
+    def groups_in(self, shape: Sequence[Any]) -> Groups:
+        """Return the groups in weights of a shape: those that are penalized now, if it matters."""
+        if self.groups is None:
+            found: Groups = self._along_axes(len(shape))
+        else:
+            found = current_sides().groups(self.groups, shape)
+        if self.costs is not None and found.n_groups(shape) != len(self.costs):
+            raise ValidationError(
+                f"GroupLasso has {len(self.costs)} costs, but {current_sides().what}, of shape "
+                f"{tuple(shape)}, have {found.n_groups(shape)} groups; give a cost for each",
+                attr="costs",
+                obj=self,
+            )
+        return found
+
+    def _factors(self, groups: Groups, weights: tf.Tensor) -> tf.Tensor:
+        r"""Return :math:`c_g \sqrt{n_g}` of each group, or one for all."""
+        roots = tf.sqrt(groups.sizes(weights))
+        if self.costs is None:
+            return roots
+        costs = groups.by_group(np.array(self.costs), weights.shape.as_list())
+        return tf.cast(costs, weights.dtype) * roots
+
+    def _along_axes(self, rank: int) -> AlongAxes:
         along = self._axes_of_groups()
         if any(not -rank <= axis < rank for axis in along):
             raise ValidationError(
@@ -175,7 +236,7 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
                 attr="axis",
                 obj=self,
             )
-        return [axis for axis in range(rank) if axis not in {a % rank for a in along}]
+        return AlongAxes(tuple(sorted({axis % rank for axis in along})), rank)
 
     def _axes_of_groups(self) -> list[Any]:
         if self.axis is None:
@@ -184,18 +245,41 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same regularizer again."""
-        return {"strength": self.strength, "axis": self.axis}
+        config = {"strength": self.strength}
+        config.update({"axis": self.axis} if self.groups is None else {"groups": self.groups})
+        return config if self.costs is None else {**config, "costs": list(self.costs)}
 
 
-def _sum_of_squares(weights: tf.Tensor, axes: list[int], **kwargs: Any) -> tf.Tensor:
-    """Return sums of squares in float64: in float32, those of 1e20 and of 1e-25 are lost."""
-    return tf.reduce_sum(tf.square(tf.cast(weights, tf.float64)), axis=axes, **kwargs)
+def _check_groups(groups: Any, axis: Any) -> None:
+    """Raise unless ``groups`` is a side, with no axis beside it."""
+    if not isinstance(groups, str) or groups not in SIDES:
+        raise ValidationError(
+            f'GroupLasso: groups={groups!r} is neither "inputs" nor "outputs"', attr="groups"
+        )
+    if axis is not AXIS:
+        raise ValidationError(
+            f"GroupLasso: axis={axis!r} and groups={groups!r} both say what the groups are; leave "
+            "one of them out",
+            attr="groups",
+        )
 
 
-def _size(weights: tf.Tensor, axes: list[int]) -> tf.Tensor:
-    """Return how many elements ``weights`` have along ``axes``, in their dtype."""
-    shape = weights.shape.as_list()
-    if all(shape[axis] is not None for axis in axes):
-        return tf.cast(np.prod([shape[axis] for axis in axes]), weights.dtype)
-    # the examples and time steps of what a probe records are known only when it is run
-    return tf.cast(tf.reduce_prod(tf.gather(tf.shape(weights), axes)), weights.dtype)
+def _as_costs(costs: Any) -> tuple[float, ...]:
+    """Return the costs of groups as numbers, or raise."""
+    try:
+        array = np.asarray(costs)
+        is_real = array.dtype.kind in "iuf" and array.ndim > 0
+    except ValueError:  # of lists that have different lengths
+        is_real = False
+    if not is_real or not np.all((array >= 0) & (array <= LARGEST_FLOAT32)):
+        raise ValidationError(
+            f"GroupLasso: costs={costs!r} must be finite numbers, zero or above, one for each "
+            "group",
+            attr="costs",
+        )
+    return tuple(map(float, array.ravel()))
+
+
+def _squares(weights: tf.Tensor) -> tf.Tensor:
+    """Return squares in float64: in float32, those of 1e20 and of 1e-25 are lost."""
+    return tf.square(tf.cast(weights, tf.float64))

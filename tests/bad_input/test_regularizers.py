@@ -66,6 +66,45 @@ ROWS += [
     ),
 ]
 
+NO_GROUPS = {
+    "another text": (dict(groups="input"), 'groups=\'input\' is neither "inputs" nor "outputs"'),
+    "a number": (dict(groups=0), "groups=0 is neither"),
+    "both": (dict(axis=0, groups="inputs"), "axis=0 and groups='inputs' both say what the groups"),
+    "None and groups": (dict(axis=None, groups="inputs"), "axis=None and groups='inputs' both"),
+    "a single cost": (dict(costs=2.0), "costs=2.0 must be finite numbers, zero or above, one for"),
+    "a negative cost": (dict(costs=[1, -1]), r"costs=\[1, -1\] must be finite"),
+    "an infinite cost": (dict(costs=[np.inf]), r"costs=\[inf\] must be finite"),
+    "a cost of NaN": (dict(costs=[np.nan]), r"costs=\[nan\] must be finite"),
+    "costs that are text": (dict(costs=["1"]), r"costs=\['1'\] must be finite"),
+    "costs that are bool": (dict(costs=[True]), r"costs=\[True\] must be finite"),
+    "costs of several lengths": (dict(costs=[[1], [1, 2]]), r"costs=\[\[1\], \[1, 2\]\] must be"),
+}
+ROWS += [
+    Row(
+        f"GroupLasso, {kind}",
+        lambda s, given=given: GroupLasso(0.1, **given),
+        f"GroupLasso: {pattern}",
+    )
+    for kind, (given, pattern) in NO_GROUPS.items()
+]
+ROWS += [
+    Row(
+        "GroupLasso, costs that do not fit",
+        lambda s: s.with_setting("regularizer", GroupLasso(groups="inputs", costs=np.ones(77))),
+        r"GroupLasso has 77 costs, but conn.weights, of shape \(.*\), have \d+ groups",
+    ),
+    Row(
+        "GroupLasso, inputs of biases",
+        lambda s: s.with_setting("regularizer", GroupLasso(groups="inputs"), s.a.neurons),
+        "GroupLasso: a.biases, of rank 1, can't be put into groups='inputs'; give groups='outputs'",
+    ),
+    Row(
+        "GroupLasso, groups of a probe",
+        lambda s: s.with_setting("regularizer", GroupLasso(groups="outputs"), s.probe),
+        "probe.* has a GroupLasso with groups='outputs', but what it records is no weights; give",
+    ),
+]
+
 # -- firing rates ----------------------------------------------------------------------------
 
 NO_BOUNDS = ("10", b"10", True, [10], 1j, np.ones(2), np.nan, np.inf, -1)

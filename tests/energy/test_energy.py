@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse
 import tensorflow as tf
 from generations import simulator, use_dtype
+from nengo.exceptions import ValidationError
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -170,8 +171,9 @@ def fan():
     model = Fan()
     with model.simulator() as sim:
         before = sim.predict(model.data, verbose=0)[model.probe]
-        model.frame = frame_of(sim, model.data)
+        model.energy = nengo_wd.Energy(sim, model.data)
         after = sim.predict(model.data, verbose=0)[model.probe]
+    model.frame = model.energy.to_frame().set_index("name")
     np.testing.assert_array_equal(before, after)
     model.spikes = spikes(before)
     assert 0 < model.spikes.min() + 1 and len(np.unique(model.spikes)) > 5
@@ -256,6 +258,32 @@ def test_joules(monkeypatch):
     assert frame.joules_mine.sum() == pytest.approx(events)
     assert frame.joules_loihi["a"] == pytest.approx(6 * 20 * 81e-12)
     assert (energy.n_examples, energy.n_steps) == (2, 20)
+
+
+def test_joules_of_each_neuron():
+    """Their updates, and what their spikes cost at the synapses that leave them."""
+    model = Small()
+    with simulator(model.net) as sim:
+        energy = nengo_wd.Energy(sim, model.data, passes=3)
+        recorded = sim.predict(model.data, verbose=0)
+    a, b = (spikes(recorded[probe]) for probe in model.probes)
+    on_loihi, on_cpu = energy.by_neuron("loihi"), energy.by_neuron("cpu")
+    assert list(on_loihi) == list(on_cpu) == ["a", "b"]
+    assert len(np.unique(a)) > 1 and b.shape == (5,)
+    np.testing.assert_allclose(on_loihi["a"], 20 * 81e-12 + 5 * a * 27.1e-12, rtol=1e-6)
+    np.testing.assert_allclose(on_loihi["b"], np.full(5, 20 * 81e-12), rtol=1e-6)
+    np.testing.assert_allclose(on_cpu["a"], np.full(6, 3 * (1 + 5) * 8.6e-9), rtol=1e-6)
+    np.testing.assert_allclose(on_cpu["b"], np.full(5, 3 * 8.6e-9), rtol=1e-6)
+    with pytest.raises(ValidationError, match="'brain' is no device"):
+        energy.by_neuron("brain")
+
+
+def test_neurons_add_up_to_the_total(fan):
+    for device in ("loihi", "spinnaker2", "cpu"):
+        joules = fan.energy.by_neuron(device)
+        assert {name: len(one) for name, one in joules.items()} == {"a": 48, "b": 10, "c": 3}
+        total = sum(one.sum() for one in joules.values())
+        assert total == pytest.approx(fan.energy.total(device, inputs=False), rel=1e-9)
 
 
 def test_copies_need_no_simulator():
@@ -411,6 +439,11 @@ def test_zeros_by_device():
     assert full.total("loihi") == pytest.approx(on_loihi)
     for energy in (full, without):
         assert energy.total("cpu") == pytest.approx(2 * (8 + 12 + 7) * 8.6e-9)
+        assert energy.by_neuron("cpu")["a"] == pytest.approx(np.full(4, 2 * 4 * 8.6e-9))
+    update, event = 40 * 81e-12, 27.1e-12
+    joules = [update + fired[0] * event, 0, update, update]  # synapses are left out, and a neuron
+    assert without.by_neuron("loihi")["a"] == pytest.approx(np.array(joules))
+    assert without.by_neuron("loihi")["b"] == pytest.approx(np.array([0, update, 0]))
 
 
 def test_weights_that_are_all_zero():

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nengo_wd import converter
 from nengo_wd._checks import Strength
-from nengo_wd.regularizers import GroupLasso, TowardsInitial, forms
+from nengo_wd.regularizers import GroupLasso, TowardsInitial, forms, moved
 
 
 def numbers(form):
@@ -28,9 +27,9 @@ def numbers(form):
 def test_forms(regularizer, form):
     assert numbers(forms.row_form(regularizer)) == form
     l1, l2, towards_initial = form
-    scaled = converter._rescaled(regularizer, 2.0)
+    scaled = moved.rescaled(regularizer, 2.0)
     assert numbers(forms.row_form(scaled)) == (l1 / 2, l2 / 4, towards_initial)
-    assert converter._transformed(regularizer, tf.transpose) is regularizer
+    assert moved.transformed(regularizer, tf.transpose) is regularizer
 
 
 @pytest.mark.parametrize("regularizer", [GroupLasso(0.5), lambda w: tf.reduce_sum(w**4)])
@@ -38,8 +37,8 @@ def test_others_have_no_form(regularizer, rng):
     assert forms.row_form(regularizer) is None
     weights = rng.uniform(size=(2, 3))
     for made, given in (
-        (converter._rescaled(regularizer, 2.0), weights / 2),
-        (converter._transformed(regularizer, tf.transpose), weights.T),
+        (moved.rescaled(regularizer, 2.0), weights / 2),
+        (moved.transformed(regularizer, tf.transpose), weights.T),
     ):
         penalties = tf.stack([made(tf.constant(weights)), regularizer(tf.constant(given))])
         one, other = tf.keras.backend.get_value(penalties)

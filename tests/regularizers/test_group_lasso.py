@@ -1,3 +1,6 @@
+import json
+import pickle
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -37,3 +40,33 @@ def test_squares_that_float32_does_not_hold(size):
     assert [one.dtype for one in found] == [np.float32] * 3
     for one, other in zip(found, (0.5 * scale * norms.sum(), 0.5 * scale * directions, shrunk)):
         np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+CONFIGS = [
+    (GroupLasso(0.5), {"strength": 0.5, "axis": 0}),
+    (GroupLasso(0.5, None), {"strength": 0.5, "axis": None}),
+    (GroupLasso(0.5, 1, costs=np.arange(2)), {"strength": 0.5, "axis": 1, "costs": [0.0, 1.0]}),
+    (GroupLasso(0.5, groups="inputs"), {"strength": 0.5, "groups": "inputs"}),
+    (
+        GroupLasso(0.5, groups="outputs", costs=(1, 0.25)),
+        {"strength": 0.5, "groups": "outputs", "costs": [1.0, 0.25]},
+    ),
+]
+
+
+@pytest.mark.parametrize("lasso, config", CONFIGS)
+def test_copies(lasso, config):
+    """Those of a configuration, also as text, and those of a pickle."""
+    assert lasso.get_config() == config
+    again = GroupLasso.from_config(json.loads(json.dumps(config)))
+    for copy in (again, pickle.loads(pickle.dumps(lasso))):
+        assert vars(copy) == vars(lasso)
+
+
+def test_pickles_that_know_no_groups():
+    older = GroupLasso(0.5, axis=1)
+    del vars(older)["groups"], vars(older)["costs"]
+    again = pickle.loads(pickle.dumps(older))
+    assert again.get_config() == {"strength": 0.5, "axis": 1}
+    weights = tf.constant([[3.0, 0.0], [4.0, 0.0]])
+    assert tf.keras.backend.get_value(again(weights)) == pytest.approx(0.5 * np.sqrt(2) * 5)

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd._checks import use_step
+from nengo_wd._groups import Sides, use_sides
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.keras2 import LayerPenalty
 from nengo_wd._seam.nengo_dl3 import distributed
@@ -185,22 +186,26 @@ def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
 
 
 def _give_training_step(sim: nengo_dl.Simulator) -> None:
-    """Give the penalties of layers the training step of their simulator."""
+    """Give the penalties of layers the training step of their simulator, and their sides."""
     reference = weakref.ref(sim)  # or the user's layers would keep the simulator alive
     for layer in keras2.flat_layers(sim.keras_model):
         found = layer._callable_losses
         # a layer that is built only once has the step of an earlier simulator
         bare = [f.args[0] if getattr(f, "func", None) is _penalty_at_step else f for f in found]
-        at_step = [functools.partial(_penalty_at_step, one, reference) for one in bare]
+        sides = [keras2.penalized_sides(layer, one) for one in bare]
+        at_step = [
+            functools.partial(_penalty_at_step, one, reference, its)
+            for one, its in zip(bare, sides)
+        ]
         keras2.set_penalties(layer, at_step)
 
 
-def _penalty_at_step(function: Callable, reference: weakref.ref) -> tf.Tensor | None:
+def _penalty_at_step(function: Callable, reference: weakref.ref, sides: Sides) -> tf.Tensor | None:
     """Return the penalty that ``function`` returns, or None if it is a step of an optimizer."""
     sim = reference()
     if sim is not None and state.is_proximal(sim) and keras2.is_on_variable(function):
         return None
-    with use_step(None if sim is None else step_counter(sim)):
+    with use_step(None if sim is None else step_counter(sim)), use_sides(sides):
         return function()
 
 
