@@ -362,6 +362,7 @@ import tensorflow as tf
 import nengo_wd
 
 with nengo.Network(seed=0) as net:
+    nengo_dl.configure_settings(lif_smoothing=0.02)  # or our advice is said
     source = nengo.Node([0.0])
     ensemble = nengo.Ensemble(10, 1)
     nengo.Connection(source, ensemble)
