@@ -19,6 +19,7 @@ from nengo_wd.layers import (
     TimeLoopLayer,
 )
 from nengo_wd.learning_rules import Decay
+from nengo_wd.networks import pruned
 from nengo_wd.optimizers import (
     LayerwiseSGD,
     constrained_norms,
@@ -52,6 +53,7 @@ __all__ = [
     "nengo_dl",
     "plotting",
     "proximal_regularization",
+    "pruned",
     "regularization_loss",
     "regularization_losses",
     "regularized_objective",

@@ -184,7 +184,7 @@ def is_jit_compiled(network: nengo.Network | None) -> bool:
 
 def _asks_for_xla(network: nengo.Network) -> bool:
     params = network.config.params.get(nengo.Network)
-    return _has(params, "jit_compile") and params.jit_compile
+    return has_setting(params, "jit_compile") and params.jit_compile
 
 
 class Setting(NamedTuple):
@@ -251,14 +251,14 @@ def _innermost(configs: tuple, obj: Any, name: str) -> Setting | None:
     found = None
     for config in configs:
         by_class = next((config.params[c] for c in type(obj).__mro__ if c in config.params), None)
-        if _has(config.params.get(obj), name):
+        if has_setting(config.params.get(obj), name):
             found = Setting(obj, getattr(config.params[obj], name), True)
-        elif _has(by_class, name):
+        elif has_setting(by_class, name):
             found = Setting(obj, getattr(by_class, name), False)
     return found
 
 
-def _has(params: Any, name: str) -> bool:
+def has_setting(params: Any, name: str) -> bool:
     """Tell whether a setting was made in Nengo's ClassParams or InstanceParams."""
     try:
         return params is not None and name in params
@@ -270,7 +270,7 @@ def _check_members(network: nengo.Network, name: str) -> None:
     """Raise if the network's config has a setting for an object from elsewhere."""
     inside = set(members(network))
     for obj, params in network.config.params.items():
-        if not inspect.isclass(obj) and _has(params, name) and obj not in inside:
+        if not inspect.isclass(obj) and has_setting(params, name) and obj not in inside:
             raise ValidationError(
                 f"{obj} has a {name} in the config of {network}, but is not in that network; "
                 "set it in the config of the network that holds the object",

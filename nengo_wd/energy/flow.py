@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import enum
-from typing import Any, Dict, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple
 
 import nengo
 import nengo_dl
@@ -58,15 +58,25 @@ class Source(NamedTuple):
         return getattr(self.neurons, "spiking", False)
 
 
+def every_weight(weights: np.ndarray) -> np.ndarray:
+    """Tell that all weights are synapses."""
+    return np.ones(weights.shape, bool)
+
+
+def not_zero(weights: np.ndarray) -> np.ndarray:
+    """Tell that weights are synapses where they are not zero."""
+    return weights != 0
+
+
 class Flow:
     """A simulator's network as a graph, with its weights as they are now.
 
-    With ``skip_zeros``, weights of zero are not synapses. Values end at neurons, at what is not
-    linear, and where no edge leaves.
+    ``synapses`` tells which weights are synapses, as `every_weight` and `not_zero` do, or returns
+    the weights themselves. Values end at neurons, at what is not linear, and where no edge leaves.
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, skip_zeros: bool = False) -> None:
-        self._sim, self._skip_zeros = sim, skip_zeros
+    def __init__(self, sim: nengo_dl.Simulator, synapses: Callable = every_weight) -> None:
+        self._sim, self._of_weights = sim, synapses
         self.sources: list[Source] = []
         # by the place that they leave
         self.edges: dict[Place, list[Edge]] = collections.defaultdict(list)
@@ -122,7 +132,7 @@ class Flow:
         self.sources.append(Source((OUTPUT, obj), obj.size_out, activation, signal))
 
     def _add_connection(self, connection: nengo.Connection) -> None:
-        start, end = _start(connection), _end(connection)
+        start, end = start_of(connection), end_of(connection)
         pattern, weighs = self._transform_pattern(connection)
         if pattern is None:
             self.uncounted[connection] = f"its transform is {type(connection.transform).__name__}"
@@ -164,14 +174,11 @@ class Flow:
         values = np.asarray(self._sim.data.get_params((obj, name))[0])
         if values.ndim > np.ndim(getattr(self._sim.model.params[obj], name)):
             values = np.abs(values).max(axis=0)
-        return self._not_left_out(values)
+        return self._of_weights(values)
 
     def _kernel(self, variable: tf.Variable) -> np.ndarray:
         """Return which weights of a layer's kernel are synapses."""
-        return self._not_left_out(seam.values.fetch(self._sim, [variable])[0])
-
-    def _not_left_out(self, weights: np.ndarray) -> np.ndarray:
-        return weights != 0 if self._skip_zeros else np.ones(weights.shape, bool)
+        return self._of_weights(seam.values.fetch(self._sim, [variable])[0])
 
 
 def _is_direct(ensemble: nengo.Ensemble) -> bool:
@@ -179,7 +186,8 @@ def _is_direct(ensemble: nengo.Ensemble) -> bool:
     return isinstance(ensemble.neuron_type, nengo.Direct)
 
 
-def _start(connection: nengo.Connection) -> Place:
+def start_of(connection: nengo.Connection) -> Place:
+    """Return the place where a connection starts."""
     pre = connection.pre_obj
     if isinstance(pre, nengo.ensemble.Neurons):
         return NEURONS, pre.ensemble
@@ -188,7 +196,8 @@ def _start(connection: nengo.Connection) -> Place:
     return OUTPUT, (pre if connection.function is None else connection)
 
 
-def _end(connection: nengo.Connection) -> Place:
+def end_of(connection: nengo.Connection) -> Place:
+    """Return the place where a connection ends."""
     post = connection.post_obj
     if isinstance(post, nengo.ensemble.Neurons):
         return NEURONS, post.ensemble
@@ -210,7 +219,8 @@ def _sparse_pattern(built: Any, synapses: np.ndarray) -> patterns.Pattern:
         indices = built.indices
     else:
         indices = np.stack([built.tocoo().row, built.tocoo().col], 1)
-    return patterns.pattern_at(indices[synapses.ravel()], built.shape)
+    there = synapses.ravel() != 0
+    return patterns.pattern_at(indices[there], built.shape, synapses.ravel()[there])
 
 
 def fan_out(flow: Flow, source: Source) -> dict[Any, np.ndarray]:

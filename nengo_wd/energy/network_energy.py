@@ -17,7 +17,7 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._shown import warn_of_one_step
 from nengo_wd.energy.devices import Costs, Count
-from nengo_wd.energy.flow import Flow, Source, fan_out, kept_neurons
+from nengo_wd.energy.flow import Flow, Source, fan_out, kept_neurons, not_zero
 
 
 class ShownData(NamedTuple):
@@ -148,16 +148,16 @@ class Energy(Costs):
         for name, value in (("passes", passes), ("n_steps", 1 if n_steps is None else n_steps)):
             if not checks.is_whole(value):
                 raise ValidationError(f"{name}={value!r} must be a whole number above 0", attr=name)
-        _check_network(sim)
+        check_network(sim)
         shown = ShownData(*seam.activities.input_values(sim, data, n_steps))
         self.n_examples, n_steps = shown.shape
         flow = Flow(sim)
         _check_spiking(sim, flow)
         warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
-        without_zeros = Flow(sim, skip_zeros=True) if skip_zeros else flow
+        without_zeros = Flow(sim, not_zero) if skip_zeros else flow
         counts = _counted(sim, flow, without_zeros, shown).items()
         super().__init__(
-            parameters.unique_names((_name(obj), one) for obj, one in counts), n_steps, passes
+            parameters.unique_names((name_of(obj), one) for obj, one in counts), n_steps, passes
         )
         for obj, why in flow.uncounted.items():
             warnings.warn(
@@ -168,7 +168,7 @@ class Energy(Costs):
             )
 
 
-def _check_network(sim: nengo_dl.Simulator) -> None:
+def check_network(sim: nengo_dl.Simulator) -> None:
     """Raise unless a simulator has all objects of a network."""
     if sim.model.toplevel is None:
         raise ValidationError(
@@ -283,7 +283,7 @@ def _count_events(
     return found
 
 
-def _name(obj: Any) -> str:
+def name_of(obj: Any) -> str:
     """Return the name of an object, or of the layer of a TensorNode."""
     if isinstance(obj, nengo_dl.TensorNode):
         return getattr(parameters.layers(obj)[0], "name", None) or parameters.label(obj)

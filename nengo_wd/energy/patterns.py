@@ -1,6 +1,7 @@
 """Which inputs of a linear step reach which of its outputs: sparse matrices of bools.
 
-A pattern has a row for each output, and a column for each input.
+A pattern has a row for each output, and a column for each input. Where kernels are numbers, the
+matrices have the weights.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ def identity(size: int) -> Pattern:
     return sparse.identity(size, bool, "csr")
 
 
-def pattern_at(indices: np.ndarray, shape: Sequence) -> Pattern:
+def pattern_at(indices: np.ndarray, shape: Sequence, weights: Any = True) -> Pattern:
     """Return the pattern that has synapses at (row, column), of shape (synapses, 2)."""
     rows, columns = np.reshape(indices, (-1, 2)).T
-    return Pattern((np.ones(len(rows), bool), (rows, columns)), shape=tuple(shape))
+    return Pattern((np.broadcast_to(weights, len(rows)), (rows, columns)), shape=tuple(shape))
 
 
 def slice_pattern(size: int, places: Any) -> Pattern:
@@ -39,7 +40,7 @@ def slice_pattern(size: int, places: Any) -> Pattern:
 def composed(after: Pattern, before: Pattern) -> Pattern:
     """Return the pattern of one linear step after another."""
     n_outputs = after.shape[0]
-    if after.nnz != n_outputs * after.shape[1]:
+    if after.dtype != bool or after.nnz != n_outputs * after.shape[1]:
         return after @ before
     columns = np.unique(before.indices)  # each input reaches every output
     ends = len(columns) * np.arange(n_outputs + 1)
@@ -65,14 +66,15 @@ def convolution_pattern(
 
     It is the sum over the places in the window: for each of them, one element of the input
     contributes to each element of the output, except beyond the borders. ``kernel`` tells which
-    weights are synapses: (*sizes of the window, input channels of a group, output channels).
+    weights are synapses, or has them: (*sizes of the window, input channels of a group, output
+    channels).
     """
     window, axes = kernel.shape[:-2], [*zip(sizes, kernel.shape, strides, dilations)]
     in_space = [
         _kron(*(_along_axis(*axis, i, padding) for axis, i in zip(axes, place)))
         for place in np.ndindex(*window)
     ]
-    if kernel.all():  # a single product, of all places
+    if kernel.dtype == bool and kernel.all():  # a single product, of all places
         in_space, window = [merged(in_space)], (1,) * len(window)
     parts = []
     for space, place in zip(in_space, np.ndindex(*window)):

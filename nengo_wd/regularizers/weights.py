@@ -207,10 +207,8 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
 
     def groups_in(self, shape: Sequence[Any]) -> Groups:
         """Return the groups in weights of a shape: those that are penalized now, if it matters."""
-        if self.groups is None:
-            found: Groups = self._along_axes(len(shape))
-        else:
-            found = current_sides().groups(self.groups, shape)
+        side, rank = self.groups, len(shape)
+        found = self._along_axes(rank) if side is None else current_sides().groups(side, shape)
         if self.costs is not None and found.n_groups(shape) != len(self.costs):
             raise ValidationError(
                 f"GroupLasso has {len(self.costs)} costs, but {current_sides().what}, of shape "

@@ -1,0 +1,204 @@
+"""A copy of a simulator's network with the weights that it has now."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any, Iterator
+
+import nengo
+import nengo_dl
+import numpy as np
+from nengo.exceptions import NotAddedToNetworkWarning
+from nengo.solvers import NoSolver
+
+from nengo_wd import _parameters as parameters
+from nengo_wd import _seam as seam
+from nengo_wd import settings
+from nengo_wd.networks.staying import probed_decoders
+from nengo_wd.networks.transforms import NoTransform
+
+KNOWN = (nengo.Dense, nengo.Convolution, nengo.Sparse, *filter(None, [NoTransform]))
+
+
+class Zeros:
+    """A function of a decoded connection whose decoders are given: only its size counts."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return zeros, of shape (size,)."""
+        return np.zeros(self.size)
+
+
+class FullWeights(NoSolver):
+    """Full weights from neurons to neurons, of shape (n_neurons before, n_neurons after)."""
+
+    compositional = False  # nothing is multiplied with them
+
+    def __init__(self, values: np.ndarray) -> None:
+        super().__init__(values, weights=True)
+
+
+class Copy:
+    """A copy of the network of a simulator, and the new object for each old one.
+
+    Settings, labels and seeds are those of the old objects, and weights are those of the simulator.
+    """
+
+    def __init__(self, sim: nengo_dl.Simulator) -> None:
+        self.sim, network = sim, sim.model.toplevel
+        self._memo: dict[int, Any] = dict(_shared(network))
+        for node in _tensor_nodes(network):
+            function = seam.values.function_of(node)
+            if id(function) not in self._memo:
+                self._memo[id(function)] = copied_layer(sim, node)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotAddedToNetworkWarning)
+            self.network = copy.deepcopy(network, self._memo)
+        self._give_seeds(network)
+        self._give_weights(network)
+
+    def __getitem__(self, obj: Any) -> Any:
+        if isinstance(obj, nengo.ensemble.Neurons):
+            return self[obj.ensemble].neurons
+        return self._memo[id(obj)]
+
+    def network_of(self, obj: Any) -> nengo.Network:
+        """Return the network that holds a new object."""
+        networks = (self.network, *self.network.all_networks)
+        return next(one for one in networks if obj in one.objects[_kind(obj)])
+
+    def remove(self, obj: Any) -> None:
+        """Remove the new object for an old one, and its settings."""
+        new = self[obj]
+        network = self.network_of(new)
+        network.objects[_kind(new)].remove(new)
+        for one in (new, getattr(new, "neurons", new)):
+            for holder in (self.network, *self.network.all_networks):
+                holder.config.params.pop(one, None)
+        if isinstance(network, nengo.networks.EnsembleArray) and new in network.ea_ensembles:
+            network.ea_ensembles.remove(new)
+
+    def _give_seeds(self, network: nengo.Network) -> None:
+        """Keep the seeds of all objects, which otherwise depend on how many there are."""
+        model = self.sim.model
+        for obj in (*network.all_nodes, *network.all_ensembles, *network.all_connections):
+            self[obj].seed = model.seeds[obj]
+
+    def _give_weights(self, network: nengo.Network) -> None:
+        ensembles = [one for one in network.all_ensembles if not _is_direct(one)]
+        trained: list[nengo.Connection] = []
+        learned: list[nengo.Connection] = []
+        for connection in network.all_connections:
+            if isinstance(connection.transform, KNOWN):
+                (trained if connection.learning_rule_type is None else learned).append(connection)
+        found = self.sim.get_nengo_params([*ensembles, *trained])
+        for ensemble, given in zip(ensembles, found):
+            self._give_neurons(ensemble, given)
+        for connection, given in zip(trained, found[len(ensembles) :]):
+            self._give_connection(connection, given)
+        for connection in learned:  # which begin anew
+            self._give_connection(connection, built_weights(self.sim, connection))
+        for probe in network.all_probes:
+            if probe.attr == "decoded_output" and not _is_direct(probe.obj):
+                self[probe].solver = NoSolver(probed_decoders(self.sim, probe).T)
+
+    def _give_connection(self, connection: nengo.Connection, given: dict[str, Any]) -> None:
+        """Give a connection its weights, by the arguments that NengoDL returns for them."""
+        new = self[connection]
+        if "solver" not in given:
+            if given["transform"] is not None:  # else it has no weights
+                new.transform = given["transform"]
+        elif connection.solver.weights:
+            new.solver = FullWeights(given["solver"].values)
+        else:
+            new.solver = given["solver"]
+            new.function = Zeros(given["solver"].values.shape[1])
+            new.transform = None
+
+    def _give_neurons(self, ensemble: nengo.Ensemble, given: dict[str, Any]) -> None:
+        """Give an ensemble its neurons' parameters, and the states with which they begin."""
+        new, built = self[ensemble], self.sim.model.params[ensemble]
+        scaled = given["encoders"] * (built.gain / ensemble.radius)[:, None]
+        is_learned = scaled.ndim > 2  # by the example of a minibatch
+        if is_learned or np.allclose(scaled, built.scaled_encoders, rtol=1e-7, atol=0):
+            given = {**given, "encoders": built.encoders}  # to the last digit
+        for name, value in given.items():
+            setattr(new, name, value)
+        signals = self.sim.model.sig[ensemble.neurons]
+        states = {name: signals[name].initial_value for name in ensemble.neuron_type.state}
+        new.neuron_type = with_states(ensemble.neuron_type, states)
+
+
+def built_weights(sim: nengo_dl.Simulator, connection: nengo.Connection) -> dict[str, Any]:
+    """Return the arguments that give a connection the weights with which it was built."""
+    weights = sim.model.params[connection].weights
+    if weights is None or isinstance(connection.transform, nengo.Sparse):
+        return {"transform": None}
+    if isinstance(connection.pre_obj, nengo.Ensemble) and not _is_direct(connection.pre_obj):
+        return {"solver": NoSolver(np.asarray(weights).T)}
+    return {"transform": np.asarray(weights)}
+
+
+def replace(obj: Any, name: str, value: Any) -> None:
+    """Give a new object another value of an argument that can't be changed later in Nengo.
+
+    Nothing was built of the object yet.
+    """
+    getattr(type(obj), name).data[obj] = value
+
+
+def with_states(neurons: Any, states: dict[str, np.ndarray]) -> Any:
+    """Return a neuron type that begins with given states, each of shape (n_neurons,)."""
+    if not states:
+        return neurons
+    new = copy.copy(neurons)
+    replace(new, "initial_state", states)
+    return new
+
+
+def _shared(network: nengo.Network) -> Iterator[tuple[int, Any]]:
+    """Yield what both networks have: the values of settings."""
+    for one in (network, *network.all_networks):
+        for params in one.config.params.values():
+            for name in settings.SETTINGS:
+                if settings.has_setting(params, name):
+                    value = getattr(params, name)
+                    yield id(value), value
+
+
+def _tensor_nodes(network: nengo.Network) -> Iterator[nengo_dl.TensorNode]:
+    return (node for node in network.all_nodes if isinstance(node, nengo_dl.TensorNode))
+
+
+def copied_layer(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> Any:
+    """Return a TensorNode's layer with its weights, for another network; a function as it is."""
+    layer = parameters.layers(node, sim)[0]
+    if not hasattr(layer, "get_config"):
+        return layer
+    return built_layer(layer, node.shape_in, node.pass_time, seam.values.fetch(sim, layer.weights))
+
+
+def built_layer(
+    layer: Any, shape_in: Any, pass_time: bool, weights: list[np.ndarray], **changed: Any
+) -> Any:
+    """Return a new layer like another, with weights and with a part of its configuration changed.
+
+    NengoDL keeps the weights of layers that were built before.
+    """
+    new = type(layer).from_config({**layer.get_config(), **changed})
+    shapes = [()] * pass_time + ([] if shape_in is None else [(None, *shape_in)])
+    new.build(shapes[0] if len(shapes) == 1 else shapes)
+    new.set_weights(weights)
+    return new
+
+
+def _is_direct(obj: Any) -> bool:
+    return isinstance(getattr(obj, "neuron_type", None), nengo.Direct)
+
+
+def _kind(obj: Any) -> type:
+    kinds = (nengo.Connection, nengo.Ensemble, nengo.Node, nengo.Probe)
+    return next(kind for kind in kinds if isinstance(obj, kind))

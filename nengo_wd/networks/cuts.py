@@ -1,0 +1,232 @@
+"""Objects of a copied network that are cut to the elements that are left of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nengo
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+from nengo.solvers import NoSolver
+
+from nengo_wd import _parameters as parameters
+from nengo_wd import _seam as seam
+from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Place, start_of
+from nengo_wd.networks.copies import Copy, FullWeights, Zeros, built_layer, replace, with_states
+from nengo_wd.networks.layouts import Layouts
+from nengo_wd.networks.staying import post_elements, pre_elements
+from nengo_wd.networks.transforms import (
+    Channels,
+    NoTransform,
+    cut_dense,
+    cut_filters,
+    cut_sparse,
+    filled,
+    taken,
+)
+
+
+class Cut:
+    """Cuts the network of a copy to the elements of layouts, in place."""
+
+    def __init__(self, copied: Copy, layouts: Layouts) -> None:
+        self._copy, self._layouts = copied, layouts
+        self._sim = copied.sim
+        self._layers: dict[int, Any] = {}  # those that were cut, by the identity of the old one
+        network = self._sim.model.toplevel
+        self.removed: set[Any] = set()
+        for obj in (*network.all_nodes, *network.all_ensembles):
+            if layouts.is_left(obj):
+                self._cut(obj)
+            else:
+                self._remove(obj)
+        for connection in network.all_connections:
+            self._cut_connection(connection)
+        for probe in network.all_probes:
+            self._move_probe(probe)
+
+    def _remove(self, obj: Any) -> None:
+        self.removed.add(obj)
+        self._copy.remove(obj)
+
+    def _cut(self, obj: Any) -> None:
+        if isinstance(obj, nengo.Ensemble):
+            self._cut_ensemble(obj)
+        elif isinstance(obj, nengo_dl.TensorNode):
+            self._cut_tensor_node(obj)
+        elif obj.output is None:
+            new, left = self._copy[obj], self._layouts.left((OUTPUT, obj))
+            new.size_in = new.size_out = len(left)
+
+    def _cut_ensemble(self, ensemble: nengo.Ensemble) -> None:
+        left = self._layouts.left((NEURONS, ensemble))
+        if isinstance(ensemble.neuron_type, nengo.Direct) or len(left) == ensemble.n_neurons:
+            return
+        new = self._copy[ensemble]
+        replace(new, "n_neurons", len(left))
+        for name in ("encoders", "gain", "bias"):
+            setattr(new, name, np.asarray(getattr(new, name))[left])
+        states = new.neuron_type.initial_state or {}
+        cut = {name: np.asarray(values)[left] for name, values in states.items()}
+        new.neuron_type = with_states(ensemble.neuron_type, cut)
+
+    def _cut_tensor_node(self, node: nengo_dl.TensorNode) -> None:
+        channels = self._layouts.channels(node)
+        if channels is None:
+            return
+        new, function = self._copy[node], seam.values.function_of(node)
+        shape_in = self._shape(node, INPUT, node.shape_in)
+        if id(function) not in self._layers:
+            self._layers[id(function)] = _cut_layer(self._sim, node, shape_in, channels)
+        new.shape_in = shape_in
+        new.shape_out = self._shape(node, OUTPUT, node.shape_out)
+        new.tensor_func = self._layers[id(function)]
+
+    def _shape(self, node: nengo_dl.TensorNode, kind: str, shape: tuple) -> tuple:
+        """Return the shape of one side with fewer channels."""
+        left, size = len(self._layouts.left((kind, node))), int(np.prod(shape))
+        layer = parameters.layers(node, self._sim)[0]
+        last = getattr(layer, "data_format", "channels_last") == "channels_last"
+        axis = len(shape) - 1 if last else 0
+        return tuple(n * left // size if i == axis else n for i, n in enumerate(shape))
+
+    # -- connections -----------------------------------------------------------------------
+
+    def _cut_connection(self, connection: nengo.Connection) -> None:
+        (start, columns), (end, rows) = pre_elements(connection), post_elements(connection)
+        if start[1] in self.removed or end[1] in self.removed:
+            self._remove(connection)
+            return
+        left = np.isin(columns, self._layouts.left(start)), np.isin(rows, self._layouts.left(end))
+        if not left[0].any() or not left[1].any():
+            self._remove(connection)
+            return
+        new = self._copy[connection]
+        if _is_each(self._sim, connection):  # a weight for each pair of elements, or none
+            both = left[0] & left[1]
+            if not both.any():
+                self._remove(connection)
+                return
+            left = both, both
+        if isinstance(connection.transform, nengo.Convolution):
+            self._cut_convolution(connection, new, columns, rows, left)
+            return
+        if not (left[0].all() and left[1].all()):
+            _cut_weights(new, *left)
+        self._move(connection, new, columns[left[0]], rows[left[1]])
+        new.transform = new.transform  # Nengo checks that it fits
+
+    def _move(
+        self, connection: nengo.Connection, new: Any, columns: np.ndarray, rows: np.ndarray
+    ) -> None:
+        """Connect the elements that are left, by their places among these."""
+        (start, _), (end, _) = pre_elements(connection), post_elements(connection)
+        if start[0] != NEURONS or isinstance(connection.pre_obj, nengo.ensemble.Neurons):
+            view = self._view(connection.pre_obj, start, columns)
+            replace(new, "pre", view)
+        if end[0] != NEURONS or isinstance(connection.post_obj, nengo.ensemble.Neurons):
+            replace(new, "post", self._view(connection.post_obj, end, rows))
+
+    def _view(self, obj: Any, place: Place, elements: np.ndarray) -> Any:
+        """Return a new object, or the part of it that has some of the old one's elements."""
+        if isinstance(obj, nengo.connection.LearningRule):
+            return self._copy[obj.connection].learning_rule
+        new, left = self._copy[obj], self._layouts.left(place)
+        places = np.searchsorted(left, elements)
+        if np.array_equal(places, np.arange(len(left))):
+            return new
+        if np.array_equal(places, np.arange(places[0], places[0] + len(places))):
+            return new[int(places[0]) : int(places[0]) + len(places)]
+        return new[places.tolist()]
+
+    def _move_probe(self, probe: nengo.Probe) -> None:
+        obj, new = probe.obj, self._copy[probe]
+        if probe.attr == "decoded_output" and isinstance(obj, nengo.Ensemble):
+            left = self._layouts.left((NEURONS, obj))
+            if isinstance(new.solver, NoSolver) and new.solver.values is not None:
+                new.solver = NoSolver(new.solver.values[left])
+            return
+        is_node = isinstance(obj, nengo.Node)
+        if is_node or isinstance(obj, nengo.ensemble.Neurons):
+            place = (OUTPUT, obj) if is_node else (NEURONS, obj.ensemble)
+            elements = np.arange(obj.size_out)
+            if probe.slice is not None:
+                elements = np.atleast_1d(elements[probe.slice])
+            replace(new, "target", self._view(obj, place, elements))
+
+    def _cut_convolution(
+        self, connection: Any, new: Any, columns: np.ndarray, rows: np.ndarray, left: tuple
+    ) -> None:
+        """Keep the channels any element of which is left, with Nodes where some are missing."""
+        shapes = new.transform.input_shape, new.transform.output_shape
+        sides = [Channels(one.n_channels, one.channels_last, one.size) for one in shapes]
+        channels = [side.any_of(elements) for side, elements in zip(sides, left)]
+        before, after = (
+            elements[side.all_of(some)] for side, some, elements in zip(sides, channels, left)
+        )
+        pre = self._view(connection.pre_obj, pre_elements(connection)[0], columns[left[0]])
+        post = self._view(connection.post_obj, post_elements(connection)[0], rows[left[1]])
+        with self._copy.network_of(new):
+            pre = pre if before.all() else filled(pre, before, f"{connection} inputs")
+            post = post if after.all() else taken(post, after, f"{connection} outputs")
+        replace(new, "pre", pre)
+        replace(new, "post", post)
+        new.transform = cut_filters(new.transform, *channels)
+
+
+def _cut_layer(
+    sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, shape_in: tuple, channels: tuple
+) -> Any:
+    """Return a TensorNode's layer with some of the channels of its input and output."""
+    before, after = channels
+    layer = parameters.layers(node, sim)[0]
+    config = layer.get_config()
+    changed: dict[str, Any] = {}
+    for name in ("units", "filters"):
+        if name in config:
+            changed[name] = len(after)
+    if config.get("batch_input_shape") is not None:
+        declared = [*config["batch_input_shape"]]
+        last = config.get("data_format", "channels_last") == "channels_last"
+        declared[-1 if last else 1] = len(before)
+        changed["batch_input_shape"] = tuple(declared)
+    weights = [
+        one[..., after] if one.ndim == 1 else one[..., before, :][..., after]
+        for one in seam.values.fetch(sim, layer.weights)
+    ]
+    for name, values in zip(("kernel_initializer", "bias_initializer"), weights):
+        if np.ndim(getattr(getattr(layer, name), "value", 0)):  # an array of the old shape
+            changed[name] = tf.constant_initializer(values)
+    return built_layer(layer, shape_in, node.pass_time, weights, **changed)
+
+
+def _is_each(sim: nengo_dl.Simulator, connection: nengo.Connection) -> bool:
+    """Tell whether each element goes to one other."""
+    if (
+        start_of(connection) == (OUTPUT, connection)
+        or start_of(connection)[0] == NEURONS
+        and (isinstance(connection.pre_obj, nengo.Ensemble))
+    ):
+        return False
+    weights = sim.model.sig[connection]["weights"]
+    is_dense = isinstance(connection.transform, (nengo.Dense, NoTransform))
+    return is_dense and (weights is None or weights.ndim < 2)
+
+
+def _cut_weights(new: nengo.Connection, before: np.ndarray, after: np.ndarray) -> None:
+    """Keep the weights between elements that are left; the transform is set when it fits."""
+    solver, transform = new.solver, new.transform
+    if isinstance(solver, NoSolver) and solver.values is not None:
+        values = solver.values[before][:, after]
+        if isinstance(solver, FullWeights):
+            new.solver = FullWeights(values)
+        else:
+            new.solver, new.function = NoSolver(values), Zeros(len(values.T))
+            replace(new, "transform", NoTransform(len(values.T)))
+    elif isinstance(transform, NoTransform):
+        replace(new, "transform", NoTransform(int(before.sum())))
+    elif isinstance(transform, nengo.Sparse):
+        replace(new, "transform", cut_sparse(transform, before, after))
+    else:
+        replace(new, "transform", cut_dense(transform, before, after))

@@ -1,0 +1,165 @@
+"""What is left of each object of a network: the elements of its places."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import nengo
+import nengo_dl
+import numpy as np
+import tensorflow as tf
+
+from nengo_wd import _parameters as parameters
+from nengo_wd.energy import patterns
+from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Flow, Place
+from nengo_wd.networks.ranges import is_of_keras
+from nengo_wd.networks.reach import Reach
+from nengo_wd.networks.staying import Stays, is_opaque, size_of, what_stays
+from nengo_wd.networks.transforms import Channels
+
+keras = tf.keras.layers
+CUT = (keras.Dense, keras.Conv1D, keras.Conv2D, keras.Conv3D, *patterns.POOLING)
+BY_CHANCE = ("PoissonSpiking", "StochasticSpiking")  # what they draw depends on how many they are
+KNOWN = ("nengo", "nengo_dl", "nengo_loihi")  # packages whose neurons don't know of each other
+
+
+class Layouts:
+    """The elements that are left of each place, as indices in order.
+
+    ``notes`` says by object why neurons stay that nothing needs.
+    """
+
+    def __init__(self, sim: nengo_dl.Simulator, flow: Flow, reach: Reach) -> None:
+        self._sim, self._flow, self._reach = sim, flow, reach
+        self.notes: dict[Any, str] = {}
+        self._fixed: dict[Place, np.ndarray] = {}
+        staying = [*what_stays(sim, flow)]
+        self._read = {one.place[1] for one in staying}
+        for one in staying:
+            fixed = self._fixed.setdefault(one.place, np.zeros(len(one.elements), bool))
+            fixed |= one.elements & one.is_fixed
+        reach.need((one.place, one.elements) for one in staying)
+        self._left: dict[Place, np.ndarray] = {}
+        for obj in (*sim.model.toplevel.all_nodes, *sim.model.toplevel.all_ensembles):
+            self._left.update(self._of_object(obj))
+        self._join_shared()
+        self._note(staying)
+
+    def left(self, place: Place) -> np.ndarray:
+        """Return the elements that are left of a place."""
+        found = self._left.get(place)
+        return np.arange(size_of(place)) if found is None else np.flatnonzero(found)
+
+    def is_left(self, obj: Any) -> bool:
+        """Tell whether anything is left of a Node or an Ensemble."""
+        found = [left.any() for (_, one), left in self._left.items() if one is obj]
+        return any(found) or not found
+
+    def channels(self, node: nengo_dl.TensorNode) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the channels of a TensorNode's input and output that are left.
+
+        None, if its layer stays as it is.
+        """
+        if not self._is_cut(node):
+            return None
+        before, after = (
+            np.flatnonzero(_channels(side, self._sim).any_of(self._left[side]))
+            for side in ((INPUT, node), (OUTPUT, node))
+        )
+        return before, after
+
+    def _of_object(self, obj: Any) -> dict[Place, np.ndarray]:
+        if isinstance(obj, nengo.Ensemble):
+            if isinstance(obj.neuron_type, nengo.Direct):
+                return {}
+            wanted = self._wanted((NEURONS, obj))
+            if not wanted.any() and obj in self._read:
+                wanted[0] = True  # an ensemble has a neuron, even if its output is zero
+            if wanted.any() and _is_whole(obj):
+                self.notes[obj] = "its neurons draw random numbers, or are of an unknown kind"
+                wanted = np.ones_like(wanted)
+            return {(NEURONS, obj): wanted}
+        if isinstance(obj, nengo_dl.TensorNode) and not is_opaque(obj, self._flow):
+            return self._of_layer(obj)
+        if obj.output is None and obj.size_in:
+            wanted = self._wanted((OUTPUT, obj))
+            return {(INPUT, obj): wanted, (OUTPUT, obj): wanted}
+        return {}
+
+    def _wanted(self, place: Place) -> np.ndarray:
+        """Return which elements are needed and can be other than zero, or are fixed."""
+        if place not in self._reach.sizes:
+            return self._fixed.get(place, np.zeros(size_of(place), bool))
+        needed = self._reach.needed[place] & ~self._reach.is_zero(place)
+        return needed | self._fixed.get(place, False)
+
+    def _of_layer(self, node: nengo_dl.TensorNode) -> dict[Place, np.ndarray]:
+        wanted = {side: self._wanted(side) for side in ((INPUT, node), (OUTPUT, node))}
+        if not wanted[OUTPUT, node].any():
+            return {side: np.zeros_like(one) for side, one in wanted.items()}
+        if not self._is_cut(node):
+            return {side: np.ones_like(one) for side, one in wanted.items()}
+        if not wanted[INPUT, node].any():
+            wanted[INPUT, node][0] = True  # a layer has an input, even if it is a constant
+        for side, elements in wanted.items():
+            channels = _channels(side, self._sim)
+            wanted[side] = channels.all_of(channels.any_of(elements))
+        return wanted
+
+    def _is_cut(self, node: nengo_dl.TensorNode) -> bool:
+        """Tell whether a layer can have fewer channels."""
+        if is_opaque(node, self._flow):
+            return False
+        layer = parameters.layers(node, self._sim)[0]
+        activation = getattr(layer, "activation", None)
+        is_each = activation is None or (
+            is_of_keras(activation) and activation.__name__ not in ("softmax", "log_softmax", "glu")
+        )
+        return isinstance(layer, CUT) and is_each and getattr(layer, "groups", 1) == 1
+
+    def _join_shared(self) -> None:
+        """Leave the same of all TensorNodes that share a layer, and of pooling's two sides."""
+        nodes = collections.defaultdict(list)
+        for kind, obj in self._left:
+            if kind == OUTPUT and isinstance(obj, nengo_dl.TensorNode):
+                nodes[id(parameters.layers(obj)[0])].append(obj)
+        for sharing in nodes.values():
+            sharing = [node for node in sharing if self._left[OUTPUT, node].any()]
+            for side in (INPUT, OUTPUT) if len(sharing) > 1 else ():
+                self._join([(side, node) for node in sharing])
+            for node in sharing:
+                if self._is_cut(node) and isinstance(parameters.layers(node)[0], patterns.POOLING):
+                    self._join([(INPUT, node), (OUTPUT, node)])
+
+    def _join(self, sides: list[Place]) -> None:
+        known = [_channels(side, self._sim) for side in sides]
+        every = [one.any_of(self._left[side]) for side, one in zip(sides, known)]
+        for side, channels in zip(sides, known):
+            self._left[side] = channels.all_of(np.logical_or.reduce(every))
+
+    def _note(self, staying: list[Stays]) -> None:
+        """Say why elements stay that could go otherwise."""
+        for one in staying:
+            place = one.place
+            if one.is_fixed and place[0] == NEURONS and place in self._reach.sizes:
+                self.notes.setdefault(place[1], one.why)
+
+
+def _is_whole(ensemble: nengo.Ensemble) -> bool:
+    """Tell whether neurons depend on how many they are."""
+    kind = type(ensemble.neuron_type)
+    is_known = kind.__module__.split(".")[0] in KNOWN
+    return ensemble.noise is not None or kind.__name__ in BY_CHANCE or not is_known
+
+
+def _channels(side: Place, sim: nengo_dl.Simulator) -> Channels:
+    """Return the channels of one side of a TensorNode."""
+    kind, node = side
+    layer = parameters.layers(node, sim)[0]
+    last = getattr(layer, "data_format", "channels_last") == "channels_last"
+    if hasattr(layer, "kernel"):
+        number = int(layer.kernel.shape[-1 if kind == OUTPUT else -2])
+    else:
+        number = int(node.shape_in[-1 if last else 0])
+    return Channels(number, last, size_of(side))

@@ -1,0 +1,145 @@
+"""What is made from a trained network: the new network, and what became of each object."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import nengo
+import nengo_dl
+import numpy as np
+from nengo.solvers import NoSolver
+from nengo.transforms import SparseMatrix
+
+from nengo_wd import _parameters as parameters
+from nengo_wd._checks import frame
+from nengo_wd.energy.flow import NEURONS, OUTPUT, Flow, Weighs
+from nengo_wd.energy.network_energy import name_of
+from nengo_wd.networks.copies import Copy
+from nengo_wd.networks.layouts import Layouts
+
+
+class MadeNetwork:
+    """A network that was made from that of a simulator, with its trained weights.
+
+    ``made[obj]`` is the new object for an old one: a Node, an Ensemble, its neurons, a Connection
+    or a Probe. Asking for one that was left out raises a ``KeyError``.
+
+    Attributes
+    ----------
+    network : nengo.Network
+        The new network. Settings, labels and seeds are those of the old one.
+    kept : dict of {nengo.Ensemble or nengo_dl.TensorNode: np.ndarray}
+        The indices of the neurons that are left of each ensemble, and of the elements that are
+        left of the output of each TensorNode.
+    changes : dict of {nengo.Probe: float} or None
+        How much the outputs with spikes differ on the data, as a root of the mean square over that
+        of the old outputs. None, without data.
+    """
+
+    def __init__(
+        self,
+        copied: Copy,
+        layouts: Layouts,
+        removed: set[Any],
+        changes: Mapping[nengo.Probe, float] | None = None,
+    ) -> None:
+        self.network: nengo.Network = copied.network
+        self.changes = changes
+        self._copy, self._removed = copied, removed
+        network = copied.sim.model.toplevel
+        nodes = [node for node in network.all_nodes if isinstance(node, nengo_dl.TensorNode)]
+        self.kept = {
+            **{one: layouts.left((NEURONS, one)) for one in network.all_ensembles},
+            **{one: layouts.left((OUTPUT, one)) for one in nodes},
+        }
+        self._rows = _rows(copied, layouts, removed)
+
+    def __getitem__(self, obj: Any) -> Any:
+        if getattr(obj, "ensemble", obj) in self._removed:
+            raise KeyError(f"{obj} was left out of the new network: nothing of it reaches a probe")
+        try:
+            return self._copy[obj]
+        except KeyError:
+            raise KeyError(f"{obj} is not in the network of the simulator") from None
+
+    def to_frame(self) -> Any:
+        """Return a table of what is left, as a ``pandas.DataFrame`` with a row for each object.
+
+        The columns are name, neurons, neurons_left, synapses, synapses_left, parameters,
+        parameters_left, and note: why neurons are left that nothing needs.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return frame(self._rows)
+
+
+def _rows(copied: Copy, layouts: Layouts, removed: set[Any]) -> list[dict[str, Any]]:
+    sim = copied.sim
+    network, synapses = sim.model.toplevel, _synapses(sim, layouts, removed)
+    nodes = [node for node in network.all_nodes if isinstance(node, nengo_dl.TensorNode)]
+    objects = (*nodes, *network.all_ensembles, *network.all_connections)
+    rows = []
+    for name, obj in parameters.unique_names((name_of(one), one) for one in objects).items():
+        is_ensemble = isinstance(obj, nengo.Ensemble)
+        neurons = obj.n_neurons if is_ensemble else 0
+        left = len(layouts.left((NEURONS, obj))) if is_ensemble else 0
+        before, after = synapses.get(obj, (0, 0))
+        is_gone = obj in removed
+        rows.append(
+            {
+                "name": name,
+                "neurons": neurons,
+                "neurons_left": left,
+                "synapses": before,
+                "synapses_left": after,
+                "parameters": _n_built(sim, obj),
+                "parameters_left": 0 if is_gone else _n_parameters(copied[obj]),
+                "note": layouts.notes.get(obj, ""),
+            }
+        )
+    return rows
+
+
+def _synapses(
+    sim: nengo_dl.Simulator, layouts: Layouts, removed: set[Any]
+) -> dict[Any, tuple[int, int]]:
+    """Return the synapses of each object, and those that are left."""
+    found: dict[Any, tuple[int, int]] = {}
+    for start, edges in Flow(sim).edges.items():
+        for edge in (edge for edge in edges if edge.weighs is not Weighs.NOTHING):
+            columns, rows = layouts.left(start), layouts.left(edge.end)
+            left = 0 if edge.obj in removed else edge.pattern[rows][:, columns].nnz
+            before, after = found.get(edge.obj, (0, 0))
+            found[edge.obj] = before + edge.pattern.nnz, after + left
+    return found
+
+
+def _n_built(sim: nengo_dl.Simulator, obj: Any) -> int:
+    """Return how many weights and biases an object has in a simulator."""
+    if isinstance(obj, nengo.Connection):
+        weights = sim.model.params[obj].weights
+        is_sparse = hasattr(weights, "nnz") or isinstance(weights, SparseMatrix)
+        values = weights.data if is_sparse else weights
+        return 0 if values is None else int(np.size(values))
+    if isinstance(obj, nengo.Ensemble):
+        return _n_parameters(obj)
+    weights = getattr(parameters.layers(obj, sim)[0], "weights", [])
+    return sum(int(np.prod(one.shape)) for one in weights)
+
+
+def _n_parameters(obj: Any) -> int:
+    """Return how many weights and biases an object of a new network has."""
+    if isinstance(obj, nengo.Ensemble):
+        is_direct = isinstance(obj.neuron_type, nengo.Direct)
+        return 0 if is_direct else obj.n_neurons * (obj.dimensions + 1)
+    if isinstance(obj, nengo_dl.TensorNode):
+        return sum(int(np.prod(one.shape)) for one in getattr(obj.tensor_func, "weights", []))
+    if isinstance(obj.solver, NoSolver) and obj.solver.values is not None:
+        return obj.solver.values.size
+    init = getattr(obj.transform, "init", None)
+    if init is None:
+        return 0
+    return int(np.size(init.data if isinstance(obj.transform, nengo.Sparse) else init))

@@ -1,0 +1,79 @@
+"""Transforms of connections between the elements that are left."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import nengo
+import numpy as np
+from nengo.transforms import SparseMatrix
+
+NoTransform: Any = getattr(nengo.transforms, "NoTransform", None)  # which Nengo 3.0 lacks
+
+
+class Channels(NamedTuple):
+    """The channels of one side of a layer, among its elements."""
+
+    number: int
+    is_last: bool  # whether they are the last axis, or the first
+    size: int  # of all elements
+
+    def any_of(self, elements: np.ndarray) -> np.ndarray:
+        """Return for which channels any of their elements is true."""
+        shape = (-1, self.number) if self.is_last else (self.number, -1)
+        return np.any(elements.reshape(shape), axis=0 if self.is_last else 1)
+
+    def all_of(self, channels: np.ndarray) -> np.ndarray:
+        """Return which elements belong to channels."""
+        each = self.size // self.number
+        return np.tile(channels, each) if self.is_last else np.repeat(channels, each)
+
+
+def cut_dense(transform: nengo.Dense, before: np.ndarray, after: np.ndarray) -> nengo.Dense:
+    """Return a transform with the weights between elements that are left."""
+    init, shape = np.asarray(transform.init), (int(after.sum()), int(before.sum()))
+    if init.ndim == 2:
+        return nengo.Dense(shape, init[after][:, before])
+    return nengo.Dense(shape, init[after] if init.ndim else init)
+
+
+def cut_sparse(transform: nengo.Sparse, before: np.ndarray, after: np.ndarray) -> nengo.Sparse:
+    """Return a sparse transform with the weights between elements that are left."""
+    matrix = transform.init
+    is_nengo = isinstance(matrix, SparseMatrix)
+    rows, columns = matrix.indices.T if is_nengo else (matrix.tocoo().row, matrix.tocoo().col)
+    data = matrix.data if is_nengo else matrix.tocoo().data
+    there = after[rows] & before[columns]
+    indices = np.stack([np.cumsum(after)[rows] - 1, np.cumsum(before)[columns] - 1], axis=1)
+    shape = int(after.sum()), int(before.sum())
+    data = np.broadcast_to(data, len(rows))[there]
+    return nengo.Sparse(shape, indices=indices[there], init=data)
+
+
+def cut_filters(old: nengo.Convolution, before: np.ndarray, after: np.ndarray) -> nengo.Convolution:
+    """Return a convolution with some of the input channels and of the filters."""
+    shape = [*old.input_shape.shape]
+    shape[-1 if old.channels_last else 0] = int(before.sum())
+    return nengo.Convolution(
+        int(after.sum()),
+        nengo.transforms.ChannelShape(tuple(shape), channels_last=old.channels_last),
+        kernel_size=old.kernel_size,
+        strides=old.strides,
+        padding=old.padding,
+        channels_last=old.channels_last,
+        init=np.asarray(old.init)[..., before, :][..., after],
+    )
+
+
+def filled(pre: Any, there: np.ndarray, label: str) -> nengo.Node:
+    """Return a Node that has the values of ``pre`` where they are there, and zeros elsewhere."""
+    node = nengo.Node(size_in=len(there), label=label)
+    nengo.Connection(pre, node[np.flatnonzero(there).tolist()], synapse=None)
+    return node
+
+
+def taken(post: Any, there: np.ndarray, label: str) -> nengo.Node:
+    """Return a Node some of whose values go to ``post``."""
+    node = nengo.Node(size_in=len(there), label=label)
+    nengo.Connection(node[np.flatnonzero(there).tolist()], post, synapse=None)
+    return node
