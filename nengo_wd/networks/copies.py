@@ -18,6 +18,7 @@ from nengo_wd import settings
 from nengo_wd.networks.staying import probed_decoders
 from nengo_wd.networks.transforms import NoTransform
 
+OBJECTS = ("_regularizer", "_constraint", "activation")  # in configurations of layers
 KNOWN = (nengo.Dense, nengo.Convolution, nengo.Sparse, *filter(None, [NoTransform]))
 
 
@@ -188,7 +189,12 @@ def built_layer(
 
     NengoDL keeps the weights of layers that were built before.
     """
-    new = type(layer).from_config({**layer.get_config(), **changed})
+    config = layer.get_config()
+    by_default = dict(getattr(layer, "_default_regularizers", ()))
+    for name in config:  # as objects, since Keras knows the names of its own classes alone
+        if name.endswith(OBJECTS) and name not in by_default and hasattr(layer, name):
+            config[name] = getattr(layer, name)
+    new = type(layer).from_config({**config, **changed})
     shapes = [()] * pass_time + ([] if shape_in is None else [(None, *shape_in)])
     new.build(shapes[0] if len(shapes) == 1 else shapes)
     new.set_weights(weights)

@@ -12,6 +12,7 @@ from nengo.solvers import NoSolver
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
+from nengo_wd import settings
 from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Place, start_of
 from nengo_wd.networks.copies import Copy, FullWeights, Zeros, built_layer, replace, with_states
 from nengo_wd.networks.layouts import Layouts
@@ -19,6 +20,7 @@ from nengo_wd.networks.staying import post_elements, pre_elements
 from nengo_wd.networks.transforms import (
     Channels,
     NoTransform,
+    cut_costs,
     cut_dense,
     cut_filters,
     cut_sparse,
@@ -70,6 +72,8 @@ class Cut:
         states = new.neuron_type.initial_state or {}
         cut = {name: np.asarray(values)[left] for name, values in states.items()}
         new.neuron_type = with_states(ensemble.neuron_type, cut)
+        for one in (new, new.neurons):
+            self._cut_costs(one, np.arange(ensemble.dimensions), left)
 
     def _cut_tensor_node(self, node: nengo_dl.TensorNode) -> None:
         channels = self._layouts.channels(node)
@@ -82,6 +86,14 @@ class Cut:
         new.shape_in = shape_in
         new.shape_out = self._shape(node, OUTPUT, node.shape_out)
         new.tensor_func = self._layers[id(function)]
+        self._cut_costs(new, *channels)
+
+    def _cut_costs(self, new: Any, before: np.ndarray, after: np.ndarray) -> None:
+        """Keep the costs of what is left, in the settings of a new object."""
+        for network in (self._copy.network, *self._copy.network.all_networks):
+            params = network.config.params.get(new)
+            if settings.has_setting(params, "regularizer"):
+                params.regularizer = cut_costs(params.regularizer, before, after)
 
     def _shape(self, node: nengo_dl.TensorNode, kind: str, shape: tuple) -> tuple:
         """Return the shape of one side with fewer channels."""
@@ -114,6 +126,7 @@ class Cut:
             return
         if not (left[0].all() and left[1].all()):
             _cut_weights(new, *left)
+            self._cut_costs(new, *left)
         self._move(connection, new, columns[left[0]], rows[left[1]])
         new.transform = new.transform  # Nengo checks that it fits
 
@@ -173,6 +186,7 @@ class Cut:
         replace(new, "pre", pre)
         replace(new, "post", post)
         new.transform = cut_filters(new.transform, *channels)
+        self._cut_costs(new, *channels)
 
 
 def _cut_layer(
@@ -191,6 +205,10 @@ def _cut_layer(
         last = config.get("data_format", "channels_last") == "channels_last"
         declared[-1 if last else 1] = len(before)
         changed["batch_input_shape"] = tuple(declared)
+    regularizer = getattr(layer, "kernel_regularizer", None)
+    left = cut_costs(regularizer, before, after)
+    if left is not regularizer:
+        changed["kernel_regularizer"] = left
     weights = [
         one[..., after] if one.ndim == 1 else one[..., before, :][..., after]
         for one in seam.values.fetch(sim, layer.weights)

@@ -1,12 +1,16 @@
-"""Transforms of connections between the elements that are left."""
+"""Transforms of connections, and costs of groups, for the elements that are left."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import nengo
 import numpy as np
 from nengo.transforms import SparseMatrix
+
+from nengo_wd.regularizers.forms import Scheduled, unscheduled
+from nengo_wd.regularizers.weights import GroupLasso
 
 NoTransform: Any = getattr(nengo.transforms, "NoTransform", None)  # which Nengo 3.0 lacks
 
@@ -63,6 +67,16 @@ def cut_filters(old: nengo.Convolution, before: np.ndarray, after: np.ndarray) -
         channels_last=old.channels_last,
         init=np.asarray(old.init)[..., before, :][..., after],
     )
+
+
+def cut_costs(regularizer: Any, before: np.ndarray, after: np.ndarray) -> Any:
+    """Return a regularizer with the costs of the inputs or outputs that are left."""
+    lasso = unscheduled(regularizer)
+    if not isinstance(lasso, GroupLasso) or lasso.costs is None or lasso.groups is None:
+        return regularizer
+    new = copy.copy(lasso)
+    new.costs = tuple(np.asarray(lasso.costs)[before if lasso.groups == "inputs" else after])
+    return new if lasso is regularizer else Scheduled(new, regularizer.strength)
 
 
 def filled(pre: Any, there: np.ndarray, label: str) -> nengo.Node:

@@ -228,6 +228,69 @@ def test_settings_seeds_and_labels_go_along():
     assert set(smaller.network.all_objects).isdisjoint(model.net.all_objects)
 
 
+def test_costs_of_groups_go_with_the_groups():
+    model = Network()
+    lasso = nengo_wd.regularizers.GroupLasso(0.1, groups="inputs", costs=[1, 2, 3, 4, 5, 6])
+    model.net.config[model.conn].regularizer = lasso
+    smaller = model.pruned()
+    with simulator(smaller.network) as sim:
+        loss = nengo_wd.regularization_loss(sim)
+    np.testing.assert_allclose(loss, 0.1 * (1 * 1 + 3 * 2 + 5 * 3))
+    assert len(lasso.costs) == 6
+
+
+def test_costs_in_layers_go_with_the_channels():
+    def make(source):
+        lasso = nengo_wd.regularizers.GroupLasso(0.1, groups="outputs", costs=range(8))
+        layer = nengo_wd.RegularizedDense(8, kernel_regularizer=lasso, name="layer")
+        return nengo_dl.tensor_layer(source, layer)
+
+    net, _, node, _ = layers(make, (3,))
+    with simulator(net) as sim:
+        smaller = nengo_wd.pruned(sim)
+        kernel = tf.keras.backend.get_value(node.tensor_func.kernel)
+    with simulator(smaller.network) as sim:
+        loss = nengo_wd.regularization_loss(sim)
+    expected = 0.1 * np.sqrt(3) * 4 * np.linalg.norm(kernel[:, 4])
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [nengo_wd.RegularizedDense, tf.keras.layers.Dense])
+def test_layers_keep_what_users_wrote(make):
+    def near_one(weights):
+        return tf.reduce_sum(tf.abs(weights - 1))
+
+    def twice(x):
+        return 2 * x
+
+    def make_layer(source):
+        layer = make(8, activation=twice, kernel_regularizer=near_one, dtype="float64")
+        return nengo_dl.tensor_layer(source, layer)
+
+    net, _, node, probe = layers(make_layer, (3,))
+    with simulator(net) as sim:
+        expected = sim.predict(n_steps=1)[probe]
+        smaller = nengo_wd.pruned(sim)
+    new = smaller[node].tensor_func
+    assert new.kernel_regularizer is near_one and new.units == 8  # an activation of any kind
+    with simulator(smaller.network) as sim:
+        np.testing.assert_allclose(sim.predict(n_steps=1)[smaller[probe]], expected)
+
+
+def test_defaults_of_layers_stay_defaults():
+    def make_layer(source):
+        return nengo_dl.tensor_layer(source, nengo_wd.RegularizedDense(8, name="layer"))
+
+    net, _, node, _ = layers(make_layer, (3,))
+    with simulator(net) as sim:
+        smaller = nengo_wd.pruned(sim)
+    with smaller.network:
+        nengo_wd.configure_settings()
+    smaller.network.config[smaller[node]].regularizer = None
+    with simulator(smaller.network) as sim:
+        assert nengo_wd.regularization_loss(sim) == 0
+
+
 def test_trained_on_pruned_again_and_saved():
     model = Network(neuron_type=nengo.RectifiedLinear())
     smaller = model.pruned()
