@@ -73,7 +73,7 @@ class Cut:
         cut = {name: np.asarray(values)[left] for name, values in states.items()}
         new.neuron_type = with_states(ensemble.neuron_type, cut)
         for one in (new, new.neurons):
-            self._cut_costs(one, np.arange(ensemble.dimensions), left)
+            _keep_costs(self._copy, one, np.arange(ensemble.dimensions), left)
 
     def _cut_tensor_node(self, node: nengo_dl.TensorNode) -> None:
         channels = self._layouts.channels(node)
@@ -86,14 +86,7 @@ class Cut:
         new.shape_in = shape_in
         new.shape_out = self._shape(node, OUTPUT, node.shape_out)
         new.tensor_func = self._layers[id(function)]
-        self._cut_costs(new, *channels)
-
-    def _cut_costs(self, new: Any, before: np.ndarray, after: np.ndarray) -> None:
-        """Keep the costs of what is left, in the settings of a new object."""
-        for network in (self._copy.network, *self._copy.network.all_networks):
-            params = network.config.params.get(new)
-            if settings.has_setting(params, "regularizer"):
-                params.regularizer = cut_costs(params.regularizer, before, after)
+        _keep_costs(self._copy, new, *channels)
 
     def _shape(self, node: nengo_dl.TensorNode, kind: str, shape: tuple) -> tuple:
         """Return the shape of one side with fewer channels."""
@@ -126,7 +119,7 @@ class Cut:
             return
         if not (left[0].all() and left[1].all()):
             _cut_weights(new, *left)
-            self._cut_costs(new, *left)
+            _keep_costs(self._copy, new, *left)
         self._move(connection, new, columns[left[0]], rows[left[1]])
         new.transform = new.transform  # Nengo checks that it fits
 
@@ -186,7 +179,15 @@ class Cut:
         replace(new, "pre", pre)
         replace(new, "post", post)
         new.transform = cut_filters(new.transform, *channels)
-        self._cut_costs(new, *channels)
+        _keep_costs(self._copy, new, *channels)
+
+
+def _keep_costs(copied: Copy, new: Any, before: np.ndarray, after: np.ndarray) -> None:
+    """Keep the costs of what is left, in the settings of a new object."""
+    for network in (copied.network, *copied.network.all_networks):
+        params = network.config.params.get(new)
+        if settings.has_setting(params, "regularizer"):
+            params.regularizer = cut_costs(params.regularizer, before, after)
 
 
 def _cut_layer(

@@ -13,6 +13,7 @@ GENERATION_OF_MODULE = {  # of the code in the docstrings of a module or a folde
     "nengo_wd.converter": 3,
     "nengo_wd.distributed": 3,
     "nengo_wd.energy": 3,
+    "nengo_wd.networks": 3,
     "nengo_wd.optimizers": 3,
     "nengo_wd.recording.spike_validation": 3,
     "nengo_wd.search": 3,

@@ -1,0 +1,171 @@
+"""What a pruned network costs, beside the whole one; and how long pruning takes.
+
+    python benchmarks/pruned.py [--shares 0.25 0.5 0.9] [--rounds 15] [--connections 1000 4000]
+                                [--weights 1e6 1e7]
+
+The first table has the least time of a time step over that of the whole network, in NengoDL as it
+is and compiled, and in Nengo's own simulator for the native network; the whole and the pruned one
+take turns. Beside them, what is left of neurons, of parameters, and of the joules on Loihi. The
+second has the seconds that pruning takes, for networks of many connections and of many weights.
+"""
+
+import argparse
+import time
+
+import nengo
+import numpy as np
+import tensorflow as tf
+
+import nengo_wd
+from nengo_wd import nengo_dl
+
+SIZES = {"dense": 500, "convolutional": 64, "native": 500}  # neurons or filters of a layer
+STEPS, EXAMPLES = 50, 32
+NEURONS = {"gain": nengo.dists.Choice([1]), "bias": nengo.dists.Choice([50])}
+
+
+def neurons(size):
+    kind = nengo.SpikingRectifiedLinear(amplitude=0.01)
+    return nengo.Ensemble(size, 1, neuron_type=kind, **NEURONS).neurons
+
+
+def kernel(rng, shape, share):
+    """Return weights that read nothing of a share of the inputs, on the last axis but one."""
+    weights = rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))
+    weights[..., : int(share * shape[-2]), :] = 0
+    return weights
+
+
+def build(kind, share):
+    """Return a network of three layers of neurons, its source and its probe."""
+    rng, size = np.random.RandomState(0), SIZES[kind]
+    with nengo.Network(seed=0) as net:
+        nengo_dl.configure_settings(stateful=False)
+        before = source = nengo.Node(np.zeros(40))
+        for i in range(3):
+            gone = share if i else 0.0  # of the neurons before
+            if kind == "convolutional":
+                shape = (40, size if i else 1)
+                weights = kernel(rng, (5, shape[1], size), gone)
+                layer = tf.keras.layers.Conv1D(
+                    size, 5, padding="same", kernel_initializer=tf.constant_initializer(weights)
+                )
+                node = nengo_dl.TensorNode(layer, shape, (40, size), pass_time=False)
+                nengo.Connection(before, node, synapse=None)
+                before = neurons(40 * size)
+                nengo.Connection(node, before, synapse=None)
+                continue
+            weights = kernel(rng, (before.size_out, size), gone)
+            after = neurons(size)
+            if kind == "native":
+                nengo.Connection(before, after, transform=weights.T, synapse=None)
+            else:
+                layer = tf.keras.layers.Dense(
+                    size, kernel_initializer=tf.constant_initializer(weights)
+                )
+                node = nengo_dl.tensor_layer(before, layer)
+                nengo.Connection(node, after, synapse=None)
+            before = after
+        readout = nengo.Node(size_in=10)
+        weights = kernel(rng, (before.size_out // 10, 10, 10), 0).reshape(-1, 10)
+        gone = int(share * size)  # channels are last
+        weights.reshape(-1, size, 10)[:, :gone] = 0
+        nengo.Connection(before, readout, transform=weights.T, synapse=None)
+        probe = nengo.Probe(readout)
+    return net, source, probe
+
+
+def prune(net):
+    with nengo_dl.Simulator(net, progress_bar=False) as sim:
+        start = time.perf_counter()
+        smaller = nengo_wd.pruned(sim)
+        return smaller, time.perf_counter() - start
+
+
+def least_times(networks, compiled, rounds):
+    """Return the least seconds of a prediction of each network; they take turns."""
+    sims, data = [], np.random.RandomState(0).uniform(size=(EXAMPLES, STEPS, 40))
+    for net in networks:
+        with net:
+            nengo_wd.configure_settings(jit_compile=compiled)
+        sims.append(nengo_dl.Simulator(net, minibatch_size=EXAMPLES, progress_bar=False))
+    calls = [lambda sim=sim: sim.predict(data, verbose=0) for sim in sims]
+    found = turns(calls, rounds)
+    for sim in sims:
+        sim.close()
+    return found
+
+
+def turns(calls, rounds):
+    times = []
+    for _ in range(rounds + 1):  # the first one traces
+        for call in calls:
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+    return np.reshape(times, (-1, len(calls)))[1:].min(axis=0)
+
+
+def in_nengo(networks, rounds):
+    sims = [nengo.Simulator(net, progress_bar=False) for net in networks]
+    return turns([lambda sim=sim: sim.run_steps(200) for sim in sims], rounds)
+
+
+def joules(net, source):
+    data = {source: np.random.RandomState(0).uniform(size=(4, STEPS, 40))}
+    with nengo_dl.Simulator(net, progress_bar=False) as sim:
+        return nengo_wd.Energy(sim, data).total("loihi")
+
+
+def compare(kind, share, rounds):
+    """Return a row of the first table."""
+    net, source, _ = build(kind, share)
+    smaller, _ = prune(net)
+    frame = smaller.to_frame()
+    left = [frame[f"{one}_left"].sum() / frame[one].sum() for one in ("neurons", "parameters")]
+    left.append(joules(smaller.network, smaller[source]) / joules(net, source))
+    networks = [net, smaller.network]
+    times = [least_times(networks, compiled, rounds) for compiled in (False, True)]
+    if kind == "native":
+        times.append(in_nengo(networks, rounds))
+    ratios = [f"{after / before:.2f}" for before, after in times]
+    return [kind, f"{share:.0%}", *(f"{one:.2f}" for one in left), *ratios]
+
+
+def chain(n_connections, n_weights):
+    """Return a network of connections one after another, half of whose inputs are not read."""
+    rng, size = np.random.RandomState(0), int(np.sqrt(n_weights / n_connections))
+    with nengo.Network(seed=0) as net:
+        nengo_dl.configure_settings(trainable=True)
+        before = neurons(size)
+        for _ in range(n_connections):
+            after = neurons(size)
+            weights = kernel(rng, (size, size), 0.5)
+            nengo.Connection(before, after, transform=weights.T, synapse=None)
+            before = after
+        nengo.Probe(before)
+    return net
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.25, 0.5, 0.9])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--connections", type=int, nargs="*", default=[1000, 4000])
+    parser.add_argument("--weights", type=float, nargs="*", default=[1e6, 1e7])
+    options = parser.parse_args()
+    print("| network | gone | neurons | parameters | joules | NengoDL | compiled | Nengo |")
+    print("|---" * 8 + "|")
+    for kind in SIZES if options.shares else ():
+        for share in options.shares:
+            row = compare(kind, share, options.rounds)
+            print("| " + " | ".join([*row, *[""] * (8 - len(row))]) + " |", flush=True)
+    print("\n| connections | weights | seconds |\n|---|---|---|")
+    cases = [(n, 16 * n) for n in options.connections] + [(10, n) for n in options.weights]
+    for n_connections, n_weights in cases:
+        _, seconds = prune(chain(n_connections, n_weights))
+        print(f"| {n_connections} | {n_weights:.0e} | {seconds:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
