@@ -129,8 +129,7 @@ class Cut:
         """Connect the elements that are left, by their places among these."""
         (start, _), (end, _) = pre_elements(connection), post_elements(connection)
         if start[0] != NEURONS or isinstance(connection.pre_obj, nengo.ensemble.Neurons):
-            view = self._view(connection.pre_obj, start, columns)
-            replace(new, "pre", view)
+            replace(new, "pre", self._view(connection.pre_obj, start, columns))
         if end[0] != NEURONS or isinstance(connection.post_obj, nengo.ensemble.Neurons):
             replace(new, "post", self._view(connection.post_obj, end, rows))
 
