@@ -9,6 +9,7 @@ from typing import Any, Iterator
 import nengo
 import nengo_dl
 import numpy as np
+import tensorflow as tf
 from nengo.exceptions import NotAddedToNetworkWarning
 from nengo.solvers import NoSolver
 
@@ -93,7 +94,9 @@ class Copy:
         trained: list[nengo.Connection] = []
         learned: list[nengo.Connection] = []
         for connection in network.all_connections:
-            if isinstance(connection.transform, KNOWN):
+            if _is_direct(connection.pre_obj) and _is_dense(connection):
+                self._give_direct(connection)
+            elif isinstance(connection.transform, KNOWN):
                 (trained if connection.learning_rule_type is None else learned).append(connection)
         found = self.sim.get_nengo_params([*ensembles, *trained])
         for ensemble, given in zip(ensembles, found):
@@ -105,6 +108,13 @@ class Copy:
         for probe in network.all_probes:
             if probe.attr == "decoded_output" and not _is_direct(probe.obj):
                 self[probe].solver = NoSolver(probed_decoders(self.sim, probe).T)
+
+    def _give_direct(self, connection: nengo.Connection) -> None:
+        """Give a connection from an ensemble without neurons its weights; its function stays."""
+        built = self.sim.model.params[connection].weights
+        if built is not None:
+            weights = self.sim.data.get_params((connection, "weights"))[0]
+            self[connection].transform = np.reshape(weights, np.shape(built))
 
     def _give_connection(self, connection: nengo.Connection, given: dict[str, Any]) -> None:
         """Give a connection its weights, by the arguments that NengoDL returns for them."""
@@ -123,6 +133,7 @@ class Copy:
         """Give an ensemble its neurons' parameters, and the states with which they begin."""
         new, built = self[ensemble], self.sim.model.params[ensemble]
         scaled = given["encoders"] * (built.gain / ensemble.radius)[:, None]
+        given["encoders"] = np.where(built.gain[:, None] == 0, built.encoders, given["encoders"])
         is_learned = scaled.ndim > 2  # by the example of a minibatch
         if is_learned or np.allclose(scaled, built.scaled_encoders, rtol=1e-7, atol=0):
             given = {**given, "encoders": built.encoders}  # to the last digit
@@ -175,17 +186,24 @@ def _tensor_nodes(network: nengo.Network) -> Iterator[nengo_dl.TensorNode]:
 
 
 def copied_layer(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> Any:
-    """Return a TensorNode's layer with its weights, for another network; a function as it is."""
+    """Return a TensorNode's layer with its weights, for another network.
+
+    Functions, Keras' models and layers that make their weights when they are called are returned
+    themselves: the simulator that is made last has them.
+    """
     layer = parameters.layers(node, sim)[0]
-    if not hasattr(layer, "get_config"):
+    if not hasattr(layer, "get_config") or isinstance(layer, tf.keras.Model):
         return layer
-    return built_layer(layer, node.shape_in, node.pass_time, seam.values.fetch(sim, layer.weights))
+    weights = seam.values.fetch(sim, layer.weights)
+    new = built_layer(layer, node.shape_in, node.pass_time)
+    if len(new.weights) != len(weights):
+        return layer
+    new.set_weights(weights)
+    return new
 
 
-def built_layer(
-    layer: Any, shape_in: Any, pass_time: bool, weights: list[np.ndarray], **changed: Any
-) -> Any:
-    """Return a new layer like another, with weights and with a part of its configuration changed.
+def built_layer(layer: Any, shape_in: Any, pass_time: bool, **changed: Any) -> Any:
+    """Return a new layer like another, with a part of its configuration changed.
 
     NengoDL keeps the weights of layers that were built before.
     """
@@ -197,8 +215,13 @@ def built_layer(
     new = type(layer).from_config({**config, **changed})
     shapes = [()] * pass_time + ([] if shape_in is None else [(None, *shape_in)])
     new.build(shapes[0] if len(shapes) == 1 else shapes)
-    new.set_weights(weights)
     return new
+
+
+def _is_dense(connection: nengo.Connection) -> bool:
+    return isinstance(connection.transform, KNOWN) and not isinstance(
+        connection.transform, (nengo.Convolution, nengo.Sparse)
+    )
 
 
 def _is_direct(obj: Any) -> bool:

@@ -16,7 +16,7 @@ from nengo_wd import settings
 from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Place, start_of
 from nengo_wd.networks.copies import Copy, FullWeights, Zeros, built_layer, replace, with_states
 from nengo_wd.networks.layouts import Layouts
-from nengo_wd.networks.staying import post_elements, pre_elements
+from nengo_wd.networks.staying import post_elements, pre_elements, size_of
 from nengo_wd.networks.transforms import (
     Channels,
     NoTransform,
@@ -120,18 +120,22 @@ class Cut:
         if not (left[0].all() and left[1].all()):
             _cut_weights(new, *left)
             _keep_costs(self._copy, new, *left)
-        self._move(connection, new, columns[left[0]], rows[left[1]])
+        self._move(connection, new, left)
         new.transform = new.transform  # Nengo checks that it fits
 
-    def _move(
-        self, connection: nengo.Connection, new: Any, columns: np.ndarray, rows: np.ndarray
-    ) -> None:
+    def _move(self, connection: nengo.Connection, new: Any, left: tuple) -> None:
         """Connect the elements that are left, by their places among these."""
-        (start, _), (end, _) = pre_elements(connection), post_elements(connection)
-        if start[0] != NEURONS or isinstance(connection.pre_obj, nengo.ensemble.Neurons):
-            replace(new, "pre", self._view(connection.pre_obj, start, columns))
-        if end[0] != NEURONS or isinstance(connection.post_obj, nengo.ensemble.Neurons):
-            replace(new, "post", self._view(connection.post_obj, end, rows))
+        (start, columns), (end, rows) = pre_elements(connection), post_elements(connection)
+        for name, obj, place, elements, there in (
+            ("pre", connection.pre_obj, start, columns, left[0]),
+            ("post", connection.post_obj, end, rows, left[1]),
+        ):
+            is_view = place[0] != NEURONS or isinstance(obj, nengo.ensemble.Neurons)
+            if is_view and (self._is_cut(place) or not there.all()):  # else its slice stays
+                replace(new, name, self._view(obj, place, elements[there]))
+
+    def _is_cut(self, place: Place) -> bool:
+        return len(self._layouts.left(place)) < size_of(place)
 
     def _view(self, obj: Any, place: Place, elements: np.ndarray) -> Any:
         """Return a new object, or the part of it that has some of the old one's elements."""
@@ -155,6 +159,8 @@ class Cut:
         is_node = isinstance(obj, nengo.Node)
         if is_node or isinstance(obj, nengo.ensemble.Neurons):
             place = (OUTPUT, obj) if is_node else (NEURONS, obj.ensemble)
+            if not self._is_cut(place):
+                return
             elements = np.arange(obj.size_out)
             if probe.slice is not None:
                 elements = np.atleast_1d(elements[probe.slice])
@@ -216,7 +222,9 @@ def _cut_layer(
     for name, values in zip(("kernel_initializer", "bias_initializer"), weights):
         if np.ndim(getattr(getattr(layer, name), "value", 0)):  # an array of the old shape
             changed[name] = tf.constant_initializer(values)
-    return built_layer(layer, shape_in, node.pass_time, weights, **changed)
+    new = built_layer(layer, shape_in, node.pass_time, **changed)
+    new.set_weights(weights)
+    return new
 
 
 def _is_each(sim: nengo_dl.Simulator, connection: nengo.Connection) -> bool:

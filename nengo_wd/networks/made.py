@@ -45,8 +45,9 @@ class MadeNetwork:
     ) -> None:
         self.network: nengo.Network = copied.network
         self.changes = changes
-        self._copy, self._removed = copied, removed
         network = copied.sim.model.toplevel
+        self._removed = removed
+        self._new = {one: copied[one] for one in network.all_objects}
         nodes = [node for node in network.all_nodes if isinstance(node, nengo_dl.TensorNode)]
         self.kept = {
             **{one: layouts.left((NEURONS, one)) for one in network.all_ensembles},
@@ -55,12 +56,12 @@ class MadeNetwork:
         self._rows = _rows(copied, layouts, removed)
 
     def __getitem__(self, obj: Any) -> Any:
-        if getattr(obj, "ensemble", obj) in self._removed:
+        owner = getattr(obj, "ensemble", obj)
+        if owner in self._removed:
             raise KeyError(f"{obj} was left out of the new network: nothing of it reaches a probe")
-        try:
-            return self._copy[obj]
-        except KeyError:
-            raise KeyError(f"{obj} is not in the network of the simulator") from None
+        if owner not in self._new:
+            raise KeyError(f"{obj} is not in the network of the simulator")
+        return self._new[owner] if owner is obj else self._new[owner].neurons
 
     def to_frame(self) -> Any:
         """Return a table of what is left, as a ``pandas.DataFrame`` with a row for each object.

@@ -24,6 +24,7 @@ THRESHOLDS = {
     nengo.RectifiedLinear: 0.0,
     nengo.SpikingRectifiedLinear: 0.0,
 }
+STATES = ("voltage", "adaptation")
 MOST_PASSES = 3  # in which values may still grow, in loops
 
 
@@ -195,9 +196,10 @@ def _of_neurons(
     if kind not in THRESHOLDS or not _is_plain(neurons):
         return Range(*(np.where(silent, 0, one) for one in Range.of_anything(size)))
     if ensemble.noise is None:
-        voltage = sim.model.sig[ensemble.neurons].get("voltage")
-        begins = 0 if voltage is None else voltage.initial_value
-        silent = silent | ((currents.greatest <= THRESHOLDS[kind]) & (begins <= 1))
+        signals = sim.model.sig[ensemble.neurons]  # with the states in which neurons begin
+        voltage, adaptation = (getattr(signals.get(name), "initial_value", 0) for name in STATES)
+        is_at_rest = (np.asarray(voltage) < 1) & (np.asarray(adaptation) >= 0)
+        silent = silent | ((currents.greatest <= THRESHOLDS[kind]) & is_at_rest)
     largest = np.where(silent, 0, np.inf)
     is_positive = getattr(neurons, "amplitude", 1) >= 0
     zeros = np.zeros(size)

@@ -139,6 +139,72 @@ def test_what_learns_stays_and_the_table_says_why(make):
     check_same(model, smaller, [model.made])
 
 
+def transform_from_direct(model):
+    ensemble = nengo.Ensemble(1, 2, neuron_type=nengo.Direct())
+    nengo.Connection(model.readout, ensemble[0])
+    ends = [nengo.Node(size_in=2) for _ in range(2)]
+    nengo.Connection(ensemble, ends[0], transform=[[1, 2], [3, 1]])
+    nengo.Connection(ensemble, ends[1], transform=0.5, function=lambda x: x + 1)
+    nengo.Connection(ends[0], ends[1])
+    return nengo.Probe(ends[1])
+
+
+def neurons_that_begin_above_the_threshold(model):
+    states = {"voltage": nengo.dists.Choice([1.0])}
+    kind = nengo.SpikingRectifiedLinear(initial_state=states)
+    zero = {"gain": np.ones(2), "bias": np.zeros(2)}
+    return nengo.Probe(nengo.Ensemble(2, 1, neuron_type=kind, **zero), solver=NoSolver([[1], [2]]))
+
+
+def adapted_neurons(model):
+    kind = nengo.AdaptiveLIF(initial_state={"adaptation": nengo.dists.Choice([-8.0])})
+    low = {"gain": np.ones(2), "bias": np.full(2, 0.5)}
+    return nengo.Probe(nengo.Ensemble(2, 1, neuron_type=kind, **low), solver=NoSolver([[1], [2]]))
+
+
+def no_gain(model):
+    ensemble = nengo.Ensemble(
+        2, 1, neuron_type=nengo.RectifiedLinear(), gain=np.array([0.0, 1]), bias=np.ones(2)
+    )
+    nengo.Connection(model.readout, ensemble)
+    return nengo.Probe(ensemble, solver=NoSolver([[1], [2]]))
+
+
+def reversed_slices(model):
+    end = nengo.Node(size_in=2)
+    nengo.Connection(model.ens.neurons[[0, 2]], end[::-1])
+    return nengo.Probe(end)
+
+
+def keras_model(model):
+    layer = tf.keras.Sequential([tf.keras.layers.Dense(2, dtype="float64")])
+    node = nengo_dl.TensorNode(layer, (1,), (2,), pass_time=False)
+    nengo.Connection(model.readout, node)
+    return nengo.Probe(node)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        transform_from_direct,
+        neurons_that_begin_above_the_threshold,
+        adapted_neurons,
+        no_gain,
+        reversed_slices,
+        keras_model,
+    ],
+)
+def test_rare_objects_are_as_before(make):
+    model = Network(make)
+    with simulator(model.net) as sim:
+        sim.run_steps(STEPS)
+        before = sim.data[model.made]
+        smaller = nengo_wd.pruned(sim)
+    (after,) = recorded(smaller.network, [smaller[model.made]])
+    assert np.any(before)
+    np.testing.assert_allclose(after, before, rtol=1e-9)
+
+
 def test_neurons_that_draw_random_numbers_go_together():
     model = Network(neuron_type=nengo.PoissonSpiking(nengo.RectifiedLinear()))
     smaller = model.pruned()
