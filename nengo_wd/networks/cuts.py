@@ -80,21 +80,14 @@ class Cut:
         if channels is None:
             return
         new, function = self._copy[node], seam.values.function_of(node)
-        shape_in = self._shape(node, INPUT, node.shape_in)
+        n_in, n_out = (len(self._layouts.left((side, node))) for side in (INPUT, OUTPUT))
+        shape_in = _cut_shape(self._sim, node, node.shape_in, n_in)
         if id(function) not in self._layers:
             self._layers[id(function)] = _cut_layer(self._sim, node, shape_in, channels)
         new.shape_in = shape_in
-        new.shape_out = self._shape(node, OUTPUT, node.shape_out)
+        new.shape_out = _cut_shape(self._sim, node, node.shape_out, n_out)
         new.tensor_func = self._layers[id(function)]
         _keep_costs(self._copy, new, *channels)
-
-    def _shape(self, node: nengo_dl.TensorNode, kind: str, shape: tuple) -> tuple:
-        """Return the shape of one side with fewer channels."""
-        left, size = len(self._layouts.left((kind, node))), int(np.prod(shape))
-        layer = parameters.layers(node, self._sim)[0]
-        last = getattr(layer, "data_format", "channels_last") == "channels_last"
-        axis = len(shape) - 1 if last else 0
-        return tuple(n * left // size if i == axis else n for i, n in enumerate(shape))
 
     # -- connections -----------------------------------------------------------------------
 
@@ -185,6 +178,16 @@ class Cut:
         replace(new, "post", post)
         new.transform = cut_filters(new.transform, *channels)
         _keep_costs(self._copy, new, *channels)
+
+
+def _cut_shape(
+    sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, shape: tuple, n_left: int
+) -> tuple:
+    """Return the shape of one side of a layer of which so many elements are left."""
+    layer, size = parameters.layers(node, sim)[0], int(np.prod(shape))
+    last = getattr(layer, "data_format", "channels_last") == "channels_last"
+    axis = len(shape) - 1 if last else 0
+    return tuple(n * n_left // size if i == axis else n for i, n in enumerate(shape))
 
 
 def _keep_costs(copied: Copy, new: Any, before: np.ndarray, after: np.ndarray) -> None:
