@@ -33,7 +33,7 @@ def pruned(sim: nengo_dl.Simulator, data: Any = None, below: float = 0.0) -> Mad
     What outside of weights uses stays: what is probed, what the function of a Node or of a
     connection from a Node reads, what a TensorNode of an unknown kind reads, and all that a
     learning rule connects. Neurons that draw random numbers stay or go together, and so do those of
-    kinds from elsewhere. `MadeNetwork.to_frame` says why neurons stayed.
+    kinds from elsewhere. ``to_frame()`` of the result says why neurons stayed.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def pruned(sim: nengo_dl.Simulator, data: Any = None, below: float = 0.0) -> Mad
         What is shown, as for ``sim.predict``: arrays of shape (examples, time steps, size).
     below : float
         Neurons with spikes whose mean rate over all of ``data`` is lower, in Hz, are left out as
-        well. That changes the outputs, by what `MadeNetwork.changes` says.
+        well. That changes the outputs, by what ``changes`` of the result says.
 
     Returns
     -------

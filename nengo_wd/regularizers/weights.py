@@ -135,7 +135,7 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     At zero, where the norm has no gradient, the gradient is taken to be zero.
 
     With ``groups``, who has the weights says where inputs and outputs lie: the object with the
-    setting, the layer in a TensorNode, and `Converter`. Kernels of Keras' layers have inputs along
+    setting, the layer in a TensorNode, and `nengo_wd.Converter`. Keras' kernels have inputs along
     axis -2 and outputs along axis -1, transposed convolutions the other way around. Full weights,
     decoders and encoders have outputs along axis 0 and inputs along axis 1. Where the regularizer
     gets bare weights, as from a Keras model outside of a simulator, it takes them for a kernel with
