@@ -14,7 +14,12 @@ from nengo_wd._parameters.objects import (
     why_not_trained,
     with_setting,
 )
-from nengo_wd._parameters.parameter import Parameter, parameter_values, trained_variables
+from nengo_wd._parameters.parameter import (
+    Parameter,
+    parameter_values,
+    sparse_places,
+    trained_variables,
+)
 
 __all__ = [
     "Nodes",
@@ -28,6 +33,7 @@ __all__ = [
     "parameter_values",
     "parameters_of",
     "replaced_defaults",
+    "sparse_places",
     "trained_variables",
     "unique_names",
     "why_not_trained",

@@ -81,7 +81,7 @@ class Parameter:
         """Which output channel each of the weights belongs to: a neuron, unit or filter."""
         n_rows, last = len(self.rows), len(self.shape) - 1
         if self.signal is not None and self.signal.sparse:
-            return Channels(_places(self.signal)[:, 0], self.signal.shape[0])
+            return Channels(sparse_places(self.signal.initial_value)[:, 0], self.signal.shape[0])
         if last == 0 or (self.signal is not None and last < 2):  # no kernel
             return Channels(np.arange(n_rows), n_rows)
         axes: tuple[int, ...] = (last,)
@@ -99,7 +99,9 @@ class Parameter:
         found = sides_of_native(self.obj, len(self.shape), self.name)
         if not self.signal.sparse:
             return found
-        return found._replace(places=_places(self.signal), size=self.signal.shape)
+        return found._replace(
+            places=sparse_places(self.signal.initial_value), size=self.signal.shape
+        )
 
     @property
     def n_channels(self) -> int:
@@ -137,9 +139,8 @@ class Parameter:
         return tf.reshape(in_rows(self.variable, self.rows), self.shape)
 
 
-def _places(signal: Any) -> np.ndarray:
+def sparse_places(weights: Any) -> np.ndarray:
     """Return row and column of each weight of a sparse matrix, in the order of their values."""
-    weights = signal.initial_value
     if isinstance(weights, SparseMatrix):
         return weights.indices
     found = weights.tocoo()

@@ -93,7 +93,7 @@ class Flow:
         self.ends.update(source.place for source in self.sources)
 
     def _add_ensemble(self, ensemble: nengo.Ensemble) -> None:
-        if _is_direct(ensemble):
+        if is_direct(ensemble):
             self._add_output(ensemble)
             return
         place, signal = (NEURONS, ensemble), self._sim.model.sig[ensemble.neurons]["out"]
@@ -181,9 +181,9 @@ class Flow:
         return self._of_weights(seam.values.fetch(self._sim, [variable])[0])
 
 
-def _is_direct(ensemble: nengo.Ensemble) -> bool:
-    """Tell whether an ensemble computes without neurons."""
-    return isinstance(ensemble.neuron_type, nengo.Direct)
+def is_direct(obj: Any) -> bool:
+    """Tell whether an object is an ensemble that computes without neurons."""
+    return isinstance(getattr(obj, "neuron_type", None), nengo.Direct)
 
 
 def start_of(connection: nengo.Connection) -> Place:
@@ -191,7 +191,7 @@ def start_of(connection: nengo.Connection) -> Place:
     pre = connection.pre_obj
     if isinstance(pre, nengo.ensemble.Neurons):
         return NEURONS, pre.ensemble
-    if isinstance(pre, nengo.Ensemble) and not _is_direct(pre):
+    if isinstance(pre, nengo.Ensemble) and not is_direct(pre):
         return NEURONS, pre
     return OUTPUT, (pre if connection.function is None else connection)
 
@@ -215,12 +215,10 @@ def _convolution_pattern(transform: nengo.Convolution, kernel: np.ndarray) -> pa
 
 def _sparse_pattern(built: Any, synapses: np.ndarray) -> patterns.Pattern:
     """Return the pattern of a sparse matrix, of Nengo or of SciPy."""
-    if isinstance(built, nengo.transforms.SparseMatrix):
-        indices = built.indices
-    else:
-        indices = np.stack([built.tocoo().row, built.tocoo().col], 1)
     there = synapses.ravel() != 0
-    return patterns.pattern_at(indices[there], built.shape, synapses.ravel()[there])
+    return patterns.pattern_at(
+        parameters.sparse_places(built)[there], built.shape, synapses.ravel()[there]
+    )
 
 
 def fan_out(flow: Flow, source: Source) -> dict[Any, np.ndarray]:

@@ -38,6 +38,12 @@ class Events(NamedTuple):
 
     spike: float | None  # ``amplitude / dt``; spikes may be negative
 
+    @classmethod
+    def of_source(cls, source: Source, dt: float) -> Events:
+        """Return what counts the events of a source, with time steps of ``dt`` seconds."""
+        amplitude = getattr(source.neurons, "amplitude", 1.0)
+        return cls(amplitude / dt if source.spikes else None)
+
     def __call__(self, values: tf.Tensor) -> tf.Tensor:
         """Return the number of events for each value."""
         if self.spike is None:
@@ -263,8 +269,7 @@ def _count_events(
     signals = sim.tensor_graph.signals
     inner = [s for s in flow.sources if s.obj not in shown.values and s.signal in signals]
     for source in inner:
-        spike = getattr(source.neurons, "amplitude", 1.0) / sim.dt
-        measures.append((source.signal, Events(spike if source.spikes else None)))
+        measures.append((source.signal, Events.of_source(source, sim.dt)))
     measured = seam.activities.measure_signals(sim, shown.values, shown.shape, measures)
     found = dict(zip(inner, measured))
     for source, events in found.items():

@@ -16,6 +16,7 @@ from nengo.solvers import NoSolver
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
+from nengo_wd.energy.flow import is_direct
 from nengo_wd.networks.staying import probed_decoders
 from nengo_wd.networks.transforms import NoTransform
 
@@ -90,11 +91,11 @@ class Copy:
             self[obj].seed = model.seeds[obj]
 
     def _give_weights(self, network: nengo.Network) -> None:
-        ensembles = [one for one in network.all_ensembles if not _is_direct(one)]
+        ensembles = [one for one in network.all_ensembles if not is_direct(one)]
         trained: list[nengo.Connection] = []
         learned: list[nengo.Connection] = []
         for connection in network.all_connections:
-            if _is_direct(connection.pre_obj) and _is_dense(connection):
+            if is_direct(connection.pre_obj) and _is_dense(connection):
                 self._give_direct(connection)
             elif isinstance(connection.transform, KNOWN):
                 (trained if connection.learning_rule_type is None else learned).append(connection)
@@ -106,7 +107,7 @@ class Copy:
         for connection in learned:  # which begin anew
             self._give_connection(connection, built_weights(self.sim, connection))
         for probe in network.all_probes:
-            if probe.attr == "decoded_output" and not _is_direct(probe.obj):
+            if probe.attr == "decoded_output" and not is_direct(probe.obj):
                 self[probe].solver = NoSolver(probed_decoders(self.sim, probe).T)
 
     def _give_direct(self, connection: nengo.Connection) -> None:
@@ -132,8 +133,8 @@ class Copy:
     def _give_neurons(self, ensemble: nengo.Ensemble, given: dict[str, Any]) -> None:
         """Give an ensemble its neurons' parameters, and the states with which they begin."""
         new, built = self[ensemble], self.sim.model.params[ensemble]
-        scaled = given["encoders"] * (built.gain / ensemble.radius)[:, None]
         given["encoders"] = np.where(built.gain[:, None] == 0, built.encoders, given["encoders"])
+        scaled = given["encoders"] * (built.gain / ensemble.radius)[:, None]
         is_learned = scaled.ndim > 2  # by the example of a minibatch
         if is_learned or np.allclose(scaled, built.scaled_encoders, rtol=1e-7, atol=0):
             given = {**given, "encoders": built.encoders}  # to the last digit
@@ -149,7 +150,7 @@ def built_weights(sim: nengo_dl.Simulator, connection: nengo.Connection) -> dict
     weights = sim.model.params[connection].weights
     if weights is None or isinstance(connection.transform, nengo.Sparse):
         return {"transform": None}
-    if isinstance(connection.pre_obj, nengo.Ensemble) and not _is_direct(connection.pre_obj):
+    if isinstance(connection.pre_obj, nengo.Ensemble) and not is_direct(connection.pre_obj):
         return {"solver": NoSolver(np.asarray(weights).T)}
     return {"transform": np.asarray(weights)}
 
@@ -222,10 +223,6 @@ def _is_dense(connection: nengo.Connection) -> bool:
     return isinstance(connection.transform, KNOWN) and not isinstance(
         connection.transform, (nengo.Convolution, nengo.Sparse)
     )
-
-
-def _is_direct(obj: Any) -> bool:
-    return isinstance(getattr(obj, "neuron_type", None), nengo.Direct)
 
 
 def _kind(obj: Any) -> type:

@@ -13,7 +13,7 @@ from nengo.solvers import NoSolver
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
-from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Place, start_of
+from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Place, is_direct, start_of
 from nengo_wd.networks.copies import Copy, FullWeights, Zeros, built_layer, replace, with_states
 from nengo_wd.networks.layouts import Layouts
 from nengo_wd.networks.staying import post_elements, pre_elements, size_of
@@ -25,6 +25,7 @@ from nengo_wd.networks.transforms import (
     cut_filters,
     cut_sparse,
     filled,
+    is_channels_last,
     taken,
 )
 
@@ -63,7 +64,7 @@ class Cut:
 
     def _cut_ensemble(self, ensemble: nengo.Ensemble) -> None:
         left = self._layouts.left((NEURONS, ensemble))
-        if isinstance(ensemble.neuron_type, nengo.Direct) or len(left) == ensemble.n_neurons:
+        if is_direct(ensemble) or len(left) == ensemble.n_neurons:
             return
         new = self._copy[ensemble]
         replace(new, "n_neurons", len(left))
@@ -185,8 +186,7 @@ def _cut_shape(
 ) -> tuple:
     """Return the shape of one side of a layer of which so many elements are left."""
     layer, size = parameters.layers(node, sim)[0], int(np.prod(shape))
-    last = getattr(layer, "data_format", "channels_last") == "channels_last"
-    axis = len(shape) - 1 if last else 0
+    axis = len(shape) - 1 if is_channels_last(layer) else 0
     return tuple(n * n_left // size if i == axis else n for i, n in enumerate(shape))
 
 
@@ -211,8 +211,7 @@ def _cut_layer(
             changed[name] = len(after)
     if config.get("batch_input_shape") is not None:
         declared = [*config["batch_input_shape"]]
-        last = config.get("data_format", "channels_last") == "channels_last"
-        declared[-1 if last else 1] = len(before)
+        declared[-1 if is_channels_last(layer) else 1] = len(before)
         changed["batch_input_shape"] = tuple(declared)
     regularizer = getattr(layer, "kernel_regularizer", None)
     left = cut_costs(regularizer, before, after)

@@ -12,16 +12,16 @@ import tensorflow as tf
 
 from nengo_wd import _parameters as parameters
 from nengo_wd.energy import patterns
-from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Flow, Place
+from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Flow, Place, is_direct
 from nengo_wd.networks.ranges import is_of_keras
 from nengo_wd.networks.reach import Reach
 from nengo_wd.networks.staying import Stays, is_opaque, size_of, what_stays
-from nengo_wd.networks.transforms import Channels
+from nengo_wd.networks.transforms import Channels, is_channels_last
 
 keras = tf.keras.layers
 CUT = (keras.Dense, keras.Conv1D, keras.Conv2D, keras.Conv3D, *patterns.POOLING)
 BY_CHANCE = ("PoissonSpiking", "StochasticSpiking")  # what they draw depends on how many they are
-KNOWN = ("nengo", "nengo_dl", "nengo_loihi")  # packages whose neurons don't know of each other
+PACKAGES = ("nengo", "nengo_dl", "nengo_loihi")  # whose neurons don't know of each other
 
 
 class Layouts:
@@ -53,8 +53,8 @@ class Layouts:
 
     def is_left(self, obj: Any) -> bool:
         """Tell whether anything is left of a Node or an Ensemble."""
-        found = [left.any() for (_, one), left in self._left.items() if one is obj]
-        return any(found) or not found
+        found = self._left.get((NEURONS, obj), self._left.get((OUTPUT, obj)))
+        return found is None or bool(found.any())
 
     def channels(self, node: nengo_dl.TensorNode) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the channels of a TensorNode's input and output that are left.
@@ -71,7 +71,7 @@ class Layouts:
 
     def _of_object(self, obj: Any) -> dict[Place, np.ndarray]:
         if isinstance(obj, nengo.Ensemble):
-            if isinstance(obj.neuron_type, nengo.Direct):
+            if is_direct(obj):
                 return {}
             wanted = self._wanted((NEURONS, obj))
             if not wanted.any() and obj in self._read:
@@ -149,7 +149,7 @@ class Layouts:
 def _is_whole(ensemble: nengo.Ensemble) -> bool:
     """Tell whether neurons depend on how many they are."""
     kind = type(ensemble.neuron_type)
-    is_known = kind.__module__.split(".")[0] in KNOWN
+    is_known = kind.__module__.split(".")[0] in PACKAGES
     return ensemble.noise is not None or kind.__name__ in BY_CHANCE or not is_known
 
 
@@ -157,7 +157,7 @@ def _channels(side: Place, sim: nengo_dl.Simulator) -> Channels:
     """Return the channels of one side of a TensorNode."""
     kind, node = side
     layer = parameters.layers(node, sim)[0]
-    last = getattr(layer, "data_format", "channels_last") == "channels_last"
+    last = is_channels_last(layer)
     if hasattr(layer, "kernel"):
         number = int(layer.kernel.shape[-1 if kind == OUTPUT else -2])
     else:

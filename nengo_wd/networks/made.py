@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any
 
 import nengo
 import nengo_dl
@@ -12,7 +12,7 @@ from nengo.transforms import SparseMatrix
 
 from nengo_wd import _parameters as parameters
 from nengo_wd._checks import frame
-from nengo_wd.energy.flow import NEURONS, OUTPUT, Flow, Weighs
+from nengo_wd.energy.flow import NEURONS, OUTPUT, Flow, Weighs, is_direct
 from nengo_wd.energy.network_energy import name_of
 from nengo_wd.networks.copies import Copy
 from nengo_wd.networks.layouts import Layouts
@@ -36,15 +36,9 @@ class MadeNetwork:
         of the old outputs. None, without data.
     """
 
-    def __init__(
-        self,
-        copied: Copy,
-        layouts: Layouts,
-        removed: set[Any],
-        changes: Mapping[nengo.Probe, float] | None = None,
-    ) -> None:
+    def __init__(self, copied: Copy, layouts: Layouts, removed: set[Any]) -> None:
         self.network: nengo.Network = copied.network
-        self.changes = changes
+        self.changes: dict[nengo.Probe, float] | None = None
         network = copied.sim.model.toplevel
         self._removed = removed
         self._new = {one: copied[one] for one in network.all_objects}
@@ -134,8 +128,7 @@ def _n_built(sim: nengo_dl.Simulator, obj: Any) -> int:
 def _n_parameters(obj: Any) -> int:
     """Return how many weights and biases an object of a new network has."""
     if isinstance(obj, nengo.Ensemble):
-        is_direct = isinstance(obj.neuron_type, nengo.Direct)
-        return 0 if is_direct else obj.n_neurons * (obj.dimensions + 1)
+        return 0 if is_direct(obj) else obj.n_neurons * (obj.dimensions + 1)
     if isinstance(obj, nengo_dl.TensorNode):
         return sum(int(np.prod(one.shape)) for one in getattr(obj.tensor_func, "weights", []))
     if isinstance(obj.solver, NoSolver) and obj.solver.values is not None:

@@ -121,8 +121,7 @@ def _silent(
     """Return which neurons of each ensemble fire at less than a rate on data."""
     spiking = [source for source in flow.sources if source.spikes]
     measures: list[tuple[Any, Any]] = [
-        (source.signal, Events(getattr(source.neurons, "amplitude", 1.0) / sim.dt))
-        for source in spiking
+        (source.signal, Events.of_source(source, sim.dt)) for source in spiking
     ]
     counts = seam.activities.measure_signals(sim, shown.values, shown.shape, measures)
     seconds = shown.shape[1] * sim.dt

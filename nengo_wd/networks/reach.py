@@ -11,9 +11,10 @@ import numpy as np
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd.energy.flow import NEURONS, OUTPUT, Edge, Flow, Place, end_of
+from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Edge, Flow, Place, end_of
 from nengo_wd.networks.ranges import Range, activated
 from nengo_wd.networks.staying import learned_encoders
+from nengo_wd.networks.transforms import Channels, is_channels_last
 
 # The currents above which neurons fire, by their exact class: subclasses may fire below.
 THRESHOLDS = {
@@ -81,8 +82,9 @@ class Reach:
         return not all(map(np.array_equal, found, before))
 
     def _after(self, place: Place) -> list[Place]:
-        activated = [end for end, start in self._activated.items() if start == place]
-        return [*(edge.end for edge in self._flow.edges.get(place, ())), *activated]
+        ends = [edge.end for edge in self._flow.edges.get(place, ())]
+        output = OUTPUT, place[1]
+        return [*ends, output] if self._activated.get(output) == place else ends
 
     def _range(self, place: Place) -> Range:
         size, (kind, obj) = self.sizes[place], place
@@ -117,13 +119,11 @@ class Reach:
         kind, obj = place
         if kind == NEURONS and isinstance(obj, nengo.Ensemble):
             return self._sim.data.get_params((obj, "bias"))[0]
-        if isinstance(obj, nengo_dl.TensorNode) and place in self.incoming and kind != "input":
+        if isinstance(obj, nengo_dl.TensorNode) and place in self.incoming and kind != INPUT:
             layer = parameters.layers(obj, self._sim)[0]
             if getattr(layer, "use_bias", False):
                 bias = seam.values.fetch(self._sim, [layer.bias])[0]
-                last = getattr(layer, "data_format", "channels_last") == "channels_last"
-                each = self.sizes[place] // len(bias)
-                return np.tile(bias, each) if last else np.repeat(bias, each)
+                return Channels(len(bias), is_channels_last(layer), self.sizes[place]).all_of(bias)
         return 0.0
 
     # -- needs -----------------------------------------------------------------------------

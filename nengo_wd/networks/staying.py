@@ -8,7 +8,17 @@ import nengo
 import nengo_dl
 import numpy as np
 
-from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, SPACE, Flow, Place, end_of, start_of
+from nengo_wd.energy.flow import (
+    INPUT,
+    NEURONS,
+    OUTPUT,
+    SPACE,
+    Flow,
+    Place,
+    end_of,
+    is_direct,
+    start_of,
+)
 
 
 class Stays(NamedTuple):
@@ -29,7 +39,7 @@ def what_stays(sim: nengo_dl.Simulator, flow: Flow) -> Iterator[Stays]:
         if node.size_in and is_opaque(node, flow):
             yield Stays((INPUT, node), np.ones(node.size_in, bool), "its function reads them")
     for ensemble in network.all_ensembles:
-        if isinstance(ensemble.neuron_type, nengo.Direct):
+        if is_direct(ensemble):
             yield Stays((SPACE, ensemble), np.ones(ensemble.size_in, bool), "it has no neurons")
     for connection in network.all_connections:
         why = _why_connection_stays(connection, flow)
@@ -111,7 +121,7 @@ def _for_probe(sim: nengo_dl.Simulator, probe: nengo.Probe) -> Iterator[Stays]:
         yield from _ends(obj, f"{obj} is probed")
     elif isinstance(obj, nengo.connection.LearningRule):
         yield from _ends(obj.connection, f"{obj} is probed")
-    elif isinstance(obj, nengo.Ensemble) and not isinstance(obj.neuron_type, nengo.Direct):
+    elif isinstance(obj, nengo.Ensemble) and not is_direct(obj):
         yield _for_probe_of_ensemble(sim, probe, obj, attr)
     else:
         place = (

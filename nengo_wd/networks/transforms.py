@@ -9,10 +9,16 @@ import nengo
 import numpy as np
 from nengo.transforms import SparseMatrix
 
+from nengo_wd import _parameters as parameters
 from nengo_wd.regularizers.forms import Scheduled, unscheduled
 from nengo_wd.regularizers.weights import GroupLasso
 
 NoTransform: Any = getattr(nengo.transforms, "NoTransform", None)  # which Nengo 3.0 lacks
+
+
+def is_channels_last(layer: Any) -> bool:
+    """Tell whether a layer has its channels along the last axis."""
+    return getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
 class Channels(NamedTuple):
@@ -28,7 +34,7 @@ class Channels(NamedTuple):
         return np.any(elements.reshape(shape), axis=0 if self.is_last else 1)
 
     def all_of(self, channels: np.ndarray) -> np.ndarray:
-        """Return which elements belong to channels."""
+        """Return the value of each element, from one for each channel."""
         each = self.size // self.number
         return np.tile(channels, each) if self.is_last else np.repeat(channels, each)
 
@@ -44,9 +50,8 @@ def cut_dense(transform: nengo.Dense, before: np.ndarray, after: np.ndarray) -> 
 def cut_sparse(transform: nengo.Sparse, before: np.ndarray, after: np.ndarray) -> nengo.Sparse:
     """Return a sparse transform with the weights between elements that are left."""
     matrix = transform.init
-    is_nengo = isinstance(matrix, SparseMatrix)
-    rows, columns = matrix.indices.T if is_nengo else (matrix.tocoo().row, matrix.tocoo().col)
-    data = matrix.data if is_nengo else matrix.tocoo().data
+    rows, columns = parameters.sparse_places(matrix).T
+    data = (matrix if isinstance(matrix, SparseMatrix) else matrix.tocoo()).data
     there = after[rows] & before[columns]
     indices = np.stack([np.cumsum(after)[rows] - 1, np.cumsum(before)[columns] - 1], axis=1)
     shape = int(after.sum()), int(before.sum())
