@@ -149,5 +149,6 @@ def _outputs(sim: nengo_dl.Simulator, values: Any) -> dict[nengo.Probe, np.ndarr
     """Return what probes record with spikes; minibatches are filled up with the first examples."""
     n_examples = len(next(iter(values.values())))
     filled = np.arange(-(-n_examples // sim.minibatch_size) * sim.minibatch_size) % n_examples
-    found = sim.predict({node: one[filled] for node, one in values.items()}, stateful=False)
+    shown = {node: one[filled] for node, one in values.items()}
+    found = sim.predict(shown, stateful=False, verbose=0)
     return {probe: np.asarray(one[:n_examples], float) for probe, one in found.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Iterator, NamedTuple
 
 import nengo
 import numpy as np
@@ -52,9 +52,7 @@ class Range(NamedTuple):
 
     def weighted(self, weights: Any) -> Range:
         """Return the range of the product with a sparse matrix, wider by what is rounded."""
-        rises, falls = weights.maximum(0), weights.minimum(0)
-        rises.eliminate_zeros()
-        falls.eliminate_zeros()
+        rises, falls = _parts(weights)
         sizes = np.maximum(np.abs(self.least), np.abs(self.greatest))
         rounded = ROUNDING * (abs(weights) @ np.where(np.isfinite(sizes), sizes, 0))
         least = rises @ self.least + falls @ self.greatest - rounded
@@ -75,6 +73,18 @@ class Range(NamedTuple):
             np.where(self.least < before.least, -np.inf, self.least),
             np.where(self.greatest > before.greatest, np.inf, self.greatest),
         )
+
+
+def _parts(weights: Any) -> Iterator[Any]:
+    """Yield the positive and the negative weights of a sparse matrix, without zeros.
+
+    ``weights.maximum(0)`` of SciPy 1.15 has the same indices as ``weights``, so that eliminating
+    its zeros would change both.
+    """
+    at = weights.tocoo()
+    for chosen in (at.data > 0, at.data < 0):
+        places = at.row[chosen], at.col[chosen]
+        yield type(weights)((at.data[chosen], places), shape=at.shape)
 
 
 def _product(factors: np.ndarray, values: np.ndarray) -> np.ndarray:
