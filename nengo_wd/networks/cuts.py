@@ -158,7 +158,11 @@ class Cut:
             elements = np.arange(obj.size_out)
             if probe.slice is not None:
                 elements = np.atleast_1d(elements[probe.slice])
-            replace(new, "target", self._view(obj, place, elements))
+            there = elements[np.isin(elements, self._layouts.left(place))]
+            if len(there):
+                replace(new, "target", self._view(obj, place, there))
+            else:
+                self._remove(probe)
 
     def _cut_convolution(
         self, connection: Any, new: Any, columns: np.ndarray, rows: np.ndarray, left: tuple

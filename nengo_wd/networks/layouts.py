@@ -36,6 +36,7 @@ class Layouts:
         self._fixed: dict[Place, np.ndarray] = {}
         staying = [*what_stays(sim, flow)]
         self._read = {one.place[1] for one in staying}
+        staying = _without_penalties(staying, reach)
         for one in staying:
             fixed = self._fixed.setdefault(one.place, np.zeros(len(one.elements), bool))
             fixed |= one.elements & one.is_fixed
@@ -144,6 +145,12 @@ class Layouts:
             place = one.place
             if one.is_fixed and place[0] == NEURONS and place in self._reach.sizes:
                 self.notes.setdefault(place[1], one.why)
+
+
+def _without_penalties(staying: list[Stays], reach: Reach) -> list[Stays]:
+    """Leave out what a penalty alone reads, where it leads on to something else that is read."""
+    read = reach.leading_to(one.place for one in staying if not one.is_penalty)
+    return [one for one in staying if not one.is_penalty or one.place not in read]
 
 
 def _is_whole(ensemble: nengo.Ensemble) -> bool:

@@ -22,7 +22,7 @@ class MadeNetwork:
     """A network that was made from that of a simulator, with its trained weights.
 
     ``made[obj]`` is the new object for an old one: a Node, an Ensemble, its neurons, a Connection
-    or a Probe. Asking for one that was left out raises a ``KeyError``.
+    or a Probe. Asking for one that was left out raises a ``KeyError``; ``obj in made`` tells.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class MadeNetwork:
         left of the output of each TensorNode.
     changes : dict of {nengo.Probe: float} or None
         How much the outputs with spikes differ on the data, as a root of the mean square over that
-        of the old outputs. None, without data.
+        of the old outputs. Probes of neurons some of which went are left out. None, without data.
     """
 
     def __init__(self, copied: Copy, layouts: Layouts, removed: set[Any]) -> None:
@@ -56,6 +56,10 @@ class MadeNetwork:
         if owner not in self._new:
             raise KeyError(f"{obj} is not in the network of the simulator")
         return self._new[owner] if owner is obj else self._new[owner].neurons
+
+    def __contains__(self, obj: Any) -> bool:
+        owner = getattr(obj, "ensemble", obj)
+        return owner in self._new and owner not in self._removed
 
     def to_frame(self) -> Any:
         """Return a table of what is left, as a ``pandas.DataFrame`` with a row for each object.

@@ -32,7 +32,9 @@ def pruned(sim: nengo_dl.Simulator, data: Any = None, below: float = 0.0) -> Mad
 
     What outside of weights uses stays: what is probed, what the function of a Node or of a
     connection from a Node reads, what a TensorNode of an unknown kind reads, and all that a
-    learning rule connects. Neurons that draw random numbers stay or go together, and so do those of
+    learning rule connects. A probe of neurons that has a regularizer, such as rate targets, keeps
+    none of them where these lead to something else that stays: it records those that are left.
+    Neurons that draw random numbers stay or go together, and so do those of
     kinds from elsewhere. ``to_frame()`` of the result says why neurons stayed.
 
     Parameters
@@ -139,6 +141,8 @@ def _changes(
         after = _outputs(smaller, {made[node]: one for node, one in shown.values.items()})
     changes = {}
     for probe, old in before.items():
+        if probe not in made or made[probe].size_in < probe.size_in:
+            continue  # some of its neurons have no counterpart
         size = np.sqrt(np.mean(np.square(old)))
         apart = np.sqrt(np.mean(np.square(after[made[probe]] - old)))
         changes[probe] = float(apart / size) if size else float(apart)

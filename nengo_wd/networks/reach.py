@@ -126,6 +126,19 @@ class Reach:
                 return Channels(len(bias), is_channels_last(layer), self.sizes[place]).all_of(bias)
         return 0.0
 
+    def leading_to(self, ends: Iterable[Place]) -> set[Place]:
+        """Return the places that lead to any of these, whatever the weights, and these."""
+        found = set(ends)
+        waiting = [*found]
+        while waiting:
+            place = waiting.pop()
+            starts = {start for start, _ in self.incoming.get(place, ())}
+            if place in self._activated:
+                starts.add(self._activated[place])
+            waiting += starts - found
+            found |= starts
+        return found
+
     # -- needs -----------------------------------------------------------------------------
 
     def need(self, wanted: Iterable[tuple[Place, np.ndarray]]) -> None:

@@ -8,6 +8,7 @@ import nengo
 import nengo_dl
 import numpy as np
 
+from nengo_wd import settings
 from nengo_wd.energy.flow import (
     INPUT,
     NEURONS,
@@ -28,13 +29,18 @@ class Stays(NamedTuple):
     elements: np.ndarray  # bools
     why: str
     is_fixed: bool = True  # whether they stay even where they are always zero
+    is_penalty: bool = False  # whether a penalty alone reads them
 
 
 def what_stays(sim: nengo_dl.Simulator, flow: Flow) -> Iterator[Stays]:
     """Yield what probes, functions and learning rules need."""
     network = sim.model.toplevel
+    found = settings.look_up(network, "regularizer", nengo.Probe)
+    penalties = {one.obj for one in found if one.value is not None}
     for probe in network.all_probes:
-        yield from _for_probe(sim, probe)
+        is_penalty = probe in penalties and isinstance(probe.obj, nengo.ensemble.Neurons)
+        for one in _for_probe(sim, probe):
+            yield one._replace(is_penalty=is_penalty)
     for node in network.all_nodes:
         if node.size_in and is_opaque(node, flow):
             yield Stays((INPUT, node), np.ones(node.size_in, bool), "its function reads them")

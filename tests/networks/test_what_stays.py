@@ -110,6 +110,53 @@ def test_what_is_read_stays(make):
     check_same(model, smaller, [model.made])
 
 
+def with_rate_targets(model, neurons):
+    probe = nengo.Probe(neurons)
+    model.net.config[probe].regularizer = nengo_wd.regularizers.FiringRates(maximum=10, l2=1.0)
+    return probe
+
+
+def test_rate_targets_keep_no_neurons_that_lead_on():
+    model = Network(lambda model: with_rate_targets(model, model.ens.neurons[:5]))
+    smaller = model.pruned(data={model.source: np.ones((2, 10, 1))})
+    assert smaller.kept[model.ens].tolist() == [0, 2, 4]
+    check_same(model, smaller)
+    before, after = (
+        recorded(net, [probe])[0]
+        for net, probe in ((model.net, model.made), (smaller.network, smaller[model.made]))
+    )
+    np.testing.assert_allclose(after, before[..., [0, 2, 4]])
+    assert before.any() and list(smaller.changes) == [model.probe]
+    with simulator(smaller.network) as sim:
+        data = {smaller[model.source]: np.ones((1, 9, 1))}
+        (penalty,) = nengo_wd.regularization_losses(sim, data).values()
+    assert penalty > 0
+
+
+def test_probes_of_rate_targets_go_with_all_that_they_record():
+    model = Network(lambda model: with_rate_targets(model, model.ens.neurons[3:4]))
+    smaller = model.pruned(data={model.source: np.ones((2, 10, 1))})
+    check_same(model, smaller)
+    assert smaller.network.all_probes == [smaller[model.probe]]
+    assert list(smaller.changes) == [model.probe]
+    assert model.probe in smaller and model.made not in smaller
+    with pytest.raises(KeyError, match="left out"):
+        smaller[model.made]
+
+
+def test_rate_targets_keep_neurons_that_lead_nowhere_else():
+    def last(model):
+        ensemble = nengo.Ensemble(3, 1, gain=np.ones(3), bias=np.full(3, 50.0))
+        nengo.Connection(model.ens, ensemble, synapse=None)
+        return with_rate_targets(model, ensemble.neurons)
+
+    model = Network(last)
+    smaller = model.pruned()
+    assert smaller.kept[model.made.obj.ensemble].tolist() == [0, 1, 2]
+    assert smaller.kept[model.ens].tolist() == [*range(6)]
+    check_same(model, smaller, [model.made])
+
+
 def learning_rule(model):
     other = nengo.Node(size_in=1)
     rule = nengo.PES(1e-4)
@@ -379,13 +426,14 @@ def test_trained_on_pruned_again_and_saved():
 # -- with data -----------------------------------------------------------------------------
 
 
-def test_neurons_that_rarely_fire_go():
+def test_neurons_that_rarely_fire_go(capsys):
     """Rates are 140, 170, 200, 230, 260 and 290 Hz."""
     model = Network()
     data = {model.source: np.ones((3, 100, 1))}
     with simulator(model.net, minibatch_size=2) as sim:
         smaller = nengo_wd.pruned(sim, data, below=180)
         nothing = nengo_wd.pruned(sim, data, below=0)
+    assert not capsys.readouterr().out
     assert smaller.kept[model.ens].tolist() == [2, 4]
     assert nothing.kept[model.ens].tolist() == [0, 2, 4]
     (before,), (after,) = (
