@@ -208,15 +208,30 @@ def built_layer(layer: Any, shape_in: Any, pass_time: bool, **changed: Any) -> A
 
     NengoDL keeps the weights of layers that were built before.
     """
-    config = layer.get_config()
-    by_default = dict(getattr(layer, "_default_regularizers", ()))
-    for name in config:  # as objects, since Keras knows the names of its own classes alone
-        if name.endswith(OBJECTS) and name not in by_default and hasattr(layer, name):
-            config[name] = getattr(layer, name)
-    new = type(layer).from_config({**config, **changed})
+    new = type(layer).from_config({**layer_config(layer), **changed})
     shapes = [()] * pass_time + ([] if shape_in is None else [(None, *shape_in)])
     new.build(shapes[0] if len(shapes) == 1 else shapes)
     return new
+
+
+def layer_config(layer: Any) -> dict[str, Any]:
+    """Return a layer's configuration, with regularizers and their like as objects.
+
+    Keras knows the names of its own classes alone, and can't write variables.
+    """
+    own = {name: value for name, value in vars(layer).items() if name.endswith("_regularizer")}
+    try:
+        config = layer.get_config()
+    except TypeError:  # a strength is a variable
+        vars(layer).update(dict.fromkeys(own))
+        config = layer.get_config()
+    finally:
+        vars(layer).update(own)
+    by_default = dict(getattr(layer, "_default_regularizers", ()))
+    for name in config:
+        if name.endswith(OBJECTS) and name not in by_default and hasattr(layer, name):
+            config[name] = getattr(layer, name)
+    return config
 
 
 def _is_dense(connection: nengo.Connection) -> bool:

@@ -14,7 +14,15 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
 from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Place, is_direct, start_of
-from nengo_wd.networks.copies import Copy, FullWeights, Zeros, built_layer, replace, with_states
+from nengo_wd.networks.copies import (
+    Copy,
+    FullWeights,
+    Zeros,
+    built_layer,
+    layer_config,
+    replace,
+    with_states,
+)
 from nengo_wd.networks.layouts import Layouts
 from nengo_wd.networks.staying import post_elements, pre_elements, size_of
 from nengo_wd.networks.transforms import (
@@ -208,7 +216,7 @@ def _cut_layer(
     """Return a TensorNode's layer with some of the channels of its input and output."""
     before, after = channels
     layer = parameters.layers(node, sim)[0]
-    config = layer.get_config()
+    config = layer_config(layer)
     changed: dict[str, Any] = {}
     for name in ("units", "filters"):
         if name in config:

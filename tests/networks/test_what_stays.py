@@ -352,9 +352,12 @@ def test_costs_of_groups_go_with_the_groups():
     assert len(lasso.costs) == 6
 
 
-def test_costs_in_layers_go_with_the_channels():
+@pytest.mark.parametrize("is_variable", [False, True])
+def test_costs_in_layers_go_with_the_channels(is_variable):
+    strength = tf.Variable(0.1, trainable=False) if is_variable else 0.1
+
     def make(source):
-        lasso = nengo_wd.regularizers.GroupLasso(0.1, groups="outputs", costs=range(8))
+        lasso = nengo_wd.regularizers.GroupLasso(strength, groups="outputs", costs=range(8))
         layer = nengo_wd.RegularizedDense(8, kernel_regularizer=lasso, name="layer")
         return nengo_dl.tensor_layer(source, layer)
 
@@ -362,6 +365,7 @@ def test_costs_in_layers_go_with_the_channels():
     with simulator(net) as sim:
         smaller = nengo_wd.pruned(sim)
         kernel = tf.keras.backend.get_value(node.tensor_func.kernel)
+        assert node.tensor_func.kernel_regularizer is not None
     with simulator(smaller.network) as sim:
         loss = nengo_wd.regularization_loss(sim)
     expected = 0.1 * np.sqrt(3) * 4 * np.linalg.norm(kernel[:, 4])
