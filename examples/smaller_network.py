@@ -1,0 +1,383 @@
+"""A smaller network
+=================
+
+Train, make neurons' weights zero, take these neurons out, and train on.
+
+The network is that of ``accuracy_for_energy.py``: three convolutions and a dense layer with
+integrate-and-fire neurons in between classify the signals of MNIST-1D. There, rate targets leave
+few spikes, and most of the energy on Loihi is then what its 725 neurons take for their updates.
+Only fewer neurons change that.
+
+1. Adam trains the network on firing rates, with rate targets and with ``spike_noise``.
+2. SGD without momentum trains it further, with proximal steps of a group lasso. A group has all
+   weights that read one channel, and its strength is in proportion to the joules that go with the
+   channel, which ``nengo_wd.Energy`` counts.
+3. ``nengo_wd.pruned`` leaves out the neurons that nothing reads.
+4. Adam trains what is left, as in the first step but without the group lasso.
+
+Beside it are the network without any of this (plain), after as many epochs as the first step has or
+after as many as all steps; the whole network, trained with rate targets and noise for as long as
+all steps take; and networks that have the pruned one's channels from the start, trained as long.
+Neurons that nothing reads are left out of all but the first. Each signal is shown for 100 ms with
+spikes. Strengths are chosen on a validation split, over all seeds: that of the most accurate
+network with at most 35 % of plain's joules, and that of the cheapest one that is as accurate as
+plain.
+
+Run it with ``python smaller_network.py``, on NengoDL 3. All of it takes some 15 minutes, and less
+than one with ``--short``.
+"""
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import List, NamedTuple
+
+import matplotlib.pyplot as plt
+import nengo
+import numpy as np
+import progressbar
+import tensorflow as tf
+
+import nengo_wd
+from nengo_wd import nengo_dl
+
+if nengo_dl.__version__ < "3":
+    raise SystemExit("smaller_network.py needs NengoDL 3")
+
+from mnist1d.data import get_dataset_args, make_dataset
+
+SHORT = "--short" in sys.argv  # takes seconds
+SEEDS = [0] if SHORT else [5, 6, 7]
+SIZES = {"train": 3500, "validation": 500, "test": 1000}
+if SHORT:
+    SIZES = {"train": 500, "validation": 100, "test": 100}
+STRENGTHS = [5e-2] if SHORT else [4e-3, 5e-3, 6e-3, 7e-3, 8e-3, 9e-3]  # of the group lasso
+CHANNELS, KERNEL_SIZES = [25, 25, 25], [5, 3, 3]
+MAX_RATE = 100  # Hz, the firing rate of a neuron whose input is 1
+TARGETS, NOISE = 3e-3, 0.02  # per Hz, and a time constant in seconds
+EPOCHS = 3 if SHORT else 40  # with Adam, each time
+GROUP_EPOCHS = 3 if SHORT else 20  # with SGD
+ADAM_RATE, SGD_RATE = 5e-3, 0.3  # learning rates, which fall to zero as a cosine does
+MINIBATCH_SIZE = 100
+N_STEPS = 20 if SHORT else 100  # of 1 ms each: how long a signal is shown
+SYNAPSE, READOUT = 0.005, 0.02  # seconds: time constants of filters, between layers and at the end
+SHARE = 0.35  # of plain's joules, at most
+STYLES = {  # colour, line and marker
+    "plain": "C6X",
+    "plain, as long": "C6P",
+    "whole, as long": "C4D",
+    "pruned": "C0-o",
+    "small from the start": "C1--s",
+}
+FIGURE = Path("figures/smaller_network.png")
+nengo_wd.Energy.register_device("events", 1, 0, spiking=True)  # which counts instead of weighing
+
+# Variables, which a pruned network shares with the one that it comes from.
+targets, noise, groups = (tf.Variable(0.0, trainable=False) for _ in range(3))
+
+
+class Model(NamedTuple):
+    """A network, and those of its objects that are asked for."""
+
+    net: nengo.Network
+    signal: nengo.Node
+    output: nengo.Probe
+    readout: nengo.Probe
+    layers: List[nengo_dl.TensorNode]
+
+    def pruned(self):
+        """Return the model without the neurons that nothing reads."""
+        with simulator(self, filtered=True) as sim:
+            smaller = nengo_wd.pruned(sim)
+        objects = (smaller[one] for one in (self.signal, self.output, self.readout))
+        return Model(smaller.network, *objects, [smaller[node] for node in self.layers])
+
+
+def load_splits():
+    """Return signals (n, 40) and labels (n,) of each split; validation is taken from training."""
+    data = make_dataset(get_dataset_args())
+    end = SIZES["train"] + SIZES["validation"]
+    parts = {
+        "train": (data["x"][: SIZES["train"]], data["y"][: SIZES["train"]]),
+        "validation": (data["x"][SIZES["train"] : end], data["y"][SIZES["train"] : end]),
+        "test": (data["x_test"][: SIZES["test"]], data["y_test"][: SIZES["test"]]),
+    }
+    return {name: (x.astype(np.float32), y) for name, (x, y) in parts.items()}
+
+
+def build(channels):
+    """Return a model with so many channels in each convolution."""
+    with nengo.Network(seed=0) as net:
+        # each signal starts from rest; the layers learn, the neurons' own parameters do not
+        nengo_dl.configure_settings(stateful=False, trainable=False)
+        nengo_wd.configure_settings(jit_compile=not SHORT)
+        net.config[nengo.Ensemble].max_rates = nengo.dists.Choice([MAX_RATE])
+        net.config[nengo.Ensemble].intercepts = nengo.dists.Choice([0])
+        net.config[nengo.ensemble.Neurons].spike_noise = noise
+        few_spikes = nengo_wd.regularizers.FiringRates(maximum=0, l1=targets)
+        neurons = nengo_dl.Layer(nengo.SpikingRectifiedLinear(amplitude=1 / MAX_RATE))
+
+        signal = x = nengo.Node(np.zeros(40))
+        layers, shape = [], (40, 1)
+        for n_channels, kernel_size in zip(channels, KERNEL_SIZES):
+            conv = nengo_wd.RegularizedConv1D(
+                n_channels,
+                kernel_size,
+                strides=2,
+                input_shape=shape,
+                kernel_initializer="he_uniform",
+                kernel_regularizer=None,
+            )
+            layers.append(nengo_dl.Layer(conv)(x, synapse=None))
+            x = neurons(layers[-1])
+            net.config[nengo.Probe(x)].regularizer = few_spikes
+            shape = conv.compute_output_shape((1, *shape))[1:]
+        dense = nengo_wd.RegularizedDense(10, kernel_regularizer=None)
+        layers.append(nengo_dl.Layer(dense)(x, synapse=None))
+        output, readout = nengo.Probe(layers[-1]), nengo.Probe(layers[-1], synapse=READOUT)
+    return Model(net, signal, output, readout, layers)
+
+
+def simulator(model, filtered):
+    """Return a simulator, with filters between the layers or without.
+
+    The layers have the weights that they had in the last one.
+    """
+    for connection in model.net.all_connections:
+        if isinstance(connection.pre_obj, nengo.ensemble.Neurons):
+            connection.synapse = nengo.Lowpass(SYNAPSE) if filtered else None
+    return nengo_dl.Simulator(model.net, minibatch_size=MINIBATCH_SIZE, progress_bar=False)
+
+
+def train(model, splits, make, rate, epochs, proximal=False):
+    """Train on firing rates, with an optimizer that begins anew."""
+    signals, labels = splits["train"]
+    falling = tf.optimizers.schedules.CosineDecay(rate, epochs * len(labels) // MINIBATCH_SIZE)
+    with simulator(model, filtered=False) as sim:
+        optimizer = nengo_wd.regularized_optimizer(sim, make(falling), proximal=proximal)
+        loss = tf.losses.SparseCategoricalCrossentropy(from_logits=True)
+        objective = nengo_wd.regularized_objective(sim, {model.output: loss})
+        sim.compile(optimizer, loss=objective)
+        shown = {model.signal: signals[:, None]}, {model.output: labels[:, None, None]}
+        sim.fit(*shown, epochs=epochs, verbose=0)
+
+
+def set_strengths(of_targets=TARGETS, of_noise=NOISE, of_groups=0.0):
+    for variable, value in ((targets, of_targets), (noise, of_noise), (groups, of_groups)):
+        variable.assign(value)
+
+
+def shown(splits, name):
+    """Return a split's signals for all time steps."""
+    return np.tile(splits[name][0][:, None], (1, N_STEPS, 1))
+
+
+def count(sim, model, splits):
+    return nengo_wd.Energy(sim, {model.signal: shown(splits, "validation")})
+
+
+def test(model, splits):
+    """Return accuracies with spikes, and what an answer costs."""
+    accuracies = {}
+    with simulator(model, filtered=True) as sim:
+        for name in ("validation", "test"):
+            outputs = sim.predict({model.signal: shown(splits, name)}, verbose=0)[model.readout]
+            right = outputs[:, -1].argmax(axis=-1) == splits[name][1]
+            accuracies[name] = 100 * np.mean(right)
+        energy = count(sim, model, splits)
+    sizes = [ensemble.n_neurons for ensemble in model.net.all_ensembles]
+    joules, events = (energy.total(one, inputs=False) for one in ("loihi", "events"))
+    return SimpleNamespace(
+        joules=joules, events=events, sizes=sizes, neurons=sum(sizes), **accuracies
+    )
+
+
+def price_groups(model, splits):
+    """Give each layer a group lasso on what it reads, at the price of its neurons' joules."""
+    with simulator(model, filtered=True) as sim:
+        joules = [*count(sim, model, splits).by_neuron("loihi").values()]
+    channels = [*channels_of(model)[:-1], joules[-1].size]  # the dense layer reads single neurons
+    costs = [one.reshape(-1, n).sum(axis=0) for one, n in zip(joules, channels)]
+    mean = np.mean(np.concatenate(costs[:-1]))
+    for node, cost in zip(model.layers[1:], costs):
+        lasso = nengo_wd.regularizers.GroupLasso(groups, groups="inputs", costs=cost / mean)
+        model.net.config[node].regularizer = lasso
+
+
+def weights_of(model):
+    return [node.tensor_func.get_weights() for node in model.layers]
+
+
+def set_weights(model, weights):
+    for node, arrays in zip(model.layers, weights):
+        node.tensor_func.set_weights(arrays)
+
+
+def channels_of(model):
+    return [node.tensor_func.filters for node in model.layers[:-1]]
+
+
+def trained(channels, splits, **strengths):
+    """Return a network that is trained on rates, as long as those that become smaller."""
+    model = build(channels)
+    set_strengths(**strengths)
+    train(model, splits, tf.optimizers.Adam, ADAM_RATE, 2 * EPOCHS + GROUP_EPOCHS)
+    return model.pruned()
+
+
+def shrunk(model, weights, splits, strength):
+    """Return what a strength of the group lasso leaves of a network with weights, trained on."""
+    with simulator(model, filtered=False):
+        set_weights(model, weights)
+    set_strengths(of_groups=strength)
+    train(model, splits, tf.optimizers.SGD, SGD_RATE, GROUP_EPOCHS, proximal=True)
+    smaller = model.pruned()
+    set_strengths()
+    train(smaller, splits, tf.optimizers.Adam, ADAM_RATE, EPOCHS)
+    return smaller
+
+
+def runs_of(seed, splits):
+    """Yield what each way led to with a seed: its name, its strength and what was tested."""
+    tf.keras.utils.set_random_seed(seed)
+    model = build(CHANNELS)
+    set_strengths(of_targets=0, of_noise=0)
+    train(model, splits, tf.optimizers.Adam, ADAM_RATE, EPOCHS)
+    yield "plain", 0, test(model, splits)
+    yield "plain, as long", 0, test(trained(CHANNELS, splits, of_targets=0, of_noise=0), splits)
+    yield "whole, as long", 0, test(trained(CHANNELS, splits), splits)
+
+    model = build(CHANNELS)
+    set_strengths()
+    train(model, splits, tf.optimizers.Adam, ADAM_RATE, EPOCHS)
+    weights = weights_of(model)
+    price_groups(model, splits)
+    for strength in STRENGTHS:
+        smaller = shrunk(model, weights, splits, strength)
+        yield "pruned", strength, test(smaller, splits)
+        small = trained(channels_of(smaller), splits)
+        yield "small from the start", strength, test(small, splits)
+
+
+def mean(runs, name):
+    """Return the mean over seeds of an attribute of the runs."""
+    return np.mean([getattr(run, name) for run in runs])
+
+
+def error(runs, name):
+    """Return the standard error of the mean over seeds."""
+    return np.std([getattr(run, name) for run in runs], ddof=1) / np.sqrt(len(runs))
+
+
+def choose(runs):
+    """Return two strengths by the validation split: of an accurate network, and of a cheap one."""
+    plain, tried = runs["plain", 0], {key: found for key, found in runs.items() if key[1]}
+    tried = {strength: found for (way, strength), found in tried.items() if way == "pruned"}
+
+    def accuracy(strength):
+        return mean(tried[strength], "validation")
+
+    def joules(strength):
+        return mean(tried[strength], "joules")
+
+    cheap = [one for one in tried if joules(one) <= SHARE * mean(plain, "joules")]
+    good = [one for one in tried if accuracy(one) >= mean(plain, "validation")]
+    return max(cheap or tried, key=accuracy), min(good or tried, key=joules)
+
+
+def print_table(runs):
+    """Print what each way led to."""
+    plain = runs["plain", 0]
+    head = "{:20} {:>8} {:>10} {:>12} {:>8} {:>7} {:>6} {:>12} {:>6}".format
+    print(head("", "", "validation", "test", "", "synaptic", "", "microjoules", ""))
+    columns = ("accuracy", "accuracy", "neurons", "events", "share", "on Loihi", "share")
+    print(head("way", "strength", *columns))
+    for (way, strength), found in runs.items():
+        tested = f"{mean(found, 'test'):.1f}"
+        if len(found) > 1:
+            tested += f" +- {error(found, 'test'):.1f}"
+        shares = (mean(found, name) / mean(plain, name) for name in ("events", "joules"))
+        events, joules = (f"{one:.0%}" for one in shares)
+        print(
+            head(
+                way,
+                f"{strength:g}" if strength else "",
+                f"{mean(found, 'validation'):.1f}",
+                tested,
+                f"{mean(found, 'neurons'):.0f}",
+                f"{mean(found, 'events'):.0f}",
+                events,
+                f"{1e6 * mean(found, 'joules'):.2f}",
+                joules,
+            )
+        )
+
+
+def tell(title, runs, strength):
+    """Print a chosen network beside plain and beside the network that was small from the start."""
+    plain, found = runs["plain", 0], runs["pruned", strength]
+    small = mean(runs["small from the start", strength], "test")
+    print(f"\n{title} (strength {strength:g}):")
+    accuracies = (mean(one, "test") for one in (plain, found))
+    print("accuracy: {:.1f}% and {:.1f}%".format(*accuracies), f"({small:.1f}% from the start)")
+    for name in ("joules", "events", "neurons"):
+        print(f"{name}: {mean(found, name) / mean(plain, name):.0%}")
+
+
+def check(runs):
+    """Hold energies against each other: they are sums over neurons and events."""
+    found = [run for seeds in runs.values() for run in seeds]
+    assert max(run.neurons for run in found) == 725, "a network has grown"
+    counts = np.array([(run.neurons, run.events) for run in found], float)
+    joules = np.array([run.joules for run in found])
+    prices = np.linalg.lstsq(counts, joules, rcond=None)[0]
+    assert np.allclose(counts @ prices, joules, rtol=1e-3, atol=0), "joules are not such sums"
+
+
+def save_figure(runs, chosen):
+    """Plot accuracy over joules, and the neurons of plain and of the chosen networks."""
+    with nengo_wd.plotting.style():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.0))  # inches
+        for way, style in STYLES.items():
+            found = [seeds for (name, _), seeds in runs.items() if name == way]
+            x = [1e6 * mean(seeds, "joules") for seeds in found]
+            y = [mean(seeds, "test") for seeds in found]
+            errors = [error(seeds, "test") if len(seeds) > 1 else 0 for seeds in found]
+            left.errorbar(x, y, errors, fmt=style, markersize=3.5, label=way)
+        left.set(xlabel="energy of an answer on Loihi (microjoules)", title="(a)")
+        left.set(ylabel="accuracy with spikes (%)", xlim=(0, None))
+        left.legend(loc="lower right")
+
+        shown = [("plain", 0), *(("pruned", strength) for strength in dict.fromkeys(chosen))]
+        names = ["plain", *(f"pruned\n({strength:g})" for _, strength in shown[1:])]
+        sizes = np.transpose([np.mean([run.sizes for run in runs[key]], axis=0) for key in shown])
+        before = np.zeros(len(shown))
+        for name, size in zip(("first", "second", "third"), sizes):
+            right.bar(names, size, bottom=before, label=f"{name} convolution")
+            before += size
+        right.set(ylabel="neurons", title="(b)")
+        right.legend()
+        FIGURE.parent.mkdir(exist_ok=True)
+        figure.savefig(FIGURE)
+
+
+def main():
+    splits, runs = load_splits(), defaultdict(list)
+    for seed in progressbar.progressbar(SEEDS):
+        for way, strength, tested in runs_of(seed, splits):
+            runs[way, strength].append(tested)
+    print(
+        "Accuracy (%) with spikes, and what an answer costs: means over seeds, and standard errors."
+    )
+    print_table(runs)
+    chosen = choose(runs)
+    tell(f"The most accurate with at most {SHARE:.0%} of plain's joules", runs, chosen[0])
+    tell("The cheapest that is as accurate as plain", runs, chosen[1])
+    check(runs)
+    save_figure(runs, chosen)
+    print(f"Figure saved to {FIGURE}")
+
+
+if __name__ == "__main__":
+    main()
