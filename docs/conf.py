@@ -105,6 +105,8 @@ ALTERNATIVES = {
     "weights in three ways that agree",
     "search_strengths": "Validation error over the trials of a search, with the best so far, and "
     "over the strengths of kernels, biases and rates",
+    "smaller_network": "Accuracy with spikes over the energy of an answer, of networks that were "
+    "pruned and of others that were small from the start, and the neurons in their layers",
     "spiking_digits": "Weights of the first layer, norms of all layers' weights, and the accuracy "
     "with spikes, without and with weight decay",
     "spiking_sequence": "Accuracy on rates and with spikes while pixels arrive, of a network "
@@ -124,6 +126,7 @@ PANELS = {
     "regularized_ensembles": (0, 0.12, 0.33, 1),
     "ridge_regression": (0.66, 0, 1, 1),
     "search_strengths": (0, 0, 0.36, 1),
+    "smaller_network": (0, 0.1, 0.5, 1),
     "spiking_digits": (0.335, 0.1, 0.67, 1),
     "spiking_sequence": (0, 0, 0.53, 1),
     "zeros_and_norms": (0, 0.1, 0.37, 1),
