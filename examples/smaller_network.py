@@ -27,6 +27,7 @@ Run it with ``python smaller_network.py``, on NengoDL 3. All of it takes some 15
 than one with ``--short``.
 """
 
+import functools
 import multiprocessing
 import sys
 from pathlib import Path
@@ -63,6 +64,14 @@ MINIBATCH_SIZE = 100
 N_STEPS = 20 if SHORT else 100  # of 1 ms each: how long a signal is shown
 SYNAPSE, READOUT = 0.005, 0.02  # seconds: time constants of filters, between layers and at the end
 SHARE = 0.35  # of plain's joules, at most
+OPTIMIZERS = [  # of the second step, with their learning rates, and strengths
+    ("SGD", tf.optimizers.SGD, SGD_RATE, 7e-3),
+    ("SGD with momentum", functools.partial(tf.optimizers.SGD, momentum=0.9), 0.03, 7e-3),
+    ("SGD with momentum", functools.partial(tf.optimizers.SGD, momentum=0.9), 0.03, 7e-2),
+    ("Adam", tf.optimizers.Adam, 5e-3, 7e-2),
+    ("Adam", tf.optimizers.Adam, 5e-3, 0.3),
+    ("Adam", tf.optimizers.Adam, 5e-3, 0.5),
+]
 STYLES = {  # colour, line and marker
     "plain": "C6X",
     "plain, as long": "C6P",
@@ -226,16 +235,46 @@ def trained(channels, splits, **strengths):
     return model.pruned()
 
 
-def shrunk(model, weights, splits, strength):
+def shrunk(model, weights, splits, strength, make=tf.optimizers.SGD, rate=SGD_RATE):
     """Return what a strength of the group lasso leaves of a network with weights, trained on."""
     with simulator(model, filtered=False):
         set_weights(model, weights)
     set_strengths(of_groups=strength)
-    train(model, splits, tf.optimizers.SGD, SGD_RATE, GROUP_EPOCHS, proximal=True)
+    train(model, splits, make, rate, GROUP_EPOCHS, proximal=True)
     smaller = model.pruned()
     set_strengths()
     train(smaller, splits, tf.optimizers.Adam, ADAM_RATE, EPOCHS)
     return smaller
+
+
+def first_step(splits):
+    """Return a network that is trained on rates, with prices of its groups, and its weights."""
+    model = build(CHANNELS)
+    set_strengths()
+    train(model, splits, tf.optimizers.Adam, ADAM_RATE, EPOCHS)
+    price_groups(model, splits)
+    return model, weights_of(model)
+
+
+def small_groups(model):
+    """Return how many channels of the first two convolutions are near zero, and at zero."""
+    kernels = [node.tensor_func.get_weights()[0] for node in model.layers[1:3]]
+    norms = [np.linalg.norm(kernel, axis=(0, 2)) for kernel in kernels]
+    return [sum(np.sum(one <= share * one.max()) for one in norms) for share in (0.05, 0)]
+
+
+def compare_optimizers(seed):
+    """Return lines: what optimizers of the second step make of groups, and where that ends."""
+    tf.keras.utils.set_random_seed(seed)
+    splits = load_splits()
+    model, weights = first_step(splits)
+    line = "{:18} {:>8} {:>8} {:>9} {:>8} {:>9} {:>12}".format
+    lines = [line("", "rate", "strength", "near zero", "at zero", "accuracy", "microjoules")]
+    for name, make, rate, strength in OPTIMIZERS:
+        tested = test(shrunk(model, weights, splits, strength, make, rate), splits)
+        cells = rate, strength, *small_groups(model), f"{tested.test:.1f}"
+        lines.append(line(name, *cells, f"{1e6 * tested.joules:.2f}"))
+    return lines
 
 
 def runs_of(seed):
@@ -252,11 +291,7 @@ def each_run(seed, splits):
     yield "plain, as long", 0, test(trained(CHANNELS, splits, of_targets=0, of_noise=0), splits)
     yield "whole, as long", 0, test(trained(CHANNELS, splits), splits)
 
-    model = build(CHANNELS)
-    set_strengths()
-    train(model, splits, tf.optimizers.Adam, ADAM_RATE, EPOCHS)
-    weights = weights_of(model)
-    price_groups(model, splits)
+    model, weights = first_step(splits)
     for strength in STRENGTHS:
         smaller = shrunk(model, weights, splits, strength)
         yield "pruned", strength, test(smaller, splits)
@@ -375,11 +410,12 @@ def save_figure(runs, chosen):
 
 
 def main():
-    by_seed = map(runs_of, SEEDS)
-    if len(SEEDS) > 1:  # each in a process of its own, since XLA keeps what it compiled
+    if SHORT:
+        by_seed = [runs_of(SEEDS[0])]
+    else:  # each in a process of its own, since XLA keeps what it compiled
         pool = multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1)
-        by_seed = pool.imap(runs_of, SEEDS)
-    by_seed = [*progressbar.progressbar(by_seed, max_value=len(SEEDS))]
+        found = pool.imap(runs_of, SEEDS)
+        by_seed = [*progressbar.progressbar(found, max_value=len(SEEDS))]
     runs = {key: [one[key] for one in by_seed] for key in by_seed[0]}
     print(
         "Accuracy (%) with spikes, and what an answer costs: means over seeds, and standard errors."
@@ -389,6 +425,10 @@ def main():
     tell(f"The most accurate with at most {SHARE:.0%} of plain's joules", runs, chosen[0])
     tell("The cheapest that is as accurate as plain", runs, chosen[1])
     check(runs)
+    if not SHORT:
+        print(f"\nOptimizers of the second step, with seed {SEEDS[0]}: channels of the first two")
+        print("convolutions, 50 in all, whose weights are near zero, and at zero.")
+        print(*pool.apply(compare_optimizers, SEEDS[:1]), sep="\n")
     if not SHORT:
         check_findings(runs, chosen)
     save_figure(runs, chosen)
