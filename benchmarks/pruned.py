@@ -136,7 +136,12 @@ def chain(n_connections, n_weights):
     """Return a network of connections one after another, half of whose inputs are not read."""
     rng, size = np.random.RandomState(0), int(np.sqrt(n_weights / n_connections))
     with nengo.Network(seed=0) as net:
-        nengo_dl.configure_settings(trainable=True)
+        optimizer = nengo_dl.graph_optimizer  # which takes much longer than pruning
+        nengo_dl.configure_settings(
+            trainable=True,
+            planner=optimizer.noop_planner,
+            sorter=optimizer.noop_order_signals,
+        )
         before = neurons(size)
         for _ in range(n_connections):
             after = neurons(size)

@@ -92,7 +92,8 @@ class Energy(Costs):
         How many time steps an example has, where the data don't say it.
     skip_zeros : bool
         Whether devices with spikes leave out synapses whose weight is exactly zero now, and neurons
-        that do not spike on the data and that nothing reaches then.
+        that do not spike on the data and that nothing reaches then. False for a device that keeps
+        all that is in the network. Devices without spikes compute all of it.
     passes : int
         How often a device without spikes computes the network for one example: the number of time
         steps for a recurrent network, or for inputs that change over time.

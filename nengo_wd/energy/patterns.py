@@ -40,7 +40,8 @@ def slice_pattern(size: int, places: Any) -> Pattern:
 def composed(after: Pattern, before: Pattern) -> Pattern:
     """Return the pattern of one linear step after another."""
     n_outputs = after.shape[0]
-    if after.dtype != bool or after.nnz != n_outputs * after.shape[1]:
+    has_weights = not after.dtype == before.dtype == bool
+    if has_weights or after.nnz != n_outputs * after.shape[1]:
         return after @ before
     columns = np.unique(before.indices)  # each input reaches every output
     ends = len(columns) * np.arange(n_outputs + 1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import warnings
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 import nengo
 import nengo_dl
@@ -60,6 +61,12 @@ class Copy:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotAddedToNetworkWarning)
             self.network = copy.deepcopy(network, self._memo)
+        self._networks = (self.network, *self.network.all_networks)
+        self._homes = {one: net for net in self._networks for one in net.connections}
+        self._settings: dict[Any, list[Any]] = collections.defaultdict(list)
+        for params in (net.config.params for net in self._networks):
+            for obj, given in params.items():
+                self._settings[obj].append(given)
         self._give_seeds(network)
         self._give_weights(network)
 
@@ -68,21 +75,27 @@ class Copy:
             return self[obj.ensemble].neurons
         return self._memo[id(obj)]
 
-    def network_of(self, obj: Any) -> nengo.Network:
-        """Return the network that holds a new object."""
-        networks = (self.network, *self.network.all_networks)
-        return next(one for one in networks if obj in one.objects[_kind(obj)])
+    def network_of(self, connection: nengo.Connection) -> nengo.Network:
+        """Return the network that holds a new connection."""
+        return self._homes[connection]
 
-    def remove(self, obj: Any) -> None:
-        """Remove the new object for an old one, and its settings."""
-        new = self[obj]
-        network = self.network_of(new)
-        network.objects[_kind(new)].remove(new)
-        for one in (new, getattr(new, "neurons", new)):
-            for holder in (self.network, *self.network.all_networks):
-                holder.config.params.pop(one, None)
-        if isinstance(network, nengo.networks.EnsembleArray) and new in network.ea_ensembles:
-            network.ea_ensembles.remove(new)
+    def settings_of(self, obj: Any) -> list[Any]:
+        """Return the settings that networks have for a new object."""
+        return self._settings.get(obj, [])
+
+    def remove(self, objects: Iterable[Any]) -> None:
+        """Remove the new objects for old ones, and their settings."""
+        gone = {self[obj] for obj in objects}
+        gone |= {one.neurons for one in gone if isinstance(one, nengo.Ensemble)}
+        for network in self._networks:
+            lists = [*network.objects.values()]
+            if isinstance(network, nengo.networks.EnsembleArray):
+                lists.append(network.ea_ensembles)
+            for held in lists:
+                held[:] = [one for one in held if one not in gone]
+            params = network.config.params
+            for one in [one for one in params if one in gone]:
+                del params[one]
 
     def _give_seeds(self, network: nengo.Network) -> None:
         """Keep the seeds of all objects, which otherwise depend on how many there are."""
@@ -106,9 +119,8 @@ class Copy:
             self._give_connection(connection, given)
         for connection in learned:  # which begin anew
             self._give_connection(connection, built_weights(self.sim, connection))
-        for probe in network.all_probes:
-            if probe.attr == "decoded_output" and not is_direct(probe.obj):
-                self[probe].solver = NoSolver(probed_decoders(self.sim, probe).T)
+        for probe, decoders in probed_decoders(self.sim).items():
+            self[probe].solver = NoSolver(decoders.T)
 
     def _give_direct(self, connection: nengo.Connection) -> None:
         """Give a connection from an ensemble without neurons its weights; its function stays."""
@@ -238,8 +250,3 @@ def _is_dense(connection: nengo.Connection) -> bool:
     return isinstance(connection.transform, KNOWN) and not isinstance(
         connection.transform, (nengo.Convolution, nengo.Sparse)
     )
-
-
-def _kind(obj: Any) -> type:
-    kinds = (nengo.Connection, nengo.Ensemble, nengo.Node, nengo.Probe)
-    return next(kind for kind in kinds if isinstance(obj, kind))

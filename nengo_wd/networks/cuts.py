@@ -51,15 +51,12 @@ class Cut:
             if layouts.is_left(obj):
                 self._cut(obj)
             else:
-                self._remove(obj)
+                self.removed.add(obj)
         for connection in network.all_connections:
             self._cut_connection(connection)
         for probe in network.all_probes:
             self._move_probe(probe)
-
-    def _remove(self, obj: Any) -> None:
-        self.removed.add(obj)
-        self._copy.remove(obj)
+        copied.remove(self.removed)
 
     def _cut(self, obj: Any) -> None:
         if isinstance(obj, nengo.Ensemble):
@@ -103,17 +100,17 @@ class Cut:
     def _cut_connection(self, connection: nengo.Connection) -> None:
         (start, columns), (end, rows) = pre_elements(connection), post_elements(connection)
         if start[1] in self.removed or end[1] in self.removed:
-            self._remove(connection)
+            self.removed.add(connection)
             return
         left = np.isin(columns, self._layouts.left(start)), np.isin(rows, self._layouts.left(end))
         if not left[0].any() or not left[1].any():
-            self._remove(connection)
+            self.removed.add(connection)
             return
         new = self._copy[connection]
         if _is_each(self._sim, connection):  # a weight for each pair of elements, or none
             both = left[0] & left[1]
             if not both.any():
-                self._remove(connection)
+                self.removed.add(connection)
                 return
             left = both, both
         if isinstance(connection.transform, nengo.Convolution):
@@ -170,7 +167,7 @@ class Cut:
             if len(there):
                 replace(new, "target", self._view(obj, place, there))
             else:
-                self._remove(probe)
+                self.removed.add(probe)
 
     def _cut_convolution(
         self, connection: Any, new: Any, columns: np.ndarray, rows: np.ndarray, left: tuple
@@ -204,8 +201,7 @@ def _cut_shape(
 
 def _keep_costs(copied: Copy, new: Any, before: np.ndarray, after: np.ndarray) -> None:
     """Keep the costs of what is left, in the settings of a new object."""
-    for network in (copied.network, *copied.network.all_networks):
-        params = network.config.params.get(new)
+    for params in copied.settings_of(new):
         if settings.has_setting(params, "regularizer"):
             params.regularizer = cut_costs(params.regularizer, before, after)
 

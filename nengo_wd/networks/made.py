@@ -47,7 +47,7 @@ class MadeNetwork:
             **{one: layouts.left((NEURONS, one)) for one in network.all_ensembles},
             **{one: layouts.left((OUTPUT, one)) for one in nodes},
         }
-        self._rows = _rows(copied, layouts, removed)
+        self.rows = _rows(copied, layouts, removed)
 
     def __getitem__(self, obj: Any) -> Any:
         owner = getattr(obj, "ensemble", obj)
@@ -72,7 +72,7 @@ class MadeNetwork:
         ImportError
             If pandas is not installed.
         """
-        return frame(self._rows)
+        return frame(self.rows)
 
 
 def _rows(copied: Copy, layouts: Layouts, removed: set[Any]) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ RISING = {  # activations of Keras that rise, in NumPy
     "sigmoid": expit,
 }
 POSITIVE_SYNAPSES = (nengo.Lowpass, nengo.Alpha, nengo.synapses.Triangle)
-ROUNDING = 1e-5  # relative, of sums in float32
+# Relative, of sums: thousands of terms in float32, or products of GPUs, which keep 10 bits.
+ROUNDING = 1e-3
 
 
 class Range(NamedTuple):
@@ -42,8 +43,9 @@ class Range(NamedTuple):
         return (self.least == 0) & (self.greatest == 0)
 
     def plus(self, other: Range) -> Range:
-        """Return the range of a sum."""
-        return Range(self.least + other.least, self.greatest + other.greatest)
+        """Return the range of a sum, wider by what is rounded where it grows."""
+        least = _sum_rounded_up(-self.least, -other.least)
+        return Range(0 - least, _sum_rounded_up(self.greatest, other.greatest))
 
     def times(self, factors: np.ndarray) -> Range:
         """Return the range of a product with numbers."""
@@ -53,10 +55,9 @@ class Range(NamedTuple):
     def weighted(self, weights: Any) -> Range:
         """Return the range of the product with a sparse matrix, wider by what is rounded."""
         rises, falls = _parts(weights)
-        sizes = np.maximum(np.abs(self.least), np.abs(self.greatest))
-        rounded = ROUNDING * (abs(weights) @ np.where(np.isfinite(sizes), sizes, 0))
-        least = rises @ self.least + falls @ self.greatest - rounded
-        return Range(least, rises @ self.greatest + falls @ self.least + rounded)
+        greatest = _rounded_up(rises, self.greatest) + _rounded_up(-falls, -self.least)
+        least = _rounded_up(rises, -self.least) + _rounded_up(-falls, self.greatest)
+        return Range(0 - least, greatest)  # no negative zeros
 
     def filtered(self, synapse: Any) -> Range:
         """Return the range of values behind a synapse, which begins at zero."""
@@ -85,6 +86,20 @@ def _parts(weights: Any) -> Iterator[Any]:
     for chosen in (at.data > 0, at.data < 0):
         places = at.row[chosen], at.col[chosen]
         yield type(weights)((at.data[chosen], places), shape=at.shape)
+
+
+def _sum_rounded_up(values: np.ndarray, added: np.ndarray) -> np.ndarray:
+    """Return the greatest sum; what is not above zero never makes a rounded sum greater."""
+    return values + added + np.where(added > 0, ROUNDING * np.abs(values), 0)
+
+
+def _rounded_up(weights: Any, values: np.ndarray) -> np.ndarray:
+    """Return the greatest product with positive weights, whatever is rounded.
+
+    What is rounded grows with the sizes of the terms, which may cancel.
+    """
+    sizes = np.where(np.isfinite(values), np.abs(values), 0)
+    return weights @ values + ROUNDING * (weights @ sizes)
 
 
 def _product(factors: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -34,12 +34,12 @@ class Stays(NamedTuple):
 
 def what_stays(sim: nengo_dl.Simulator, flow: Flow) -> Iterator[Stays]:
     """Yield what probes, functions and learning rules need."""
-    network = sim.model.toplevel
+    network, decoders = sim.model.toplevel, probed_decoders(sim)
     found = settings.look_up(network, "regularizer", nengo.Probe)
     penalties = {one.obj for one in found if one.value is not None}
     for probe in network.all_probes:
         is_penalty = probe in penalties and isinstance(probe.obj, nengo.ensemble.Neurons)
-        for one in _for_probe(sim, probe):
+        for one in _for_probe(probe, decoders.get(probe)):
             yield one._replace(is_penalty=is_penalty)
     for node in network.all_nodes:
         if node.size_in and is_opaque(node, flow):
@@ -121,14 +121,14 @@ def size_of(place: Place) -> int:
     return obj.size_out if kind == OUTPUT else obj.size_in
 
 
-def _for_probe(sim: nengo_dl.Simulator, probe: nengo.Probe) -> Iterator[Stays]:
-    obj, attr = probe.obj, probe.attr
+def _for_probe(probe: nengo.Probe, decoders: np.ndarray | None) -> Iterator[Stays]:
+    obj = probe.obj
     if isinstance(obj, nengo.Connection):
         yield from _ends(obj, f"{obj} is probed")
     elif isinstance(obj, nengo.connection.LearningRule):
         yield from _ends(obj.connection, f"{obj} is probed")
     elif isinstance(obj, nengo.Ensemble) and not is_direct(obj):
-        yield _for_probe_of_ensemble(sim, probe, obj, attr)
+        yield _for_probe_of_ensemble(probe, decoders)
     else:
         place = (
             (NEURONS, obj.ensemble) if isinstance(obj, nengo.ensemble.Neurons) else (OUTPUT, obj)
@@ -138,18 +138,22 @@ def _for_probe(sim: nengo_dl.Simulator, probe: nengo.Probe) -> Iterator[Stays]:
         yield Stays(place, np.isin(np.arange(size), taken), f"{probe} records them")
 
 
-def _for_probe_of_ensemble(
-    sim: nengo_dl.Simulator, probe: nengo.Probe, obj: nengo.Ensemble, attr: str
-) -> Stays:
-    if attr == "input":
+def _for_probe_of_ensemble(probe: nengo.Probe, decoders: np.ndarray | None) -> Stays:
+    obj = probe.obj
+    if decoders is not None:
+        return Stays((NEURONS, obj), (decoders != 0).any(axis=0), f"{probe} decodes them", False)
+    if probe.attr == "input":
         return Stays((SPACE, obj), np.ones(obj.dimensions, bool), f"{probe} records it")
-    if attr != "decoded_output":
-        return Stays((NEURONS, obj), np.ones(obj.n_neurons, bool), f"{probe} records them")
-    decoders = probed_decoders(sim, probe)
-    return Stays((NEURONS, obj), (decoders != 0).any(axis=0), f"{probe} decodes them", False)
+    return Stays((NEURONS, obj), np.ones(obj.n_neurons, bool), f"{probe} records them")
 
 
-def probed_decoders(sim: nengo_dl.Simulator, probe: nengo.Probe) -> np.ndarray:
-    """Return the decoders of a probe, of shape (size, n_neurons)."""
-    own = (c for c in sim.model.params if isinstance(c, nengo.Connection) and c.post_obj is probe)
-    return np.asarray(sim.model.params[next(own)].weights)
+def probed_decoders(sim: nengo_dl.Simulator) -> dict[nengo.Probe, np.ndarray]:
+    """Return the decoders of all probes that have some, of shape (size, n_neurons)."""
+    connections = (one for one in sim.model.params if isinstance(one, nengo.Connection))
+    return {
+        one.post_obj: np.asarray(sim.model.params[one].weights)
+        for one in connections
+        if isinstance(one.post_obj, nengo.Probe)
+        and isinstance(one.pre_obj, nengo.Ensemble)
+        and not is_direct(one.pre_obj)
+    }

@@ -446,6 +446,32 @@ def test_zeros_by_device():
     assert without.by_neuron("loihi")["b"] == pytest.approx(np.array([0, update, 0]))
 
 
+def test_neurons_that_nothing_reads_or_reaches_are_billed_until_they_are_gone():
+    """Of six neurons, five fire ten times; one of them is read at zero, and one not at all."""
+    with nengo.Network() as net:
+        kind = nengo.SpikingRectifiedLinear()
+        bias = [125] * 5 + [0]  # Hz
+        a = nengo.Ensemble(6, 1, neuron_type=kind, gain=np.ones(6), bias=bias, label="a")
+        readout = nengo.Node(size_in=2)
+        weights = np.array([[1, 2, 3, 0, 4], [5, 6, 7, 0, 8]])
+        places = [0, 1, 2, 3, 5]
+        nengo.Connection(a.neurons[places], readout, transform=weights, synapse=None)
+        nengo.Probe(readout)
+    with simulator(net) as sim:
+        energies = [nengo_wd.Energy(sim, n_steps=80, skip_zeros=skip) for skip in (False, True)]
+        smaller = nengo_wd.pruned(sim).network
+    with simulator(smaller) as sim:
+        energies.append(nengo_wd.Energy(sim, n_steps=80))
+    counts = [  # events, updates; and on a CPU, synapses and neurons
+        (4 * 10 * 2, 6 * 80, 10 + 6),
+        (3 * 10 * 2, 5 * 80, 10 + 6),
+        (3 * 10 * 2, 3 * 80, 6 + 3),
+    ]
+    for energy, (events, updates, on_cpu) in zip(energies, counts):
+        assert energy.total("loihi") == pytest.approx(events * 27.1e-12 + updates * 81e-12)
+        assert energy.total("cpu") == pytest.approx(on_cpu * 8.6e-9)
+
+
 def test_weights_that_are_all_zero():
     """They are in the table, and cost what a device does with them."""
     with nengo.Network(seed=0) as net:

@@ -96,6 +96,8 @@ nengo_wd.Energy.register_device("mine", "1e-12", 1e-12, True)  # type: ignore[ar
 nengo_wd.plotting.energy(energy).savefig("energy.png")
 nengo_wd.plotting.energy({"run": energy}, "cpu")
 nengo_wd.plotting.energy([energy])  # type: ignore[arg-type]
+nengo_wd.plotting.pruned(nengo_wd.pruned(sim)).savefig("left.png")
+nengo_wd.plotting.pruned(energy)  # type: ignore[arg-type]
 
 # -- search ------------------------------------------------------------------------------
 
