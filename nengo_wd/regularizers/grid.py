@@ -10,6 +10,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd._checks import as_strength, is_whole
 
 MOST_BITS = 16  # float32 tells many more levels apart no longer
+FITS = 10  # after these, the distance of normal weights changes by little
 
 
 class TowardsGrid(tf.keras.regularizers.Regularizer):
@@ -18,12 +19,12 @@ class TowardsGrid(tf.keras.regularizers.Regularizer):
     .. math::
 
         R(w) = a \sum_i |w_i - \Delta k_i|, \qquad
-        k_i = \mathrm{round}\left(\frac{n \, w_i}{\max_j |w_j|}\right), \qquad
+        k_i = \min(\max(\mathrm{round}(w_i / \Delta), -n), n), \qquad
         n = 2^{bits - 1} - 1
 
-    The levels :math:`k_i` are whole numbers from :math:`-n` to :math:`n`, and the distance
-    :math:`\Delta` of the values is the one for which :math:`\sum_i (w_i - \Delta k_i)^2` is least.
-    Both are those of the weights of one object, as they are now.
+    The distance :math:`\Delta` of the values makes :math:`\sum_i (w_i - \Delta k_i)^2` small. From
+    :math:`\max_i |w_i| / n`, which it does not exceed, it is fitted to the levels :math:`k_i`, and
+    these to it, ten times in turn. It is that of the weights of one object, as they are now.
 
     A penalty brings weights near these values. The proximal steps of
     ``regularized_optimizer(..., proximal=True)`` end there exactly, once they are longer than those
@@ -35,7 +36,7 @@ class TowardsGrid(tf.keras.regularizers.Regularizer):
         The strength :math:`a`.
     bits : int
         How many bits a weight is to have, its sign among them: from 2, which is -1, 0 and 1 times
-        the largest weight, to 16.
+        a number, to 16.
 
     Raises
     ------
@@ -50,16 +51,17 @@ class TowardsGrid(tf.keras.regularizers.Regularizer):
     At the end, the largest weight is :math:`n \Delta`. Such is the grid of nengo-loihi, which
     rounds all weights that enter the same neurons to 8 bits, by the largest of them. On the way
     there, :math:`\Delta` is fitted to all weights: if the largest one set it alone, nothing would
-    hold that weight, and it would carry all others along.
+    hold that weight, and it would carry all others along. And of few bits, most weights would be
+    zero.
 
     References
     ----------
     Yu Bai, Yu-Xiang Wang and Edo Liberty, "ProxQuant: Quantized neural networks via proximal
-    operators", ICLR 2019, which has such steps, and fits the values in turn with the levels.
+    operators", ICLR 2019, which has such steps, and fits values and levels in turn.
 
     Examples
     --------
-    >>> weights = tf.constant([0.9, -0.7, 0.1])  # near 0.8 times 1, -1 and 0
+    >>> weights = tf.constant([0.9, -0.7, 0.1])  # which are near 0.8 times 1, -1 and 0
     >>> penalty = nengo_wd.regularizers.TowardsGrid(0.1, bits=2)(weights)
     >>> round(float(tf.keras.backend.get_value(penalty)), 4)  # 0.1 * (0.1 + 0.1 + 0.1)
     0.03
@@ -84,12 +86,15 @@ class TowardsGrid(tf.keras.regularizers.Regularizer):
 
     def nearest(self, weights: tf.Tensor) -> tf.Tensor:
         """Return the values of the grid for the weights of an object."""
-        largest, n = tf.reduce_max(tf.abs(weights)), 2 ** (self.bits - 1) - 1
-        levels = tf.round(tf.math.divide_no_nan(weights, largest) * n)
-        whole = tf.cast(levels, tf.float64)
-        product = tf.reduce_sum(tf.cast(weights, tf.float64) * whole)
-        distance = tf.math.divide_no_nan(product, tf.reduce_sum(tf.square(whole)))
-        return tf.cast(distance, weights.dtype) * levels
+        n, exact = 2 ** (self.bits - 1) - 1, tf.cast(weights, tf.float64)
+        distance = widest = tf.reduce_max(tf.abs(exact)) / n
+        levels = nearest_levels(exact, distance, n)
+        for _ in range(FITS):
+            squares = tf.reduce_sum(tf.square(levels))
+            fitted = tf.math.divide_no_nan(tf.reduce_sum(exact * levels), squares)
+            distance = tf.minimum(fitted, widest)
+            levels = nearest_levels(exact, distance, n)
+        return tf.cast(distance, weights.dtype) * tf.cast(levels, weights.dtype)
 
     def shrunk(self, weights: tf.Tensor, by: Any) -> tf.Tensor:
         r"""Return weights that are nearer to their values by a length, and no farther than there.
@@ -107,3 +112,9 @@ class TowardsGrid(tf.keras.regularizers.Regularizer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the same regularizer again."""
         return {"strength": self.strength, "bits": self.bits}
+
+
+def nearest_levels(weights: tf.Tensor, distance: tf.Tensor, n: int) -> tf.Tensor:
+    """Return the whole numbers, from -n to n, that are nearest to weights over a distance."""
+    found = tf.round(tf.math.divide_no_nan(weights, distance))
+    return tf.clip_by_value(found, -n, n)

@@ -111,6 +111,25 @@ def test_an_emulated_chip_computes_what_nengo_does(rng):
     assert np.mean(sim.data[probe][-100:]) == pytest.approx(0.5, abs=0.1)
 
 
+def test_weights_of_8_bits_are_those_of_the_chip(rng):
+    """Each level has an integer of its own, in proportion; other weights are rounded."""
+    nengo_loihi = pytest.importorskip("nengo_loihi")
+    plain = (0.02 * rng.normal(size=(30, 40))).astype(np.float32)
+    grid = nengo_wd.regularizers.TowardsGrid(1.0, bits=8)
+    for weights, tolerance in ((np.array(grid.shrunk(plain, np.float32(1))), 1e-6), (plain, None)):
+        with nengo.Network(seed=0) as net:
+            pre, post = (
+                nengo.Ensemble(n, 1, gain=np.ones(n), bias=np.ones(n)) for n in weights.shape[::-1]
+            )
+            nengo.Connection(pre.neurons, post.neurons, transform=weights)
+        with nengo_loihi.Simulator(net, progress_bar=False) as sim:
+            synapses = [synapse for block in sim.model.blocks for synapse in block.synapses]
+        (on_chip,) = (np.squeeze(one.weights).T for one in synapses if one.n_axons == 40)
+        fitted = np.sum(on_chip * weights) / np.sum(on_chip.astype(float) ** 2)
+        farthest = np.max(np.abs(fitted * on_chip - weights)) / np.max(np.abs(weights))
+        assert farthest < tolerance if tolerance else farthest > 1e-3
+
+
 # -- Legendre memory units ---------------------------------------------------------------
 
 STEPS, SIZE = 5, 2
