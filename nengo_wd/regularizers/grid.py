@@ -10,7 +10,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd._checks import as_strength, is_whole
 
 MOST_BITS = 16  # float32 tells many more levels apart no longer
-FITS = 10  # after these, the distance of normal weights changes by little
+FITS = 5  # enough for two bits; for more, the steps of training go on with it
 
 
 class TowardsGrid(tf.keras.regularizers.Regularizer):
@@ -24,7 +24,7 @@ class TowardsGrid(tf.keras.regularizers.Regularizer):
 
     The distance :math:`\Delta` of the values makes :math:`\sum_i (w_i - \Delta k_i)^2` small. From
     :math:`\max_i |w_i| / n`, which it does not exceed, it is fitted to the levels :math:`k_i`, and
-    these to it, ten times in turn. It is that of the weights of one object, as they are now.
+    these to it, five times in turn. It is that of the weights of one object, as they are now.
 
     A penalty brings weights near these values. The proximal steps of
     ``regularized_optimizer(..., proximal=True)`` end there exactly, once they are longer than those

@@ -64,7 +64,6 @@ CASES = {
         on_parameters(regularizer=lambda: TowardsInitial(l2=0.1)),
         regularized(adam),
     ),
-    "TowardsGrid": (on_parameters(regularizer=lambda: TowardsGrid(0.1, 4)), regularized(adam)),
     "FiringRates": (on_rates, regularized(adam)),
     "encoders and biases": (on_native_parameters, regularized(adam)),
     "decay": (on_parameters(weight_decay=lambda: 0.1), regularized(momentum)),

@@ -17,7 +17,7 @@ def grid_of(weights, bits):
     """Return levels, found by looking at all of them, and the distance that fits them best."""
     n, flat = 2 ** (bits - 1) - 1, np.ravel(weights).astype(np.float64)
     levels, widest = np.arange(-n, n + 1), np.max(np.abs(flat)) / n
-    distance, n_fits = widest, 10
+    distance, n_fits = widest, 5
     for i in range(n_fits + 1):
         found = levels[np.abs(flat[:, None] - distance * levels).argmin(axis=1)]
         if i < n_fits:
