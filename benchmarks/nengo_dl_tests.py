@@ -15,6 +15,7 @@ Needs pytest below 8, pytest-rng and pytest-allclose.
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import pathlib
@@ -71,6 +72,9 @@ OPTIONS = {
 
 class Judge:
     """A pytest plugin: what NengoDL's tests ask of their configuration, and their outcomes."""
+
+    library, folder, settings = "nengo_dl", "tests", SETTINGS
+    names = ("nengo-dl", "nengo", "tensorflow", "numpy")  # whose versions matter
 
     def __init__(self):
         self.outcomes = {}
@@ -140,22 +144,20 @@ def removed_names():
         yield nengo.networks, "Oscillator", oscillator
 
 
-def run_tests(arguments):
-    """Run NengoDL's tests in this process and return the outcome of each."""
-    import nengo_dl
-
-    package = pathlib.Path(nengo_dl.__file__).parent
-    judge = Judge()
+def run_tests(judge, arguments):
+    """Run the tests of the judge's library in this process and return the outcome of each."""
+    package = pathlib.Path(importlib.import_module(judge.library).__file__).parent
     with tempfile.TemporaryDirectory() as folder:
         settings = pathlib.Path(folder, "pytest.ini")
-        settings.write_text(SETTINGS, encoding="utf-8")
+        settings.write_text(judge.settings, encoding="utf-8")
         ignored = [f"--ignore={package / 'tests' / name}" for name in LEFT_OUT]
         # The seeds of the tests come from their names, which are relative to the root.
         root = f"--rootdir={package.parent}"
         options = ["-c", str(settings), root, "-p", "no:cacheprovider", "-q", "--tb=short"]
         options.append("--continue-on-collection-errors")
-        pytest.main([*options, *ignored, *arguments, str(package / "tests")], plugins=[judge])
-    return {name.rpartition("nengo_dl/tests/")[2]: found for name, found in judge.outcomes.items()}
+        pytest.main([*options, *ignored, *arguments, str(package / judge.folder)], plugins=[judge])
+    start = f"{package.name}/{judge.folder}/".replace("/./", "/")
+    return {name.rpartition(start)[2]: found for name, found in judge.outcomes.items()}
 
 
 # NengoDL starts a Python to look for a GPU, which must not start another one in its turn.
@@ -187,9 +189,8 @@ def compile_all():
     settings.is_jit_compiled = lambda network: True
 
 
-def stack():
+def stack(names):
     """Return the versions that matter."""
-    names = ("nengo-dl", "nengo", "tensorflow", "numpy")
     return {"python": platform.python_version(), **{n: metadata.version(n) for n in names}}
 
 
@@ -226,29 +227,41 @@ def compare(found, expected):
             yield name, now, before
 
 
-def main():
-    """Run the tests as the command line says."""
+def command_line(description):
+    """Return a parser of what all scripts of this kind take."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--without-bridge", action="store_true", help="NengoDL alone")
-    parser.add_argument("--compiled", action="store_true", help="by XLA")
+    parser.add_argument("--without-bridge", action="store_true", help="the library alone")
     parser.add_argument("--save", metavar="FILE", help="where the result is to be written")
-    baseline = RESULTS / "tf-2.12.1_nengo-4.1.0.json"
-    parser.add_argument("--compare", metavar="FILE", default=baseline, help="a saved result")
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
-    options = parser.parse_args()
+    return parser
+
+
+def judged(options, judge, baseline, explained):
+    """Run the tests as the command line says; return how many failures are to be explained."""
     with contextlib.nullcontext() if options.without_bridge else bridge():
-        if options.compiled:
+        if getattr(options, "compiled", False):
             compile_all()
-        found = {"stack": stack(), "tests": run_tests(options.arguments)}
+        tests = run_tests(judge, options.arguments)
+        found = {"stack": stack(judge.names), "tests": tests}
     if options.save:
         pathlib.Path(options.save).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    expected = json.loads(pathlib.Path(options.compare).read_text(encoding="utf-8"))
+    expected = json.loads(pathlib.Path(baseline).read_text(encoding="utf-8"))
     if options.arguments:  # which may have left tests out
         expected["tests"] = {n: s for n, s in expected["tests"].items() if n in found["tests"]}
+    return report(found, expected, explained)
+
+
+def main():
+    """Run the tests as the command line says."""
+    parser = command_line(__doc__)
+    parser.add_argument("--compiled", action="store_true", help="by XLA")
+    baseline = RESULTS / "tf-2.12.1_nengo-4.1.0.json"
+    parser.add_argument("--compare", metavar="FILE", default=baseline, help="a saved result")
+    options = parser.parse_args()
     explained = EXPLAINED_COMPILED if options.compiled else EXPLAINED
-    sys.exit(1 if report(found, expected, explained) else 0)
+    sys.exit(1 if judged(options, Judge(), options.compare, explained) else 0)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from nengo.exceptions import ValidationError
 
 import nengo_wd
 from nengo_wd import _parameters as parameters
-from nengo_wd.regularizers import GroupLasso, Scheduled
+from nengo_wd.regularizers import GroupLasso, Scheduled, TowardsGrid
 
 l1 = tf.keras.regularizers.l1
 
@@ -89,20 +89,21 @@ def test_step_of_sgd_equals_that_of_keras(make, kind, rng):
         assert_among(weight, trained)
 
 
-LASSOS = {
+OF_ALL_WEIGHTS = {
     "outputs": GroupLasso(0.05, groups="outputs"),
     "axis": GroupLasso(0.05, axis=-1),
     "axes": GroupLasso(0.05, axis=(0, -1)),
     "one group": GroupLasso(0.05, axis=None),
     "scheduled": Scheduled(GroupLasso(1.0, axis=0), 0.05),
+    "grid": TowardsGrid(0.05, bits=3),
 }
 
 
 @pytest.mark.generation(3)
 @pytest.mark.parametrize("make", [dense_model, conv_model])
-@pytest.mark.parametrize("kind", LASSOS)
-def test_group_lassos_are_those_of_keras(make, kind):
-    model = make(LASSOS[kind])
+@pytest.mark.parametrize("kind", OF_ALL_WEIGHTS)
+def test_regularizers_of_all_weights_are_those_of_keras(make, kind):
+    model = make(OF_ALL_WEIGHTS[kind])
     converter = nengo_wd.Converter(model, allow_fallback=False)
     with simulator(converter.net) as sim:
         losses = nengo_wd.regularization_losses(sim)

@@ -11,13 +11,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from nengo_wd._seam.bridge import bridged
+from nengo_wd._seam.bridge import bridged, watch_imports
 
 with bridged():
     import nengo_dl
 
 # isort: split
 from nengo.exceptions import SimulationError
+
+watch_imports()
 
 SUPPORTED = (2, 3)
 

@@ -6,15 +6,21 @@ and Keras 2 a package of its own, tf-keras, which TensorFlow uses if it is asked
 
 Every NengoDL starts a second Python at its import, to look for a GPU. Here it starts none.
 
-Nengo 4 gives the passthrough of a `nengo.LinearFilter` another shape than NengoDL asserts. And
-Nengo's copy of SciPy's matrix exponential, for filters of many dimensions, uses names that NumPy 2
-removed. The table in `hooks` says where these changes are.
+Nengo 4 gives the passthrough of a `nengo.LinearFilter` another shape than NengoDL asserts. Nengo's
+copy of SciPy's matrix exponential, for filters of many dimensions, uses names that NumPy 2 removed.
+And Nengo's filters of one-dimensional data take an array for a number, as NumPy 2.4 no longer does.
+The table in `hooks` says where these changes are.
+
+Two libraries of Nengo's family get help when they are imported later: nengo-loihi, which was
+written for NumPy 1, and KerasLMU, which looks for Keras 2 where Keras 3 is now.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -37,6 +43,10 @@ FLAG = "TF_USE_LEGACY_KERAS"
 IMPORTED = ("keras.engine.functional", "keras.layers")
 
 OWN = ("keras", "tf_keras", "tensorflow")  # these import Keras 3 in any case
+
+# Those that KerasLMU's module imports, from where TensorFlow 2.13 to 2.15 has them.
+LMU = "keras_lmu.layers"
+OF_LMU = ("keras.src.engine.base_layer", "keras.src.layers.rnn.dropout_rnn_cell_mixin")
 
 # What TensorFlow takes from the Keras that it chooses when one of them is first used.
 CHOSEN = ("keras", "losses", "metrics", "optimizers", "initializers")
@@ -131,11 +141,12 @@ def users_of_keras_3() -> list[str]:
     )
 
 
-def keras_2() -> dict[str, ModuleType]:
-    """Return the modules of TensorFlow's Keras 2, by the names that NengoDL has for them."""
+def keras_2(names: tuple[str, ...] = ()) -> dict[str, ModuleType]:
+    """Return the modules of TensorFlow's Keras 2, by the names that others have for them."""
     keras = tf.keras.Model.__module__.partition(".")[0]
+    places = {name: re.sub(r"^keras(\.src)?", f"{keras}.src", name) for name in names or IMPORTED}
     try:
-        return {name: import_module(name.replace("keras", f"{keras}.src", 1)) for name in IMPORTED}
+        return {name: import_module(place) for name, place in places.items()}
     except ImportError as error:
         raise ImportError(
             f"NengoDL needs Keras 2, but the tf.keras of TensorFlow {tf.__version__} is of another "
@@ -158,6 +169,36 @@ def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
                 sys.modules[name] = module
 
 
+class Watch:
+    """A finder that finds what others find, and gives help to the modules that need it."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return where a module is whose import needs help, else None."""
+        later = {change.place.partition(":")[0] for change in hooks.LATER}
+        if name not in {LMU, *later}:
+            return None
+        others = [finder for finder in sys.meta_path if finder is not self]
+        found = (finder.find_spec(name, path, target) for finder in others)
+        spec: Any = next(filter(None, found), None)
+        if spec is not None:
+            spec.loader.exec_module = functools.partial(self.execute, spec.loader.exec_module)
+        return spec
+
+    def execute(self, execute: Callable, module: ModuleType) -> None:
+        """Execute a module that finds Keras 2 where it looks for it, and change what is LATER."""
+        moved = module.__name__ == LMU and "tf_keras" in sys.modules
+        with standing_in(keras_2(OF_LMU) if moved else {}):
+            execute(module)
+        hooks.install()
+
+
+def watch_imports() -> None:
+    """Help what is imported from now on, also if this module is reloaded."""
+    watched = any(type(finder).__name__ == Watch.__name__ for finder in sys.meta_path)
+    if os.environ.get(FLAG) and not watched:  # else there is neither Keras 3 nor NumPy 2
+        sys.meta_path.insert(0, Watch())
+
+
 @contextlib.contextmanager
 def without_second_python() -> Iterator[None]:
     """Keep NengoDL from starting a second Python at its import, to look for a GPU.
@@ -173,6 +214,18 @@ def without_second_python() -> Iterator[None]:
 
     with hooks.replaced("subprocess:call", call_of_others):
         yield
+
+
+def look_for_gpu(name: str) -> bool:
+    """Find NengoDL's ``tf_gpu_installed`` by this TensorFlow at its first use.
+
+    That is when the first simulator is made, which sets up TensorFlow's devices anyway.
+    """
+    if name != "tf_gpu_installed":
+        raise AttributeError(f"module 'nengo_dl.utils' has no attribute {name!r}")
+    found = bool(tf.config.experimental.list_physical_devices("GPU"))
+    vars(sys.modules["nengo_dl.utils"])[name] = found
+    return found
 
 
 NO_ORDER: list = []  # the parameters of a copied TensorNode that are set first: none
@@ -191,8 +244,19 @@ def build_filter(build_pre: Callable, builder: Any, signals: Any, config: Any) -
         build_pre(signals, config)
 
 
-# Names of NumPy that are gone, with what does the same.
+def filter_data(
+    filt: Callable, synapse: Any, x: Any, dt: Any = None, axis: int = 0, *args: Any, **kwargs: Any
+) -> Any:
+    """Filter one-dimensional data as a column: a step returns an array, which is no number."""
+    if np.ndim(x) != 1:
+        return filt(x, dt, axis, *args, **kwargs)
+    return filt(np.asarray(x)[:, None], dt, max(axis, 0), *args, **kwargs)[:, 0]
+
+
+# Names of NumPy that are gone or do otherwise, with what does the same.
 REMOVED = {
+    "array": lambda *args, copy=True, **kwargs: np.array(*args, copy=copy or None, **kwargs),
+    "fromstring": lambda data, dtype: np.frombuffer(data, dtype).copy(),
     "find_common_type": lambda arrays, scalars: np.result_type(*arrays, *scalars),
     "in1d": lambda one, other: np.isin(np.ravel(one), other),
 }

@@ -83,6 +83,7 @@ WRAPPED = (  # methods, by `install`
         "takes filters as Nengo 4 has them",
         DL3,
     ),
+    Change("nengo.synapses:Synapse.filt", f"{BRIDGE}:filter_data", "takes 1-D data", "numpy 2"),
     Change(
         "nengo_dl.neuron_builders:SimNeuronsBuilder.build_step",
         f"{WRAPPERS}._build_neurons",
@@ -135,7 +136,7 @@ COMPILING = (  # methods, by `install`: for XLA, and for what runs in TensorFlow
     Change(f"{GRAPH}.build_post", f"{RANDOM}:_build_post", "draws anew", DL3, "", DRAWS),
 )
 SET = (  # attributes, by `install`
-    Change("nengo_dl.utils:__getattr__", f"{HOOKS}:_look_for_gpu", "tf_gpu_installed, if asked"),
+    Change("nengo_dl.utils:__getattr__", f"{BRIDGE}:look_for_gpu", "tf_gpu_installed, if asked"),
     Change(
         "nengo_dl.tensor_node:TensorNode._param_init_order",
         f"{BRIDGE}:NO_ORDER",
@@ -157,19 +158,24 @@ SET = (  # attributes, by `install`
         )
     ),
 )
+LATER = tuple(  # attributes, by `install` where the module is there, or when it is imported
+    Change(f"nengo_loihi.{module}:np", f"{BRIDGE}:NUMPY_1", "was written for NumPy 1", "numpy 2")
+    for module in ("block", "dvs", "neurons")
+)
 TEMPORARY = (  # for the time of a with block
     Change("subprocess:call", f"{BRIDGE}:without_second_python", "imports NengoDL faster"),
-    Change("sys:modules", f"{BRIDGE}:standing_in", "NengoDL imports from Keras", "tensorflow 2"),
+    Change("sys:modules", f"{BRIDGE}:standing_in", "others import from Keras", "tensorflow 2"),
     Change("warnings:filters", f"{BRIDGE}:bridged", "NengoDL does not know Nengo 4", DL3),
     Change("nengo.synapses:LinearFilter.Step.__init__", f"{BRIDGE}:build_filter", "see above", DL3),
     Change("nengo_dl.converter:Simulator", "nengo_wd.converter:Converter.verify", "penalties", DL3),
 )
 AT_IMPORT = (  # by the bridge, before and after it imports NengoDL
     Change("os:environ", f"{BRIDGE}:choose_keras_2", "TensorFlow chooses Keras 2", "tensorflow 2"),
+    Change("sys:meta_path", f"{BRIDGE}:watch_imports", "knows when to change what is LATER"),
     Change("tensorflow:__path__", f"{BRIDGE}:choose_keras_2", "the same", "tensorflow 2"),
     Change("nengo_dl.utils:tf_gpu_installed", f"{BRIDGE}:bridged", "deletes it: see SET"),
 )
-CHANGES = (*WRAPPED, *COMPILING, *SET, *TEMPORARY, *AT_IMPORT)
+CHANGES = (*WRAPPED, *COMPILING, *SET, *LATER, *TEMPORARY, *AT_IMPORT)
 
 # Attributes of single objects: what has them, their names, and what they are for.
 OBJECTS = (
@@ -195,12 +201,13 @@ def install() -> None:
 
     A module that does not exist in the installed versions needs no change.
     """
-    for change in (*WRAPPED, *COMPILING, *SET):
+    imported = [change for change in LATER if change.place.partition(":")[0] in sys.modules]
+    for change in (*WRAPPED, *COMPILING, *SET, *imported):
         with contextlib.suppress(ModuleNotFoundError):
             if not _is_needed(change):
                 continue
             owner, name = _owner(change.place)
-            if change in SET:
+            if change in SET or change in LATER:
                 setattr(owner, name, _resolve(change.by))
             else:
                 _wrap(change, owner, name)
@@ -284,15 +291,3 @@ def _settings_of(get: Callable, config: nengo.Config, key: Any) -> Any:
         else:
             raise
         raise ConfigError(f"{error}; {hint}") from None
-
-
-def _look_for_gpu(name: str) -> bool:
-    """Find NengoDL's ``tf_gpu_installed`` by this TensorFlow at its first use.
-
-    That is when the first simulator is made, which sets up TensorFlow's devices anyway.
-    """
-    if name != "tf_gpu_installed":
-        raise AttributeError(f"module 'nengo_dl.utils' has no attribute {name!r}")
-    found = bool(tf.config.experimental.list_physical_devices("GPU"))
-    vars(sys.modules["nengo_dl.utils"])[name] = found
-    return found

@@ -13,7 +13,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._groups import Groups, use_sides
+from nengo_wd._groups import use_sides
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import in_rows, is_block
 from nengo_wd._penalties import check_live_strengths, strength_faults, with_live_strengths
@@ -21,11 +21,11 @@ from nengo_wd._seam.keras2 import regularizer_of
 from nengo_wd._strengths import RowForms, RowRegularizer, RowValues, where
 from nengo_wd.optimizers.layerwise import LayerwiseSGD
 from nengo_wd.optimizers.steps import Fault, SetValues, Step, add_steps, check_optimizer, refuse_new
-from nengo_wd.regularizers.forms import GroupForm, group_form, row_form
+from nengo_wd.regularizers.forms import WholeForm, row_form, whole_form
 from nengo_wd.regularizers.weights import proximal_steps
 
-Lassos = List[Tuple[Parameter, GroupForm]]
-Forms = DefaultDict[int, Tuple[RowForms, Lassos]]  # of each variable
+Wholes = List[Tuple[Parameter, WholeForm]]
+Forms = DefaultDict[int, Tuple[RowForms, Wholes]]  # of each variable
 
 
 class ProximalStep(Step):
@@ -98,13 +98,13 @@ class ProximalStep(Step):
 
 
 class VariableStep:
-    """The proximal steps of all in one variable: those of L1 and L2, and those of ``lassos``."""
+    """The proximal steps of all in one variable: of L1 and L2, and of ``wholes``."""
 
-    def __init__(self, sim: nengo_dl.Simulator, row_forms: RowForms, lassos: Lassos) -> None:
-        first, self.lassos = (row_forms or lassos)[0][0], lassos
+    def __init__(self, sim: nengo_dl.Simulator, row_forms: RowForms, wholes: Wholes) -> None:
+        first, self.wholes = (row_forms or wholes)[0][0], wholes
         self.name, self.variable = first.name, first.variable
         self.rows = RowRegularizer(sim, row_forms, live=True) if row_forms else None
-        self.lengths = RowValues(sim, self.variable, _lengths(lassos)) if lassos else None
+        self.lengths = RowValues(sim, self.variable, _lengths(wholes)) if wholes else None
         self._update = seam.values.updater(self.variable, self._all_steps)
 
     def __call__(self, scale: tf.Tensor, iteration: tf.Tensor) -> Any:
@@ -114,31 +114,31 @@ class VariableStep:
         lengths = []
         if self.lengths is not None:
             by_row = scale * self.lengths.tensor(iteration)
-            lengths = [by_row[int(parameter.rows[0])] for parameter, _ in self.lassos]
+            lengths = [by_row[int(parameter.rows[0])] for parameter, _ in self.wholes]
         return self._update(sizes, None if self.rows is None else self.rows.centre, lengths)
 
-    def can_update_to(self, row_forms: RowForms, lassos: Lassos) -> bool:
+    def can_update_to(self, row_forms: RowForms, wholes: Wholes) -> bool:
         """Tell whether the built steps can apply other regularizers."""
         can_rows = not row_forms if self.rows is None else self.rows.can_update_to(row_forms)
-        built = _built(self.lassos)
-        return can_rows and {**built, **_built(lassos)} == built
+        built = _built(self.wholes)
+        return can_rows and {**built, **_built(wholes)} == built
 
-    def update_values(self, row_forms: RowForms, lassos: Lassos) -> None:
+    def update_values(self, row_forms: RowForms, wholes: Wholes) -> None:
         """Apply the strengths of other regularizers; weights without one take no step."""
         if self.rows is not None:
             self.rows.update_values(row_forms)
         if self.lengths is not None:
-            self.lengths.update_values(_lengths(lassos))
+            self.lengths.update_values(_lengths(wholes))
 
     def _all_steps(self, weights: tf.Tensor, sizes: dict, centre: Any, lengths: list) -> tf.Tensor:
         if sizes:
             weights = _row_steps(weights, sizes, centre)
-        found = []  # rows with their weights after the steps of group lasso
-        for (parameter, form), length in zip(self.lassos, lengths):
+        found = []  # rows with their weights after the steps of ``wholes``
+        for (parameter, form), length in zip(self.wholes, lengths):
             rows = tf.reshape(in_rows(weights, parameter.rows), parameter.shape)
             shape = (len(parameter.rows), *weights.shape[1:])
             with use_sides(parameter.sides):
-                shrunk = form.lasso.shrunk(rows, length)
+                shrunk = form.regularizer.shrunk(rows, length)
             found.append((parameter.rows, tf.reshape(shrunk, shape)))
         return _replaced(weights, found)
 
@@ -147,29 +147,27 @@ def _forms(regularized: SetValues) -> Forms:
     """Return parameters with the forms of their regularizers, by the ids of the variables."""
     forms: Forms = defaultdict(lambda: ([], []))
     for parameter, regularizer in regularized:
-        row_forms, lassos = forms[id(parameter.variable)]
-        form, group = row_form(regularizer), group_form(regularizer)
+        row_forms, wholes = forms[id(parameter.variable)]
+        form, whole = row_form(regularizer), whole_form(regularizer)
         row_forms += [] if form is None else [(parameter, form)]
-        lassos += [] if group is None else [(parameter, group)]
+        wholes += [] if whole is None else [(parameter, whole)]
     return forms
 
 
-def _lengths(lassos: Lassos) -> list[tuple[np.ndarray, Any]]:
-    """Return the strengths of group lassos with the rows that they are for."""
-    return [(parameter.rows, form.strength) for parameter, form in lassos]
+def _lengths(wholes: Wholes) -> list[tuple[np.ndarray, Any]]:
+    """Return the strengths of regularizers with the rows that they are for."""
+    return [(parameter.rows, form.strength) for parameter, form in wholes]
 
 
-def _built(lassos: Lassos) -> dict[tuple, tuple]:
-    """Return what is fixed of group lassos: groups, costs, and strengths that are not numbers."""
-    return {
-        (p.key, _groups(p, form).key, form.lasso.costs): form.strength.ids for p, form in lassos
-    }
+def _built(wholes: Wholes) -> dict[tuple, tuple]:
+    """Return what is fixed: groups, costs or bits, and strengths that are not numbers."""
+    return {(p.key, *_fixed(p, form)): form.strength.ids for p, form in wholes}
 
 
-def _groups(parameter: Parameter, form: GroupForm) -> Groups:
-    """Return the groups of a parameter's weights; raise if it has no such groups."""
+def _fixed(parameter: Parameter, form: WholeForm) -> tuple:
+    """Return what a step has besides its strength; raise if the weights have no such groups."""
     with use_sides(parameter.sides):
-        return form.lasso.groups_in(parameter.shape)
+        return form.fixed(parameter.shape)
 
 
 def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> tf.Tensor:
@@ -214,12 +212,14 @@ def proximal_regularization(
     ``L2(a)``          :math:`w \leftarrow w / (1 + 2 s a)`
     L1 and L2          one after the other
     ``GroupLasso``     :math:`w_g \leftarrow w_g \max(0, 1 - s a c_g \sqrt{n_g} / \|w_g\|_2)`
+    ``TowardsGrid(a)`` :math:`w \leftarrow q + \mathrm{sign}(w - q) \max(|w - q| - s a, 0)`
     ``TowardsInitial`` the same as L1 and L2, of :math:`w - w^0`
     ``Scheduled``      that of what it multiplies, with the strength of the step
     ================== ============================================================================
 
     L1 and group lasso reach exact zeros, L2 never overshoots, and `regularizers.TowardsInitial`
-    with ``l1`` ends at the initial value exactly. The regularizers are those of settings and those
+    with ``l1`` ends at the initial value exactly, as `regularizers.TowardsGrid` at a value
+    :math:`q` of its grid. The regularizers are those of settings and those
     that layers have, as they are now. They are no longer part of the loss, in no objective of the
     simulator; penalties on activities stay there. Weights of other objects, also in the same
     TensorFlow variable, are left as they are. `regularized_optimizer` with ``proximal=True`` takes
@@ -272,14 +272,15 @@ def proximal_regularization(
 
 
 def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
-    form = group_form(regularizer)
+    form = whole_form(regularizer)
     if form is not None:
-        _groups(parameter, form)  # which raises where there are no such groups
+        _fixed(parameter, form)  # which raises where there are no such groups
     elif row_form(regularizer) is None:
         raise ValidationError(
             f"{parameter.name} has the regularizer {regularizer}, which has no proximal step; L1, "
-            "L2, both, GroupLasso, TowardsInitial and these Scheduled have one. Use the penalty: "
-            "loss=nengo_wd.regularized_objective(...), and an optimizer without proximal steps",
+            "L2, both, GroupLasso, TowardsGrid, TowardsInitial and these Scheduled have one. Use "
+            "the penalty: loss=nengo_wd.regularized_objective(...), and an optimizer without "
+            "proximal steps",
             attr="regularizer",
             obj=parameter.obj,
         )

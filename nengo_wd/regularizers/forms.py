@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Sequence
 
 import tensorflow as tf
 from nengo.exceptions import ValidationError
@@ -21,6 +21,7 @@ from nengo_wd._checks import (
     value_at,
 )
 from nengo_wd.regularizers.firing_rates import ELSEWHERE, FiringRates
+from nengo_wd.regularizers.grid import TowardsGrid
 from nengo_wd.regularizers.weights import ELEMENTWISE, GroupLasso, TowardsInitial
 
 STRENGTHS = ("l1", "l2", "factor", "strength")  # the names in Keras' regularizers and ours
@@ -149,7 +150,7 @@ class Scheduled(tf.keras.regularizers.Regularizer):
         strength = config["strength"]
         if isinstance(strength, dict):
             strength = tf.keras.optimizers.schedules.deserialize(strength)
-        ours = {one.__name__: one for one in (FiringRates, GroupLasso, TowardsInitial)}
+        ours = {one.__name__: one for one in (FiringRates, *_OF_ALL, TowardsInitial)}
         with tf.keras.utils.custom_object_scope(ours):
             return cls(tf.keras.regularizers.deserialize(config["regularizer"]), strength)
 
@@ -192,19 +193,25 @@ def row_form(regularizer: Any) -> RowForm | None:
     return RowForm(strengths, towards_initial=type(inner) is TowardsInitial)
 
 
-class GroupForm(NamedTuple):
-    """A group lasso, and its strength."""
+class WholeForm(NamedTuple):
+    """A regularizer of all weights of an object together, and its strength."""
 
-    lasso: GroupLasso
+    regularizer: GroupLasso | TowardsGrid
     strength: Strength
 
+    def fixed(self, shape: Sequence[int]) -> tuple:
+        """Return a key of all but the strength; raise if weights have no such groups."""
+        if isinstance(self.regularizer, TowardsGrid):
+            return (self.regularizer.bits,)
+        return self.regularizer.groups_in(shape).key, self.regularizer.costs
 
-def group_form(regularizer: Any) -> GroupForm | None:
-    """Return the group lasso that a regularizer is, with its strength; None for others."""
+
+def whole_form(regularizer: Any) -> WholeForm | None:
+    """Return a group lasso or a pull towards a grid, with its strength; None for others."""
     inner, factor = _factored(regularizer)
-    if type(inner) is not GroupLasso:
+    if type(inner) not in _OF_ALL:
         return None
-    return GroupForm(inner, Strength.from_value(inner.strength).times(factor))
+    return WholeForm(inner, Strength.from_value(inner.strength).times(factor))
 
 
 def _factored(regularizer: Any) -> tuple[Any, Strength]:
@@ -214,12 +221,13 @@ def _factored(regularizer: Any) -> tuple[Any, Strength]:
     return regularizer, Strength(1.0)
 
 
+_OF_ALL = (GroupLasso, TowardsGrid)
 _KERAS_L1_L2 = {
     type(make(1.0))
     for make in (tf.keras.regularizers.l1, tf.keras.regularizers.l2, tf.keras.regularizers.l1_l2)
 }
 # Regularizers that are computed from their attributes alone.
-_KNOWN = {*_KERAS_L1_L2, FiringRates, GroupLasso, Scheduled, TowardsInitial}
+_KNOWN = {*_KERAS_L1_L2, *_OF_ALL, FiringRates, Scheduled, TowardsInitial}
 
 
 class ByIdentity(NamedTuple):

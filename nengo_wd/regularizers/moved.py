@@ -9,6 +9,7 @@ import tensorflow as tf
 from nengo_wd._checks import is_number
 from nengo_wd._groups import KERAS, use_sides
 from nengo_wd.regularizers.forms import Scheduled, row_form
+from nengo_wd.regularizers.grid import TowardsGrid
 from nengo_wd.regularizers.weights import ELEMENTWISE, GroupLasso, TowardsInitial
 
 
@@ -26,10 +27,10 @@ DENSE = Moved({0: 1, 1: 0, -1: 0, -2: 1}, ("inputs", "outputs"))
 def transformed(regularizer: Any, transform: Callable, moved: Moved | None = None) -> Any:
     """Return the regularizer that applies ``regularizer`` to the transformed weights.
 
-    ``transform`` moves elements about, and so changes nothing for a sum over elements. A group
-    lasso stays one, if ``moved`` says where its groups are.
+    ``transform`` moves elements about, and so changes nothing for a sum over elements or their
+    grid. A group lasso stays one, if ``moved`` says where its groups are.
     """
-    if row_form(regularizer) is not None:
+    if row_form(regularizer) is not None or type(regularizer) is TowardsGrid:
         return regularizer
     if type(regularizer) is Scheduled:
         return Scheduled(
@@ -55,9 +56,9 @@ def rescaled(regularizer: Any, scale: float) -> Any:
         return regularizer
     if type(regularizer) is Scheduled:
         return Scheduled(rescaled(regularizer.regularizer, scale), regularizer.strength)
-    if type(regularizer) is GroupLasso and is_number(regularizer.strength):
+    if type(regularizer) in (GroupLasso, TowardsGrid) and is_number(regularizer.strength):
         config = regularizer.get_config()
-        return GroupLasso(**{**config, "strength": regularizer.strength / scale})
+        return type(regularizer)(**{**config, "strength": regularizer.strength / scale})
     form = row_form(regularizer)
     if form is None or form.moving:
         return lambda weights: regularizer(weights / scale)

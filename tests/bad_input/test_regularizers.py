@@ -7,7 +7,7 @@ from bad_inputs import Row, built, check, table
 from generations import variable
 
 import nengo_wd
-from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled, TowardsInitial
+from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled, TowardsGrid, TowardsInitial
 
 NO_STRENGTHS = {
     "text": ("0.1", "'0.1' is no number"),
@@ -23,6 +23,7 @@ NO_STRENGTHS = {
 NO_AXES = (0.5, 1.0, np.nan, "0", 1j, True, {0}, (0, 0.5), [None])
 REGULARIZERS = {
     "GroupLasso": ("strength", GroupLasso),
+    "TowardsGrid": ("strength", TowardsGrid),
     "FiringRates, l1": ("l1", lambda value: FiringRates(10, l1=value)),
     "FiringRates, l2": ("l2", lambda value: FiringRates(10, l2=value)),
     "TowardsInitial, l1": ("l1", lambda value: TowardsInitial(l1=value)),
@@ -36,6 +37,14 @@ ROWS = [
     )
     for name, (strength, make) in REGULARIZERS.items()
     for kind, (value, pattern) in NO_STRENGTHS.items()
+]
+ROWS += [
+    Row(
+        f"TowardsGrid, bits {bits!r}",
+        lambda s, bits=bits: TowardsGrid(0.1, bits),
+        f"TowardsGrid: bits={bits!r} must be a whole number from 2 to 16",
+    )
+    for bits in (1, 17, 4.0, True, "4", None)
 ]
 ROWS += [
     Row(

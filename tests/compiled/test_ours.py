@@ -8,7 +8,7 @@ from generations import seed, simulator
 
 import nengo_wd
 from nengo_wd import nengo_dl
-from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled, TowardsInitial
+from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled, TowardsGrid, TowardsInitial
 from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 pytestmark = [pytest.mark.generation(3), pytest.mark.traced, pytest.mark.slow]
@@ -79,6 +79,10 @@ CASES = {
     "proximal L1": (on_parameters(regularizer=lambda: "l1"), regularized(adam, proximal=True)),
     "proximal GroupLasso": (
         on_parameters(regularizer=lambda: GroupLasso(0.1)),
+        regularized(momentum, proximal=True),
+    ),
+    "proximal TowardsGrid": (
+        on_parameters(regularizer=lambda: TowardsGrid(0.1, bits=3)),
         regularized(momentum, proximal=True),
     ),
     "LayerwiseSGD": (

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from nengo_wd._checks import Strength
-from nengo_wd.regularizers import GroupLasso, TowardsInitial, forms, moved
+from nengo_wd.regularizers import GroupLasso, TowardsGrid, TowardsInitial, forms, moved
 
 
 def numbers(form):
@@ -32,7 +32,9 @@ def test_forms(regularizer, form):
     assert moved.transformed(regularizer, tf.transpose) is regularizer
 
 
-@pytest.mark.parametrize("regularizer", [GroupLasso(0.5), lambda w: tf.reduce_sum(w**4)])
+@pytest.mark.parametrize(
+    "regularizer", [GroupLasso(0.5), TowardsGrid(0.5, 3), lambda w: tf.reduce_sum(w**4)]
+)
 def test_others_have_no_form(regularizer, rng):
     assert forms.row_form(regularizer) is None
     weights = rng.uniform(size=(2, 3))

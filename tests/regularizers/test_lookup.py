@@ -7,12 +7,13 @@ import pytest
 import tensorflow as tf
 
 import nengo_wd
-from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled, TowardsInitial
+from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled, TowardsGrid, TowardsInitial
 
 EVERY = [
     FiringRates(10, 30, l2=0.5),
     GroupLasso(0.5, axis=(0, 1)),
     Scheduled(GroupLasso(0.5), 0.25),
+    TowardsGrid(0.5, bits=3),
     TowardsInitial(0.25, 0.5),
 ]
 
@@ -54,6 +55,7 @@ def test_modules_of_older_pickles_are_found(regularizer):
         "FiringRates": "firing_rates",
         "GroupLasso": "group_lasso",
         "Scheduled": "scheduled",
+        "TowardsGrid": "grid",
         "TowardsInitial": "towards_initial",
     }[type(regularizer).__name__]
     module = importlib.import_module(f"nengo_wd.regularizers.{name}")

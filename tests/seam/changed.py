@@ -4,6 +4,7 @@ Prints the places that differ after the import, and those that differ after chan
 table in `hooks` does not know.
 """
 
+import contextlib
 import importlib
 import json
 import sys
@@ -11,7 +12,16 @@ import types
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-OTHERS = ("nengo", "nengo_dl", "keras", "tf_keras", "tensorflow", "tensorflow_core", "numpy")
+OTHERS = (
+    "nengo",
+    "nengo_dl",
+    "nengo_loihi",
+    "keras",
+    "tf_keras",
+    "tensorflow",
+    "tensorflow_core",
+    "numpy",
+)
 OTHERS += ("subprocess", "warnings")
 
 
@@ -23,6 +33,7 @@ def bridge_alone():
         package.__path__ = [str(path)]
     with importlib.import_module("nengo_wd._seam.bridge").bridged():
         import nengo_dl  # noqa: F401
+    sys.meta_path[:] = [one for one in sys.meta_path if type(one).__name__ != "Watch"]
     for name in [name for name in sys.modules if name.partition(".")[0] == "nengo_wd"]:
         del sys.modules[name]
 
@@ -66,6 +77,8 @@ def owner_of(place):
 
 
 bridge_alone()
+with contextlib.suppress(ImportError):  # it is not installed everywhere
+    import nengo_loihi  # noqa: F401
 before = snapshot()
 import nengo  # noqa: E402
 import tensorflow as tf  # noqa: E402

@@ -21,7 +21,7 @@ def found(tmp_path_factory):
 
 def lasting():
     """Yield the places of the table that `install` changes with what is installed."""
-    for change in (*hooks.WRAPPED, *hooks.COMPILING, *hooks.SET):
+    for change in (*hooks.WRAPPED, *hooks.COMPILING, *hooks.SET, *hooks.LATER):
         if hooks._is_needed(change):
             try:
                 hooks._owner(change.place)
@@ -41,7 +41,8 @@ def test_a_change_that_is_not_in_the_table_is_found(found):
 
 
 def test_each_place_is_changed_once():
-    places = [change.place for change in (*hooks.WRAPPED, *hooks.COMPILING, *hooks.SET)]
+    lasting_ones = (*hooks.WRAPPED, *hooks.COMPILING, *hooks.SET, *hooks.LATER)
+    places = [change.place for change in lasting_ones]
     assert len(set(places)) == len(places)
     temporary = [change.place for change in hooks.TEMPORARY]
     assert len(set(temporary)) == len(temporary)

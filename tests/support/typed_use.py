@@ -31,6 +31,7 @@ def error(one: Any, other: Any) -> Any:
 nengo_wd.configure_settings(regularizer="l2")
 nengo_wd.configure_settings(regularizer=squares)
 nengo_wd.configure_settings(regularizer=nengo_wd.regularizers.GroupLasso(0.1))
+nengo_wd.configure_settings(regularizer=nengo_wd.regularizers.TowardsGrid(0.1, bits=4))
 nengo_wd.configure_settings(regularizer=keras.regularizers.L2(0.1))
 nengo_wd.configure_settings(regularizer={"class_name": "L2", "config": {"l2": 0.1}})
 nengo_wd.configure_settings(regularizer=0.1)  # type: ignore[arg-type]

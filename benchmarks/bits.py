@@ -1,0 +1,127 @@
+"""What weights of few bits cost: rounded after training, and trained onto a grid.
+
+    python benchmarks/bits.py [--bits 2 3 4] [--seeds 5 6 7]
+
+The network is that of the example "Accuracy for energy": three convolutions of spiking neurons on
+MNIST-1D, trained on rates, with targets of rates. It is trained on from there, without a grid, and
+with `TowardsGrid` and proximal steps whose strength rises. The table gives the accuracy on rates,
+in percent, with the weights as they are, with kernels rounded by their largest weight, with kernels
+rounded to the values that fit them best, and with those that ended on the grid.
+"""
+
+import argparse
+import pathlib
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+import nengo_wd
+from nengo_wd import nengo_dl
+from nengo_wd.regularizers import Scheduled, TowardsGrid
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "examples"))
+import accuracy_for_energy as signals  # noqa: E402
+
+RATE_TARGETS = 4e-3  # per Hz
+FURTHER = 20  # epochs
+WEAKEST, STRONGEST = 0.03, 30.0
+
+
+class Rising(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """A strength that rises by the same factor at each step."""
+
+    def __init__(self, n_steps):
+        self.n_steps = n_steps
+
+    def __call__(self, step):
+        """Return the strength at a training step."""
+        along = tf.cast(step, tf.float32) / self.n_steps
+        return WEAKEST * (STRONGEST / WEAKEST) ** along
+
+
+class Trainer:
+    """Trains a network on rates, with Adam, and with a grid of some bits, if they are given."""
+
+    def __init__(self, splits, epochs, learning_rate, bits=None):
+        self.splits, self.epochs = splits, epochs
+        net = signals.NEURONS["integrate-and-fire"], None
+        self.net = signals.build(*net, learning_phase=True)
+        self.net.strength.assign(RATE_TARGETS)
+        n_steps = epochs * len(splits["train"][0]) // 100
+        if bits is not None:
+            grid = Scheduled(TowardsGrid(1.0, bits), Rising(n_steps))
+            self.net.config[nengo_dl.TensorNode].regularizer = grid
+        self.sim = nengo_dl.Simulator(self.net, minibatch_size=100, progress_bar=False)
+        falling = tf.optimizers.schedules.CosineDecay(learning_rate, n_steps)
+        optimizer = tf.optimizers.Adam(falling if bits is None else learning_rate)
+        optimizer = nengo_wd.regularized_optimizer(self.sim, optimizer, proximal=bits is not None)
+        loss = {self.net.output: signals.CROSSENTROPY}
+        self.sim.compile(optimizer, loss=nengo_wd.regularized_objective(self.sim, loss))
+        self.start = nengo_wd.search.Start(self.sim)
+
+    def fit(self, weights):
+        """Train from these weights, and return the new ones."""
+        self.start.restore()
+        signals.set_weights(self.net, weights)
+        inputs, labels = self.splits["train"]
+        data = {self.net.signal: inputs[:, None]}, {self.net.output: labels[:, None, None]}
+        self.sim.fit(*data, epochs=self.epochs, verbose=0)
+        return signals.weights_of(self.net)
+
+    def accuracy(self, weights):
+        """Return the percentage of right answers, on rates."""
+        signals.set_weights(self.net, weights)
+        inputs, labels = self.splits["test"]
+        outputs = self.sim.predict({self.net.signal: inputs[:, None]}, verbose=0)[self.net.output]
+        return 100 * np.mean(outputs[:, 0].argmax(axis=-1) == labels)
+
+
+def rounded(kernel, bits):
+    """Return the kernel at whole multiples of what its largest weight says."""
+    distance = np.max(np.abs(kernel)) / (2 ** (bits - 1) - 1)
+    return distance * np.round(kernel / distance)
+
+
+def with_kernels(change, weights, bits):
+    """Return the weights of all layers with other kernels."""
+    return [[change(kernel, bits), *others] for kernel, *others in weights]
+
+
+def fitted(kernel, bits):
+    return TowardsGrid(bits=bits).nearest(tf.constant(kernel)).numpy()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bits", type=int, nargs="+", default=[2, 3, 4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6, 7])
+    options = parser.parse_args()
+    splits = signals.load_splits()
+    first, further = Trainer(splits, 40, 5e-3), Trainer(splits, FURTHER, 1e-3)
+    grids = {bits: Trainer(splits, FURTHER, 1e-3, bits) for bits in options.bits}
+    found = []
+    for seed in options.seeds:
+        tf.keras.utils.set_random_seed(seed)
+        weights = first.fit(signals.draw(first.net.layers, seed))
+        plain = further.fit(weights)
+        for bits, grid in grids.items():
+            on_grid = grid.fit(weights)
+            np.testing.assert_allclose(
+                np.hstack([rounded(kernel, bits).ravel() for kernel, *_ in on_grid]),
+                np.hstack([kernel.ravel() for kernel, *_ in on_grid]),
+                rtol=1e-5,
+            )
+            kinds = [plain, with_kernels(rounded, plain, bits), with_kernels(fitted, plain, bits)]
+            found.append([further.accuracy(one) for one in (*kinds, on_grid)])
+    table = np.reshape(found, (len(options.seeds), len(options.bits), 4))
+    print("| bits | as trained | rounded by the largest | rounded to fit | trained onto a grid |")
+    print("|---" * 5 + "|")
+    for bits, rows in zip(options.bits, np.swapaxes(table, 0, 1)):
+        errors = rows.std(axis=0, ddof=min(1, len(rows) - 1)) / np.sqrt(len(rows))
+        cells = [f"{mean:.1f} ± {error:.1f}" for mean, error in zip(rows.mean(axis=0), errors)]
+        print(f"| {bits} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
