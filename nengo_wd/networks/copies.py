@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
-from typing import Any, Iterator
+from typing import Any, Container, Iterator
 
 import nengo
 import nengo_dl
@@ -24,39 +25,36 @@ OBJECTS = ("_regularizer", "_constraint", "activation")  # in configurations of 
 KNOWN = (nengo.Dense, nengo.Convolution, nengo.Sparse, *filter(None, [NoTransform]))
 
 
-class Zeros:
-    """A function of a decoded connection whose decoders are given: only its size counts."""
+def zeros_for(size: int) -> Any:
+    """Return a function of a decoded connection whose decoders are given: only its size counts.
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Return zeros, of shape (size,)."""
-        return np.zeros(self.size)
+    It is one of NumPy's, so that networks with it can be pickled, and read where NumPy is.
+    """
+    return functools.partial(np.resize, new_shape=(size,))
 
 
-class FullWeights(NoSolver):
-    """Full weights from neurons to neurons, of shape (n_neurons before, n_neurons after)."""
-
-    compositional = False  # nothing is multiplied with them
-
-    def __init__(self, values: np.ndarray) -> None:
-        super().__init__(values, weights=True)
+def full_weights(values: np.ndarray) -> NoSolver:
+    """Return full weights from neurons to neurons, of shape (n_neurons before, n_neurons after)."""
+    solver = NoSolver(values, weights=True)
+    solver.compositional = False  # nothing is multiplied with them
+    return solver
 
 
 class Copy:
     """A copy of the network of a simulator, and the new object for each old one.
 
     Settings, labels and seeds are those of the old objects, and weights are those of the simulator.
+    Layers of the TensorNodes in ``shared`` are in both networks.
     """
 
-    def __init__(self, sim: nengo_dl.Simulator) -> None:
+    def __init__(self, sim: nengo_dl.Simulator, shared: Container = ()) -> None:
         self.sim, network = sim, sim.model.toplevel
         self._memo: dict[int, Any] = dict(_shared(network))
-        for node in _tensor_nodes(network):
+        for node in sorted(tensor_nodes(network), key=shared.__contains__):
             function = seam.values.function_of(node)
             if id(function) not in self._memo:
-                self._memo[id(function)] = copied_layer(sim, node)
+                is_shared = node in shared
+                self._memo[id(function)] = function if is_shared else copied_layer(sim, node)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotAddedToNetworkWarning)
             self.network = copy.deepcopy(network, self._memo)
@@ -68,14 +66,17 @@ class Copy:
             return self[obj.ensemble].neurons
         return self._memo[id(obj)]
 
+    def put(self, obj: Any, new: Any) -> None:
+        """Have another new object for an old one."""
+        self._memo[id(obj)] = new
+
     def network_of(self, obj: Any) -> nengo.Network:
         """Return the network that holds a new object."""
         networks = (self.network, *self.network.all_networks)
         return next(one for one in networks if obj in one.objects[_kind(obj)])
 
-    def remove(self, obj: Any) -> None:
-        """Remove the new object for an old one, and its settings."""
-        new = self[obj]
+    def remove(self, new: Any) -> None:
+        """Remove a new object, and its settings."""
         network = self.network_of(new)
         network.objects[_kind(new)].remove(new)
         for one in (new, getattr(new, "neurons", new)):
@@ -124,10 +125,10 @@ class Copy:
             if given["transform"] is not None:  # else it has no weights
                 new.transform = given["transform"]
         elif connection.solver.weights:
-            new.solver = FullWeights(given["solver"].values)
+            new.solver = full_weights(given["solver"].values)
         else:
             new.solver = given["solver"]
-            new.function = Zeros(given["solver"].values.shape[1])
+            new.function = zeros_for(given["solver"].values.shape[1])
             new.transform = None
 
     def _give_neurons(self, ensemble: nengo.Ensemble, given: dict[str, Any]) -> None:
@@ -182,7 +183,8 @@ def _shared(network: nengo.Network) -> Iterator[tuple[int, Any]]:
                     yield id(value), value
 
 
-def _tensor_nodes(network: nengo.Network) -> Iterator[nengo_dl.TensorNode]:
+def tensor_nodes(network: nengo.Network) -> Iterator[nengo_dl.TensorNode]:
+    """Yield the TensorNodes of a network and its subnetworks."""
     return (node for node in network.all_nodes if isinstance(node, nengo_dl.TensorNode))
 
 

@@ -84,6 +84,15 @@ def cut_costs(regularizer: Any, before: np.ndarray, after: np.ndarray) -> Any:
     return new if lasso is regularizer else Scheduled(new, regularizer.strength)
 
 
+def part_of(obj: Any, places: np.ndarray, size: int) -> Any:
+    """Return an object of a size, or the part of it that has some of its elements, in order."""
+    if np.array_equal(places, np.arange(size)):
+        return obj
+    if len(places) and np.array_equal(places, np.arange(places[0], places[0] + len(places))):
+        return obj[int(places[0]) : int(places[0]) + len(places)]
+    return obj[places.tolist()]
+
+
 def filled(pre: Any, there: np.ndarray, label: str) -> nengo.Node:
     """Return a Node that has the values of ``pre`` where they are there, and zeros elsewhere."""
     node = nengo.Node(size_in=len(there), label=label)
