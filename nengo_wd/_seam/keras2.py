@@ -141,7 +141,8 @@ def chain_of(model: Any) -> list[Any] | None:
         return None
     if isinstance(model, tf.keras.Sequential):
         return [*model.layers]
-    tensors, found = model.outputs, []
+    found: list[Any] = []
+    tensors = model.outputs
     while len(tensors) == 1:
         layer, node, _ = tensors[0]._keras_history
         if isinstance(layer, tf.keras.layers.InputLayer):

@@ -29,7 +29,8 @@ class Joins:
         self._probed = {probe.obj for probe in self._network.all_probes}
         self._own: set[Any] = set()  # the Nodes of TensorNodes
         self._biases: dict[Any, np.ndarray] = {}  # of these Nodes, which nothing adds yet
-        self._joined: dict[Any, Any] = {}  # what was left out, and the connection that stands for it
+        self._labels: dict[Any, Any] = {}  # of connections: the layers whose weights they have
+        self._joined: dict[Any, Any] = {}  # what was left out, and what stands for it
         for node, found in steps.items():
             self._unfold(node, found)
         self._give_neurons_biases()
@@ -37,6 +38,9 @@ class Joins:
             pass
         for node, bias in self._biases.items():
             self._add_bias(bias, node, node, None)
+        for connection in self._network.all_connections:
+            if connection.label is None:  # the user's labels come first
+                connection.label = self._labels.get(connection)
         for old in self._copy.sim.model.toplevel.all_objects:
             self._copy.put(old, self._left(copied[old]))
 
@@ -73,7 +77,8 @@ class Joins:
         transform = NoTransform(pre.size_out) if step.transform is None else step.transform
         end = nengo.Node(size_in=transform.size_out, label=start.label)
         self._own.add(end)
-        nengo.Connection(pre, end, transform=transform, synapse=None, label=start.label)
+        made = nengo.Connection(pre, end, transform=transform, synapse=None)
+        self._labels[made] = start.label
         if step.bias is not None:
             self._biases[end] = step.bias
         return end
@@ -139,6 +144,7 @@ class Joins:
         after.transform = transform  # Nengo checks that it fits
         after.synapse = before.synapse if after.synapse is None else after.synapse
         after.label = before.label if after.label is None else after.label
+        self._labels[after] = self._labels.get(before) or self._labels.get(after)
         self._joined.update({before: after, node: after})
         self._own.remove(node)
         self._copy.remove(before)
@@ -165,9 +171,10 @@ def _in_one(before: Any, after: Any) -> tuple[np.ndarray, Any] | None:
         return elements[places], after.transform
     if _is_plain(after) and _is_whole(after):
         return elements, before.transform
-    weights = before.transform.init if isinstance(before.transform, nengo.Dense) else None
-    if _is_plain(after) and np.ndim(weights) == 2:
-        return elements, nengo.Dense((len(places), len(elements)), np.asarray(weights)[places])
+    if _is_plain(after) and isinstance(before.transform, nengo.Dense):
+        weights = np.asarray(before.transform.init)
+        if weights.ndim == 2:
+            return elements, nengo.Dense((len(places), len(elements)), weights[places])
     return None
 
 

@@ -33,7 +33,7 @@ NEURONS = {  # by what a layer computes, the nearest thing that is native
 }
 
 
-class NoNativeForm(Exception):
+class NoNativeFormError(Exception):
     """Raised for what is not linear, or not known to be."""
 
 
@@ -56,11 +56,13 @@ def linear_steps(sim: Any, layer: Any, shape: Sequence) -> Iterator[Step]:
         if make is None:
             kind = type(one).__name__
             what = kind if isinstance(one, keras.Layer) else "a function"
-            raise NoNativeForm(f"{name} is {what}, for which there is {_nearest(kind)}")
+            raise NoNativeFormError(f"{name} is {what}, for which there is {_nearest(kind)}")
         activation = getattr(one, "activation", None)
         if activation not in (None, tf.keras.activations.linear):
             of = getattr(activation, "__name__", type(activation).__name__)
-            raise NoNativeForm(f"{name} has the activation {of}, for which there is {_nearest(of)}")
+            raise NoNativeFormError(
+                f"{name} has the activation {of}, for which there is {_nearest(of)}"
+            )
         if isinstance(one, TimeLoopLayer):
             shape = refusals.applied_shape(one, (None, *shape))[1:]
         step = make(sim, one, tuple(map(int, shape)))
@@ -75,7 +77,7 @@ def flat_chain(layer: Any) -> list[Any]:
         return [layer]
     found = chain_of(layer)
     if found is None:
-        raise NoNativeForm(
+        raise NoNativeFormError(
             f"model {layer.name!r} is no chain of layers, for which there is nengo_wd.Converter"
         )
     return [one for inner in found for one in flat_chain(inner)]
@@ -113,7 +115,7 @@ def _pooling(sim: Any, layer: Any, shape: tuple) -> Step:
     Keras takes means over what is inside of the border.
     """
     last, n = is_channels_last(layer), len(shape) - 1
-    window, strides = (np.broadcast_to(one, n) for one in (layer.pool_size, layer.strides))
+    window, strides = ([*np.broadcast_to(one, n)] for one in (layer.pool_size, layer.strides))
     channels = np.eye(shape[-1 if last else 0])
     kernel = np.broadcast_to(channels / np.prod(window), (*window, *channels.shape))
     if layer.padding == "valid" and n <= 2:
@@ -212,7 +214,7 @@ def _sparse(matrix: Any) -> nengo.Sparse:
 
 
 def as_matrix(transform: Any) -> Any:
-    """Return a convolution that NengoDL alone can compute as a sparse matrix, others as they are."""
+    """Return a convolution that Nengo can't compute as a sparse matrix, others as they are."""
     if not isinstance(transform, nengo.Convolution) or transform.dimensions <= 2:
         return transform
     kernel = _without_groups(np.asarray(transform.init), transform.groups)

@@ -14,7 +14,7 @@ from nengo_wd import _seam as seam
 from nengo_wd.energy.network_energy import check_network
 from nengo_wd.networks.copies import Copy, replace, tensor_nodes
 from nengo_wd.networks.joins import Joins
-from nengo_wd.networks.linear_layers import NoNativeForm, Step, as_matrix, linear_steps
+from nengo_wd.networks.linear_layers import NoNativeFormError, Step, as_matrix, linear_steps
 from nengo_wd.networks.made import MadeNetwork, Whole
 
 
@@ -97,7 +97,9 @@ def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) ->
 
 def _checked(sim: nengo_dl.Simulator, keep: Any) -> set[nengo_dl.TensorNode]:
     nodes = {*tensor_nodes(sim.model.toplevel)}
-    keep = [keep] if isinstance(keep, nengo.Node) else [*keep]
+    if not isinstance(keep, Iterable):
+        raise ValidationError(f"keep={keep!r} must be a list of TensorNodes", attr="keep")
+    keep = [*keep]
     for node in keep:
         if node not in nodes:
             raise ValidationError(
@@ -116,7 +118,7 @@ def _steps(sim: nengo_dl.Simulator, kept: set) -> dict[Any, list[Step]]:
             if node not in kept:
                 layer = parameters.layers(node, sim)[0]
                 found[node] = [*linear_steps(sim, layer, node.shape_in)]
-        except NoNativeForm as error:
+        except NoNativeFormError as error:
             refused.append(f"{node}: {error}")
     if refused:
         raise ValidationError(
