@@ -22,6 +22,7 @@ from nengo_wd.networks.staying import probed_decoders
 from nengo_wd.networks.transforms import NoTransform
 
 OBJECTS = ("_regularizer", "_constraint", "activation")  # in configurations of layers
+TRANSPOSED = getattr(nengo, "ConvolutionTranspose", ())  # which Nengo 3.0 lacks
 KNOWN = (nengo.Dense, nengo.Convolution, nengo.Sparse, *filter(None, [NoTransform]))
 
 
@@ -98,6 +99,8 @@ class Copy:
         for connection in network.all_connections:
             if is_direct(connection.pre_obj) and _is_dense(connection):
                 self._give_direct(connection)
+            elif isinstance(connection.transform, TRANSPOSED):
+                self._give_transposed(connection)
             elif isinstance(connection.transform, KNOWN):
                 (trained if connection.learning_rule_type is None else learned).append(connection)
         found = self.sim.get_nengo_params([*ensembles, *trained])
@@ -117,6 +120,12 @@ class Copy:
         if built is not None:
             weights = self.sim.data.get_params((connection, "weights"))[0]
             self[connection].transform = np.reshape(weights, np.shape(built))
+
+    def _give_transposed(self, connection: nengo.Connection) -> None:
+        """Give a connection with a transposed convolution its weights, which NengoDL does not."""
+        transform = copy.copy(connection.transform)
+        replace(transform, "init", self.sim.data.get_params((connection, "weights"))[0])
+        replace(self[connection], "transform", transform)
 
     def _give_connection(self, connection: nengo.Connection, given: dict[str, Any]) -> None:
         """Give a connection its weights, by the arguments that NengoDL returns for them."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, NoReturn, Sequence
 
 import nengo
 import numpy as np
 import tensorflow as tf
-from nengo.transforms import ChannelShape
 from scipy import sparse
 
 from nengo_wd import _seam as seam
@@ -16,20 +15,26 @@ from nengo_wd._seam.keras2 import chain_of
 from nengo_wd.energy import patterns
 from nengo_wd.layers import TimeLoopLayer, refusals
 from nengo_wd.networks.copies import built_layer
-from nengo_wd.networks.transforms import Channels, is_channels_last
+from nengo_wd.networks.transforms import (
+    Channels,
+    as_sparse,
+    convolution,
+    is_channels_last,
+    without_groups,
+    without_holes,
+)
 
 keras = tf.keras.layers
 CHUNK = 2**22  # elements of the input and output of a layer that is measured
 NUMPY = "a nengo.Node with the same function in NumPy"
-NEURONS = {  # by what a layer computes, the nearest thing that is native
-    "relu": "nengo_dl.Layer(nengo.RectifiedLinear()) or another neuron type",
+RELU = "nengo_dl.Layer(nengo.RectifiedLinear()) or another neuron type"
+NEAREST = {  # the nearest thing that is native, by what a layer computes
+    **dict.fromkeys(("relu", "ReLU"), RELU),
+    **dict.fromkeys(("leaky_relu", "LeakyReLU"), "nengo_dl.Layer(nengo_dl.LeakyReLU())"),
     "sigmoid": "nengo_dl.Layer(nengo.Sigmoid())",
     "tanh": "nengo_dl.Layer(nengo.Tanh())",
-    "softmax": "a loss from_logits=True, without softmax in the network",
-    "ReLU": "nengo_dl.Layer(nengo.RectifiedLinear()) or another neuron type",
-    "MaxPooling1D": "AveragePooling1D",
-    "MaxPooling2D": "AveragePooling2D",
-    "MaxPooling3D": "AveragePooling3D",
+    **dict.fromkeys(("softmax", "Softmax"), "a loss with from_logits=True, and no layer"),
+    **{f"MaxPooling{n}D": f"AveragePooling{n}D" for n in (1, 2, 3)},
 }
 
 
@@ -54,15 +59,13 @@ def linear_steps(sim: Any, layer: Any, shape: Sequence) -> Iterator[Step]:
         name = f"layer {getattr(one, 'name', one)!r}"
         make = patterns.known_by_class(one, MAKERS)
         if make is None:
-            kind = type(one).__name__
-            what = kind if isinstance(one, keras.Layer) else "a function"
-            raise NoNativeFormError(f"{name} is {what}, for which there is {_nearest(kind)}")
+            is_layer, kind = isinstance(one, keras.Layer), type(one).__name__
+            what = kind if is_layer else "a function"
+            _refuse(f"{name} is {what}", kind if is_layer else getattr(one, "__name__", ""))
         activation = getattr(one, "activation", None)
         if activation not in (None, tf.keras.activations.linear):
             of = getattr(activation, "__name__", type(activation).__name__)
-            raise NoNativeFormError(
-                f"{name} has the activation {of}, for which there is {_nearest(of)}"
-            )
+            _refuse(f"{name} has the activation {of}", of)
         if isinstance(one, TimeLoopLayer):
             shape = refusals.applied_shape(one, (None, *shape))[1:]
         step = make(sim, one, tuple(map(int, shape)))
@@ -83,8 +86,8 @@ def flat_chain(layer: Any) -> list[Any]:
     return [one for inner in found for one in flat_chain(inner)]
 
 
-def _nearest(what: str) -> str:
-    return NEURONS.get(what, NUMPY)
+def _refuse(why: str, what: str) -> NoReturn:
+    raise NoNativeFormError(f"{why}, for which there is {NEAREST.get(what, NUMPY)}")
 
 
 # -- steps of layers -----------------------------------------------------------------------
@@ -92,21 +95,18 @@ def _nearest(what: str) -> str:
 
 def _dense(sim: Any, layer: Any, shape: tuple) -> Step:
     """Return a matrix on the last axis, which is a convolution where there are other axes."""
-    kernel, n = _kernel(sim, layer), int(np.prod(shape[:-1]))
+    kernel, n = _values(sim, layer.kernel), int(np.prod(shape[:-1]))
     bias = _bias(sim, layer, n * kernel.shape[1])
     if n == 1:
         return Step(nengo.Dense(kernel.T.shape, kernel.T), bias=bias)
-    return Step(_convolution_transform((n, shape[-1]), kernel[None], (1,), "valid"), bias=bias)
+    return Step(convolution((n, shape[-1]), kernel[None], (1,), "valid"), bias=bias)
 
 
 def _convolution(sim: Any, layer: Any, shape: tuple) -> Step:
-    last, padding = is_channels_last(layer), layer.padding
-    kernel = _without_groups(_kernel(sim, layer), getattr(layer, "groups", 1))
-    kernel = _without_holes(kernel, layer.dilation_rate)
-    if padding == "causal" or len(layer.strides) > 2:
-        return _with_bias(sim, layer, shape, _sparse_convolution(layer, shape, kernel))
-    transform = _convolution_transform(shape, kernel, layer.strides, padding, last)
-    return _with_bias(sim, layer, shape, transform)
+    kernel = without_holes(_window(sim, layer), layer.dilation_rate)
+    last = is_channels_last(layer)
+    transform = convolution(shape, kernel, layer.strides, layer.padding, last)
+    return Step(transform, bias=_bias(sim, layer, transform.size_out))
 
 
 def _pooling(sim: Any, layer: Any, shape: tuple) -> Step:
@@ -115,30 +115,31 @@ def _pooling(sim: Any, layer: Any, shape: tuple) -> Step:
     Keras takes means over what is inside of the border.
     """
     last, n = is_channels_last(layer), len(shape) - 1
-    window, strides = ([*np.broadcast_to(one, n)] for one in (layer.pool_size, layer.strides))
+    sizes = shape[:-1] if last else shape[1:]
+    padding = getattr(layer, "padding", "valid")  # those over all have none
+    window = [*np.broadcast_to(getattr(layer, "pool_size", sizes), n)]
+    strides = [*np.broadcast_to(getattr(layer, "strides", 1), n)]
     channels = np.eye(shape[-1 if last else 0])
     kernel = np.broadcast_to(channels / np.prod(window), (*window, *channels.shape))
-    if layer.padding == "valid" and n <= 2:
-        return Step(_convolution_transform(shape, kernel, strides, "valid", last))
-    ones = patterns.convolution_pattern(
-        shape[:-1] if last else shape[1:],
-        (kernel != 0).astype(float),
-        strides,
-        (1,) * n,
-        layer.padding,
-        last,
-    )
+    if padding == "valid":
+        return Step(convolution(shape, kernel, strides, "valid", last))
+    ones = patterns.convolution_pattern(sizes, kernel, strides, (1,) * n, padding, last)
     ones.eliminate_zeros()
-    return Step(_sparse(sparse.diags(1 / ones.getnnz(axis=1)) @ ones))
+    return Step(as_sparse(sparse.diags(1 / ones.sum(axis=1).A1) @ ones))
 
 
 def _places(sim: Any, layer: Any, shape: tuple) -> Step:
     """Return the elements that a layer takes, in their new order."""
     if isinstance(layer, UPSAMPLING) and getattr(layer, "interpolation", "nearest") != "nearest":
         return _measured(sim, layer, shape)
-    indices = np.arange(np.prod(shape)).reshape(1, *shape)
-    places = np.round(_applied(layer, indices)).astype(int).ravel()
-    return Step(places=None if np.array_equal(places, indices.ravel()) else places)
+    size = int(np.prod(shape))
+    numbers = np.arange(1, size + 1).reshape(1, *shape)
+    places = np.round(_applied(layer, numbers)).astype(int).ravel() - 1
+    if (places < 0).any():  # zeros that the layer puts in
+        rows = np.flatnonzero(places >= 0)
+        there = np.stack([rows, places[rows]], axis=1)
+        return Step(nengo.Sparse((len(places), size), indices=there, init=np.ones(len(rows))))
+    return Step(places=None if np.array_equal(places, np.arange(size)) else places)
 
 
 def _elements(sim: Any, layer: Any, shape: tuple) -> Step:
@@ -158,7 +159,7 @@ def _measured(sim: Any, layer: Any, shape: tuple) -> Step:
         inputs = np.eye(min(each, size - start), size, start).reshape(-1, *shape)
         outputs = _applied(layer, inputs).reshape(len(inputs), -1)
         columns.append(sparse.csr_matrix((outputs - bias).T))
-    return Step(_sparse(sparse.hstack(columns)), bias=bias if bias.any() else None)
+    return Step(as_sparse(sparse.hstack(columns)), bias=bias if bias.any() else None)
 
 
 def _nothing(sim: Any, layer: Any, shape: tuple) -> Step:
@@ -168,76 +169,34 @@ def _nothing(sim: Any, layer: Any, shape: tuple) -> Step:
 # -- weights -------------------------------------------------------------------------------
 
 
-def _kernel(sim: Any, layer: Any) -> np.ndarray:
-    return np.asarray(seam.values.fetch(sim, [layer.kernel])[0], float)
+def _values(sim: Any, variable: Any) -> np.ndarray:
+    return np.asarray(seam.values.fetch(sim, [variable])[0], float)
+
+
+def _window(sim: Any, layer: Any) -> np.ndarray:
+    """Return the weights of a convolution between all channels: (*window, before, after)."""
+    depthwise = getattr(layer, "depthwise_kernel", None)
+    if depthwise is None:
+        return without_groups(_values(sim, layer.kernel), getattr(layer, "groups", 1))
+    by_channel = _values(sim, depthwise)
+    *window, n_channels, each = by_channel.shape
+    flat = by_channel.reshape(*window, 1, n_channels * each)
+    kernel = without_groups(flat, n_channels)
+    pointwise = getattr(layer, "pointwise_kernel", None)
+    return (
+        kernel
+        if pointwise is None
+        else kernel @ _values(sim, pointwise).reshape(n_channels * each, -1)
+    )
 
 
 def _bias(sim: Any, layer: Any, size: int) -> np.ndarray | None:
     """Return a layer's bias for each element of its output, if it is not zero."""
     if not layer.use_bias:
         return None
-    bias = np.asarray(seam.values.fetch(sim, [layer.bias])[0], float)
+    bias = _values(sim, layer.bias)
     every = Channels(len(bias), is_channels_last(layer), size).all_of(bias)
     return every if bias.any() else None
-
-
-def _with_bias(sim: Any, layer: Any, shape: tuple, transform: Any) -> Step:
-    return Step(transform, bias=_bias(sim, layer, transform.size_out))
-
-
-def _convolution_transform(
-    shape: tuple, kernel: np.ndarray, strides: Sequence, padding: str, channels_last: bool = True
-) -> nengo.Convolution:
-    return nengo.Convolution(
-        kernel.shape[-1],
-        ChannelShape(shape, channels_last=channels_last),
-        kernel_size=kernel.shape[:-2],
-        strides=tuple(map(int, strides)),
-        padding=padding,
-        channels_last=channels_last,
-        init=kernel,
-    )
-
-
-def _sparse_convolution(layer: Any, shape: tuple, kernel: np.ndarray) -> nengo.Sparse:
-    """Return a convolution for which Nengo has no transform, as a sparse matrix."""
-    last, ones = is_channels_last(layer), (1,) * len(layer.strides)
-    sizes = shape[:-1] if last else shape[1:]
-    pattern = patterns.convolution_pattern(sizes, kernel, layer.strides, ones, layer.padding, last)
-    return _sparse(pattern)
-
-
-def _sparse(matrix: Any) -> nengo.Sparse:
-    places = matrix.tocoo()
-    indices = np.stack([places.row, places.col], axis=1)
-    return nengo.Sparse(matrix.shape, indices=indices, init=np.asarray(places.data, float))
-
-
-def as_matrix(transform: Any) -> Any:
-    """Return a convolution that Nengo can't compute as a sparse matrix, others as they are."""
-    if not isinstance(transform, nengo.Convolution) or transform.dimensions <= 2:
-        return transform
-    kernel = _without_groups(np.asarray(transform.init), transform.groups)
-    strides, padding, last = transform.strides, transform.padding, transform.channels_last
-    sizes, ones = transform.input_shape.spatial_shape, (1,) * transform.dimensions
-    return _sparse(patterns.convolution_pattern(sizes, kernel, strides, ones, padding, last))
-
-
-def _without_groups(kernel: np.ndarray, groups: int) -> np.ndarray:
-    """Return a kernel between all channels, with zeros between groups."""
-    *window, n_in, n_out = kernel.shape
-    found = np.zeros((*window, groups, n_in, groups, n_out // groups))
-    for group, part in enumerate(np.split(kernel, groups, axis=-1)):
-        found[..., group, :, group, :] = part
-    return found.reshape(*window, groups * n_in, n_out)
-
-
-def _without_holes(kernel: np.ndarray, dilations: Sequence) -> np.ndarray:
-    """Return a kernel without dilation, with zeros where it had holes."""
-    window = [(n - 1) * dilation + 1 for n, dilation in zip(kernel.shape, dilations)]
-    found = np.zeros((*window, *kernel.shape[-2:]))
-    found[tuple(slice(None, None, dilation) for dilation in dilations)] = kernel
-    return found
 
 
 # -- layers that are applied ---------------------------------------------------------------
@@ -275,20 +234,25 @@ NOTHING = (
 )
 MAKERS: dict[type, Callable] = {  # functions that make a step, by class of layers
     keras.Dense: _dense,
-    **dict.fromkeys(_dimensions("Conv*"), _convolution),
-    **dict.fromkeys(patterns.POOLING, _pooling),
-    **dict.fromkeys((*_classes(*PLACES), *_dimensions("Cropping*"), *UPSAMPLING), _places),
-    **dict.fromkeys((*_classes(*NOTHING), *_dimensions("SpatialDropout*")), _nothing),
-    **dict.fromkeys(_classes("BatchNormalization", "Rescaling", "Normalization"), _elements),
     **dict.fromkeys(
         (
-            *_dimensions("Conv*Transpose"),
+            *_dimensions("Conv*"),
             *_dimensions("DepthwiseConv*"),
-            *_dimensions("GlobalAveragePooling*"),
-            *_dimensions("LocallyConnected*"),
             *_dimensions("SeparableConv*"),
-            *_dimensions("ZeroPadding*"),
         ),
-        _measured,
+        _convolution,
     ),
+    **dict.fromkeys((*patterns.POOLING, *_dimensions("GlobalAveragePooling*")), _pooling),
+    **dict.fromkeys(
+        (
+            *_classes(*PLACES),
+            *_dimensions("Cropping*"),
+            *_dimensions("ZeroPadding*"),
+            *UPSAMPLING,
+        ),
+        _places,
+    ),
+    **dict.fromkeys((*_classes(*NOTHING), *_dimensions("SpatialDropout*")), _nothing),
+    **dict.fromkeys(_classes("BatchNormalization", "Rescaling", "Normalization"), _elements),
+    **dict.fromkeys((*_dimensions("Conv*Transpose"), *_dimensions("LocallyConnected*")), _measured),
 }

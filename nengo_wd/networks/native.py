@@ -14,8 +14,9 @@ from nengo_wd import _seam as seam
 from nengo_wd.energy.network_energy import check_network
 from nengo_wd.networks.copies import Copy, replace, tensor_nodes
 from nengo_wd.networks.joins import Joins
-from nengo_wd.networks.linear_layers import NoNativeFormError, Step, as_matrix, linear_steps
+from nengo_wd.networks.linear_layers import NoNativeFormError, Step, linear_steps
 from nengo_wd.networks.made import MadeNetwork, Whole
+from nengo_wd.networks.transforms import computed
 
 
 def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) -> MadeNetwork:
@@ -89,8 +90,7 @@ def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) ->
     for network in (copied.network, *copied.network.all_networks):
         network._config = network.default_config()  # other simulators have no such settings
     for connection in copied.network.all_connections:
-        if as_matrix(connection.transform) is not connection.transform:
-            replace(connection, "transform", as_matrix(connection.transform))
+        replace(connection, "transform", computed(connection.transform))
     Joins(copied, steps)
     return MadeNetwork(copied, Whole(_notes(copied, steps)), set())
 

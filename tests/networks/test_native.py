@@ -60,6 +60,7 @@ LAYERS = {  # a layer, and the shape of its input
     "pooling 2": (lambda **k: keras.AveragePooling2D((2, 3), strides=(1, 2), **k), (4, 5, 2)),
     "pooling 2 same": (lambda **k: keras.AveragePooling2D(2, padding="same", **k), (3, 3, 2)),
     "pooling 3": (lambda **k: keras.AveragePooling3D(2, **k), (2, 3, 4, 1)),
+    "zeros around 2": (lambda **k: keras.ZeroPadding2D(((1, 0), (0, 2)), **k), (2, 3, 2)),
     "pooling all": (lambda **k: keras.GlobalAveragePooling2D(**k), (2, 3, 2)),
     "flatten": (lambda **k: keras.Flatten(**k), (2, 3)),
     "flatten channels first": (
@@ -578,7 +579,8 @@ REFUSED = {
     "tanh": (lambda: keras.Activation("tanh"), r"nengo_dl.Layer\(nengo.Tanh\(\)\)"),
     "layer": (lambda: keras.LayerNormalization(name="n"), "'n' is LayerNormalization"),
     "user's layer": (lambda: Twice(6, name="t"), "'t' is Twice, .* nengo.Node with the same"),
-    "function": (lambda: tf.nn.relu, "is a function, .* nengo.Node with the same function"),
+    "relu": (lambda: tf.nn.relu, "is a function, .*RectifiedLinear"),
+    "function": (lambda: lambda x: x * 2, "is a function, .* nengo.Node with the same function"),
     "model": (branched, "'branched' is no chain of layers, .* nengo_wd.Converter"),
     "in a model": (
         lambda: tf.keras.Sequential([keras.Dense(6), keras.ReLU(name="r")]),
