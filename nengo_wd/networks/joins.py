@@ -112,7 +112,7 @@ class Joins:
     def _add_bias(self, bias: np.ndarray, node: Any, post: Any, synapse: Any) -> None:
         with self._copy.network_of(node):
             source = nengo.Node(bias, label=f"{node.label}.bias")
-            nengo.Connection(source, post, synapse=synapse)
+            nengo.Connection(source, post, transform=NoTransform(len(bias)), synapse=synapse)
 
     # -- connections -----------------------------------------------------------------------
 

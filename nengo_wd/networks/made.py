@@ -28,7 +28,8 @@ class MadeNetwork:
     Attributes
     ----------
     network : nengo.Network
-        The new network. Settings, labels and seeds are those of the old one.
+        The new network. Settings, labels and seeds are those of the old one; in a native network
+        those of NengoDL and of this package are left out.
     kept : dict of {nengo.Ensemble or nengo_dl.TensorNode: np.ndarray}
         The indices of the neurons that are left of each ensemble, and of the elements that are
         left of the output of each TensorNode.

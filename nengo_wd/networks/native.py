@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Iterable
 
 import nengo
@@ -11,12 +12,16 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _checks as checks
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
+from nengo_wd import settings
 from nengo_wd.energy.network_energy import check_network
 from nengo_wd.networks.copies import Copy, replace, tensor_nodes
 from nengo_wd.networks.joins import Joins
 from nengo_wd.networks.linear_layers import NoNativeFormError, Step, linear_steps
 from nengo_wd.networks.made import MadeNetwork, Whole
 from nengo_wd.networks.transforms import computed
+
+OF_NENGO_DL = ("trainable", "keep_history")  # settings of other classes than networks
+NEED_TENSORFLOW = ("nengo_dl", "nengo_wd", "keras_spiking", "keras", "tf_keras", "tensorflow")
 
 
 def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) -> MadeNetwork:
@@ -46,7 +51,7 @@ def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) ->
         The network, and the new object for each old one: for a TensorNode, the passthrough Node, or
         the Connection with its weights where that is all that is left; the same Connection for
         those around it. The network can be pickled where the functions of its Nodes can, and read
-        where Nengo is. Settings of NengoDL and of this package are left out, as are defaults.
+        where Nengo is. Settings of NengoDL and of this package are left out; others stay.
 
     Raises
     ------
@@ -88,7 +93,7 @@ def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) ->
     steps = _steps(sim, _checked(sim, keep))
     copied = Copy(sim, steps)
     for network in (copied.network, *copied.network.all_networks):
-        network._config = network.default_config()  # other simulators have no such settings
+        _leave_out_settings(network.config)
     for connection in copied.network.all_connections:
         replace(connection, "transform", computed(connection.transform))
     Joins(copied, steps)
@@ -127,6 +132,23 @@ def _steps(sim: nengo_dl.Simulator, kept: set) -> dict[Any, list[Step]]:
             attr="keep",
         )
     return found
+
+
+def _leave_out_settings(config: nengo.Config) -> None:
+    """Leave out what the classes of NengoDL and of this package are needed for."""
+    classes = {key: params for key, params in config.params.items() if inspect.isclass(key)}
+    for key, params in classes.items():
+        if key is nengo.Network or _needs_tensorflow(key):
+            config.params.pop(key)
+        for name in (*settings.SETTINGS, *OF_NENGO_DL):
+            params._extra_params.pop(name, None)
+        for name in params.default_params:
+            if params in params.get_param(name) and _needs_tensorflow(type(getattr(params, name))):
+                delattr(params, name)
+
+
+def _needs_tensorflow(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] in NEED_TENSORFLOW
 
 
 def _notes(copied: Copy, steps: Any) -> dict[Any, str]:

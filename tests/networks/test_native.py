@@ -7,7 +7,15 @@ import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
-from native_networks import STEPS, both, give_weights, neurons, varied_input
+from native_networks import (
+    IN_FLOAT32_ALONE,
+    LAYERS,
+    STEPS,
+    both,
+    give_weights,
+    neurons,
+    varied_input,
+)
 from nengo.exceptions import ValidationError
 
 import nengo_wd
@@ -223,6 +231,45 @@ def test_what_is_around_a_layer(way, rng):
     assert len(made.network.all_connections) == 1 + n_connections
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(30))
+def test_random_networks(seed):
+    """Layers one behind the other, with neurons or without between them; pruned as well."""
+    rng = np.random.RandomState(seed)
+    model = Around(rng)
+    kinds = [kind for kind in LAYERS if kind not in IN_FLOAT32_ALONE]
+    with model.net:
+        before = model.a.neurons
+        for kind in rng.choice(kinds, rng.randint(2, 5)):
+            make, shape = LAYERS[kind]
+            taken = rng.choice(before.size_out, int(np.prod(shape))).tolist()
+            layer = nengo_dl.TensorNode(make(dtype="float64"), shape_in=shape, pass_time=False)
+            synapse = rng.choice([None, 0.005])
+            pre = before if len(taken) == before.size_out else before[taken]
+            nengo.Connection(pre, layer, synapse=synapse)
+            before = layer
+            if rng.rand() < 0.6:
+                after = neurons(layer.size_out, rng)
+                nengo.Connection(layer, after.neurons, synapse=rng.choice([None, 0.005]))
+                before = after.neurons
+            if rng.rand() < 0.3:
+                nengo.Probe(before)
+        nengo.Probe(before)
+        for ensemble in model.net.all_ensembles:
+            nengo.Probe(ensemble.neurons, "input")
+    made, found = both(model.net, rng)
+    for before, after in found:
+        np.testing.assert_allclose(after, before, rtol=1e-8, atol=1e-8)
+    with made.network:
+        nengo_dl.configure_settings(dtype="float64")
+    with nengo_dl.Simulator(made.network, progress_bar=False, seed=0) as sim:
+        smaller = nengo_wd.pruned(sim)
+    with nengo.Simulator(smaller.network, progress_bar=False) as sim:
+        sim.run_steps(STEPS)
+    for probe, (before, _) in zip(model.net.all_probes, found):
+        np.testing.assert_allclose(sim.data[smaller[made[probe]]], before, rtol=1e-8, atol=1e-8)
+
+
 def test_biases_go_to_neurons_that_get_them_unfiltered(rng):
     model = Around(rng)
     with model.net:
@@ -310,6 +357,21 @@ def test_it_is_read_where_nengo_is(rng):
     with nengo.Simulator(read, progress_bar=False) as sim:
         sim.run_steps(STEPS)
     np.testing.assert_allclose(sim.data[probe], before, rtol=1e-9)
+
+
+def test_settings_of_other_backends_stay(rng):
+    model = Around(rng)
+    with model.net:
+        nengo_wd.configure_settings(regularizer="l2")
+        model.net.config[nengo.Connection].synapse = 0.1  # for connections to come
+        model.net.config[nengo.Ensemble].set_param("on_chip", nengo.params.BoolParam("on_chip"))
+        node, b = model.between(after=0.01)
+        model.net.config[b].on_chip = False
+        model.net.config[node].regularizer = None
+    made, _ = both(model.net, rng)
+    config = made.network.config
+    assert config[made[b]].on_chip is False and config[nengo.Connection].synapse.tau == 0.1
+    assert "regularizer" not in config[nengo.Connection].extra_params
 
 
 def test_pruned_and_native_take_the_other_s(rng):

@@ -4,7 +4,7 @@ import nengo
 import numpy as np
 import pytest
 import tensorflow as tf
-from native_networks import both, give_weights, neurons, varied_input
+from native_networks import IN_FLOAT32_ALONE, LAYERS, both, give_weights, neurons, varied_input
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -16,89 +16,6 @@ pytestmark = [
 ]
 
 keras = tf.keras.layers
-FLAT = (6,)
-LAYERS = {  # a layer, and the shape of its input
-    "dense": (lambda **k: keras.Dense(5, **k), FLAT),
-    "dense without bias": (lambda **k: keras.Dense(5, use_bias=False, **k), FLAT),
-    "dense of several axes": (lambda **k: keras.Dense(2, **k), (2, 2, 3)),
-    "our dense": (lambda **k: nengo_wd.RegularizedDense(4), FLAT),
-    "conv 1": (lambda **k: keras.Conv1D(3, 2, **k), (5, 2)),
-    "conv 1 same": (lambda **k: keras.Conv1D(3, 4, padding="same", **k), (5, 2)),
-    "conv 1 causal": (lambda **k: keras.Conv1D(3, 3, padding="causal", **k), (5, 2)),
-    "conv 1 dilated": (lambda **k: keras.Conv1D(2, 2, dilation_rate=3, **k), (6, 2)),
-    "conv 1 in groups": (lambda **k: keras.Conv1D(4, 2, groups=2, **k), (4, 4)),
-    "our conv 1": (lambda **k: nengo_wd.RegularizedConv1D(3, 2, strides=2), (6, 2)),
-    "our flat conv 1": (lambda **k: nengo_wd.RegularizedConv1D(3, 2, input_shape=(5, 2)), (10,)),
-    "conv 2": (lambda **k: keras.Conv2D(2, (2, 3), **k), (4, 4, 2)),
-    "conv 2 same": (lambda **k: keras.Conv2D(2, 2, padding="same", **k), (3, 4, 2)),
-    "conv 2 same in strides": (
-        lambda **k: keras.Conv2D(2, 3, strides=(2, 3), padding="same", **k),
-        (4, 5, 1),
-    ),
-    "conv 2 dilated": (
-        lambda **k: keras.Conv2D(2, 2, dilation_rate=2, padding="same", **k),
-        (4, 4, 1),
-    ),
-    "conv 2 channels first": (
-        lambda **k: keras.Conv2D(2, 2, data_format="channels_first", **k),
-        (2, 3, 4),
-    ),
-    "our conv 2": (lambda **k: nengo_wd.RegularizedConv2D(2, 2, padding="same"), (3, 3, 2)),
-    "conv 3": (lambda **k: keras.Conv3D(2, 2, **k), (3, 3, 2, 1)),
-    "our conv 3": (lambda **k: nengo_wd.RegularizedConv3D(2, 2, padding="same"), (2, 3, 2, 1)),
-    "conv 1 transposed": (lambda **k: keras.Conv1DTranspose(2, 3, strides=2, **k), (3, 2)),
-    "conv 2 transposed": (lambda **k: keras.Conv2DTranspose(1, 2, **k), (2, 2, 2)),
-    "depthwise": (lambda **k: keras.DepthwiseConv2D(2, depth_multiplier=2, **k), (3, 3, 2)),
-    "separable 1": (lambda **k: keras.SeparableConv1D(3, 2, **k), (4, 2)),
-    "separable 2": (lambda **k: keras.SeparableConv2D(2, 2, **k), (3, 3, 2)),
-    "locally connected": (lambda **k: keras.LocallyConnected1D(2, 2, **k), (4, 2)),
-    "pooling 1": (lambda **k: keras.AveragePooling1D(2, **k), (5, 2)),
-    "pooling 2": (lambda **k: keras.AveragePooling2D((2, 3), strides=(1, 2), **k), (4, 5, 2)),
-    "pooling 2 same": (lambda **k: keras.AveragePooling2D(2, padding="same", **k), (3, 3, 2)),
-    "pooling 3": (lambda **k: keras.AveragePooling3D(2, **k), (2, 3, 4, 1)),
-    "zeros around 2": (lambda **k: keras.ZeroPadding2D(((1, 0), (0, 2)), **k), (2, 3, 2)),
-    "pooling all": (lambda **k: keras.GlobalAveragePooling2D(**k), (2, 3, 2)),
-    "flatten": (lambda **k: keras.Flatten(**k), (2, 3)),
-    "flatten channels first": (
-        lambda **k: keras.Flatten(data_format="channels_first", **k),
-        (2, 3, 2),
-    ),
-    "reshape": (lambda **k: keras.Reshape((3, 2), **k), FLAT),
-    "permute": (lambda **k: keras.Permute((2, 1), **k), (2, 3)),
-    "repeat": (lambda **k: keras.RepeatVector(2, **k), (3,)),
-    "upsampling": (lambda **k: keras.UpSampling2D((2, 1), **k), (2, 2, 1)),
-    "bilinear": (lambda **k: keras.UpSampling2D(2, interpolation="bilinear", **k), (2, 2, 1)),
-    "zeros around": (lambda **k: keras.ZeroPadding1D(1, **k), (3, 2)),
-    "cropping": (lambda **k: keras.Cropping2D(((1, 0), (0, 1)), **k), (3, 3, 1)),
-    "activation": (lambda **k: keras.Activation("linear", **k), FLAT),
-    "dropout": (lambda **k: keras.Dropout(0.5, **k), FLAT),
-    "noise": (lambda **k: keras.GaussianNoise(0.5, **k), FLAT),
-    "batch normalization": (lambda **k: keras.BatchNormalization(**k), (3, 2)),
-    "rescaling": (lambda **k: keras.Rescaling(2.0, offset=0.1, **k), FLAT),
-    "sequential": (
-        lambda **k: tf.keras.Sequential(
-            [
-                keras.Input((4, 4, 1), **k),
-                keras.Conv2D(2, 2, **k),
-                keras.Dropout(0.1, **k),
-                keras.AveragePooling2D(2, 1, **k),
-                keras.Flatten(**k),
-                tf.keras.Sequential([keras.Input((8,), **k), keras.Dense(3, **k)]),
-            ]
-        ),
-        (4, 4, 1),
-    ),
-    "functional": (lambda **k: functional(**k), (4, 2)),
-}
-
-IN_FLOAT32_ALONE = ("pooling 3", "bilinear")  # or TensorFlow does not compute them
-ON_GPU_ALONE = ("conv 2 channels first",)
-
-
-def functional(**k):
-    inputs = tf.keras.Input((4, 2), **k)
-    hidden = keras.Conv1D(2, 2, padding="same", **k)(inputs)
-    return tf.keras.Model(inputs, keras.Permute((2, 1), **k)(hidden))
 
 
 class BetweenNeurons:
@@ -122,7 +39,7 @@ class BetweenNeurons:
             self.currents = nengo.Probe(b.neurons, "input")
 
 
-@pytest.mark.parametrize("kind", [k for k in LAYERS if k not in IN_FLOAT32_ALONE + ON_GPU_ALONE])
+@pytest.mark.parametrize("kind", [kind for kind in LAYERS if kind not in IN_FLOAT32_ALONE])
 def test_spikes_are_the_same_in_nengo(kind, rng):
     model = BetweenNeurons(kind, rng)
     made, ((a, new_a), (b, new_b), (currents, new_currents)) = both(model.net, rng)
@@ -136,9 +53,8 @@ def test_spikes_are_the_same_in_nengo(kind, rng):
 def in_float32():
     """Yield the layers, all of them with `--slow`."""
     for kind in LAYERS:
-        if kind not in ON_GPU_ALONE:
-            is_fast = kind in ("our conv 2", *IN_FLOAT32_ALONE)
-            yield pytest.param(kind, marks=() if is_fast else pytest.mark.slow)
+        is_fast = kind in ("our conv 2", *IN_FLOAT32_ALONE)
+        yield pytest.param(kind, marks=() if is_fast else pytest.mark.slow)
 
 
 @pytest.mark.parametrize("kind", in_float32())
