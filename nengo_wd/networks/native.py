@@ -136,15 +136,17 @@ def _steps(sim: nengo_dl.Simulator, kept: set) -> dict[Any, list[Step]]:
 
 def _leave_out_settings(config: nengo.Config) -> None:
     """Leave out what the classes of NengoDL and of this package are needed for."""
-    classes = {key: params for key, params in config.params.items() if inspect.isclass(key)}
-    for key, params in classes.items():
-        if key is nengo.Network or _needs_tensorflow(key):
+    for key, params in [*config.params.items()]:
+        cls = key if inspect.isclass(key) else type(key)
+        if issubclass(cls, nengo.Network) or _needs_tensorflow(cls):
             config.params.pop(key)
-        for name in (*settings.SETTINGS, *OF_NENGO_DL):
-            params._extra_params.pop(name, None)
-        for name in params.default_params:
-            if params in params.get_param(name) and _needs_tensorflow(type(getattr(params, name))):
-                delattr(params, name)
+        elif cls is key:
+            for name in (*settings.SETTINGS, *OF_NENGO_DL):
+                params._extra_params.pop(name, None)
+            for name in params.default_params:
+                is_set = params in params.get_param(name)
+                if is_set and _needs_tensorflow(type(getattr(params, name))):
+                    delattr(params, name)
 
 
 def _needs_tensorflow(cls: type) -> bool:
