@@ -19,7 +19,7 @@ from nengo_wd.layers import (
     TimeLoopLayer,
 )
 from nengo_wd.learning_rules import Decay
-from nengo_wd.networks import pruned
+from nengo_wd.networks import native, pruned
 from nengo_wd.optimizers import (
     LayerwiseSGD,
     constrained_norms,
@@ -50,6 +50,7 @@ __all__ = [
     "configure_settings",
     "constrained_norms",
     "decoupled_weight_decay",
+    "native",
     "nengo_dl",
     "plotting",
     "proximal_regularization",

@@ -7,6 +7,7 @@ Keras' optimizers have more, in ``nengo_dl3/optimizers.py``, and TensorFlow 1.15
 partial functions and closures around regularizers        the same
 ``AddLoss``, a layer for a tensor that is added as loss   the same
 ``_flatten_layers``, ``_metrics`` of layers               TensorFlow 2, tf-keras
+``_keras_history``, ``_inbound_nodes``                    TensorFlow 2, tf-keras
 ``_handle_weight_regularization`` of layers               the same
 ``base_layer_utils.call_context``                         the same
 ``_track_trackable``, ``_coalesced_children``             the same
@@ -131,6 +132,24 @@ def own_decay(optimizer: Any) -> tuple[Any, bool]:
     decay = getattr(optimizer, "weight_decay", None) or getattr(optimizer, "_weight_decay", None)
     excluded = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
     return decay, any(getattr(optimizer, attr, None) for attr in excluded)
+
+
+def chain_of(model: Any) -> list[Any] | None:
+    """Return the layers of a model in their order; None, if it is no chain of layers."""
+    functional = tf.keras.Sequential.__mro__[1]
+    if type(model).call not in (tf.keras.Sequential.call, functional.call):
+        return None
+    if isinstance(model, tf.keras.Sequential):
+        return [*model.layers]
+    found: list[Any] = []
+    tensors = model.outputs
+    while len(tensors) == 1:
+        layer, node, _ = tensors[0]._keras_history
+        if isinstance(layer, tf.keras.layers.InputLayer):
+            return found[::-1]
+        found.append(layer)
+        tensors = layer._inbound_nodes[node].keras_inputs
+    return None
 
 
 def n_added_losses(layer: Any) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -114,16 +114,21 @@ def layer_pattern(layer: Any, shape: Sequence, mask: Mask) -> tuple[Pattern, boo
 
     None, if what the layer computes is not known.
     """
-    classes = [cls for cls in type(layer).__mro__ if cls is not TimeLoopLayer]
-    runs = next((cls for cls in classes if "call" in vars(cls)), None)  # the Keras code
-    makers = (make for cls, make in MAKERS.items() if isinstance(layer, cls) and runs in cls.mro())
-    make = next(makers, None)
+    make = known_by_class(layer, MAKERS)
     if make is None:
         return None
     if isinstance(layer, TimeLoopLayer):
         shape = refusals.applied_shape(layer, (None, *shape))[1:]
     pattern = make(layer, shape, mask)
     return None if pattern is None else (pattern, make is not _identity)
+
+
+def known_by_class(layer: Any, makers: Mapping[type, Callable]) -> Callable | None:
+    """Return what a table has for the class of a layer, or None, where others wrote its code."""
+    classes = [cls for cls in type(layer).__mro__ if cls is not TimeLoopLayer]
+    runs = next((cls for cls in classes if "call" in vars(cls)), None)  # the Keras code
+    found = (make for cls, make in makers.items() if isinstance(layer, cls) and runs in cls.mro())
+    return next(found, None)
 
 
 def _dense(layer: Any, shape: Sequence, mask: Mask) -> Pattern:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import collections
 import copy
+import functools
 import warnings
-from typing import Any, Iterable, Iterator
+from typing import Any, Container, Iterable, Iterator
 
 import nengo
 import nengo_dl
@@ -22,47 +23,45 @@ from nengo_wd.networks.staying import probed_decoders
 from nengo_wd.networks.transforms import NoTransform
 
 OBJECTS = ("_regularizer", "_constraint", "activation")  # in configurations of layers
+TRANSPOSED = getattr(nengo, "ConvolutionTranspose", ())  # which Nengo 3.0 lacks
 KNOWN = (nengo.Dense, nengo.Convolution, nengo.Sparse, *filter(None, [NoTransform]))
 
 
-class Zeros:
-    """A function of a decoded connection whose decoders are given: only its size counts."""
+def zeros_for(size: int) -> Any:
+    """Return a function of a decoded connection whose decoders are given: only its size counts.
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Return zeros, of shape (size,)."""
-        return np.zeros(self.size)
+    It is one of NumPy's, so that networks with it can be pickled, and read where NumPy is.
+    """
+    return functools.partial(np.resize, new_shape=(size,))
 
 
-class FullWeights(NoSolver):
-    """Full weights from neurons to neurons, of shape (n_neurons before, n_neurons after)."""
-
-    compositional = False  # nothing is multiplied with them
-
-    def __init__(self, values: np.ndarray) -> None:
-        super().__init__(values, weights=True)
+def full_weights(values: np.ndarray) -> NoSolver:
+    """Return full weights from neurons to neurons, of shape (n_neurons before, n_neurons after)."""
+    solver = NoSolver(values, weights=True)
+    solver.compositional = False  # nothing is multiplied with them
+    return solver
 
 
 class Copy:
     """A copy of the network of a simulator, and the new object for each old one.
 
     Settings, labels and seeds are those of the old objects, and weights are those of the simulator.
+    Layers of the TensorNodes in ``shared`` are in both networks.
     """
 
-    def __init__(self, sim: nengo_dl.Simulator) -> None:
+    def __init__(self, sim: nengo_dl.Simulator, shared: Container = ()) -> None:
         self.sim, network = sim, sim.model.toplevel
         self._memo: dict[int, Any] = dict(_shared(network))
-        for node in _tensor_nodes(network):
+        for node in sorted(tensor_nodes(network), key=shared.__contains__):
             function = seam.values.function_of(node)
             if id(function) not in self._memo:
-                self._memo[id(function)] = copied_layer(sim, node)
+                is_shared = node in shared
+                self._memo[id(function)] = function if is_shared else copied_layer(sim, node)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotAddedToNetworkWarning)
             self.network = copy.deepcopy(network, self._memo)
         self._networks = (self.network, *self.network.all_networks)
-        self._homes = {one: net for net in self._networks for one in net.connections}
+        self._homes = self._find_homes()
         self._settings: dict[Any, list[Any]] = collections.defaultdict(list)
         for params in (net.config.params for net in self._networks):
             for obj, given in params.items():
@@ -75,17 +74,23 @@ class Copy:
             return self[obj.ensemble].neurons
         return self._memo[id(obj)]
 
-    def network_of(self, connection: nengo.Connection) -> nengo.Network:
-        """Return the network that holds a new connection."""
-        return self._homes[connection]
+    def put(self, obj: Any, new: Any) -> None:
+        """Have another new object for an old one."""
+        self._memo[id(obj)] = new
 
-    def settings_of(self, obj: Any) -> list[Any]:
+    def network_of(self, new: Any) -> nengo.Network:
+        """Return the network that holds a new object."""
+        if new not in self._homes:  # it was added since
+            self._homes = self._find_homes()
+        return self._homes[new]
+
+    def settings_of(self, new: Any) -> list[Any]:
         """Return the settings that networks have for a new object."""
-        return self._settings.get(obj, [])
+        return self._settings.get(new, [])
 
     def remove(self, objects: Iterable[Any]) -> None:
-        """Remove the new objects for old ones, and their settings."""
-        gone = {self[obj] for obj in objects}
+        """Remove new objects, and their settings."""
+        gone = {*objects}
         gone |= {one.neurons for one in gone if isinstance(one, nengo.Ensemble)}
         for network in self._networks:
             lists = [*network.objects.values()]
@@ -96,6 +101,10 @@ class Copy:
             params = network.config.params
             for one in [one for one in params if one in gone]:
                 del params[one]
+
+    def _find_homes(self) -> dict[Any, nengo.Network]:
+        lists = ((net, held) for net in self._networks for held in net.objects.values())
+        return {one: net for net, held in lists for one in held}
 
     def _give_seeds(self, network: nengo.Network) -> None:
         """Keep the seeds of all objects, which otherwise depend on how many there are."""
@@ -110,6 +119,8 @@ class Copy:
         for connection in network.all_connections:
             if is_direct(connection.pre_obj) and _is_dense(connection):
                 self._give_direct(connection)
+            elif isinstance(connection.transform, TRANSPOSED):
+                self._give_transposed(connection)
             elif isinstance(connection.transform, KNOWN):
                 (trained if connection.learning_rule_type is None else learned).append(connection)
         found = self.sim.get_nengo_params([*ensembles, *trained])
@@ -129,6 +140,12 @@ class Copy:
             weights = self.sim.data.get_params((connection, "weights"))[0]
             self[connection].transform = np.reshape(weights, np.shape(built))
 
+    def _give_transposed(self, connection: nengo.Connection) -> None:
+        """Give a connection with a transposed convolution its weights, which NengoDL does not."""
+        transform = copy.copy(connection.transform)
+        replace(transform, "init", self.sim.data.get_params((connection, "weights"))[0])
+        replace(self[connection], "transform", transform)
+
     def _give_connection(self, connection: nengo.Connection, given: dict[str, Any]) -> None:
         """Give a connection its weights, by the arguments that NengoDL returns for them."""
         new = self[connection]
@@ -136,10 +153,10 @@ class Copy:
             if given["transform"] is not None:  # else it has no weights
                 new.transform = given["transform"]
         elif connection.solver.weights:
-            new.solver = FullWeights(given["solver"].values)
+            new.solver = full_weights(given["solver"].values)
         else:
             new.solver = given["solver"]
-            new.function = Zeros(given["solver"].values.shape[1])
+            new.function = zeros_for(given["solver"].values.shape[1])
             new.transform = None
 
     def _give_neurons(self, ensemble: nengo.Ensemble, given: dict[str, Any]) -> None:
@@ -194,7 +211,8 @@ def _shared(network: nengo.Network) -> Iterator[tuple[int, Any]]:
                     yield id(value), value
 
 
-def _tensor_nodes(network: nengo.Network) -> Iterator[nengo_dl.TensorNode]:
+def tensor_nodes(network: nengo.Network) -> Iterator[nengo_dl.TensorNode]:
+    """Yield the TensorNodes of a network and its subnetworks."""
     return (node for node in network.all_nodes if isinstance(node, nengo_dl.TensorNode))
 
 

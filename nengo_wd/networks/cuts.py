@@ -16,12 +16,12 @@ from nengo_wd import settings
 from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Place, is_direct, start_of
 from nengo_wd.networks.copies import (
     Copy,
-    FullWeights,
-    Zeros,
     built_layer,
+    full_weights,
     layer_config,
     replace,
     with_states,
+    zeros_for,
 )
 from nengo_wd.networks.layouts import Layouts
 from nengo_wd.networks.staying import post_elements, pre_elements, size_of
@@ -34,6 +34,7 @@ from nengo_wd.networks.transforms import (
     cut_sparse,
     filled,
     is_channels_last,
+    part_of,
     taken,
 )
 
@@ -56,7 +57,7 @@ class Cut:
             self._cut_connection(connection)
         for probe in network.all_probes:
             self._move_probe(probe)
-        copied.remove(self.removed)
+        copied.remove(copied[obj] for obj in self.removed)
 
     def _cut(self, obj: Any) -> None:
         if isinstance(obj, nengo.Ensemble):
@@ -141,12 +142,7 @@ class Cut:
         if isinstance(obj, nengo.connection.LearningRule):
             return self._copy[obj.connection].learning_rule
         new, left = self._copy[obj], self._layouts.left(place)
-        places = np.searchsorted(left, elements)
-        if np.array_equal(places, np.arange(len(left))):
-            return new
-        if np.array_equal(places, np.arange(places[0], places[0] + len(places))):
-            return new[int(places[0]) : int(places[0]) + len(places)]
-        return new[places.tolist()]
+        return part_of(new, np.searchsorted(left, elements), len(left))
 
     def _move_probe(self, probe: nengo.Probe) -> None:
         obj, new = probe.obj, self._copy[probe]
@@ -255,10 +251,10 @@ def _cut_weights(new: nengo.Connection, before: np.ndarray, after: np.ndarray) -
     solver, transform = new.solver, new.transform
     if isinstance(solver, NoSolver) and solver.values is not None:
         values = solver.values[before][:, after]
-        if isinstance(solver, FullWeights):
-            new.solver = FullWeights(values)
+        if solver.weights:
+            new.solver = full_weights(values)
         else:
-            new.solver, new.function = NoSolver(values), Zeros(len(values.T))
+            new.solver, new.function = NoSolver(values), zeros_for(len(values.T))
             replace(new, "transform", NoTransform(len(values.T)))
     elif isinstance(transform, NoTransform):
         replace(new, "transform", NoTransform(int(before.sum())))

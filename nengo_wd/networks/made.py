@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import nengo
 import nengo_dl
@@ -12,10 +12,11 @@ from nengo.transforms import SparseMatrix
 
 from nengo_wd import _parameters as parameters
 from nengo_wd._checks import frame
-from nengo_wd.energy.flow import NEURONS, OUTPUT, Flow, Weighs, is_direct
+from nengo_wd.energy.flow import NEURONS, OUTPUT, Flow, Place, Weighs, is_direct
 from nengo_wd.energy.network_energy import name_of
 from nengo_wd.networks.copies import Copy
 from nengo_wd.networks.layouts import Layouts
+from nengo_wd.networks.staying import size_of
 
 
 class MadeNetwork:
@@ -27,7 +28,8 @@ class MadeNetwork:
     Attributes
     ----------
     network : nengo.Network
-        The new network. Settings, labels and seeds are those of the old one.
+        The new network. Settings, labels and seeds are those of the old one; in a native network
+        those of NengoDL and of this package are left out.
     kept : dict of {nengo.Ensemble or nengo_dl.TensorNode: np.ndarray}
         The indices of the neurons that are left of each ensemble, and of the elements that are
         left of the output of each TensorNode.
@@ -36,7 +38,7 @@ class MadeNetwork:
         of the old outputs. Probes of neurons some of which went are left out. None, without data.
     """
 
-    def __init__(self, copied: Copy, layouts: Layouts, removed: set[Any]) -> None:
+    def __init__(self, copied: Copy, layouts: Layouts | Whole, removed: set[Any]) -> None:
         self.network: nengo.Network = copied.network
         self.changes: dict[nengo.Probe, float] | None = None
         network = copied.sim.model.toplevel
@@ -75,7 +77,18 @@ class MadeNetwork:
         return frame(self.rows)
 
 
-def _rows(copied: Copy, layouts: Layouts, removed: set[Any]) -> list[dict[str, Any]]:
+class Whole(NamedTuple):
+    """The layouts of a network of which everything is left."""
+
+    notes: dict[Any, str]
+
+    @staticmethod
+    def left(place: Place) -> np.ndarray:
+        """Return all elements of a place."""
+        return np.arange(size_of(place))
+
+
+def _rows(copied: Copy, layouts: Any, removed: set[Any]) -> list[dict[str, Any]]:
     sim = copied.sim
     network, synapses = sim.model.toplevel, _synapses(sim, layouts, removed)
     nodes = [node for node in network.all_nodes if isinstance(node, nengo_dl.TensorNode)]
@@ -86,7 +99,8 @@ def _rows(copied: Copy, layouts: Layouts, removed: set[Any]) -> list[dict[str, A
         neurons = obj.n_neurons if is_ensemble else 0
         left = len(layouts.left((NEURONS, obj))) if is_ensemble else 0
         before, after = synapses.get(obj, (0, 0))
-        is_gone = obj in removed
+        is_gone, n_built = obj in removed, _n_built(sim, obj)
+        n_left = n_built if isinstance(layouts, Whole) else _n_parameters(copied[obj])
         rows.append(
             {
                 "name": name,
@@ -94,8 +108,8 @@ def _rows(copied: Copy, layouts: Layouts, removed: set[Any]) -> list[dict[str, A
                 "neurons_left": left,
                 "synapses": before,
                 "synapses_left": after,
-                "parameters": _n_built(sim, obj),
-                "parameters_left": 0 if is_gone else _n_parameters(copied[obj]),
+                "parameters": n_built,
+                "parameters_left": 0 if is_gone else n_left,
                 "note": layouts.notes.get(obj, ""),
             }
         )
@@ -103,7 +117,7 @@ def _rows(copied: Copy, layouts: Layouts, removed: set[Any]) -> list[dict[str, A
 
 
 def _synapses(
-    sim: nengo_dl.Simulator, layouts: Layouts, removed: set[Any]
+    sim: nengo_dl.Simulator, layouts: Any, removed: set[Any]
 ) -> dict[Any, tuple[int, int]]:
     """Return the synapses of each object, and those that are left."""
     found: dict[Any, tuple[int, int]] = {}

@@ -1,15 +1,16 @@
-"""Transforms of connections, and costs of groups, for the elements that are left."""
+"""Transforms of connections: those of layers, and those, with costs of groups, that are cut."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 import nengo
 import numpy as np
-from nengo.transforms import SparseMatrix
+from nengo.transforms import ChannelShape, SparseMatrix
 
 from nengo_wd import _parameters as parameters
+from nengo_wd.energy import patterns
 from nengo_wd.regularizers.forms import Scheduled, unscheduled
 from nengo_wd.regularizers.weights import GroupLasso
 
@@ -65,7 +66,7 @@ def cut_filters(old: nengo.Convolution, before: np.ndarray, after: np.ndarray) -
     shape[-1 if old.channels_last else 0] = int(before.sum())
     return nengo.Convolution(
         int(after.sum()),
-        nengo.transforms.ChannelShape(tuple(shape), channels_last=old.channels_last),
+        ChannelShape(tuple(shape), channels_last=old.channels_last),
         kernel_size=old.kernel_size,
         strides=old.strides,
         padding=old.padding,
@@ -84,6 +85,15 @@ def cut_costs(regularizer: Any, before: np.ndarray, after: np.ndarray) -> Any:
     return new if lasso is regularizer else Scheduled(new, regularizer.strength)
 
 
+def part_of(obj: Any, places: np.ndarray, size: int) -> Any:
+    """Return an object of a size, or the part of it that has some of its elements, in order."""
+    if np.array_equal(places, np.arange(size)):
+        return obj
+    if len(places) and np.array_equal(places, np.arange(places[0], places[0] + len(places))):
+        return obj[int(places[0]) : int(places[0]) + len(places)]
+    return obj[places.tolist()]
+
+
 def filled(pre: Any, there: np.ndarray, label: str) -> nengo.Node:
     """Return a Node that has the values of ``pre`` where they are there, and zeros elsewhere."""
     node = nengo.Node(size_in=len(there), label=label)
@@ -96,3 +106,62 @@ def taken(post: Any, there: np.ndarray, label: str) -> nengo.Node:
     node = nengo.Node(size_in=len(there), label=label)
     nengo.Connection(node[np.flatnonzero(there).tolist()], post, synapse=None)
     return node
+
+
+# -- transforms that are made --------------------------------------------------------------
+
+
+def convolution(
+    shape: Sequence, kernel: np.ndarray, strides: Sequence, padding: str, last: bool = True
+) -> nengo.transforms.Transform:
+    """Return a convolution, as a sparse matrix where Nengo's simulator computes none.
+
+    It has none over three dimensions, and none that is causal. ``kernel`` has the shape (*window,
+    input channels, filters), and ``shape`` that of an input.
+    """
+    if padding != "causal" and len(strides) <= 2:
+        return nengo.Convolution(
+            kernel.shape[-1],
+            ChannelShape(shape, channels_last=last),
+            kernel_size=kernel.shape[:-2],
+            strides=tuple(map(int, strides)),
+            padding=padding,
+            channels_last=last,
+            init=kernel,
+        )
+    sizes, ones = shape[:-1] if last else shape[1:], (1,) * len(strides)
+    return as_sparse(patterns.convolution_pattern(sizes, kernel, strides, ones, padding, last))
+
+
+def as_sparse(matrix: Any) -> nengo.Sparse:
+    """Return a transform with the weights of a sparse matrix of SciPy."""
+    places = matrix.tocoo()
+    indices = np.stack([places.row, places.col], axis=1)
+    return nengo.Sparse(matrix.shape, indices=indices, init=np.asarray(places.data, float))
+
+
+def computed(transform: Any) -> Any:
+    """Return a transform that Nengo computes, in place of one that NengoDL alone does."""
+    if not isinstance(transform, nengo.Convolution):
+        return transform
+    kernel = without_groups(np.asarray(transform.init), getattr(transform, "groups", 1))
+    shape, last = transform.input_shape.shape, transform.channels_last
+    found = convolution(shape, kernel, transform.strides, transform.padding, last)
+    return found if isinstance(found, nengo.Sparse) else transform
+
+
+def without_groups(kernel: np.ndarray, groups: int) -> np.ndarray:
+    """Return a kernel between all channels, with zeros between groups."""
+    *window, n_in, n_out = kernel.shape
+    found = np.zeros((*window, groups, n_in, groups, n_out // groups))
+    for group, part in enumerate(np.split(kernel, groups, axis=-1)):
+        found[..., group, :, group, :] = part
+    return found.reshape(*window, groups * n_in, n_out)
+
+
+def without_holes(kernel: np.ndarray, dilations: Sequence) -> np.ndarray:
+    """Return a kernel without dilation, with zeros where it had holes."""
+    window = [(n - 1) * dilation + 1 for n, dilation in zip(kernel.shape, dilations)]
+    found = np.zeros((*window, *kernel.shape[-2:]))
+    found[tuple(slice(None, None, dilation) for dilation in dilations)] = kernel
+    return found

@@ -17,6 +17,8 @@ FUNCTIONS = {
     "decoupled_weight_decay": lambda sim: nengo_wd.decoupled_weight_decay(sim, sgd(0.1)),
     "regularized_optimizer": lambda sim: nengo_wd.regularized_optimizer(sim, sgd(0.1)),
     "LayerwiseSGD": nengo_wd.LayerwiseSGD,
+    "pruned": nengo_wd.pruned,
+    "native": nengo_wd.native,
 }
 NO_SIMULATORS = {
     "None": (lambda shared: None, ValidationError, "expected a nengo_dl.Simulator, got None"),

@@ -10,6 +10,7 @@ LACKING = {
     ),
     "distributed.ReplicatedSimulator": ("DistributedSimulator", "trains on one device"),
     "layers.KerasConverter": ("Converter", "has no converter of Keras models"),
+    "layers.check_weights_can_leave": ("native", "keeps the weights of layers in its graph"),
     "training.check_callbacks": ("SpikeValidation", "trains without callbacks"),
     "optimizers.variables_of_training": ("search.Start", "compiles anew for each training"),
 }

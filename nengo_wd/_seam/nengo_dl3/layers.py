@@ -83,6 +83,10 @@ def apply_layer(
     return keras_call(inputs, *args, **kwargs)
 
 
+def check_weights_can_leave() -> None:
+    """Raise if layers can't be applied outside of a simulator; in NengoDL 3 they can."""
+
+
 def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
     """Make the variables of ``layer``, once."""
     if not layer.built:

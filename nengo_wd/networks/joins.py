@@ -1,0 +1,209 @@
+"""Nodes and connections in place of TensorNodes, as few as compute the same."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import nengo
+import numpy as np
+from nengo.base import ObjView
+
+from nengo_wd.energy.network_energy import name_of
+from nengo_wd.networks.copies import Copy, replace
+from nengo_wd.networks.linear_layers import Step
+from nengo_wd.networks.transforms import NoTransform, part_of
+
+LINEAR = (nengo.LinearFilter, nengo.synapses.Triangle, type(None))  # these change places with sums
+
+
+class Joins:
+    """Puts the steps of TensorNodes into the network of a copy, in place.
+
+    The copy has a Node for the output of each TensorNode. Between one connection to a Node and one
+    from it, the Node is left out where a single connection does the same: there is one matrix of
+    weights at most, and one synapse. Biases go to neurons where these get them unfiltered.
+    """
+
+    def __init__(self, copied: Copy, steps: Mapping[Any, list[Step]]) -> None:
+        self._copy, self._network = copied, copied.network
+        self._probed = {probe.obj for probe in self._network.all_probes}
+        self._own: set[Any] = set()  # the Nodes of TensorNodes
+        self._biases: dict[Any, np.ndarray] = {}  # of these Nodes, which nothing adds yet
+        self._labels: dict[Any, Any] = {}  # of connections: the layers whose weights they have
+        self._joined: dict[Any, Any] = {}  # what was left out, and what stands for it
+        for node, found in steps.items():
+            self._unfold(node, found)
+        self._give_neurons_biases()
+        while any([self._join(node) for node in [*self._own]]):
+            pass
+        for node, bias in self._biases.items():
+            self._add_bias(bias, node, node, None)
+        for connection in self._network.all_connections:
+            if connection.label is None:  # the user's labels come first
+                connection.label = self._labels.get(connection)
+        for old in self._copy.sim.model.toplevel.all_objects:
+            self._copy.put(old, self._left(copied[old]))
+
+    def _left(self, new: Any) -> Any:
+        """Return an object, or the connection that stands for it."""
+        while new in self._joined:
+            new = self._joined[new]
+        return new
+
+    def _unfold(self, node: Any, steps: list[Step]) -> None:
+        """Make the Nodes and connections of a TensorNode's steps."""
+        old, network = self._copy[node], self._copy.network_of(self._copy[node])
+        with network:
+            start = nengo.Node(size_in=int(node.size_in), label=name_of(node))
+            self._own.add(start)
+            end = start
+            for step in steps:
+                end = self._add_step(end, step)
+        for connection in self._network.all_connections:
+            if connection.pre_obj is old:
+                replace(connection, "pre", _like(connection.pre, end))
+            if connection.post_obj is old:
+                replace(connection, "post", _like(connection.post, start))
+        for probe in self._network.all_probes:
+            if probe.obj is old:
+                replace(probe, "target", _like(probe.target, end))
+                self._probed.add(end)
+        self._copy.remove([old])
+        self._copy.put(node, end)
+
+    def _add_step(self, start: Any, step: Step) -> Any:
+        """Connect a Node to a new one, which is returned."""
+        pre = start if step.places is None else part_of(start, step.places, start.size_out)
+        transform = NoTransform(pre.size_out) if step.transform is None else step.transform
+        end = nengo.Node(size_in=transform.size_out, label=start.label)
+        self._own.add(end)
+        made = nengo.Connection(pre, end, transform=transform, synapse=None)
+        self._labels[made] = start.label
+        if step.bias is not None:
+            self._biases[end] = step.bias
+        return end
+
+    def _around(self, node: Any) -> tuple[list[Any], list[Any]]:
+        """Return the connections that lead to a Node, and those that leave it."""
+        every = self._network.all_connections
+        return (
+            [one for one in every if one.post_obj is node],
+            [one for one in every if one.pre_obj is node],
+        )
+
+    # -- biases ----------------------------------------------------------------------------
+
+    def _give_neurons_biases(self) -> None:
+        """Move biases on, to where nothing but neurons gets them, each value unfiltered."""
+        waiting = [*self._biases]
+        while waiting:
+            node = waiting.pop()
+            leaving = self._around(node)[1]
+            if node not in self._probed and leaving and all(map(self._takes_bias, leaving)):
+                bias = self._biases.pop(node)
+                waiting += [one for one in (_give(c, bias, self._biases) for c in leaving) if one]
+
+    def _takes_bias(self, connection: Any) -> bool:
+        post = connection.post_obj
+        is_neurons = isinstance(post, nengo.ensemble.Neurons)
+        is_passed = self._is_simple(connection) and _is_plain(connection)
+        return is_passed and connection.synapse is None and (is_neurons or post in self._own)
+
+    def _add_bias(self, bias: np.ndarray, node: Any, post: Any, synapse: Any) -> None:
+        with self._copy.network_of(node):
+            source = nengo.Node(bias, label=f"{node.label}.bias")
+            nengo.Connection(source, post, transform=NoTransform(len(bias)), synapse=synapse)
+
+    # -- connections -----------------------------------------------------------------------
+
+    def _is_simple(self, connection: Any) -> bool:
+        """Tell whether a connection has nothing but weights and a synapse."""
+        return (
+            isinstance(connection.pre_obj, (nengo.Node, nengo.ensemble.Neurons))
+            and connection.function is None
+            and connection.learning_rule_type is None
+            and connection not in self._probed
+        )
+
+    def _join(self, node: Any) -> bool:
+        """Leave a Node out, if one connection can stand for those around it."""
+        arriving, leaving = self._around(node)
+        if node in self._probed or len(arriving) != 1 or len(leaving) != 1 or arriving == leaving:
+            return False
+        (before,), (after,) = arriving, leaving
+        found = _in_one(before, after) if self._can_join(before, after, node) else None
+        if found is None:
+            return False
+        if node in self._biases:
+            bias = self._biases.pop(node)[after.pre_slice]
+            self._add_bias(bias, node, after.post, after.synapse)
+        places, transform = found
+        pre = before.pre_obj
+        replace(after, "pre", part_of(pre, places, pre.size_out))
+        replace(after, "transform", transform)
+        after.transform = transform  # Nengo checks that it fits
+        after.synapse = before.synapse if after.synapse is None else after.synapse
+        after.label = before.label if after.label is None else after.label
+        self._labels[after] = self._labels.get(before) or self._labels.get(after)
+        self._joined.update({before: after, node: after})
+        self._own.remove(node)
+        self._copy.remove([before, node])
+        return True
+
+    def _can_join(self, before: Any, after: Any, node: Any) -> bool:
+        every = np.array_equal(_elements(node, before.post_slice), np.arange(node.size_in))
+        n_synapses = (before.synapse is not None) + (after.synapse is not None)
+        changes = not _is_plain(after) or not _is_whole(after)
+        is_in_order = not changes or isinstance(before.synapse, LINEAR)
+        takes_bias = node not in self._biases or (
+            _is_plain(after) and isinstance(after.synapse, LINEAR)
+        )
+        is_simple = self._is_simple(before) and self._is_simple(after)
+        return every and n_synapses < 2 and is_in_order and takes_bias and is_simple
+
+
+def _in_one(before: Any, after: Any) -> tuple[np.ndarray, Any] | None:
+    """Return the elements and the weights of two connections in one; None, if that takes two."""
+    elements = _elements(before.pre_obj, before.pre_slice)
+    places = _elements(after.pre_obj, after.pre_slice)
+    if _is_plain(before):
+        return elements[places], after.transform
+    if _is_plain(after) and _is_whole(after):
+        return elements, before.transform
+    if _is_plain(after) and isinstance(before.transform, nengo.Dense):
+        weights = np.asarray(before.transform.init)
+        if weights.ndim == 2:
+            return elements, nengo.Dense((len(places), len(elements)), weights[places])
+    return None
+
+
+def _give(connection: Any, bias: np.ndarray, biases: dict[Any, np.ndarray]) -> Any:
+    """Give what a connection leads to a bias, and return it if it is a Node."""
+    post, taken = connection.post_obj, bias[connection.pre_slice]
+    there = np.zeros(post.size_in)
+    np.add.at(there, connection.post_slice, taken)
+    if isinstance(post, nengo.ensemble.Neurons):
+        post.ensemble.bias = post.ensemble.bias + post.ensemble.gain * there
+        return None
+    biases[post] = biases.get(post, 0) + there
+    return post
+
+
+def _like(part: Any, obj: Any) -> Any:
+    """Return the part of an object that another part is of its own."""
+    return obj[part.slice] if isinstance(part, ObjView) else obj
+
+
+def _elements(obj: Any, places: Any) -> np.ndarray:
+    return np.atleast_1d(np.arange(obj.size_out)[places])
+
+
+def _is_whole(connection: Any) -> bool:
+    """Tell whether a connection reads all elements, in their order."""
+    size = connection.pre_obj.size_out
+    return np.array_equal(_elements(connection.pre_obj, connection.pre_slice), np.arange(size))
+
+
+def _is_plain(connection: Any) -> bool:
+    """Tell whether a connection has no weights."""
+    return isinstance(connection.transform, NoTransform)

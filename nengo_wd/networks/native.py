@@ -1,0 +1,166 @@
+"""A trained network made of Nengo's own objects, which runs wherever Nengo does."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Iterable
+
+import nengo
+import nengo_dl
+from nengo.exceptions import ValidationError
+
+from nengo_wd import _checks as checks
+from nengo_wd import _parameters as parameters
+from nengo_wd import _seam as seam
+from nengo_wd import settings
+from nengo_wd.energy.network_energy import check_network
+from nengo_wd.networks.copies import Copy, replace, tensor_nodes
+from nengo_wd.networks.joins import Joins
+from nengo_wd.networks.linear_layers import NoNativeFormError, Step, linear_steps
+from nengo_wd.networks.made import MadeNetwork, Whole
+from nengo_wd.networks.transforms import computed
+
+OF_NENGO_DL = ("trainable", "keep_history")  # settings of other classes than networks
+NEED_TENSORFLOW = ("nengo_dl", "nengo_wd", "keras_spiking", "keras", "tf_keras", "tensorflow")
+
+
+def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) -> MadeNetwork:
+    """Return the trained network made of Nengo's own objects, without TensorFlow.
+
+    Networks with layers in TensorNodes run in NengoDL alone. The new network runs in
+    ``nengo.Simulator``, in NengoDL and on other backends, with the same outputs. Dense layers
+    become connections with dense transforms, convolutions ``nengo.Convolution``, other linear
+    layers sparse or dense transforms, and reshapes slices. Neurons and what else is native has its
+    trained parameters. A layer between one connection from neurons or a Node and one to something
+    else becomes one connection with the weights, where that is exact: at most one of the two has
+    weights of its own, and at most one a synapse. Elsewhere the layer's output is a passthrough
+    Node. A bias that nothing but neurons get, unfiltered, is added to theirs; else a Node has it.
+    The simulator and its network stay as they are.
+
+    Parameters
+    ----------
+    sim : nengo_dl.Simulator
+        An open simulator, of NengoDL 3. Its weights count as they are now; what learning rules
+        have changed does not.
+    keep : iterable of nengo_dl.TensorNode
+        TensorNodes that stay as they are, with which the network runs in NengoDL alone.
+
+    Returns
+    -------
+    MadeNetwork
+        The network, and the new object for each old one: for a TensorNode, the passthrough Node, or
+        the Connection with its weights where that is all that is left; the same Connection for
+        those around it. The network can be pickled where the functions of its Nodes can, and read
+        where Nengo is. Settings of NengoDL and of this package are left out; others stay.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If a layer or function has no native form. The error says what comes nearest. If something
+        in ``keep`` is no TensorNode of the network, or an object was added after the simulator was
+        built.
+    nengo.exceptions.SimulatorClosed
+        If the simulator is closed.
+    NotImplementedError
+        In NengoDL 2.
+
+    Notes
+    -----
+    Layers do what they do in prediction: dropout and noise are left out. Outputs are equal to
+    rounding, and so are spikes unless a neuron is within rounding of its threshold. Neuron types
+    of NengoDL, such as ``nengo_dl.LeakyReLU``, stay, and need NengoDL where the network runs.
+
+    Examples
+    --------
+    >>> with nengo.Network(seed=0) as net:
+    ...     source = nengo.Node([1.0, -1.0])
+    ...     layer = nengo_wd.RegularizedDense(3, name="hidden")
+    ...     neurons = nengo_dl.Layer(nengo.LIF())(nengo_dl.Layer(layer)(source))
+    ...     probe = nengo.Probe(neurons)
+    >>> with nengo_dl.Simulator(net, progress_bar=False) as sim:
+    ...     native = nengo_wd.native(sim)
+    >>> native[net.nodes[1]].transform
+    Dense(shape=(3, 2))
+    >>> with nengo.Simulator(native.network, progress_bar=False) as sim:
+    ...     sim.run(0.1)
+    ...     sim.data[native[probe]].shape
+    (100, 3)
+    """
+    checks.check_simulator(sim)
+    seam.layers.check_weights_can_leave()
+    check_network(sim)
+    parameters.check_layers(sim)
+    steps = _steps(sim, _checked(sim, keep))
+    copied = Copy(sim, steps)
+    for network in (copied.network, *copied.network.all_networks):
+        _leave_out_settings(network.config)
+    for connection in copied.network.all_connections:
+        replace(connection, "transform", computed(connection.transform))
+    Joins(copied, steps)
+    return MadeNetwork(copied, Whole(_notes(copied, steps)), set())
+
+
+def _checked(sim: nengo_dl.Simulator, keep: Any) -> set[nengo_dl.TensorNode]:
+    nodes = {*tensor_nodes(sim.model.toplevel)}
+    if not isinstance(keep, Iterable):
+        raise ValidationError(f"keep={keep!r} must be a list of TensorNodes", attr="keep")
+    keep = [*keep]
+    for node in keep:
+        if node not in nodes:
+            raise ValidationError(
+                f"keep has {node!r}, which is no TensorNode of {sim.model.toplevel}; give "
+                "TensorNodes, such as nengo_dl.Layer(...) returns",
+                attr="keep",
+            )
+    return set(keep)
+
+
+def _steps(sim: nengo_dl.Simulator, kept: set) -> dict[Any, list[Step]]:
+    """Return the steps of all TensorNodes but those that are kept."""
+    found, refused = {}, []
+    for node in tensor_nodes(sim.model.toplevel):
+        try:
+            if node not in kept:
+                layer = parameters.layers(node, sim)[0]
+                found[node] = [*linear_steps(sim, layer, node.shape_in)]
+        except NoNativeFormError as error:
+            refused.append(f"{node}: {error}")
+    if refused:
+        raise ValidationError(
+            f"{'; '.join(refused)}. Put that in its place, or name the TensorNode in keep=[...], "
+            "with which the network still runs in NengoDL",
+            attr="keep",
+        )
+    return found
+
+
+def _leave_out_settings(config: nengo.Config) -> None:
+    """Leave out what the classes of NengoDL and of this package are needed for."""
+    for key, params in [*config.params.items()]:
+        cls = key if inspect.isclass(key) else type(key)
+        if issubclass(cls, nengo.Network) or _needs_tensorflow(cls):
+            config.params.pop(key)
+        elif cls is key:
+            for name in (*settings.SETTINGS, *OF_NENGO_DL):
+                params._extra_params.pop(name, None)
+            for name in params.default_params:
+                is_set = params in params.get_param(name)
+                if is_set and _needs_tensorflow(type(getattr(params, name))):
+                    delattr(params, name)
+
+
+def _needs_tensorflow(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] in NEED_TENSORFLOW
+
+
+def _notes(copied: Copy, steps: Any) -> dict[Any, str]:
+    """Say what became of TensorNodes."""
+    found = {}
+    for node in tensor_nodes(copied.sim.model.toplevel):
+        new = copied[node]
+        if isinstance(new, nengo.Connection):
+            ends = f"{parameters.label(new.pre_obj)} to {parameters.label(new.post_obj)}"
+            found[node] = f"{type(new.transform).__name__} from {ends}"
+        else:
+            found[node] = "a passthrough Node" if node in steps else "a TensorNode, as it was"
+    return found
