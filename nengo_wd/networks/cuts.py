@@ -99,7 +99,8 @@ class Cut:
 
     def _cut_connection(self, connection: nengo.Connection) -> None:
         (start, columns), (end, rows) = pre_elements(connection), post_elements(connection)
-        if start[1] in self.removed or end[1] in self.removed:
+        is_idle = self._layouts.is_idle(connection)
+        if is_idle or start[1] in self.removed or end[1] in self.removed:
             self.removed.add(connection)
             return
         left = np.isin(columns, self._layouts.left(start)), np.isin(rows, self._layouts.left(end))
