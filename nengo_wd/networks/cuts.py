@@ -100,11 +100,9 @@ class Cut:
 
     def _cut_connection(self, connection: nengo.Connection) -> None:
         (start, columns), (end, rows) = pre_elements(connection), post_elements(connection)
-        if start[1] in self.removed or end[1] in self.removed:
-            self.removed.add(connection)
-            return
         left = np.isin(columns, self._layouts.left(start)), np.isin(rows, self._layouts.left(end))
-        if not left[0].any() or not left[1].any():
+        is_joined = not {start[1], end[1]} & self.removed and all(map(np.any, left))
+        if not is_joined or self._layouts.is_idle(connection):
             self.removed.add(connection)
             return
         new = self._copy[connection]

@@ -15,7 +15,13 @@ from nengo_wd.energy import patterns
 from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Flow, Place, is_direct
 from nengo_wd.networks.ranges import is_of_keras
 from nengo_wd.networks.reach import Reach
-from nengo_wd.networks.staying import Stays, is_opaque, size_of, what_stays
+from nengo_wd.networks.staying import (
+    Stays,
+    is_opaque,
+    size_of,
+    what_stays,
+    why_connection_stays,
+)
 from nengo_wd.networks.transforms import Channels, is_channels_last
 
 keras = tf.keras.layers
@@ -46,6 +52,10 @@ class Layouts:
             self._left.update(self._of_object(obj))
         self._join_shared()
         self._note(staying)
+        self._probed = {probe.obj for probe in sim.model.toplevel.all_probes}
+        self._edges = {
+            edge.obj: (start, edge) for start in flow.edges for edge in flow.edges[start]
+        }
 
     def left(self, place: Place) -> np.ndarray:
         """Return the elements that are left of a place."""
@@ -56,6 +66,21 @@ class Layouts:
         """Tell whether anything is left of a Node or an Ensemble."""
         found = self._left.get((NEURONS, obj), self._left.get((OUTPUT, obj)))
         return found is None or bool(found.any())
+
+    def is_idle(self, connection: nengo.Connection) -> bool:
+        """Tell whether a connection has only zeros between what is left, and nothing else uses it.
+
+        What leads to a learning rule stays.
+        """
+        is_used = (
+            connection in self._probed
+            or isinstance(connection.post_obj, nengo.connection.LearningRule)
+            or why_connection_stays(connection, self._flow) is not None
+        )
+        if is_used:
+            return False
+        start, edge = self._edges[connection]
+        return not edge.pattern[self.left(edge.end)][:, self.left(start)].data.any()
 
     def channels(self, node: nengo_dl.TensorNode) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the channels of a TensorNode's input and output that are left.

@@ -26,9 +26,9 @@ def pruned(sim: nengo_dl.Simulator, data: Any = None, below: float = 0.0) -> Mad
     Left out is what can't change any probe: neurons, units and channels that no weight other than
     zero leads from to a probe; neurons that can't fire, because no weight other than zero leads to
     them from anything that can be other than zero and the constant current is below the threshold;
-    and what only those feed, or are fed by. Neurons go one by one. Channels of layers and of
-    ``nengo.Convolution`` go where all of their neurons do. The simulator and its network stay as
-    they are.
+    what only those feed, or are fed by; and connections with zeros alone between what is left.
+    Neurons go one by one. Channels of layers and of ``nengo.Convolution`` go where all of their
+    neurons do. The simulator and its network stay as they are.
 
     What outside of weights uses stays: what is probed, what the function of a Node or of a
     connection from a Node reads, what a TensorNode of an unknown kind reads, and all that a

@@ -48,7 +48,7 @@ def what_stays(sim: nengo_dl.Simulator, flow: Flow) -> Iterator[Stays]:
         if is_direct(ensemble):
             yield Stays((SPACE, ensemble), np.ones(ensemble.size_in, bool), "it has no neurons")
     for connection in network.all_connections:
-        why = _why_connection_stays(connection, flow)
+        why = why_connection_stays(connection, flow)
         if why is not None:
             yield from _ends(connection, why)
         for ensemble in learned_encoders(connection):
@@ -74,7 +74,8 @@ def is_opaque(node: nengo.Node, flow: Flow) -> bool:
     return node.output is not None
 
 
-def _why_connection_stays(connection: nengo.Connection, flow: Flow) -> str | None:
+def why_connection_stays(connection: nengo.Connection, flow: Flow) -> str | None:
+    """Return why a connection stays whatever its weights; None, if it does not."""
     if connection.learning_rule_type is not None:
         return f"{connection} has a learning rule"
     if connection in flow.uncounted:

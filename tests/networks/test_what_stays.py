@@ -325,6 +325,43 @@ def test_ensembles_of_arrays_go():
     assert len(smaller.kept[second]) == 0 < len(smaller.kept[first])
 
 
+def odd(n):
+    """Return weights from neurons with odd numbers to the first of others, which leads nowhere."""
+    weights = np.zeros((n, n))
+    weights[0, 1::2] = 1
+    return weights
+
+
+@pytest.mark.parametrize("use", [None, "probe", "rule"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a, b: nengo.Connection(a.neurons, b.neurons, transform=np.zeros((6, 6))),
+        lambda a, b: nengo.Connection(a, b, solver=NoSolver(np.zeros((6, 1)))),
+        lambda a, b: nengo.Connection(a, b, transform=0),
+        lambda a, b: nengo.Connection(a.neurons[:2], b.neurons[3:5], transform=[0, 0]),
+        lambda a, b: nengo.Connection(a.neurons, b.neurons, transform=odd(6)),  # those that go
+    ],
+)
+def test_connections_of_zeros_go_unless_something_uses_them(make, use):
+    def add(model):
+        other = nengo.Ensemble(6, 1, gain=np.ones(6), bias=np.full(6, 50.0))
+        nengo.Connection(other.neurons[1:], model.readout, transform=np.ones((1, 5)))
+        conn = make(model.ens, other)
+        if use == "probe":
+            nengo.Probe(conn)
+        elif use == "rule":
+            conn.learning_rule_type = nengo_wd.Decay(0.1) if conn.is_decoded else None
+        return conn
+
+    model = Network(add)
+    smaller = model.pruned()
+    is_used = use == "probe" or model.made.learning_rule_type is not None
+    assert (model.made in smaller) == is_used
+    assert len(smaller.network.all_connections) == 3 + is_used
+    check_same(model, smaller)
+
+
 def test_settings_seeds_and_labels_go_along():
     model = Network()
     config = model.net.config
