@@ -27,7 +27,7 @@ class Joins:
     def __init__(self, copied: Copy, steps: Mapping[Any, list[Step]]) -> None:
         self._copy, self._network = copied, copied.network
         self._probed = {probe.obj for probe in self._network.all_probes}
-        self._own: set[Any] = set()  # the Nodes of TensorNodes
+        self._own: dict[Any, None] = {}  # the Nodes of TensorNodes, in order
         self._biases: dict[Any, np.ndarray] = {}  # of these Nodes, which nothing adds yet
         self._labels: dict[Any, Any] = {}  # of connections: the layers whose weights they have
         self._joined: dict[Any, Any] = {}  # what was left out, and what stands for it
@@ -55,7 +55,7 @@ class Joins:
         old, network = self._copy[node], self._copy.network_of(self._copy[node])
         with network:
             start = nengo.Node(size_in=int(node.size_in), label=name_of(node))
-            self._own.add(start)
+            self._own[start] = None
             end = start
             for step in steps:
                 end = self._add_step(end, step)
@@ -76,7 +76,7 @@ class Joins:
         pre = start if step.places is None else part_of(start, step.places, start.size_out)
         transform = NoTransform(pre.size_out) if step.transform is None else step.transform
         end = nengo.Node(size_in=transform.size_out, label=start.label)
-        self._own.add(end)
+        self._own[end] = None
         made = nengo.Connection(pre, end, transform=transform, synapse=None)
         self._labels[made] = start.label
         if step.bias is not None:
@@ -146,7 +146,7 @@ class Joins:
         after.label = before.label if after.label is None else after.label
         self._labels[after] = self._labels.get(before) or self._labels.get(after)
         self._joined.update({before: after, node: after})
-        self._own.remove(node)
+        self._own.pop(node)
         self._copy.remove(before)
         self._copy.remove(node)
         return True
