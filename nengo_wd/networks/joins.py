@@ -165,17 +165,27 @@ class Joins:
 
 def _in_one(before: Any, after: Any) -> tuple[np.ndarray, Any] | None:
     """Return the elements and the weights of two connections in one; None, if that takes two."""
-    elements = _elements(before.pre_obj, before.pre_slice)
+    elements, transform = _elements(before.pre_obj, before.pre_slice), after.transform
     places = _elements(after.pre_obj, after.pre_slice)
     if _is_plain(before):
-        return elements[places], after.transform
-    if _is_plain(after) and _is_whole(after):
-        return elements, before.transform
-    if _is_plain(after) and isinstance(before.transform, nengo.Dense):
-        weights = np.asarray(before.transform.init)
-        if weights.ndim == 2:
-            return elements, nengo.Dense((len(places), len(elements)), weights[places])
-    return None
+        elements = elements[places]
+    elif not _is_plain(after):
+        return None
+    elif _is_whole(after):
+        transform = before.transform
+    elif _is_matrix(before.transform):
+        weights = np.asarray(before.transform.init)[places]
+        transform = nengo.Dense(weights.shape, weights)
+    else:
+        return None
+    ends = elements, _elements(after.post_obj, after.post_slice)
+    if _is_matrix(transform) and any(len(np.unique(end)) < len(end) for end in ends):
+        return None  # which Nengo refuses
+    return elements, transform
+
+
+def _is_matrix(transform: Any) -> bool:
+    return isinstance(transform, nengo.Dense) and np.ndim(transform.init) == 2
 
 
 def _give(connection: Any, bias: np.ndarray, biases: dict[Any, np.ndarray]) -> Any:

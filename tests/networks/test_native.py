@@ -149,6 +149,13 @@ class Around:
         nengo.Connection(turned, self.neurons(4).neurons, synapse=None)
         return 1, 2  # elements change their places behind the convolution
 
+    def repeated(self):
+        node = self.layer(3, keras.RepeatVector(2, dtype="float64"))
+        nengo.Connection(self.a.neurons[:3], node, synapse=None)
+        weights = self.rng.uniform(-1, 1, (4, 6))
+        nengo.Connection(node, self.neurons(4).neurons, transform=weights, synapse=None)
+        return 1, 2  # Nengo has no matrix on elements that occur twice
+
     def two_layers(self):
         one = self.layer()
         nengo.Connection(self.a.neurons, one, synapse=None)
