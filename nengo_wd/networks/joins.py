@@ -152,7 +152,7 @@ class Joins:
         return True
 
     def _can_join(self, before: Any, after: Any, node: Any) -> bool:
-        every = np.array_equal(_elements(node, before.post_slice), np.arange(node.size_in))
+        every = np.array_equal(_elements(node.size_in, before.post_slice), np.arange(node.size_in))
         n_synapses = (before.synapse is not None) + (after.synapse is not None)
         changes = not _is_plain(after) or not _is_whole(after)
         is_in_order = not changes or isinstance(before.synapse, LINEAR)
@@ -165,8 +165,8 @@ class Joins:
 
 def _in_one(before: Any, after: Any) -> tuple[np.ndarray, Any] | None:
     """Return the elements and the weights of two connections in one; None, if that takes two."""
-    elements, transform = _elements(before.pre_obj, before.pre_slice), after.transform
-    places = _elements(after.pre_obj, after.pre_slice)
+    elements, transform = _elements(before.pre_obj.size_out, before.pre_slice), after.transform
+    places = _elements(after.pre_obj.size_out, after.pre_slice)
     if _is_plain(before):
         elements = elements[places]
     elif not _is_plain(after):
@@ -178,7 +178,7 @@ def _in_one(before: Any, after: Any) -> tuple[np.ndarray, Any] | None:
         transform = nengo.Dense(weights.shape, weights)
     else:
         return None
-    ends = elements, _elements(after.post_obj, after.post_slice)
+    ends = elements, _elements(after.post_obj.size_in, after.post_slice)
     if _is_matrix(transform) and any(len(np.unique(end)) < len(end) for end in ends):
         return None  # which Nengo refuses
     return elements, transform
@@ -205,14 +205,14 @@ def _like(part: Any, obj: Any) -> Any:
     return obj[part.slice] if isinstance(part, ObjView) else obj
 
 
-def _elements(obj: Any, places: Any) -> np.ndarray:
-    return np.atleast_1d(np.arange(obj.size_out)[places])
+def _elements(size: int, places: Any) -> np.ndarray:
+    return np.atleast_1d(np.arange(size)[places])
 
 
 def _is_whole(connection: Any) -> bool:
     """Tell whether a connection reads all elements, in their order."""
     size = connection.pre_obj.size_out
-    return np.array_equal(_elements(connection.pre_obj, connection.pre_slice), np.arange(size))
+    return np.array_equal(_elements(size, connection.pre_slice), np.arange(size))
 
 
 def _is_plain(connection: Any) -> bool:

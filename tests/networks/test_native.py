@@ -149,6 +149,19 @@ class Around:
         nengo.Connection(turned, self.neurons(4).neurons, synapse=None)
         return 1, 2  # elements change their places behind the convolution
 
+    def functions_and_rules(self):
+        node, other = self.layer(), self.layer(make=keras.Dense(1, dtype="float64"))
+        nengo.Connection(self.a.neurons, node, synapse=0.005)
+        summed = nengo.Node(lambda t, x: np.sum(x[2:]), size_in=7)
+        nengo.Connection(node, summed[[6, 1, 2, 3, 4]], synapse=None)
+        nengo.Probe(summed)
+        c, learned = nengo.Ensemble(20, 1, seed=1), nengo.Node(size_in=1)
+        learning = nengo.Connection(c, learned, learning_rule_type=nengo.PES(1e-2))
+        nengo.Connection(self.a.neurons, other, synapse=None)
+        nengo.Connection(other, learning.learning_rule, synapse=None)
+        nengo.Probe(learned)
+        return 4, 5  # two with biases
+
     def repeated(self):
         node = self.layer(3, keras.RepeatVector(2, dtype="float64"))
         nengo.Connection(self.a.neurons[:3], node, synapse=None)
