@@ -27,7 +27,7 @@ class Joins:
     def __init__(self, copied: Copy, steps: Mapping[Any, list[Step]]) -> None:
         self._copy, self._network = copied, copied.network
         self._probed = {probe.obj for probe in self._network.all_probes}
-        self._own: set[Any] = set()  # the Nodes of TensorNodes
+        self._own: dict[Any, None] = {}  # the Nodes of TensorNodes, in order
         self._biases: dict[Any, np.ndarray] = {}  # of these Nodes, which nothing adds yet
         self._labels: dict[Any, Any] = {}  # of connections: the layers whose weights they have
         self._joined: dict[Any, Any] = {}  # what was left out, and what stands for it
@@ -55,7 +55,7 @@ class Joins:
         old, network = self._copy[node], self._copy.network_of(self._copy[node])
         with network:
             start = nengo.Node(size_in=int(node.size_in), label=name_of(node))
-            self._own.add(start)
+            self._own[start] = None
             end = start
             for step in steps:
                 end = self._add_step(end, step)
@@ -76,7 +76,7 @@ class Joins:
         pre = start if step.places is None else part_of(start, step.places, start.size_out)
         transform = NoTransform(pre.size_out) if step.transform is None else step.transform
         end = nengo.Node(size_in=transform.size_out, label=start.label)
-        self._own.add(end)
+        self._own[end] = None
         made = nengo.Connection(pre, end, transform=transform, synapse=None)
         self._labels[made] = start.label
         if step.bias is not None:
@@ -146,12 +146,12 @@ class Joins:
         after.label = before.label if after.label is None else after.label
         self._labels[after] = self._labels.get(before) or self._labels.get(after)
         self._joined.update({before: after, node: after})
-        self._own.remove(node)
+        self._own.pop(node)
         self._copy.remove([before, node])
         return True
 
     def _can_join(self, before: Any, after: Any, node: Any) -> bool:
-        every = np.array_equal(_elements(node, before.post_slice), np.arange(node.size_in))
+        every = np.array_equal(_elements(node.size_in, before.post_slice), np.arange(node.size_in))
         n_synapses = (before.synapse is not None) + (after.synapse is not None)
         changes = not _is_plain(after) or not _is_whole(after)
         is_in_order = not changes or isinstance(before.synapse, LINEAR)
@@ -164,17 +164,27 @@ class Joins:
 
 def _in_one(before: Any, after: Any) -> tuple[np.ndarray, Any] | None:
     """Return the elements and the weights of two connections in one; None, if that takes two."""
-    elements = _elements(before.pre_obj, before.pre_slice)
-    places = _elements(after.pre_obj, after.pre_slice)
+    elements, transform = _elements(before.pre_obj.size_out, before.pre_slice), after.transform
+    places = _elements(after.pre_obj.size_out, after.pre_slice)
     if _is_plain(before):
-        return elements[places], after.transform
-    if _is_plain(after) and _is_whole(after):
-        return elements, before.transform
-    if _is_plain(after) and isinstance(before.transform, nengo.Dense):
-        weights = np.asarray(before.transform.init)
-        if weights.ndim == 2:
-            return elements, nengo.Dense((len(places), len(elements)), weights[places])
-    return None
+        elements = elements[places]
+    elif not _is_plain(after):
+        return None
+    elif _is_whole(after):
+        transform = before.transform
+    elif _is_matrix(before.transform):
+        weights = np.asarray(before.transform.init)[places]
+        transform = nengo.Dense(weights.shape, weights)
+    else:
+        return None
+    ends = elements, _elements(after.post_obj.size_in, after.post_slice)
+    if _is_matrix(transform) and any(len(np.unique(end)) < len(end) for end in ends):
+        return None  # which Nengo refuses
+    return elements, transform
+
+
+def _is_matrix(transform: Any) -> bool:
+    return isinstance(transform, nengo.Dense) and np.ndim(transform.init) == 2
 
 
 def _give(connection: Any, bias: np.ndarray, biases: dict[Any, np.ndarray]) -> Any:
@@ -194,14 +204,14 @@ def _like(part: Any, obj: Any) -> Any:
     return obj[part.slice] if isinstance(part, ObjView) else obj
 
 
-def _elements(obj: Any, places: Any) -> np.ndarray:
-    return np.atleast_1d(np.arange(obj.size_out)[places])
+def _elements(size: int, places: Any) -> np.ndarray:
+    return np.atleast_1d(np.arange(size)[places])
 
 
 def _is_whole(connection: Any) -> bool:
     """Tell whether a connection reads all elements, in their order."""
     size = connection.pre_obj.size_out
-    return np.array_equal(_elements(connection.pre_obj, connection.pre_slice), np.arange(size))
+    return np.array_equal(_elements(size, connection.pre_slice), np.arange(size))
 
 
 def _is_plain(connection: Any) -> bool:

@@ -253,6 +253,6 @@ MAKERS: dict[type, Callable] = {  # functions that make a step, by class of laye
         _places,
     ),
     **dict.fromkeys((*_classes(*NOTHING), *_dimensions("SpatialDropout*")), _nothing),
-    **dict.fromkeys(_classes("BatchNormalization", "Rescaling", "Normalization"), _elements),
+    **dict.fromkeys(_classes("BatchNormalization", "Rescaling"), _elements),
     **dict.fromkeys((*_dimensions("Conv*Transpose"), *_dimensions("LocallyConnected*")), _measured),
 }

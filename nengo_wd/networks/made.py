@@ -124,7 +124,9 @@ def _synapses(
     for start, edges in Flow(sim).edges.items():
         for edge in (edge for edge in edges if edge.weighs is not Weighs.NOTHING):
             columns, rows = layouts.left(start), layouts.left(edge.end)
-            left = 0 if edge.obj in removed else edge.pattern[rows][:, columns].nnz
+            is_whole = isinstance(layouts, Whole)
+            here = edge.pattern if is_whole else edge.pattern[rows][:, columns]
+            left = 0 if edge.obj in removed else here.nnz
             before, after = found.get(edge.obj, (0, 0))
             found[edge.obj] = before + edge.pattern.nnz, after + left
     return found

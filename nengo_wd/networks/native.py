@@ -32,9 +32,10 @@ def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) ->
     become connections with dense transforms, convolutions ``nengo.Convolution``, other linear
     layers sparse or dense transforms, and reshapes slices. Neurons and what else is native has its
     trained parameters. A layer between one connection from neurons or a Node and one to something
-    else becomes one connection with the weights, where that is exact: at most one of the two has
-    weights of its own, and at most one a synapse. Elsewhere the layer's output is a passthrough
-    Node. A bias that nothing but neurons get, unfiltered, is added to theirs; else a Node has it.
+    else becomes one connection with the layer's weights, where that is exact: neither of the two
+    has weights of its own, and at most one has a synapse. Elsewhere the layer's output is a
+    passthrough Node. A bias that nothing but neurons get, unfiltered, is added to theirs, and the
+    passthrough Node then lacks it; else another Node has it.
     The simulator and its network stay as they are.
 
     Parameters
@@ -57,8 +58,8 @@ def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) ->
     ------
     nengo.exceptions.ValidationError
         If a layer or function has no native form. The error says what comes nearest. If something
-        in ``keep`` is no TensorNode of the network, or an object was added after the simulator was
-        built.
+        in ``keep`` is no TensorNode of the network, an object was added after the simulator was
+        built, or a later simulator has a layer.
     nengo.exceptions.SimulatorClosed
         If the simulator is closed.
     NotImplementedError

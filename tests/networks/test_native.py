@@ -86,7 +86,9 @@ class Around:
         return 2, 3
 
     def probed(self):
-        nengo.Probe(self.between()[0])
+        node, _ = self.between()
+        nengo.Probe(node)
+        nengo.Probe(node[1:3], synapse=0.01)
         return 2, 3  # the layer's output and its bias
 
     def connection_probed(self):
@@ -146,6 +148,26 @@ class Around:
         turned = nengo_dl.Layer(keras.Permute((2, 1), dtype="float64"))(flat, shape_in=(2, 2))
         nengo.Connection(turned, self.neurons(4).neurons, synapse=None)
         return 1, 2  # elements change their places behind the convolution
+
+    def functions_and_rules(self):
+        node, other = self.layer(), self.layer(make=keras.Dense(1, dtype="float64"))
+        nengo.Connection(self.a.neurons, node, synapse=0.005)
+        summed = nengo.Node(lambda t, x: np.sum(x[2:]), size_in=7)
+        nengo.Connection(node, summed[[6, 1, 2, 3, 4]], synapse=None)
+        nengo.Probe(summed)
+        c, learned = nengo.Ensemble(20, 1, seed=1), nengo.Node(size_in=1)
+        learning = nengo.Connection(c, learned, learning_rule_type=nengo.PES(1e-2))
+        nengo.Connection(self.a.neurons, other, synapse=None)
+        nengo.Connection(other, learning.learning_rule, synapse=None)
+        nengo.Probe(learned)
+        return 4, 5  # two with biases
+
+    def repeated(self):
+        node = self.layer(3, keras.RepeatVector(2, dtype="float64"))
+        nengo.Connection(self.a.neurons[:3], node, synapse=None)
+        weights = self.rng.uniform(-1, 1, (4, 6))
+        nengo.Connection(node, self.neurons(4).neurons, transform=weights, synapse=None)
+        return 1, 2  # Nengo has no matrix on elements that occur twice
 
     def two_layers(self):
         one = self.layer()
@@ -263,10 +285,11 @@ def test_random_networks(seed):
     with made.network:
         nengo_dl.configure_settings(dtype="float64")
     with nengo_dl.Simulator(made.network, progress_bar=False, seed=0) as sim:
-        smaller = nengo_wd.pruned(sim)
+        smaller, again = nengo_wd.pruned(sim), sim.predict(n_steps=STEPS, verbose=0)
     with nengo.Simulator(smaller.network, progress_bar=False) as sim:
         sim.run_steps(STEPS)
     for probe, (before, _) in zip(model.net.all_probes, found):
+        np.testing.assert_allclose(again[made[probe]][0], before, rtol=1e-8, atol=1e-8)
         np.testing.assert_allclose(sim.data[smaller[made[probe]]], before, rtol=1e-8, atol=1e-8)
 
 
@@ -276,8 +299,8 @@ def test_biases_go_to_neurons_that_get_them_unfiltered(rng):
         node, b = model.between()
     with nengo_dl.Simulator(model.net, progress_bar=False) as sim:
         give_weights(model.net, rng)
+        _, bias = node.tensor_func.get_weights()
         made = nengo_wd.native(sim)
-    _, bias = node.tensor_func.get_weights()
     np.testing.assert_allclose(made[b].bias, b.bias + b.gain * bias)
     np.testing.assert_array_equal(made[model.a].bias, model.a.bias)
 
@@ -474,6 +497,17 @@ def test_what_has_no_native_form_is_named_and_can_be_kept(kind, rng):
         with nengo_dl.Simulator(made.network, progress_bar=False) as sim:
             after = sim.predict(n_steps=2, verbose=0)[made[probe]]
         np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_that_a_later_simulator_has_is_refused(rng):
+    model = Around(rng)
+    with model.net:
+        model.between()
+    with nengo_dl.Simulator(model.net, progress_bar=False) as sim:
+        with nengo_dl.Simulator(model.net, progress_bar=False) as later:
+            nengo_wd.native(later)
+        with pytest.raises(ValidationError, match="was built again by a later simulator"):
+            nengo_wd.native(sim)
 
 
 def test_what_can_be_kept_is_a_tensor_node(rng):
