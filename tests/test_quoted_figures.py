@@ -18,15 +18,18 @@ from kept_outputs import (
     best_on_the_frontier,
     changes,
     chosen,
+    chosen_to_be_small,
     counts,
     cuda_decayed,
     cuda_norms,
     digits,
     digits_over_strengths,
     digits_summary,
+    emptied,
     errors_at,
     frontier,
     gain_by_group,
+    made_smaller,
     many_best,
     neurons_on_digits,
     neurons_on_signals,
@@ -57,6 +60,7 @@ ONLINE = "docs/online_decay.md"
 NEURONS = "docs/neurons_that_train_well.md"
 BENCHMARKS = "docs/benchmarks.md"
 FOR_SPIKES = "docs/training_for_spikes.md"
+SMALLER = "docs/smaller_networks.md"
 README = "README.md"
 WARNINGS = "nengo_wd/_neurons.py"
 PAGES = [README, *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
@@ -110,6 +114,50 @@ QUOTES = [
         )
         for neurons in (IF, "LIF")
         for way in WAYS
+    ),
+    *(
+        (
+            SMALLER,
+            f"| {way} | {strength or 'none'} | {{:.1f}} +- {{:.1f}} % | {{:.0f}} | {{:.0f}} | {{:.1f}} |",
+            lambda way=way, strength=strength: made_smaller(way, strength),
+        )
+        for way, strength in (
+            ("plain", ""),
+            ("plain, as long", ""),
+            ("whole, as long", ""),
+            *(
+                (way, n)
+                for n in (0.006, 0.007, 0.00735)
+                for way in ("pruned", "small from the start")
+            ),
+        )
+    ),
+    *(
+        (
+            SMALLER,
+            f"{text} has {{:.0f}} % of plain's joules, {{:.0f}} % of its events and {{:.0f}} % of "
+            "its neurons, and is right in {:.1f} %",
+            lambda title=title: chosen_to_be_small(title),
+        )
+        for text, title in (
+            ("with at most 35 % of plain's joules", "The most accurate with at most"),
+            ("that is as accurate as plain", "The cheapest that is as accurate"),
+        )
+    ),
+    *(
+        (
+            SMALLER,
+            f"| {name} | {rate} | {strength} | {{:.0f}} | {{:.0f}} | {{:.1f}} % | {{:.1f}} |",
+            lambda name=name, rate=rate, strength=strength: emptied(name, rate, strength),
+        )
+        for name, rate, strength in (
+            ("SGD", 0.3, 0.007),
+            ("SGD with momentum", 0.03, 0.007),
+            ("SGD with momentum", 0.03, 0.07),
+            ("Adam", 0.005, 0.07),
+            ("Adam", 0.005, 0.3),
+            ("Adam", 0.005, 0.5),
+        )
     ),
     (
         FOR_SPIKES,

@@ -128,6 +128,30 @@ def slopes_of_lif():
     return [*slopes, np.gradient(rate(smooth), above).max()]
 
 
+# -- smaller_network.txt -----------------------------------------------------------------
+
+
+def made_smaller(way, strength=""):
+    """Return accuracy, its error, neurons, synaptic events and microjoules on Loihi."""
+    _, accuracy, error, neurons, events, _, joules, _ = row(
+        "smaller_network", f"{way:20} {strength:>8} "
+    )
+    return [accuracy, error, neurons, events, joules]
+
+
+def chosen_to_be_small(title):
+    """Return shares (%) of plain's joules, events and neurons, and the accuracy."""
+    shares = [
+        row("smaller_network", f"{name}:", title)[0] for name in ("joules", "events", "neurons")
+    ]
+    return [*shares, row("smaller_network", "accuracy:", title)[1]]
+
+
+def emptied(optimizer, rate, strength):
+    """Return channels near zero and at zero, the accuracy in the end, and microjoules."""
+    return row("smaller_network", f"{optimizer:18} {rate:>8} {strength:>8} ")
+
+
 # -- penalty_or_decay.txt ----------------------------------------------------------------
 
 RATES = ("0.001", "0.0032", "0.01", "0.032")
