@@ -118,13 +118,13 @@ QUOTES = [
     *(
         (
             SMALLER,
-            f"| {way} | {strength or 'none'} | {{:.1f}} +- {{:.1f}} % | {{:.0f}} | {{:.0f}} | {{:.1f}} |",
+            f"| {way} | {strength} | {{:.1f}} +- {{:.1f}} % | {{:.0f}} | {{:.0f}} | {{:.1f}} |",
             lambda way=way, strength=strength: made_smaller(way, strength),
         )
         for way, strength in (
-            ("plain", ""),
-            ("plain, as long", ""),
-            ("whole, as long", ""),
+            ("plain", "none"),
+            ("plain, as long", "none"),
+            ("whole, as long", "none"),
             *(
                 (way, n)
                 for n in (0.006, 0.007, 0.00735)

@@ -131,8 +131,9 @@ def slopes_of_lif():
 # -- smaller_network.txt -----------------------------------------------------------------
 
 
-def made_smaller(way, strength=""):
+def made_smaller(way, strength):
     """Return accuracy, its error, neurons, synaptic events and microjoules on Loihi."""
+    strength = "" if strength == "none" else strength
     _, accuracy, error, neurons, events, _, joules, _ = row(
         "smaller_network", f"{way:20} {strength:>8} "
     )
