@@ -314,8 +314,7 @@ def error(runs, name):
 def choose(runs):
     """Return two strengths by the validation split: of an accurate network, and of a cheap one."""
     plain, as_long = runs["plain", 0], runs["plain, as long", 0]
-    tried = {key: found for key, found in runs.items() if key[1]}
-    tried = {strength: found for (way, strength), found in tried.items() if way == "pruned"}
+    tried = {strength: found for (way, strength), found in runs.items() if way == "pruned"}
 
     def accuracy(strength):
         return mean(tried[strength], "validation")

@@ -34,8 +34,8 @@ def pruned(sim: nengo_dl.Simulator, data: Any = None, below: float = 0.0) -> Mad
     connection from a Node reads, what a TensorNode of an unknown kind reads, and all that a
     learning rule connects. A probe of neurons that has a regularizer, such as rate targets, keeps
     none of them where these lead to something else that stays: it records those that are left.
-    Neurons that draw random numbers stay or go together, and so do those of
-    kinds from elsewhere. ``to_frame()`` of the result says why neurons stayed.
+    Neurons that draw random numbers stay or go together, and so do those of kinds from elsewhere.
+    ``to_frame()`` of the result says why neurons stayed.
 
     Parameters
     ----------
