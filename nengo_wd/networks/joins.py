@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from typing import Any, Mapping
 
 import nengo
@@ -31,6 +32,11 @@ class Joins:
         self._biases: dict[Any, np.ndarray] = {}  # of these Nodes, which nothing adds yet
         self._labels: dict[Any, Any] = {}  # of connections: the layers whose weights they have
         self._joined: dict[Any, Any] = {}  # what was left out, and what stands for it
+        # the connections that lead to an object, and those that leave it, each in order
+        self._arriving: dict[Any, dict[Any, None]] = collections.defaultdict(dict)
+        self._leaving: dict[Any, dict[Any, None]] = collections.defaultdict(dict)
+        for connection in self._network.all_connections:
+            self._note_ends(connection)
         for node, found in steps.items():
             self._unfold(node, found)
         self._give_neurons_biases()
@@ -59,11 +65,12 @@ class Joins:
             end = start
             for step in steps:
                 end = self._add_step(end, step)
-        for connection in self._network.all_connections:
-            if connection.pre_obj is old:
-                replace(connection, "pre", _like(connection.pre, end))
-            if connection.post_obj is old:
-                replace(connection, "post", _like(connection.post, start))
+        for connection in self._leaving.pop(old, ()):
+            replace(connection, "pre", _like(connection.pre, end))
+            self._note_ends(connection)
+        for connection in self._arriving.pop(old, ()):
+            replace(connection, "post", _like(connection.post, start))
+            self._note_ends(connection)
         for probe in self._network.all_probes:
             if probe.obj is old:
                 replace(probe, "target", _like(probe.target, end))
@@ -78,18 +85,15 @@ class Joins:
         end = nengo.Node(size_in=transform.size_out, label=start.label)
         self._own[end] = None
         made = nengo.Connection(pre, end, transform=transform, synapse=None)
+        self._note_ends(made)
         self._labels[made] = start.label
         if step.bias is not None:
             self._biases[end] = step.bias
         return end
 
-    def _around(self, node: Any) -> tuple[list[Any], list[Any]]:
-        """Return the connections that lead to a Node, and those that leave it."""
-        every = self._network.all_connections
-        return (
-            [one for one in every if one.post_obj is node],
-            [one for one in every if one.pre_obj is node],
-        )
+    def _note_ends(self, connection: Any) -> None:
+        self._leaving[connection.pre_obj][connection] = None
+        self._arriving[connection.post_obj][connection] = None
 
     # -- biases ----------------------------------------------------------------------------
 
@@ -98,7 +102,7 @@ class Joins:
         waiting = [*self._biases]
         while waiting:
             node = waiting.pop()
-            leaving = self._around(node)[1]
+            leaving = self._leaving[node]
             if node not in self._probed and leaving and all(map(self._takes_bias, leaving)):
                 bias = self._biases.pop(node)
                 waiting += [one for one in (_give(c, bias, self._biases) for c in leaving) if one]
@@ -112,7 +116,8 @@ class Joins:
     def _add_bias(self, bias: np.ndarray, node: Any, post: Any, synapse: Any) -> None:
         with self._copy.network_of(node):
             source = nengo.Node(bias, label=f"{node.label}.bias")
-            nengo.Connection(source, post, transform=NoTransform(len(bias)), synapse=synapse)
+            made = nengo.Connection(source, post, transform=NoTransform(len(bias)), synapse=synapse)
+        self._note_ends(made)
 
     # -- connections -----------------------------------------------------------------------
 
@@ -127,7 +132,7 @@ class Joins:
 
     def _join(self, node: Any) -> bool:
         """Leave a Node out, if one connection can stand for those around it."""
-        arriving, leaving = self._around(node)
+        arriving, leaving = self._arriving[node], self._leaving[node]
         if node in self._probed or len(arriving) != 1 or len(leaving) != 1 or arriving == leaving:
             return False
         (before,), (after,) = arriving, leaving
@@ -147,6 +152,8 @@ class Joins:
         self._labels[after] = self._labels.get(before) or self._labels.get(after)
         self._joined.update({before: after, node: after})
         self._own.pop(node)
+        del self._leaving[pre][before], self._arriving[node], self._leaving[node]
+        self._note_ends(after)
         self._copy.remove([before, node])
         return True
 
