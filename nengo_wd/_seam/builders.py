@@ -91,7 +91,7 @@ class TrainedForSpikes:
         """Build a time step of the neurons.
 
         ``step.predicted()`` and ``step.trained()`` return outputs and states as NengoDL has them,
-        ``step.assign(values)`` sets them, ``step.normal(outputs)`` returns normal random numbers.
+        ``step.assign(values)`` sets them, ``step.noise(outputs)`` returns normal random numbers.
         """
         is_training = smart_cond.smart_constant_value(training)
         self.recorded = self.rates = predicted = None
@@ -112,7 +112,7 @@ class TrainedForSpikes:
         rates, *states = step.trained()
         outputs = recorded = rates
         if self.deviation is not None:
-            outputs += tf.stop_gradient(self.deviation(rates) * step.normal(rates))
+            outputs += tf.stop_gradient(self.deviation(rates) * step.noise(rates))
         if predicted is not None and self.with_spikes.any():
             # the spikes exactly, with the gradient of the rates
             spikes = predicted[0] + (rates - tf.stop_gradient(rates))

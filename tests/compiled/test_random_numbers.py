@@ -81,9 +81,11 @@ def test_uniform_and_normal_numbers_have_their_distributions(dtype, compiles):
     assert uniform.dtype == dtype and uniform.min() >= 0 and uniform.max() < 1
     assert stats.kstest(uniform.ravel(), "uniform").pvalue > 1e-3
     normal = drawn(lambda seed: random_numbers.normal(shape, seed, dtype), compiles)
-    assert normal.dtype == dtype
-    assert stats.kstest(normal.ravel(), "norm").pvalue > 1e-3
-    for numbers in (uniform, normal):
+    noise = drawn(lambda seed: random_numbers.noise(shape, seed, dtype), compiles)
+    for numbers in (normal, noise):
+        assert numbers.dtype == dtype
+        assert stats.kstest(numbers.ravel(), "norm").pvalue > 1e-3
+    for numbers in (uniform, normal, noise):
         correlations = np.corrcoef(numbers.T) - np.eye(100)
         assert np.abs(correlations).max() < 5.5 / np.sqrt(300)
 
@@ -94,10 +96,18 @@ def test_compiled_numbers_are_the_same(dtype):
     for function, atol in [
         (lambda seed: random_numbers.uniform((5, 7), seed, tf.as_dtype(dtype)), 0),
         (lambda seed: random_numbers.normal((5, 7), seed, tf.as_dtype(dtype)), 1e-6),
+        (lambda seed: random_numbers.noise((5, 7), seed, tf.as_dtype(dtype)), 1e-6),
         (lambda seed: random_numbers.poisson(tf.tile(means, (20,)), seed), 0),
         (lambda seed: random_numbers.folded(seed, 5), 0),
     ]:
         np.testing.assert_allclose(drawn(function, True), drawn(function, False), atol=atol)
+
+
+def test_noise_has_the_quantiles_in_the_middle_between_its_levels():
+    found = drawn(lambda seed: random_numbers.noise((1_000_001,), seed), False)
+    levels = 2**16 * stats.norm.cdf(found) - 0.5
+    np.testing.assert_allclose(levels, np.round(levels), atol=1e-6)
+    assert len(np.unique(np.round(levels))) > 65_500 and np.ptp(np.round(levels)) == 2**16 - 1
 
 
 # -- in simulators -------------------------------------------------------------------------

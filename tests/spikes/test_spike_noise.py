@@ -153,7 +153,8 @@ def test_noise_is_independent_by_example_step_and_neuron():
     with model.simulator(50) as sim:
         (found,) = outputs_in_training(sim, {model.source: np.zeros((50, 40, 1))}, [model.read])
     noise = found / AMPLITUDE - 50
-    assert len(np.unique(noise)) > 0.99 * noise.size
+    # of 65,536 values, or of more
+    assert len(np.unique(noise)) > 0.95 * 2**16 * (1 - np.exp(-noise.size / 2**16))
     flat = noise.reshape(-1, 20)
     pairs = {
         "neurons": (flat[:, :-1], flat[:, 1:]),

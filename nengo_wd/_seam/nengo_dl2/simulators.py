@@ -83,7 +83,7 @@ class _Step:
             for one, value in zip(self.data, values):
                 self.signals.scatter(one, value)
 
-    def normal(self, outputs: tf.Tensor) -> tf.Tensor:
+    def noise(self, outputs: tf.Tensor) -> tf.Tensor:
         step, batch = tf.cast(self.signals.step, tf.int64), tf.compat.v1.train.get_global_step()
         seed = tf.compat.v1.get_default_graph().seed % 2**31 * 2**31
         seeds = tf.stack([batch * 2**16 + self.how.place, seed + step])

@@ -48,10 +48,10 @@ class Step:
         for data, value in zip((self.built.output_data, *self.built.state_data.values()), values):
             self.signals.scatter(data, value)
 
-    def normal(self, outputs: tf.Tensor) -> tf.Tensor:
+    def noise(self, outputs: tf.Tensor) -> tf.Tensor:
         """Return normal random numbers for outputs."""
         seed = random_numbers.seed_of_step(self.built)
-        return random_numbers.normal(outputs.shape, seed, outputs.dtype)
+        return random_numbers.noise(outputs.shape, seed, outputs.dtype)
 
 
 class SpikingBuilder(TFNeuronBuilder):

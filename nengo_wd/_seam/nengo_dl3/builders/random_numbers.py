@@ -9,6 +9,7 @@ numbers. Calls outside of training count from when the simulator was made or res
 from __future__ import annotations
 
 import contextlib
+import functools
 import weakref
 from typing import Any, Callable, Iterator
 
@@ -161,7 +162,31 @@ def uniform(shape: Any, seed: Any, dtype: Any = tf.float64) -> tf.Tensor:
 
 def normal(shape: Any, seed: Any, dtype: Any = tf.float64) -> tf.Tensor:
     """Return random numbers of a normal distribution of variance 1: its quantiles."""
-    bits, digits = _bits(shape, seed, dtype)
+    return _quantiles(*_bits(shape, seed, dtype), dtype)
+
+
+def noise(shape: Any, seed: Any, dtype: Any = tf.float64) -> tf.Tensor:
+    """Return random numbers of a normal distribution from 65,536 values, in a third of the time.
+
+    Their variance is 1 to 2e-5. Two numbers share the bits of an integer, which take most of the
+    time, and a table has the values.
+    """
+    size = int(np.prod(shape))
+    integers = _integers(((size + 1) // 2,), seed, tf.int32)
+    halves = tf.stack([tf.bitwise.right_shift(integers, 16), integers])
+    places = tf.bitwise.bitwise_and(halves, 2**16 - 1)
+    numbers = tf.gather(tf.constant(_table(), dtype), places)
+    return tf.reshape(tf.reshape(numbers, [-1])[:size], shape)
+
+
+@functools.lru_cache()
+def _table() -> np.ndarray:
+    with tf.init_scope():
+        return _quantiles(tf.range(-(2**15), 2**15), 16, tf.float64).numpy()
+
+
+def _quantiles(bits: tf.Tensor, digits: int, dtype: Any) -> tf.Tensor:
+    """Return the quantiles of a normal distribution in the middle between integers."""
     between = (tf.cast(bits, dtype) + 0.5) * tf.constant(2.0 ** (1 - digits), dtype)  # -1 and 1
     # both tails as the lower one, which TensorFlow computes exactly
     magnitudes = -tf.math.erfinv(-tf.abs(between))
