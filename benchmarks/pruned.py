@@ -1,16 +1,25 @@
 """What a pruned network costs, beside the whole one; and how long pruning takes.
 
-    python benchmarks/pruned.py [--shares 0.25 0.5 0.9] [--rounds 15] [--connections 1000 4000]
-                                [--weights 1e6 1e7]
+    python benchmarks/pruned.py [--networks dense convolutional native] [--times 1 4]
+                                [--shares 0.25 0.5 0.9] [--rounds 15]
+                                [--connections 1000 4000] [--weights 1e6 1e7]
 
 The first table has the least time of a time step over that of the whole network, in NengoDL as it
 is and compiled, and in Nengo's own simulator for the native network; the whole and the pruned one
-take turns. Beside them, what is left of neurons, of parameters, and of the joules on Loihi. The
-second has the seconds that pruning takes, for networks of many connections and of many weights.
+take turns. Beside them, what is left of neurons, of parameters, and of the joules on Loihi, and the
+memory that a network takes in NengoDL, above what its libraries take, in a process of its own:
+there, the pruned network is one that was built as small. ``--times 4`` has four times as many
+neurons in each layer. The second table has the seconds that pruning takes, for networks of many
+connections and of many weights.
 """
 
 import argparse
+import itertools
+import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import nengo
 import numpy as np
@@ -36,9 +45,9 @@ def kernel(rng, shape, share):
     return weights
 
 
-def build(kind, share):
-    """Return a network of three layers of neurons, its source and its probe."""
-    rng, size = np.random.RandomState(0), SIZES[kind]
+def build(kind, size, share=0.0):
+    """Return a network of three layers of neurons, and its source."""
+    rng = np.random.RandomState(0)
     with nengo.Network(seed=0) as net:
         nengo_dl.configure_settings(stateful=False)
         before = source = nengo.Node(np.zeros(40))
@@ -67,12 +76,10 @@ def build(kind, share):
                 nengo.Connection(node, after, synapse=None)
             before = after
         readout = nengo.Node(size_in=10)
-        weights = kernel(rng, (before.size_out // 10, 10, 10), 0).reshape(-1, 10)
-        gone = int(share * size)  # channels are last
-        weights.reshape(-1, size, 10)[:, :gone] = 0
+        weights = kernel(rng, (before.size_out // size, size, 10), share).reshape(-1, 10)
         nengo.Connection(before, readout, transform=weights.T, synapse=None)
-        probe = nengo.Probe(readout)
-    return net, source, probe
+        nengo.Probe(readout)
+    return net, source
 
 
 def prune(net):
@@ -117,9 +124,32 @@ def joules(net, source):
         return nengo_wd.Energy(sim, data).total("loihi")
 
 
-def compare(kind, share, rounds):
+def peak():
+    """Return the most memory that this process had so far, in MiB."""
+    # not resource.getrusage, whose peak includes that of the process that started this one
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"VmHWM:\s*(\d+)", status).group(1)) / 1024
+
+
+def memory_here(kind, size):
+    """Return the memory that a network takes in this process, in MiB."""
+    with nengo_dl.Simulator(build("dense", 10)[0], progress_bar=False) as sim:
+        sim.run_steps(5)  # what TensorFlow takes once
+    before, (net, source) = peak(), build(kind, size)
+    with nengo_dl.Simulator(net, minibatch_size=EXAMPLES, progress_bar=False) as sim:
+        sim.predict({source: np.zeros((EXAMPLES, STEPS, 40))}, verbose=0)
+    return peak() - before
+
+
+def memory(kind, size):
+    """Return the memory that a network takes in a process of its own, in MiB."""
+    command = [sys.executable, __file__, "--memory", kind, str(size)]
+    return float(subprocess.check_output(command, stderr=subprocess.DEVNULL).split()[-1])
+
+
+def compare(kind, size, share, rounds):
     """Return a row of the first table."""
-    net, source, _ = build(kind, share)
+    net, source = build(kind, size, share)
     smaller, _ = prune(net)
     frame = smaller.to_frame()
     left = [frame[f"{one}_left"].sum() / frame[one].sum() for one in ("neurons", "parameters")]
@@ -129,7 +159,9 @@ def compare(kind, share, rounds):
     if kind == "native":
         times.append(in_nengo(networks, rounds))
     ratios = [f"{after / before:.2f}" for before, after in times]
-    return [kind, f"{share:.0%}", *(f"{one:.2f}" for one in left), *ratios]
+    taken = [f"{memory(kind, one):.0f}" for one in (size, size - int(share * size))]
+    columns = [*(f"{one:.2f}" for one in left), " to ".join(taken), *ratios]
+    return [kind, str(size), f"{share:.0%}", *columns]
 
 
 def chain(n_connections, n_weights):
@@ -154,17 +186,22 @@ def chain(n_connections, n_weights):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="*", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--times", type=int, nargs="*", default=[1, 4])
     parser.add_argument("--shares", type=float, nargs="*", default=[0.25, 0.5, 0.9])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--connections", type=int, nargs="*", default=[1000, 4000])
     parser.add_argument("--weights", type=float, nargs="*", default=[1e6, 1e7])
+    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    print("| network | gone | neurons | parameters | joules | NengoDL | compiled | Nengo |")
-    print("|---" * 8 + "|")
-    for kind in SIZES if options.shares else ():
-        for share in options.shares:
-            row = compare(kind, share, options.rounds)
-            print("| " + " | ".join([*row, *[""] * (8 - len(row))]) + " |", flush=True)
+    if options.memory:
+        print(memory_here(options.memory[0], int(options.memory[1])))
+        return
+    columns = "network | size | gone | neurons | parameters | joules | MiB"
+    print(f"| {columns} | NengoDL | compiled | Nengo |\n" + "|---" * 10 + "|")
+    for kind, times, share in itertools.product(options.networks, options.times, options.shares):
+        row = compare(kind, times * SIZES[kind], share, options.rounds)
+        print("| " + " | ".join([*row, *[""] * (10 - len(row))]) + " |", flush=True)
     print("\n| connections | weights | seconds |\n|---|---|---|")
     cases = [(n, 16 * n) for n in options.connections] + [(10, n) for n in options.weights]
     for n_connections, n_weights in cases:
