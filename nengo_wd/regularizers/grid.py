@@ -54,6 +54,10 @@ class TowardsGrid(tf.keras.regularizers.Regularizer):
     hold that weight, and it would carry all others along. And of few bits, most weights would be
     zero.
 
+    Begin in a network that was trained with decay. Have the strength start far below 1, where it
+    holds hardly any weight, and rise by the same factor at each step to far above 1, while the
+    learning rate falls from a high one.
+
     References
     ----------
     Yu Bai, Yu-Xiang Wang and Edo Liberty, "ProxQuant: Quantized neural networks via proximal
