@@ -20,7 +20,9 @@ SHOWN = {  # the arguments of each script, and how its last line begins
     "decay_strength.py": (["--short"], "Figures saved"),
     "forum_weight_decay.py": ([], "The norm fell at every step"),
     "keras_to_spiking.py": (["--short"], "Figure saved"),
+    "legendre_memory_unit.py": (["--short"], "Figure saved"),
     "neurons_that_train_well.py": (["--short"], "Figure saved"),
+    "on_loihi.py": (["--short"], "Figure saved"),
     "online_decay.py": (["--short"], "Figure saved"),
     "penalty_or_decay.py": (["--short"], "Figure saved"),
     "regularization_losses.py": ([], "The simulator's regularization losses equal"),
@@ -38,7 +40,9 @@ ONLY_NENGO_DL_3 = {
     "custom_training_loop.py",
     "decay_strength.py",
     "keras_to_spiking.py",
+    "legendre_memory_unit.py",
     "neurons_that_train_well.py",
+    "on_loihi.py",
     "penalty_or_decay.py",
     "search_strengths.py",
     "smaller_network.py",
@@ -46,6 +50,7 @@ ONLY_NENGO_DL_3 = {
     "spiking_sequence.py",
     "zeros_and_norms.py",
 }
+NEEDED = {"legendre_memory_unit.py": ["keras_lmu"], "on_loihi.py": ["nengo_loihi", "nengo_extras"]}
 IN_FRESH_PYTHON = {"regularization_losses.py"}  # on either generation
 if GENERATION == 2:
     IN_FRESH_PYTHON.add("custom_training_loop.py")  # which says why it does not run
@@ -56,6 +61,8 @@ if GENERATION == 2:
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_example(script, tmp_path, monkeypatch):
     arguments, last_line = SHOWN[script]
+    for library in NEEDED.get(script, ()) if GENERATION == 3 else ():
+        pytest.importorskip(library)
     if script in IN_FRESH_PYTHON:
         ran = run_in_fresh_python(EXAMPLES / script, *arguments, folder=tmp_path)
     else:
