@@ -5,8 +5,8 @@ KerasLMU's layer in a network of Nengo, with weight decay and rate targets.
 
 The task is psMNIST (Le, Jaitly and Hinton, 2015) on scikit-learn's digits: their 64 pixels are a
 sequence, in an order that was drawn once. ``keras_lmu.LMU`` (Voelker, Kajic and Eliasmith,
-"Legendre Memory Units", NeurIPS 2019) reads a whole sequence in a TensorNode, and integrate-and-fire
-neurons classify what it has read at the end, in a layer of 100. ``spiking_sequence.py`` has the
+"Legendre Memory Units", NeurIPS 2019) reads a whole sequence in a TensorNode, and a layer of 100
+integrate-and-fire neurons classifies what it has read at the end. ``spiking_sequence.py`` has the
 memory alone, and the sequence in the time of the simulation.
 
 - plain: trained on firing rates.
@@ -115,6 +115,7 @@ def run(way, seed, splits):
     right = found[net.readout].argmax(axis=-1) == labels[:, None]
     spikes = found[net.neurons] * MAX_RATE * sim.dt
     return SimpleNamespace(
+        accuracy=100 * np.mean(right[:, -1]),
         accuracies=100 * np.mean(right, axis=0),  # at each time step
         spikes=np.mean(np.sum(spikes, axis=1), axis=0),  # of each neuron
         events=energy.total("events", inputs=False),
@@ -122,21 +123,66 @@ def run(way, seed, splits):
     )
 
 
-if __name__ == "__main__":
-    import time
+def check(runs):
+    """Hold what `Energy` counts against the spikes: each neuron has 10 synapses."""
+    for run in (run for found in runs.values() for run in found):
+        assert np.isclose(run.events, 10 * np.sum(run.spikes), rtol=1e-4), "other events"
 
-    splits = load_splits()
-    for seed in SEEDS:
-        for way in WAYS:
-            t = time.time()
-            r = run(way, seed, splits)
-            print(
-                seed,
-                way,
-                r.accuracies[[N_STEPS // 2, -1]],
-                r.spikes.sum(),
-                r.events,
-                r.norms,
-                time.time() - t,
-                flush=True,
-            )
+
+def check_findings(runs):
+    """Raise where regularized networks are not what `main` prints."""
+    plain, regularized = runs["plain"], runs["regularized"]
+    for one, other in zip(plain, regularized):
+        assert other.events < 0.7 * one.events, "there are as many spikes"
+        assert all(b < a for a, b in zip(one.norms, other.norms)), "a norm did not fall"
+    apart = mean(regularized, "accuracy") - mean(plain, "accuracy")
+    assert apart > -2, "accuracy is lost"
+
+
+def mean(runs, name):
+    """Return the mean over seeds of an attribute of the runs."""
+    return np.mean([getattr(run, name) for run in runs], axis=0)
+
+
+def print_table(runs):
+    line = "{:12} {:>12} {:>7} {:>7} {:>7} {:>7} {:>8}".format
+    print("Accuracy (%) with spikes, the spikes and synaptic events of an answer, and norms of")
+    print(f"weights: means over {len(SEEDS)} seeds, and standard errors of accuracies.\n")
+    print(line("way", "accuracy", "spikes", "events", "LMU", "hidden", "readout"))
+    for way, found in runs.items():
+        error = np.std([run.accuracy for run in found], ddof=1) if len(found) > 1 else 0
+        accuracy = f"{mean(found, 'accuracy'):.1f} +- {error / np.sqrt(len(found)):.1f}"
+        counts = f"{np.sum(mean(found, 'spikes')):.0f}", f"{mean(found, 'events'):.0f}"
+        print(line(way, accuracy, *counts, *(f"{norm:.1f}" for norm in mean(found, "norms"))))
+
+
+def save_figure(runs):
+    with nengo_wd.plotting.style():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.9))  # inches
+        edges = np.linspace(0, max(np.max(run.spikes) for found in runs.values() for run in found))
+        for (way, color), found in zip(COLORS.items(), runs.values()):
+            left.plot(np.arange(1, N_STEPS + 1), mean(found, "accuracies"), color=color, label=way)
+            spikes = np.concatenate([run.spikes for run in found])
+            right.hist(spikes, edges, color=color, alpha=0.6, label=way)
+        left.set(xlabel="time (ms)", ylabel="accuracy (%)", ylim=(0, 100), title="(a)")
+        right.set(xlabel="spikes of a neuron for an answer", ylabel="neurons", title="(b)")
+        left.legend()
+        FIGURE.parent.mkdir(exist_ok=True)
+        figure.savefig(FIGURE)
+
+
+def main():
+    splits, runs = load_splits(), {way: [] for way in WAYS}
+    for seed in progressbar.progressbar(SEEDS):
+        for way, found in runs.items():
+            found.append(run(way, seed, splits))
+    print_table(runs)
+    check(runs)
+    if not SHORT:
+        check_findings(runs)
+    save_figure(runs)
+    print(f"Figure saved to {FIGURE}")
+
+
+if __name__ == "__main__":
+    main()
