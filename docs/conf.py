@@ -93,12 +93,12 @@ ALTERNATIVES = {
     "five epochs",
     "keras_to_spiking": "Training loss and penalties before and after conversion, and the "
     "accuracy with spikes over time",
-    "legendre_memory_unit": "Accuracy over the time shown, and a histogram of the spikes of neurons, "
-    "of a plain and of a regularized network",
+    "legendre_memory_unit": "Accuracy over the time shown, and a histogram of the spikes of "
+    "neurons, of a plain and of a regularized network",
     "neurons_that_train_well": "The slope of LIF's firing rate as it comes and smoothed, and "
     "accuracies on rates and with spikes of networks of several neurons and gains",
-    "on_loihi": "Accuracy over time in NengoDL and on the emulator, of a plain and of a regularized "
-    "network, and the spikes of each neuron on the emulator over those in NengoDL",
+    "on_loihi": "Accuracy over time in NengoDL and on the emulator, of a plain and of a "
+    "regularized network, and the spikes of each neuron on the emulator over those in NengoDL",
     "online_decay": "Error and norm of the decoders over time, and that norm over ten minutes, "
     "with no decay, decay to zero and decay to the initial values",
     "penalty_or_decay": "Validation error and norm of the weights over learning rate and decay, "

@@ -13,6 +13,7 @@ import pytest
 from generations import simulator
 from kept_outputs import (
     ENSEMBLES,
+    STACKS,
     Grid,
     balance_online,
     best_on_the_frontier,
@@ -35,6 +36,7 @@ from kept_outputs import (
     neurons_on_signals,
     norms_and_errors_online,
     norms_of_ensembles,
+    on_loihi,
     one_best,
     penalties_of_ensembles,
     row,
@@ -43,8 +45,10 @@ from kept_outputs import (
     size_of_grid,
     slopes_of_lif,
     small_weights,
+    spikes_on_loihi,
     standard_error,
     ties,
+    with_neurons_of_nengo,
     with_too_much_decay,
     with_weakest_decays,
 )
@@ -61,6 +65,7 @@ NEURONS = "docs/neurons_that_train_well.md"
 BENCHMARKS = "docs/benchmarks.md"
 FOR_SPIKES = "docs/training_for_spikes.md"
 SMALLER = "docs/smaller_networks.md"
+HARDWARE = "docs/from_training_to_hardware.md"
 README = "README.md"
 WARNINGS = "nengo_wd/_neurons.py"
 PAGES = [README, *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
@@ -158,6 +163,56 @@ QUOTES = [
             ("Adam", 0.005, 0.3),
             ("Adam", 0.005, 0.5),
         )
+    ),
+    (
+        HARDWARE,
+        "leave {:.0f} synaptic events of an answer, where plain training has {:.0f}, and it is "
+        "right in {:.1f} % with spikes instead of {:.1f} %",
+        lambda: [
+            made_smaller(way, "none")[i]
+            for i in (3, 0)
+            for way in ("whole, as long", "plain, as long")
+        ],
+    ),
+    (
+        HARDWARE,
+        "they bring {:.0f} of 50 channels to zero",
+        lambda: emptied("SGD", 0.3, 0.007)[1:2],
+    ),
+    (
+        HARDWARE,
+        "is right in {:.1f} % with {:.0f} neurons, for {:.1f} microjoules on Loihi. Plain training "
+        "that takes as long leads to {:.1f} % with {:.0f} neurons, for {:.1f} microjoules",
+        lambda: [
+            made_smaller(*run)[i]
+            for run in (("pruned", 0.006), ("plain, as long", "none"))
+            for i in (0, 2, 4)
+        ],
+    ),
+    *(
+        (
+            HARDWARE,
+            f"| {python} | {way} | {{:.0f}} | {{:.1f}} +- {{:.1f}} % | {{:.1f}} +- {{:.1f}} % | "
+            "{:.0f} | {:.0f} | {:.1f} |",
+            lambda python=python, way=way: on_loihi(python, way),
+        )
+        for python in STACKS
+        for way in ("plain", "regularized")
+    ),
+    *(
+        (
+            HARDWARE,
+            f"| {python} | {layer} | {{:.1f}} | {{:.1f}} |",
+            lambda python=python, layer=layer: spikes_on_loihi(python, layer),
+        )
+        for python in STACKS
+        for layer in ("first (on the host)", "second", "third")
+    ),
+    (
+        HARDWARE,
+        "NengoDL has {:.0f} spikes in all with Nengo's neurons and the same weights, and {:.0f} "
+        "with the chip's",
+        with_neurons_of_nengo,
     ),
     (
         FOR_SPIKES,

@@ -131,6 +131,43 @@ def test_weights_of_8_bits_are_those_of_the_chip(rng):
         assert farthest < tolerance if tolerance else farthest > 1e-3
 
 
+@pytest.mark.parametrize("target, tolerance", [("simreal", 0), ("sim", 0.05)])
+def test_native_network_spikes_on_the_emulator_as_in_nengo_dl(target, tolerance, rng):
+    """Without rounding each neuron has as many spikes; with 8 bits, all together almost have."""
+    nengo_loihi = pytest.importorskip("nengo_loihi")
+    pytest.importorskip("nengo_extras")
+    values = rng.uniform(0, 1, size=12)
+    with nengo.Network(seed=0) as net:
+        net.config[nengo.Ensemble].max_rates = nengo.dists.Choice([100])
+        net.config[nengo.Ensemble].intercepts = nengo.dists.Choice([0])
+        spiking = nengo_dl.Layer(nengo_loihi.LoihiSpikingRectifiedLinear(amplitude=0.01))
+        x = nengo.Node(values)
+        conv = nengo_wd.RegularizedConv2D
+        layers = [
+            conv(4, (4, 1), strides=(2, 1), input_shape=(12, 1, 1), bias_initializer="ones"),
+            conv(6, (3, 1), strides=(2, 1), input_shape=(5, 1, 4), bias_initializer="ones"),
+            nengo_wd.RegularizedDense(10, bias_initializer="ones"),
+        ]
+        probes = []
+        for layer in layers:
+            x = spiking(nengo_dl.Layer(layer)(x, synapse=0.005 if probes else None))
+            probes.append(nengo.Probe(x))
+    with simulator(net) as sim:
+        sim.run_steps(100)
+        expected = [np.count_nonzero(sim.data[probe], axis=0) for probe in probes]
+        native = nengo_wd.native(sim)
+    nengo_loihi.add_params(native.network)
+    native.network.config[native.network.all_ensembles[0]].on_chip = False
+    with nengo_loihi.Simulator(native.network, target=target, progress_bar=False) as sim:
+        sim.run_steps(100)
+        found = [np.count_nonzero(sim.data[native[probe]], axis=0) for probe in probes]
+    for some, others in zip(found, expected):
+        assert np.sum(others) > 20
+        if tolerance:
+            some, others = np.sum(some), np.sum(others)
+        np.testing.assert_allclose(some, others, rtol=tolerance)
+
+
 # -- Legendre memory units ---------------------------------------------------------------
 
 STEPS, SIZE = 5, 2

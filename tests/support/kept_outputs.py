@@ -153,6 +153,27 @@ def emptied(optimizer, rate, strength):
     return row("smaller_network", f"{optimizer:18} {rate:>8} {strength:>8} ")
 
 
+# -- on_loihi.txt ------------------------------------------------------------------------
+
+STACKS = {"3.11": "on_loihi", "3.13": "on_loihi_python_3.13"}
+
+
+def on_loihi(python, way):
+    """Return neurons, accuracies with errors, events of both, and microjoules."""
+    *found, _, joules = row(STACKS[python], f"{way:12} ", "neurons")
+    return [*found, joules]
+
+
+def spikes_on_loihi(python, layer):
+    """Return the regularized network's spikes of a layer, in NengoDL and on the emulator."""
+    return row(STACKS[python], f"{'regularized':12} {layer} ")[:2]
+
+
+def with_neurons_of_nengo():
+    """Return the regularized network's spikes with Nengo's own neurons, and with the chip's."""
+    return row("on_loihi", "Regularized, NengoDL has")[1::-1]
+
+
 # -- penalty_or_decay.txt ----------------------------------------------------------------
 
 RATES = ("0.001", "0.0032", "0.01", "0.032")
