@@ -13,7 +13,7 @@ import pytest
 from generations import simulator
 from kept_outputs import (
     ENSEMBLES,
-    STACKS,
+    ON_LOIHI,
     Grid,
     balance_online,
     best_on_the_frontier,
@@ -192,20 +192,20 @@ QUOTES = [
     *(
         (
             HARDWARE,
-            f"| {python} | {way} | {{:.0f}} | {{:.1f}} +- {{:.1f}} % | {{:.1f}} +- {{:.1f}} % | "
+            f"| {way} | {{:.0f}} | {{:.1f}} +- {{:.1f}} % | {{:.1f}} +- {{:.1f}} % | "
             "{:.0f} | {:.0f} | {:.1f} |",
-            lambda python=python, way=way: on_loihi(python, way),
+            lambda kept_in=kept_in, way=way: on_loihi(kept_in, way),
         )
-        for python in STACKS
+        for kept_in in ON_LOIHI
         for way in ("plain", "regularized")
     ),
     *(
         (
             HARDWARE,
-            f"| {python} | {layer} | {{:.1f}} | {{:.1f}} |",
-            lambda python=python, layer=layer: spikes_on_loihi(python, layer),
+            f"| {layer} | {{:.1f}} | {{:.1f}} |",
+            lambda kept_in=kept_in, layer=layer: spikes_on_loihi(kept_in, layer),
         )
-        for python in STACKS
+        for kept_in in ON_LOIHI
         for layer in ("first (on the host)", "second", "third")
     ),
     (

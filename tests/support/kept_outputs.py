@@ -155,18 +155,18 @@ def emptied(optimizer, rate, strength):
 
 # -- on_loihi.txt ------------------------------------------------------------------------
 
-STACKS = {"3.11": "on_loihi", "3.13": "on_loihi_python_3.13"}
+ON_LOIHI = ["on_loihi", "on_loihi_python_3.13"]  # the first on Python 3.11
 
 
-def on_loihi(python, way):
+def on_loihi(kept_in, way):
     """Return neurons, accuracies with errors, events of both, and microjoules."""
-    *found, _, joules = row(STACKS[python], f"{way:12} ", "neurons")
+    *found, _, joules = row(kept_in, f"{way:12} ", "neurons")
     return [*found, joules]
 
 
-def spikes_on_loihi(python, layer):
+def spikes_on_loihi(kept_in, layer):
     """Return the regularized network's spikes of a layer, in NengoDL and on the emulator."""
-    return row(STACKS[python], f"{'regularized':12} {layer} ")[:2]
+    return row(kept_in, f"{'regularized':12} {layer} ")[:2]
 
 
 def with_neurons_of_nengo():
