@@ -93,8 +93,6 @@ ALTERNATIVES = {
     "five epochs",
     "keras_to_spiking": "Training loss and penalties before and after conversion, and the "
     "accuracy with spikes over time",
-    "legendre_memory_unit": "Accuracy over the time shown, and a histogram of the spikes of "
-    "neurons, of a plain and of a regularized network",
     "neurons_that_train_well": "The slope of LIF's firing rate as it comes and smoothed, and "
     "accuracies on rates and with spikes of networks of several neurons and gains",
     "on_loihi": "Accuracy over time in NengoDL and on the emulator, of a plain and of a "
@@ -124,7 +122,6 @@ PANELS = {
     "cuda_convnet_layers": (0.268, 0.235, 0.505, 1),
     "decay_strength": (0.575, 0, 0.825, 0.52),
     "keras_to_spiking": (0, 0.07, 0.505, 1),
-    "legendre_memory_unit": (0.5, 0, 1, 1),
     "neurons_that_train_well": (0.62, 0.06, 1, 1),
     "on_loihi": (0.5, 0, 1, 1),
     "online_decay": (0.715, 0, 1, 1),

@@ -20,7 +20,7 @@ SHOWN = {  # the arguments of each script, and how its last line begins
     "decay_strength.py": (["--short"], "Figures saved"),
     "forum_weight_decay.py": ([], "The norm fell at every step"),
     "keras_to_spiking.py": (["--short"], "Figure saved"),
-    "legendre_memory_unit.py": (["--short"], "Figure saved"),
+    "legendre_memory_unit.py": (["--short"], "regularized "),
     "neurons_that_train_well.py": (["--short"], "Figure saved"),
     "on_loihi.py": (["--short"], "Figure saved"),
     "online_decay.py": (["--short"], "Figure saved"),
