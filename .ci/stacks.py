@@ -92,7 +92,7 @@ REFERENCES = [
     ".venv/bin/pip install -q --no-build-isolation -e '.[references]'",
     ".venv/bin/pytest -q --references tests/test_references.py tests/search/test_postgresql.py",
 ]
-STACKS = [  # in the order of the README's table
+STACKS = [
     Stack("main job, tests", "3.10", [MAIN_JOB, TESTS]),
     Stack("main job, tests", "3.12", [MAIN_JOB, TESTS]),
     Stack("all tests, main job", "3.13", [ALL_TESTS, MAIN_JOB]),
@@ -185,6 +185,11 @@ def installed(folder):
     return [versions.get(package, "none") for package in PACKAGES]
 
 
+def versions(row):
+    """Return a row of the table as numbers, to sort it."""
+    return [[int(number) for number in re.findall(r"\d+", cell)] for cell in row]
+
+
 def test(stack):
     """Set a stack up and test it; return the row of the table, and whether all passed."""
     failed = [stack.python, *["failed"] * len(PACKAGES)]
@@ -217,7 +222,7 @@ def main():
     print(f"\n{time.monotonic() - start:.0f} s")
     print("\n| Python | " + " | ".join(PACKAGES) + " |")
     print("|---" * (len(PACKAGES) + 1) + "|")
-    for row in dict.fromkeys(tuple(row) for row, _ in results):
+    for row in sorted({tuple(row) for row, _ in results}, key=versions):
         print("| " + " | ".join(row) + " |")
     sys.exit(not all(passed for _, passed in results))
 
