@@ -2,6 +2,7 @@
 
 import re
 import runpy
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -9,6 +10,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from PIL import Image
 from sphinx.errors import SphinxError
 from sphinx.util import inspect
+from sphinx_gallery.sorting import ExplicitOrder
 
 import nengo_wd
 
@@ -70,12 +72,31 @@ templates_path = ["templates"]
 
 # The examples train networks for minutes, so they don't run here: `run_examples.py` runs them,
 # and what they printed and drew is shown.
+EXAMPLES = [  # in the order in which the gallery shows them
+    "accuracy_for_energy",
+    "spiking_digits",
+    "smaller_network",
+    "neurons_that_train_well",
+    "keras_to_spiking",
+    "spiking_sequence",
+    "zeros_and_norms",
+    "search_strengths",
+    "regularized_ensembles",
+    "online_decay",
+    "penalty_or_decay",
+    "decay_strength",
+    "cuda_convnet_layers",
+    "ridge_regression",
+    "forum_weight_decay",
+    "regularization_losses",
+    "custom_training_loop",
+]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "plot_gallery": "False",
     "download_all_examples": False,
-    "default_thumb_file": str(DOCS / "logo.svg"),
+    "within_subsection_order": ExplicitOrder([f"{name}.py" for name in EXAMPLES]),
     "thumbnail_size": (600, 420),
     "notebook_extensions": {},
     "show_signature": False,
@@ -118,27 +139,34 @@ ALTERNATIVES = {
 }
 # The panel of a figure that its thumbnail shows: left, upper, right and lower edge, as shares.
 PANELS = {
-    "accuracy_for_energy": (0, 0.1, 0.4, 1),
-    "cuda_convnet_layers": (0.268, 0.235, 0.505, 1),
-    "decay_strength": (0.575, 0, 0.825, 0.52),
+    "accuracy_for_energy": (0, 0.135, 0.335, 1),
+    "cuda_convnet_layers": (0, 0.165, 0.262, 1),
+    "decay_strength": (0, 0, 0.322, 0.515),
     "keras_to_spiking": (0, 0.07, 0.505, 1),
     "neurons_that_train_well": (0.62, 0.06, 1, 1),
     "on_loihi": (0.5, 0, 1, 1),
-    "online_decay": (0.715, 0, 1, 1),
-    "penalty_or_decay": (0.62, 0, 1, 0.498),
+    "online_decay": (0.67, 0.11, 1, 1),
+    "penalty_or_decay": (0, 0.505, 0.338, 1),
     "regularized_ensembles": (0, 0.12, 0.33, 1),
     "ridge_regression": (0.66, 0, 1, 1),
-    "search_strengths": (0, 0, 0.36, 1),
+    "search_strengths": (0, 0, 0.226, 1),
     "smaller_network": (0, 0.1, 0.5, 1),
     "spiking_digits": (0.335, 0.1, 0.67, 1),
     "spiking_sequence": (0, 0, 0.53, 1),
-    "zeros_and_norms": (0, 0.1, 0.37, 1),
+    "zeros_and_norms": (0, 0.1, 0.367, 1),
+}
+SOURCES = {  # of pages that other files are included in
+    "index": "README.md",
+    "changes": "CHANGES.md",
+    "contributing": "CONTRIBUTING.md",
+    "gallery/index": "examples/README.rst",
 }
 RESULTS = """
 What it prints
 --------------
 
 .. literalinclude:: /figures/{name}.txt
+   :class: printed
    :language: text
 
 {figures}
@@ -150,20 +178,41 @@ The script
 
 
 def make_thumbnails(app):
-    """Put a panel of each example's figure where sphinx-gallery looks for thumbnails."""
+    """Put thumbnails where sphinx-gallery looks for them: panels of figures, or what is printed."""
     images = DOCS / "gallery" / "images"
     images.mkdir(parents=True, exist_ok=True)
-    for name, edges in PANELS.items():
-        figure = Image.open(FIGURES / f"{name}.png")
-        box = [round(share * size) for share, size in zip(edges, figure.size * 2)]
-        figure.crop(box).save(images / f"sphx_glr_{name}_001.png")
+    for name in EXAMPLES:
+        thumbnail = images / f"sphx_glr_{name}_001"
+        if name in PANELS:
+            figure = Image.open(FIGURES / f"{name}.png")
+            box = [round(share * size) for share, size in zip(PANELS[name], figure.size * 2)]
+            figure.crop(box).save(thumbnail.with_suffix(".png"))
+        else:
+            thumbnail.with_suffix(".svg").write_text(printed(name), encoding="utf-8")
+
+
+def printed(name):
+    """Return a picture of what an example prints, below the versions, as SVG."""
+    text = (FIGURES / f"{name}.txt").read_text(encoding="utf-8")
+    lines = text.split("\n\n", 1)[1].splitlines()[:-1]  # the last one is a long sentence
+    size = 560 / 0.6 / max(map(len, lines))  # of a font whose characters are 0.6 wide
+    top = 210 - size * 0.7 * (len(lines) - 2)
+    rows = "".join(
+        f'<text x="20" y="{top + 1.4 * size * i:.0f}" xml:space="preserve">{escape(line)}</text>'
+        for i, line in enumerate(lines)
+    )
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 420" width="600" height="420">'
+        '<rect width="600" height="420" fill="white"/>'
+        f'<g font-family="monospace" font-size="{size:.1f}">{rows}</g></svg>'
+    )
 
 
 def show_results(app, page, source):
     """Show what an example printed and drew, between its description and its code."""
     folder, _, name = page.rpartition("/")
     if folder == "gallery" and name == "index":
-        source[0] = re.sub(r"(sphx_glr_(\w+)_thumb\.png\n *:alt:)", thumbnail_text, source[0])
+        source[0] = re.sub(r"(sphx_glr_(\w+)_thumb\.\w+\n *:alt:)", thumbnail_text, source[0])
     elif folder == "gallery":
         figures = "\n\n".join(map(figure_text, sorted(FIGURES.glob(f"{name}*.png"))))
         description, start, code = source[0].partition(".. code-block:: Python\n")
@@ -172,7 +221,7 @@ def show_results(app, page, source):
 
 def thumbnail_text(match):
     """Return the options of a thumbnail, with what it shows."""
-    return f"{match[1]} {ALTERNATIVES[match[2]]}"
+    return f"{match[1]} {ALTERNATIVES.get(match[2], 'What the script prints')}"
 
 
 def figure_text(path):
@@ -183,7 +232,21 @@ def figure_text(path):
 def link_within_site(app, path, page, source):
     """Point links of the README to pages and figures of the site, and others to the repository."""
     text = PACKAGING["with_absolute_links"](source[0], REPOSITORY)
-    source[0] = re.sub(f"{REPOSITORY}/(blob|raw)/main/docs/", "", text)
+    text = re.sub(f"{REPOSITORY}/(blob|raw)/main/docs/", "", text)
+    text = text.replace(f"{REPOSITORY}/blob/main/examples/README.rst", "gallery/index.rst")
+    source[0] = re.sub(f"{REPOSITORY}/blob/main/examples/(\\w+)\\.py", r"gallery/\1.rst", text)
+
+
+def lead_to_source(app, page, template, context, doctree):
+    """Lead the links to view and to edit a page to the file that it is made of."""
+    folder, _, name = page.rpartition("/")
+    made_of = f"examples/{name}.py" if folder == "gallery" else ""
+    made_of = SOURCES.get(page, made_of)
+    if made_of:
+        context["theme_source_view_link"] = f"{REPOSITORY}/blob/main/{made_of}"
+        context["theme_source_edit_link"] = f"{REPOSITORY}/edit/main/{made_of}"
+    elif folder:  # of the reference, which is made of docstrings
+        context["page_source_suffix"] = ""
 
 
 def show_arguments(app, what, name, obj, options, arguments, returned):
@@ -216,6 +279,7 @@ def setup(app):
     app.connect("builder-inited", make_thumbnails, priority=400)
     app.connect("source-read", show_results)
     app.connect("include-read", link_within_site)
+    app.connect("html-page-context", lead_to_source)
     app.connect("autodoc-process-signature", show_arguments)
     app.connect("build-finished", check_pages)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))

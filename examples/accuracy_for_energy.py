@@ -8,7 +8,7 @@ signals of MNIST-1D, which its package generates. The neurons are integrate-and-
 LIF neurons whose slope at the threshold NengoDL smooths (``lif_smoothing``). NengoDL trains the
 network for a single time step, on firing rates and without filters. Every signal is then shown for
 100 ms: the neurons spike, with a filter of 5 ms on the way to each layer and one of 20 ms on the
-output, the largest element of which is the answer. The network is trained
+output. The largest output is the answer. The network is trained
 
 - plain: without regularization;
 - rate targets: ``strength * mean(rate)``, in Hz, of each layer's neurons in the loss;
@@ -20,7 +20,8 @@ output, the largest element of which is the answer. The network is trained
 
 A synaptic event is a spike that arrives at a synapse. ``nengo_wd.Energy`` counts them, and says
 how many joules an answer takes on a device: events and updates of neurons times what they take.
-The signals' own values, which are not spikes, are left out.
+The signals' own values, which are not spikes, are left out. Bars and bands in the figure are
+standard errors over seeds.
 
 Strengths are chosen on a validation split, over the first two seeds: the best accuracy after 100 ms
 among those with about a fifth of plain's events, or fewer. The other seeds have these strengths
@@ -100,6 +101,7 @@ STYLES = {  # colour, line and marker
     KERAS_SPIKING: ("C1", ":v"),
 }
 CROSSENTROPY = tf.losses.SparseCategoricalCrossentropy(from_logits=True)
+RING = {"marker": "o", "linestyle": "", "markersize": 9, "fillstyle": "none"}
 FIGURE = Path("figures/accuracy_for_energy.png")
 nengo_wd.Energy.register_device("events", 1, 0, spiking=True)  # which counts instead of weighing
 
@@ -163,7 +165,7 @@ def draw(layers, seed):
 
 
 def late_crossentropy(labels, outputs):
-    """Return the loss of the mean output of the last steps, of which one has the labels."""
+    """Return the loss of the mean output of the last steps; one of them has the labels."""
     return CROSSENTROPY(labels[:, -1], tf.reduce_mean(outputs[:, -READ_STEPS:], axis=1))
 
 
@@ -396,37 +398,41 @@ def frontier(axes, runs, chosen):
         x = [mean(runs[key], "events") / 1000 for key in keys]
         axes.errorbar(x, means, errors, fmt=line, color=color, markersize=3.5, label=way)
         place = keys.index(best)
-        axes.plot(x[place], means[place], "o", color=color, markersize=9, fillstyle="none")
+        axes.plot(x[place], means[place], **RING, color=color)
 
 
 def over_presentation(axes, runs, chosen):
-    """Plot accuracy over time, and that on rates at the end, of what was chosen."""
-    for way in ("plain", "rate targets", "with both"):  # the dashes are accuracies on rates
+    """Plot accuracy over time, and a mark for that on rates, of what was chosen."""
+    for way in ("plain", "rate targets", "with both"):
         found, color = runs[chosen[way]], STYLES[way][0]
         accuracy, error = summary([run.test for run in found])
         time = np.arange(1, N_STEPS + 1)
-        axes.plot(time, accuracy, color=color)
+        axes.plot(time, accuracy, "-", color=color)
         axes.fill_between(time, accuracy - error, accuracy + error, color=color, alpha=0.2, lw=0)
-        axes.plot([0.9 * N_STEPS, N_STEPS], 2 * [mean(found, "rates")], "--", color=color)
+        axes.plot(1.06 * N_STEPS, mean(found, "rates"), "_", color=color, markersize=9, mew=2)
+        place = {"color": color, "va": "top", "ha": "right", "textcoords": "offset points"}
+        axes.annotate(way, (N_STEPS, accuracy[-1]), (0, -5), **place)
+    axes.annotate("on rates", (1.1 * N_STEPS, 94.5), color="0.4", ha="right")
 
 
 def save_figure(runs, chosen):
     with nengo_wd.plotting.style():
-        figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.9))  # inches
+        figure, panels = plt.subplots(1, 3, figsize=(7.2, 3.2))  # inches
         for axes, letter, neurons in zip(panels, "ab", NEURONS):
             frontier(axes, runs[neurons], chosen[neurons])
             axes.set(title=f"({letter}) {neurons}", xlabel="synaptic events (thousands)")
-            axes.set(xscale="log", ylim=(80, 96))
+            axes.set(xscale="log", xlim=(9, 170), ylim=(80, 96), ylabel="accuracy with spikes (%)")
             axes.set_xticks([10, 20, 50, 100], [10, 20, 50, 100])
             axes.set_xticks([], minor=True)
             axes.axhline(PAPER["CNN"], color="0.7", linewidth=0.7, zorder=0)
             place = {"va": "bottom", "ha": "right", "transform": axes.get_yaxis_transform()}
-            axes.text(0.98, PAPER["CNN"], "CNN, no spikes", color="0.4", **place)
+            axes.text(0.98, PAPER["CNN"], "CNN without spikes", color="0.4", **place)
         over_presentation(panels[2], runs["integrate-and-fire"], chosen["integrate-and-fire"])
-        panels[2].set(title="(c) while a signal is shown", xlabel="presentation time (ms)")
-        panels[2].set(ylim=(60, 96))
-        panels[0].set(ylabel="accuracy with spikes (%)")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+        panels[2].set(title="(c) integrate-and-fire", ylim=(60, 96))
+        panels[2].set(xlabel="time that a signal is shown (ms)", ylabel="accuracy so far (%)")
+        panels[0].plot([], **RING, color="0.4", label="chosen on validation")
+        ring, *others = panels[0].get_legend_handles_labels()[0]
+        figure.legend(handles=[*others, ring], loc="outside upper center", ncols=4)
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
 

@@ -291,23 +291,26 @@ def plot_accuracy(axes, runs):
     """Plot a line for every run, from its accuracy on rates to that with spikes."""
     for name, seeds in runs.items():
         for i, run in enumerate(seeds):
-            label = f"{name} wc" if i == 0 else None
+            label = f"{name} decay" if i == 0 else None
             accuracies = [100 * run.rates, 100 * run.spikes]
             axes.plot(accuracies, STYLES[name], marker="o", markersize=3, label=label)
-    axes.set_xticks([0, 1], ["rates", "spikes"])
-    axes.set(xlim=(-0.3, 1.3), ylim=(80, 100), ylabel="test accuracy (%)", title="(d) accuracy")
+    axes.set_xticks([0, 1], ["on rates", "with spikes"])
+    axes.set(xlim=(-0.4, 1.4), ylim=(80, 100), ylabel="test accuracy (%)", title="(d) accuracy")
 
 
 def save_figure(runs, layer_params):
     with nengo_wd.plotting.style():
-        figure, (*panels, last) = plt.subplots(1, len(LAYERS) + 1, figsize=(7.2, 2.6))  # inches
+        figure, (*panels, last) = plt.subplots(1, len(LAYERS) + 1, figsize=(7.2, 2.8))  # inches
         for letter, axes, layer in zip("abc", panels, LAYERS):
             plot_norms(axes, runs, layer)
-            epsw, wc = layer_params[layer]["epsW"], layer_params[layer]["wc"]
-            axes.set(title=f"({letter}) {layer}\nepsW = {epsw:g}, wc = {wc:g}", ylim=(0, 14))
+            learning_rate, wc = layer_params[layer]["epsW"], layer_params[layer]["wc"]
+            decay = f"decay {wc:g}" if wc else "never decays"
+            axes.set(title=f"({letter}) {layer}\nlearning rate {learning_rate:g}\n{decay}")
+            axes.set_ylim(0, 14)
         panels[0].set_ylabel("norm of the weights")
         plot_accuracy(last, runs)
-        figure.legend(loc="outside upper center", ncols=2, handlelength=3)
+        n_seeds = f"a line for each of {len(SEEDS)} initial weights"
+        figure.legend(loc="outside upper center", ncols=2, handlelength=3, title=n_seeds)
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
 

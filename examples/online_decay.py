@@ -223,7 +223,7 @@ def check(result, found):
 
 
 def check_findings(result, found):
-    """Raise where the description is not borne out."""
+    """Raise where the results differ from the description."""
     for name in VARIANTS:
         for phase in ("learned", "learned anew"):
             assert rms(result.errors[name][between(result, *PHASES[phase])]) < 0.3, name
@@ -243,28 +243,33 @@ def distance(result, other):
 
 
 def mark_learning(axes):
-    for start in (0, LEARNED + HELD):
-        axes.axvspan(start, start + LEARNED, color="0.93", zorder=0, linewidth=0)
+    """Shade the time with an error signal, and return an area for the legend."""
+    look = {"color": "0.9", "zorder": 0, "linewidth": 0, "label": "the error signal is there"}
+    return [axes.axvspan(start, start + LEARNED, **look) for start in (0, LEARNED + HELD)][0]
 
 
 def save_figure(result):
     first = between(result, 0, 2 * (LEARNED + HELD))
     per_minute = 1 if SHORT else 60
     with nengo_wd.plotting.style():
-        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(7.2, 2.6))  # inches
+        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(7.2, 2.8))  # inches
         for name, style in STYLES.items():
             error, norm = np.abs(result.errors[name]), 1e3 * result.norms[name]
-            left.semilogy(result.t[first], smooth(error)[first], label=name, **style)
+            left.semilogy(result.t[first], smooth(error)[first], **style)
             middle.plot(result.t[first], norm[first], **style)
-            right.plot(result.t / per_minute, norm, **style)
+            right.plot(result.t / per_minute, norm, label=name, **style)
         for axes in (left, middle):
-            mark_learning(axes)
+            learning = mark_learning(axes)
             axes.set_xlabel("seconds")
+        ticks = [0.02, 0.05, 0.1, 0.2, 0.5]
+        left.set_yticks(ticks, ticks)
+        left.set_yticks([], minor=True)
         left.set(title="(a) error", ylabel="distance from the target")
-        right.legend(*left.get_legend_handles_labels(), fontsize="x-small", loc="upper left")
-        middle.set(title="(b) decoders", ylabel="norm * 1000")
-        right.set(title="(c) decoders, and then", xlabel="seconds" if SHORT else "minutes")
-        right.set_ylim(0, 1.35 * right.get_ylim()[1])  # leaves room for the legend
+        middle.set(title="(b) decoders, at first", ylabel="norm * 1000")
+        right.set(title="(c) decoders, in the long run", ylabel="norm * 1000")
+        right.set(xlabel="seconds" if SHORT else "minutes")
+        lines = right.get_legend_handles_labels()[0]
+        figure.legend(handles=[*lines, learning], loc="outside upper center", ncols=4)
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
 

@@ -195,7 +195,7 @@ def check(data, results):
 
 
 def check_findings(data, results):
-    """Raise where the description is not borne out."""
+    """Raise where the results differ from the description."""
     without, decayed = (histories["penalty"][-1] for histories in results.values())
     forgotten = np.linalg.norm(decayed[0] - closed_form(data, max(DECAYS))[0])
     assert forgotten < 0.01 * np.linalg.norm(data.start), "the initial weights are not forgotten"

@@ -6,9 +6,8 @@ Strengths by group of parameters, found by a search that can be stopped and goes
 A network of three convolutions and a dense layer, with integrate-and-fire neurons in between,
 classifies the signals of MNIST-1D, which its package generates. NengoDL trains the network for a
 single time step, on firing rates and without filters. Every signal is then shown for 50 ms: the
-neurons spike, with a filter of 5 ms on the way to each layer and one of 20 ms on the output, the
-largest element of which is the answer. Three groups have penalties, each with a strength of its
-own:
+neurons spike, with a filter of 5 ms on the way to each layer and one of 20 ms on the output. The
+largest output is the answer. Three groups have penalties, each with a strength of its own:
 
 - kernels: ``strength * sum(w ** 2)``;
 - biases: the same;
@@ -296,7 +295,9 @@ def main():
         "(mean over seeds,\nwith its standard error)."
     )
     FIGURE.parent.mkdir(exist_ok=True)
-    nengo_wd.plotting.search(groups).savefig(FIGURE)
+    figure = nengo_wd.plotting.search(groups)
+    figure.axes[0].set_ylabel("validation error with spikes (%)")
+    figure.savefig(FIGURE)
     print(f"Figure saved to {FIGURE}")
 
 

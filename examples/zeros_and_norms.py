@@ -80,6 +80,7 @@ STYLES = {  # colour, line and marker
     "L1 steps": ("C0", "-o"),
     "target norms": ("C2", "s"),
 }
+RING = {"marker": "o", "linestyle": "", "markersize": 9, "fillstyle": "none"}
 FIGURE = Path("figures/zeros_and_norms.png")
 nengo_wd.Energy.register_device("events", 1, 0, spiking=True)  # which counts instead of weighing
 
@@ -299,6 +300,9 @@ def tell(runs, chosen):
 
 def plot(axes, runs, chosen, name, scale=1):
     """Plot accuracy over an attribute, a line for each way; what was chosen has a ring."""
+    plain = runs[PLAIN]
+    point = scale * mean(plain, name), mean(plain, "test"), error(plain, "test")
+    axes.errorbar(*point, fmt="X", color="black", markersize=6, label="none", zorder=1)
     for way in GRIDS:
         (color, line), keys = STYLES[way], [key for key in runs if key[0] == way]
         x = [scale * mean(runs[key], name) for key in keys]
@@ -306,7 +310,7 @@ def plot(axes, runs, chosen, name, scale=1):
         errors = [error(runs[key], "test") for key in keys]
         axes.errorbar(x, y, errors, fmt=line, color=color, markersize=3.5, label=way)
         best = keys.index(chosen[way])
-        axes.plot(x[best], y[best], "o", color=color, markersize=9, fillstyle="none")
+        axes.plot(x[best], y[best], **RING, color=color)
 
 
 def save_figure(runs, chosen):
@@ -317,9 +321,13 @@ def save_figure(runs, chosen):
         plot(panels[2], runs, chosen, "norm")
         panels[0].set(title="(a) exact zeros", xlabel="share of the weights (%)")
         panels[1].set(title="(b) what an answer costs", xlabel="synaptic events (thousands)")
-        panels[2].set(title="(c) all kernels", xlabel="norm")
+        panels[2].set(title="(c) size", xlabel="norm of all kernels")
         panels[0].set(ylabel="accuracy with spikes (%)")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        for axes in panels[1:]:
+            axes.set_xlim(left=0)
+        panels[0].plot([], **RING, color="0.4", label="chosen on validation")
+        ring, *others = panels[0].get_legend_handles_labels()[0]
+        figure.legend(handles=[*others, ring], loc="outside upper center", ncols=6)
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
 
