@@ -1,4 +1,4 @@
-"""Weight decay and regularization for NengoDL's spiking neural networks."""
+"""Weight decay, regularization and training for spikes, for NengoDL."""
 
 from __future__ import annotations
 

@@ -101,8 +101,8 @@ def _check_no_groups(probe: nengo.Probe, regularizer: Any) -> None:
     """Raise for a group lasso of inputs or outputs, which what a probe records does not have."""
     if isinstance(regularizer, GroupLasso) and regularizer.groups is not None:
         raise ValidationError(
-            f"{probe} has a GroupLasso with groups={regularizer.groups!r}, but what it records is "
-            "no weights; give axis=-1 for a group of each element",
+            f"{probe} has a GroupLasso with groups={regularizer.groups!r}, but what it records "
+            "are not weights; give axis=-1 for a group of each element",
             attr="groups",
             obj=probe,
         )
@@ -200,7 +200,7 @@ def _with_slopes(
 def why_no_rates(probe: Any) -> str | None:
     """Say why an object does not record firing rates, or return None if it does."""
     if not isinstance(probe, nengo.Probe):
-        return "is no probe"
+        return "is not a probe"
     if not isinstance(probe.obj, nengo.ensemble.Neurons):
         return "records no neurons; probe the neurons of an ensemble, ensemble.neurons"
     if probe.attr not in OUTPUTS:

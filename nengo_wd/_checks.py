@@ -110,7 +110,7 @@ def check_hyperparameter(value: Any, name: str, owner: Any) -> Any:
     elif not isinstance(value, SYMBOLIC):
         check_keras_2(value, name, owner)
         raise ValidationError(
-            f"{owner}: {value!r} is no {name}; give a number, a "
+            f"{owner}: {value!r} is not a {name}; give a number, a "
             "tf.keras.optimizers.schedules.LearningRateSchedule or a tf.Variable",
             attr=name,
         )
@@ -141,7 +141,7 @@ def as_strength(value: Any, name: str, owner: str) -> Any:
         strength = float(value)
     except (TypeError, ValueError) as error:
         raise ValidationError(
-            f"{owner}: the strength {name}={value!r} is no number ({error})", attr=name
+            f"{owner}: the strength {name}={value!r} is not a number ({error})", attr=name
         ) from error
     check_strength(strength, name, name, owner)
     return strength

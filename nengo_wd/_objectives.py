@@ -231,13 +231,13 @@ def _check_key(sim: nengo_dl.Simulator, key: Any, attr: str) -> None:
     probes = seam.training.probe_names(sim)
     if isinstance(key, tuple) and not (key and seam.training.TUPLES_OF_PROBES):
         raise ValidationError(
-            f"{key!r} is no key of an objective; NengoDL 2 alone takes tuples of probes",
+            f"{key!r} is not a key of an objective; NengoDL 2 alone takes tuples of probes",
             attr=attr,
         )
     for probe in key if isinstance(key, tuple) else (key,):
         known = probe in probes if isinstance(probe, str) else probe in sim.model.probes
         if not known:
-            kind = "" if isinstance(probe, (str, nengo.Probe)) else "is no probe, and so "
+            kind = "" if isinstance(probe, (str, nengo.Probe)) else "is not a probe, and so "
             raise ValidationError(
                 f"{probe!r} {kind}is not among the probes of {sim.model.toplevel}, which are "
                 f"{sorted(probes) or sim.model.probes}",

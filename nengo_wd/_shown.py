@@ -99,7 +99,7 @@ def shown_targets(
     for obj in targets:
         if obj not in probes:
             known = ", ".join(map(str, probes)) or "none"
-            fault = f"there are targets for {obj!r}, which is no probe of {network}"
+            fault = f"there are targets for {obj!r}, which is not a probe of {network}"
             raise ValidationError(f"{fault}; its probes are {known}", attr="targets")
     return {probes[key]: _as_targets(probes[key], one, shape) for key, one in targets.items()}
 

@@ -61,7 +61,7 @@ class Converter(_Base):
     Warns
     -----
     UserWarning
-        If ``add_loss`` has added a loss, which is about the Keras model and not carried over.
+        If ``add_loss`` has added a loss: it stays with the Keras model, and is not carried over.
 
     Examples
     --------

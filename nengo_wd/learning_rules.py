@@ -47,7 +47,7 @@ class Decay(LearningRuleType):
     Raises
     ------
     nengo.exceptions.ValidationError
-        For a rate that is not a number, negative or not finite, and for another ``towards`` or
+        For a rate that is not a finite number, zero or above, and for another ``towards`` or
         ``modifies``.
 
     Notes
@@ -86,8 +86,8 @@ class Decay(LearningRuleType):
     def __init__(self, rate: float, towards: str = "zero", modifies: str = "decoders") -> None:
         if not is_number(rate):
             raise ValidationError(
-                f"{rate!r} is no rate; give a number in 1/s, and for a rate that changes, connect "
-                "a node to the rule",
+                f"{rate!r} is not a rate; give a number in 1/s, and for a rate that changes, "
+                "connect a node to the rule",
                 attr="rate",
                 obj=Decay,
             )

@@ -117,7 +117,7 @@ def check_target_norm(value: Any, name: str, owner: str) -> TargetNorm:
     if not is_number(value):
         rules = ", ".join(f"nengo_wd.target_norms.{rule.__name__}(...)" for rule in RULES)
         raise ValidationError(
-            f"{owner}: {value!r} is no {name}; give a number, or one of {rules}", attr=name
+            f"{owner}: {value!r} is not a {name}; give a number, or one of {rules}", attr=name
         )
     _check_positive(owner, name, value)
     return float(value)

@@ -87,6 +87,10 @@ def test_two_digits_of_what_is_shown_are_printed(shown, printed, expected):
     assert agrees(shown, printed) is expected
 
 
+def test_readme_is_read_in_one_sitting():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
 # -- the site ----------------------------------------------------------------------------
 
 

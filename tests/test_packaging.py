@@ -35,3 +35,22 @@ def test_links_of_the_long_description_lead_to_files_of_the_repository():
     files = [match.group(1) for match in map(here.match, targets) if match]
     assert "LICENSE" in files
     assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+def test_the_address_is_that_of_setup_cfg_everywhere():
+    address = SETUP["repository"]()
+    owner = address.rsplit("/", 2)[1]
+    for path in [*ROOT.glob("*.*"), *ROOT.glob("docs/*.*"), *ROOT.glob("nengo_wd/**/*.py")]:
+        if path.suffix in {".cff", ".cfg", ".md", ".py", ".rst", ".toml"}:
+            text = path.read_text(encoding="utf-8")
+            assert set(re.findall(rf"https://github.com/{owner}/\w+", text)) <= {address}, path
+
+
+def test_the_version_is_in_the_changelog_and_the_citation():
+    """With the same date, so that a release can't leave out one of the three."""
+    version = runpy.run_path(str(ROOT / "nengo_wd" / "version.py"))["__version__"]
+    changes = (ROOT / "CHANGES.md").read_text(encoding="utf-8")
+    newest, date = re.search(r"^## (\S+) \((.*)\)$", changes, re.MULTILINE).groups()
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert newest == version
+    assert f"version: {version}\ndate-released: {date}\n" in citation

@@ -79,7 +79,7 @@ def test_a_row_is_a_setting():
         nengo_wd.configure_settings()
     with pytest.raises(AttributeError, match="rigidity"):
         net.config[nengo.Ensemble].rigidity = 0.5
-    with pytest.raises(ValidationError, match="TensorNode.*'much' is no rigidity"):
+    with pytest.raises(ValidationError, match="TensorNode.*'much' is not a rigidity"):
         net.config[node].rigidity = "much"
     with simulator(net) as sim:
         assert set(nengo_wd.regularization_losses(sim)) == {"layer.kernel"}  # the default

@@ -247,7 +247,7 @@ def build_filter(build_pre: Callable, builder: Any, signals: Any, config: Any) -
 def filter_data(
     filt: Callable, synapse: Any, x: Any, dt: Any = None, axis: int = 0, *args: Any, **kwargs: Any
 ) -> Any:
-    """Filter one-dimensional data as a column: a step returns an array, which is no number."""
+    """Filter one-dimensional data as a column: a step returns an array, which is not a number."""
     if np.ndim(x) != 1:
         return filt(x, dt, axis, *args, **kwargs)
     return filt(np.asarray(x)[:, None], dt, max(axis, 0), *args, **kwargs)[:, 0]

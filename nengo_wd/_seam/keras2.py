@@ -135,7 +135,7 @@ def own_decay(optimizer: Any) -> tuple[Any, bool]:
 
 
 def chain_of(model: Any) -> list[Any] | None:
-    """Return the layers of a model in their order; None, if it is no chain of layers."""
+    """Return the layers of a model in their order; None, if it is not a chain of layers."""
     functional = tf.keras.Sequential.__mro__[1]
     if type(model).call not in (tf.keras.Sequential.call, functional.call):
         return None

@@ -39,7 +39,7 @@ def get_device(name: Any) -> Device:
     """Return a device by its name, or raise an error that lists all names."""
     if not isinstance(name, str) or name not in devices:
         raise ValidationError(
-            f"{name!r} is no device; there are {', '.join(devices)}, and Energy.register_device "
+            f"{name!r} is not a device; there are {', '.join(devices)}, and Energy.register_device "
             "adds others",
             attr="device",
         )
@@ -100,7 +100,9 @@ class Costs:
             If an argument has another type, or a figure is negative or not finite.
         """
         if not isinstance(name, str) or not name:
-            raise ValidationError(f"a device has a text for a name, not {name!r}", attr="name")
+            raise ValidationError(
+                f"the name of a device must be a string, not {name!r}", attr="name"
+            )
         if not isinstance(spiking, (bool, np.bool_)):
             raise ValidationError(
                 f"device {name!r}: spiking={spiking!r} must be True, if synapses work for spikes "

@@ -61,9 +61,9 @@ def regularized_optimizer(
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``optimizer`` is a class, is no optimizer, or takes one of the steps already, as Keras'
-        optimizers with a ``weight_decay`` do; if it would undo a step, as Ftrl does; if an object
-        with a setting is not trained; for a decay that is a number and would take all of the
+        If ``optimizer`` is a class, is not an optimizer, or takes one of the steps already, as
+        those of Keras with a ``weight_decay`` do; if it would undo a step, as Ftrl does; if an
+        object with a setting is not trained; for a decay that is a number and would take all of the
         weights in a step, or more: of 1 or more, times the learning rate; for a regularizer without
         a proximal step; for an ``OfInitial`` of weights that are all zero; and for a decay,
         strength or learning rate that is negative or not finite now. `WeightNorms` warns of what

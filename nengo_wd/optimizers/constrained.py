@@ -75,7 +75,7 @@ def _check_initial(parameter: Parameter, target: Any) -> None:
         if not 0 < norm < np.inf:
             raise ValidationError(
                 f"{parameter.name} has the target norm {target}, but the norm of its weights is "
-                f"{norm} now, of which there is no such part; give it a number or AtStep(...), or "
+                f"{norm} now, and a factor makes no bound of it; give a number or AtStep(...), or "
                 "load the weights before the optimizer is made",
                 attr="target_norm",
                 obj=parameter.obj,

@@ -53,7 +53,7 @@ class DecayStep(Step):
             if excludes:
                 raise ValidationError(
                     f"{type(one).__name__} leaves out variables by exclude_from_weight_decay, "
-                    "which settings take no notice of; leave out objects by "
+                    "which settings ignore; leave out objects by "
                     "net.config[...].weight_decay = None",
                     attr="weight_decay",
                     obj=one,

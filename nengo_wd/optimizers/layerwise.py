@@ -61,7 +61,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     ------
     nengo.exceptions.ValidationError
         If an object with one of the settings is not trained, for a learning rate, momentum or
-        decay that is no number, negative or not finite, for a momentum of one or more, and for a
+        decay that is not a finite number, zero or above, for a momentum of one or more, and for a
         decay of one or more, times the learning rate. Schedules and variables are checked as they
         are now.
     nengo.exceptions.SimulatorClosed

@@ -201,7 +201,7 @@ def _row_steps(weights: tf.Tensor, sizes: dict, centre: Any) -> tf.Tensor:
 def proximal_regularization(
     sim: nengo_dl.Simulator, optimizer: Any, scale_by_learning_rate: bool = True
 ) -> Any:
-    r"""Return an optimizer that takes the regularizers of parameters as steps beside the gradient.
+    r"""Return an optimizer that takes the regularizers of parameters as proximal steps.
 
     At every step, after the update of the optimizer, with the learning rate as :math:`s`,
 

@@ -51,7 +51,7 @@ class EventFile:
         try:
             tf.io.gfile.makedirs(self.log_dir)
             if not tf.io.gfile.isdir(self.log_dir):
-                raise NotADirectoryError(f"{self.log_dir} is no folder")
+                raise NotADirectoryError(f"{self.log_dir} is not a folder")
             with tf.Graph().as_default():  # the writer refuses to be made in eager mode
                 make_writer = tf.compat.v1.summary.FileWriter
                 self._writer = make_writer(self.log_dir, filename_suffix=self._suffix)
@@ -94,9 +94,11 @@ def _path(log_dir: Any) -> str:
     try:
         path = os.fsdecode(log_dir)
     except TypeError as error:
-        raise ValidationError(f"log_dir={log_dir!r} is no path: {error}", attr="log_dir") from error
+        raise ValidationError(
+            f"log_dir={log_dir!r} is not a path: {error}", attr="log_dir"
+        ) from error
     if not path or "\0" in path:
-        raise ValidationError(f"log_dir={log_dir!r} is no path", attr="log_dir")
+        raise ValidationError(f"log_dir={log_dir!r} is not a path", attr="log_dir")
     return path
 
 

@@ -93,7 +93,7 @@ class Records:
         """
         known = [column.name for column in self.columns]
         if name not in known:
-            raise ValidationError(f"{name!r} is no column; there are {known}", attr="name")
+            raise ValidationError(f"{name!r} is not a column; there are {known}", attr="name")
         return np.reshape([r.columns[name] for r in self._records], (-1, len(self.names)))
 
     @property

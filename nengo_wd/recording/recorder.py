@@ -235,7 +235,7 @@ def _number(value: Any, argument: str) -> float:
             raise TypeError("it is text")
         return float(value)
     except (TypeError, ValueError) as error:
-        fault = f"{argument}={value!r} is no number ({error})"
+        fault = f"{argument}={value!r} is not a number ({error})"
         raise ValidationError(fault, attr="record") from error
 
 

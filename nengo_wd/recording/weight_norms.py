@@ -86,7 +86,7 @@ class WeightNorms(History, Recorder):
     Notes
     -----
     Penalties are those that count when a record is made: see `regularization_losses`. After other
-    settings, make it anew. Weights of rank 0, single numbers, are not recorded.
+    settings, make another one. Weights of rank 0, single numbers, are not recorded.
 
     In ``sim.fit``, the progress bar and the history of Keras show as ``penalty`` the sum of all
     penalties on weights as last recorded, or its mean within an epoch. Put this before callbacks

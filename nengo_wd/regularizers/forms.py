@@ -48,7 +48,7 @@ def as_regularizer(
             raise ValueError(found)
     except (ValueError, TypeError) as error:
         raise ValidationError(
-            f"{owner}: {value!r} is no regularizer that Keras knows; give 'l1', 'l2', "
+            f"{owner}: {value!r} is not a regularizer that Keras knows; give 'l1', 'l2', "
             "'l1_l2', one of tf.keras.regularizers, or a callable from a tensor to a scalar",
             attr=attr,
         ) from error

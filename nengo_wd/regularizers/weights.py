@@ -173,8 +173,8 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         self.groups, self.costs = groups, None if costs is None else _as_costs(costs)
         if not all(is_whole(one, -np.inf) for one in self._axes_of_groups()):
             raise ValidationError(
-                f"GroupLasso: axis={axis!r} is no axis; give an integer, a tuple of integers or "
-                "None",
+                f"GroupLasso: axis={axis!r} is not an axis; give an integer, a tuple of integers "
+                "or None",
                 attr="axis",
             )
         if groups is not None:

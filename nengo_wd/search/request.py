@@ -56,10 +56,10 @@ class Request:
 def _ranges(ranges: Any) -> dict[str, tuple[float, float]]:
     """Return the ranges by name of a strength, or raise."""
     if not isinstance(ranges, Mapping) or not ranges:
-        _refuse("ranges", f"{ranges!r} are no ranges; give a dictionary {{name: (low, high)}}")
+        _refuse("ranges", f"{ranges!r} are not ranges; give a dictionary {{name: (low, high)}}")
     for name in ranges:
         if not isinstance(name, str) or not name:
-            _refuse("ranges", f"{name!r} is no name of a strength; give a text")
+            _refuse("ranges", f"{name!r} is not the name of a strength; give a string")
     return {name: _range(name, ends) for name, ends in ranges.items()}
 
 
@@ -68,7 +68,7 @@ def _range(name: str, ends: Any) -> tuple[float, float]:
     try:
         low, high = ends
         if isinstance(ends, str) or not (is_number(low) and is_number(high)):
-            raise TypeError("they are no numbers")
+            raise TypeError("they are not numbers")
     except (TypeError, ValueError):
         _refuse("ranges", f"the range of {name!r} is {ends!r}; give two numbers, (low, high)")
     if not 0 < low < high <= LARGEST_FLOAT32:
@@ -93,7 +93,7 @@ def _name(name: Any, is_file: bool) -> str:
         script = getattr(sys.modules["__main__"], "__file__", None)
         return Path(script).stem if script else "search"
     if not isinstance(name, str) or not name:
-        _refuse("name", f"name={name!r} must be a text")
+        _refuse("name", f"name={name!r} must be a string")
     if is_file and re.search(r'[<>:"/\\|?*\x00-\x1f]', name):
         _refuse("name", f"name={name!r} can't be that of a file, which the search is kept in")
     return name

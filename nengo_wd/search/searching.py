@@ -203,7 +203,7 @@ class Start:
         self.sim, self.callbacks = sim, list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, tf.keras.callbacks.Callback):
-                fault = f"{callback!r} in callbacks is no tf.keras.callbacks.Callback"
+                fault = f"{callback!r} in callbacks is not a tf.keras.callbacks.Callback"
                 raise ValidationError(fault, attr="callbacks")
         self._optimizers = seam.training.optimizers_in_use(sim)
         self._variables = seam.optimizers.variables_of_training(sim)

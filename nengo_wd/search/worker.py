@@ -260,7 +260,7 @@ def _finite(error: Any) -> float:
     try:
         number = float(error)
     except (TypeError, ValueError):
-        raise SimulationError(f"train returned {error!r}, which is no number") from None
+        raise SimulationError(f"train returned {error!r}, which is not a number") from None
     if not np.isfinite(number):
-        raise SimulationError(f"train returned {number}, which is no finite number")
+        raise SimulationError(f"train returned {number}, which is not a finite number")
     return number

@@ -94,7 +94,11 @@ ROWS += [
     for value in (0, -1, 2.5, "3", True)
 ]
 ROWS += [
-    Row(f"{name} on {device!r}", lambda s, f=f, device=device: f(device), "no device; .*cpu.*loihi")
+    Row(
+        f"{name} on {device!r}",
+        lambda s, f=f, device=device: f(device),
+        "not a device; .*cpu.*loihi",
+    )
     for name, f in {
         "total": lambda device: counted().total(device),
         "figure": lambda device: plotting.energy(counted(), device),
@@ -107,7 +111,7 @@ ROWS += [
         lambda s, kwargs={attr: value}: register(
             **{**dict(name="mine", energy_per_synop=1, energy_per_neuron=1, spiking=True), **kwargs}
         ),
-        f"device .*{attr}={'.*'}" if attr != "name" else "has a text for a name",
+        f"device .*{attr}={'.*'}" if attr != "name" else "must be a string",
     )
     for attr, values in {
         "name": ("", None, 3),

@@ -16,7 +16,7 @@ LAYERS = {
     "RegularizedConv3D": lambda **kwargs: nengo_wd.RegularizedConv3D(3, 1, name="mine", **kwargs),
 }
 NO_ARGUMENTS = {
-    "unknown kernel_regularizer": ({"kernel_regularizer": "l3"}, "'l3' is no regularizer"),
+    "unknown kernel_regularizer": ({"kernel_regularizer": "l3"}, "'l3' is not a regularizer"),
     "class of a regularizer": (
         {"kernel_regularizer": tf.keras.regularizers.L1L2},
         r"L1L2 is a class, not a regularizer; give an instance, L1L2\(...\)",
@@ -30,7 +30,7 @@ NO_ARGUMENTS = {
         {"bias_constraint": tf.keras.constraints.NonNeg},
         "bias_constraint=NonNeg is a class; give an instance",
     ),
-    "unknown bias_regularizer": ({"bias_regularizer": 0.5}, "0.5 is no regularizer"),
+    "unknown bias_regularizer": ({"bias_regularizer": 0.5}, "0.5 is not a regularizer"),
     "negative strength": (
         {"kernel_regularizer": tf.keras.regularizers.l2(-1.0)},
         "l2=-1.0 must be a finite number",
@@ -271,7 +271,7 @@ ROWS += [
     Row(
         "unknown regularizer in a mixin",
         lambda s: Depthwise(3, depthwise_regularizer="l3", name="edges"),
-        "layer 'edges': 'l3' is no regularizer",
+        "layer 'edges': 'l3' is not a regularizer",
     ),
 ]
 

@@ -9,13 +9,13 @@ from nengo.exceptions import BuildError
 import nengo_wd
 
 NO_RATES = {
-    "text": ("0.1", "'0.1' is no rate"),
-    "None": (None, "None is no rate"),
-    "bool": (True, "True is no rate"),
-    "complex": (1j, "1j is no rate"),
-    "array": (np.ones(2), r"array\(\[1., 1.\]\) is no rate"),
-    "function": (np.sin, "is no rate; give a number in 1/s.* connect a node to the rule"),
-    "schedule": (tf.keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5), "is no rate"),
+    "text": ("0.1", "'0.1' is not a rate"),
+    "None": (None, "None is not a rate"),
+    "bool": (True, "True is not a rate"),
+    "complex": (1j, "1j is not a rate"),
+    "array": (np.ones(2), r"array\(\[1., 1.\]\) is not a rate"),
+    "function": (np.sin, "is not a rate; give a number in 1/s.* connect a node to the rule"),
+    "schedule": (tf.keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5), "is not a rate"),
     "negative": (-0.1, "rate=-0.1 must be a finite number"),
     "NaN": (np.nan, "rate=nan must be a finite number"),
     "infinite": (np.inf, "rate=inf must be a finite number"),

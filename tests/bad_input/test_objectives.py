@@ -37,13 +37,13 @@ ROWS += [
 NOT_AMONG = r'{} among the probes of <Network "here"'
 NO_KEYS = {
     "probe of another network": (lambda s: s.strange_probe, NOT_AMONG.format("strange.*is not")),
-    "node": (lambda s: s.source, NOT_AMONG.format("source.* is no probe, and so is not")),
-    "ensemble": (lambda s: s.a, NOT_AMONG.format("Ensemble.* is no probe, and so is not")),
-    "layer": (lambda s: s.layer, NOT_AMONG.format("Dense.* is no probe, and so is not")),
+    "node": (lambda s: s.source, NOT_AMONG.format("source.* is not a probe, and so is not")),
+    "ensemble": (lambda s: s.a, NOT_AMONG.format("Ensemble.* is not a probe, and so is not")),
+    "layer": (lambda s: s.layer, NOT_AMONG.format("Dense.* is not a probe, and so is not")),
     "unknown name": (lambda s: "prob", NOT_AMONG.format("'prob' is not")),
-    "number": (lambda s: 0, NOT_AMONG.format("0 is no probe, and so is not")),
-    "None": (lambda s: None, NOT_AMONG.format("None is no probe, and so is not")),
-    "empty tuple": (lambda s: (), r"\(\) is no key of an objective"),
+    "number": (lambda s: 0, NOT_AMONG.format("0 is not a probe, and so is not")),
+    "None": (lambda s: None, NOT_AMONG.format("None is not a probe, and so is not")),
+    "empty tuple": (lambda s: (), r"\(\) is not a key of an objective"),
 }
 ROWS += [
     Row(f"{kind} as key", lambda s, key=key: s.objective({key(s): "mse"}), pattern)
@@ -59,7 +59,7 @@ ROWS += [
     Row(
         "tuple with a node",
         lambda s: s.objective({(s.probe, s.source): "mse"}),
-        NOT_AMONG.format("source.* is no probe, and so is not"),
+        NOT_AMONG.format("source.* is not a probe, and so is not"),
         generation=2,
     ),
     Row(

@@ -1,4 +1,4 @@
-"""Optimizers that can't decay or take proximal steps, and numbers that are no rates."""
+"""Optimizers that can't decay or take proximal steps, and numbers that are not rates."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ from nengo_wd.target_norms import OfInitial
 
 v1 = tf.compat.v1.train
 keras = tf.keras.optimizers
-NOT_TAKEN = f"is no optimizer that sim.{'train' if GENERATION == 2 else 'compile'} takes"
+NOT_TAKEN = f"is not an optimizer that sim.{'train' if GENERATION == 2 else 'compile'} takes"
 
 # -- what is to be extended ------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ ROWS += [
     Row(
         "unknown name",
         with_decay(lambda s: "adamm"),
-        "'adamm' is no optimizer that Keras knows; did you mean 'adam' or .*There are 'adadelta', ",
+        "'adamm' is not an optimizer that Keras knows; did you mean 'adam' or .*There are 'ada",
         generation=3,
     ),
     Row(
@@ -357,11 +357,11 @@ ROWS += [
 # -- LayerwiseSGD ------------------------------------------------------------------------------
 
 NO_RATES = {
-    "text": ("0.1", "'0.1' is no {}"),
-    "None": (None, "None is no {}"),
-    "bool": (True, "True is no {}"),
-    "complex": (1j, "1j is no {}"),
-    "list": ([0.1], r"\[0.1\]\)? is no {}"),
+    "text": ("0.1", "'0.1' is not a {}"),
+    "None": (None, "None is not a {}"),
+    "bool": (True, "True is not a {}"),
+    "complex": (1j, "1j is not a {}"),
+    "list": ([0.1], r"\[0.1\]\)? is not a {}"),
     "negative": (-0.1, "{}=-0.1 must be a finite number"),
     "NaN": (np.nan, "{}=nan must be a finite number"),
     "infinite": (np.inf, "{}=inf must be a finite number"),

@@ -50,7 +50,7 @@ ROWS = [
 ]
 ROWS += [Row(f"objects, {kind}", of(make), pattern) for kind, (make, pattern) in NO_OBJECTS.items()]
 ROWS += [
-    Row(f"log_dir {path!r}", made(log_dir=path), "log_dir: log_dir=.* is no path")
+    Row(f"log_dir {path!r}", made(log_dir=path), "log_dir: log_dir=.* is not a path")
     for path in NO_PATHS
 ]
 ROWS += [
@@ -63,7 +63,7 @@ ROWS += [
 NO_DATA = (None, 5, "data", [], {}, np.ones((1, 2, 2)))
 NO_PROBES = {
     "empty": (lambda s: [], "no probe of <Network .*here.* records firing rates"),
-    "a node": (lambda s: s.source, "source.* is no probe"),
+    "a node": (lambda s: s.source, "source.* is not a probe"),
     "decoded": (lambda s: [s.decoded], "decoded.* records no neurons"),
     "voltage": (lambda s: [s.voltage], "voltage.* records the voltage of neurons"),
     "filtered": (lambda s: s.filtered, "filtered.* records neurons through Lowpass"),
@@ -184,9 +184,18 @@ BAD_TARGETS = {
     "None": (lambda s: None, "targets must be a dict.* and not NoneType"),
     "array": (lambda s: np.ones((2, 1, 2)), "targets must be a dict.* and not ndarray"),
     "empty": (lambda s: {}, "targets must be a dict.* and not empty"),
-    "of a node": (lambda s: {s.source: np.ones((2, 1, 2))}, "targets for .*source.* is no probe"),
-    "of another network": (lambda s: {s.strange_probe: 1}, "targets for .*strange.* is no probe"),
-    "of a name": (lambda s: {"nothing": 1}, "targets for 'nothing', which is no probe of .*here"),
+    "of a node": (
+        lambda s: {s.source: np.ones((2, 1, 2))},
+        "for .*source.* is not a probe",
+    ),
+    "of another network": (
+        lambda s: {s.strange_probe: 1},
+        "for .*strange.* is not a probe",
+    ),
+    "of a name": (
+        lambda s: {"nothing": 1},
+        "for 'nothing', which is not a probe of .*here",
+    ),
     "flat": (lambda s: {s.decoded: np.ones(2)}, r"decoded.* have shape \(2,\).*\(2, 1 or 20, size"),
     "steps": (lambda s: {s.decoded: np.ones((2, 3, 2))}, r"decoded.* have shape \(2, 3, 2\)"),
     "too few": (lambda s: {s.decoded: np.ones((1, 1, 2))}, r"decoded.* have shape \(1, 1, 2\)"),
@@ -328,7 +337,7 @@ ROWS += [
     Row(
         f"{name}={value!r}",
         lambda s, given={name: value}: s.norms.record(**given),
-        f"WeightNorms.record: {name}=.* is no number",
+        f"WeightNorms.record: {name}=.* is not a number",
     )
     for name in ("step", "epoch", "loss")
     for value in NO_NUMBERS
@@ -345,7 +354,7 @@ ROWS += [
     Row(
         "loss=None",
         lambda s: s.norms.record(loss=None),
-        "WeightNorms.record: loss=None is no number",
+        "WeightNorms.record: loss=None is not a number",
     ),
     Row(
         "record in a tf.function",
@@ -360,12 +369,12 @@ ROWS += [
     Row(
         "unknown column",
         lambda s: s.norms.column("norms"),
-        "'norms' is no column; there are .*'norm'",
+        "'norms' is not a column; there are .*'norm'",
     ),
     Row(
         "unknown column of the history",
         lambda s: s.norms.history.column(0),
-        "0 is no column",
+        "0 is not a column",
     ),
     Row(
         "table in no folder",

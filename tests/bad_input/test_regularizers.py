@@ -1,4 +1,4 @@
-"""Regularizers that can't be made, and what they return that is no penalty."""
+"""Regularizers that can't be made, and what they return that is not a penalty."""
 
 import nengo
 import numpy as np
@@ -10,12 +10,12 @@ import nengo_wd
 from nengo_wd.regularizers import FiringRates, GroupLasso, Scheduled, TowardsGrid, TowardsInitial
 
 NO_STRENGTHS = {
-    "text": ("0.1", "'0.1' is no number"),
-    "bytes": (b"0.1", "b'0.1' is no number"),
-    "None": (None, "None is no number"),
-    "bool": (True, "True is no number"),
-    "list": ([1, 2], r"\[1, 2\] is no number"),
-    "complex": (1j, "1j is no number"),
+    "text": ("0.1", "'0.1' is not a number"),
+    "bytes": (b"0.1", "b'0.1' is not a number"),
+    "None": (None, "None is not a number"),
+    "bool": (True, "True is not a number"),
+    "list": ([1, 2], r"\[1, 2\] is not a number"),
+    "complex": (1j, "1j is not a number"),
     "negative": (-1, "-1.0 must be a finite number"),
     "NaN": (np.nan, "nan must be a finite number"),
     "infinite": (np.inf, "inf must be a finite number"),
@@ -50,7 +50,7 @@ ROWS += [
     Row(
         f"GroupLasso, axis {axis!r}",
         lambda s, axis=axis: GroupLasso(0.1, axis),
-        "GroupLasso: axis=.* is no axis",
+        "GroupLasso: axis=.* is not an axis",
     )
     for axis in NO_AXES
 ]
@@ -110,7 +110,7 @@ ROWS += [
     Row(
         "GroupLasso, groups of a probe",
         lambda s: s.with_setting("regularizer", GroupLasso(groups="outputs"), s.probe),
-        "probe.* has a GroupLasso with groups='outputs', but what it records is no weights; give",
+        "probe.* has a GroupLasso with groups='outputs', but what it records are not weights; give",
     ),
 ]
 
@@ -189,11 +189,11 @@ ROWS += [
 
 L2 = tf.keras.regularizers.l2(0.5)
 NO_MOVING = {
-    "text": (lambda s: "0.1", "Scheduled: '0.1' is no strength; give a number, a tf.keras.opt"),
-    "None": (lambda s: None, "Scheduled: None is no strength"),
-    "bool": (lambda s: True, "Scheduled: True is no strength"),
-    "list": (lambda s: [1, 2], r"Scheduled: \[1, 2\] is no strength"),
-    "function": (lambda s: abs, "Scheduled: .*abs.* is no strength"),
+    "text": (lambda s: "0.1", "Scheduled: '0.1' is not a strength; give a number, a tf.keras.opt"),
+    "None": (lambda s: None, "Scheduled: None is not a strength"),
+    "bool": (lambda s: True, "Scheduled: True is not a strength"),
+    "list": (lambda s: [1, 2], r"Scheduled: \[1, 2\] is not a strength"),
+    "function": (lambda s: abs, "Scheduled: .*abs.* is not a strength"),
     "negative": (lambda s: -1, "Scheduled: the strength strength=-1.0 must be a finite number"),
     "NaN": (lambda s: np.nan, "Scheduled: the strength strength=nan must be a finite number"),
     "infinite": (lambda s: np.inf, "Scheduled: the strength strength=inf must be a finite"),
@@ -201,8 +201,8 @@ NO_MOVING = {
 }
 NO_SCHEDULED = {
     "None": (lambda: None, "Scheduled: None can't be multiplied by a strength"),
-    "number": (lambda: 0.5, "Scheduled: 0.5 is no regularizer that Keras knows"),
-    "name": (lambda: "l3", "Scheduled: 'l3' is no regularizer that Keras knows"),
+    "number": (lambda: 0.5, "Scheduled: 0.5 is not a regularizer that Keras knows"),
+    "name": (lambda: "l3", "Scheduled: 'l3' is not a regularizer that Keras knows"),
     "class": (lambda: GroupLasso, r"Scheduled: GroupLasso is a class.*GroupLasso\(...\)"),
     "scheduled": (lambda: Scheduled(L2, 0.5), "Scheduled: .* is not scheduled itself"),
 }

@@ -49,11 +49,11 @@ ROWS += [
     for kind, ends in NO_RANGES.items()
 ]
 ROWS += [
-    row(f"ranges={ranges!r}", "are no ranges; give a dictionary", ranges=ranges)
+    row(f"ranges={ranges!r}", "are not ranges; give a dictionary", ranges=ranges)
     for ranges in ({}, None, (1e-3, 1), ["rates"])
 ]
 ROWS += [
-    row(f"strength {name!r}", "is no name of a strength", ranges={name: (1, 2)})
+    row(f"strength {name!r}", "is not the name of a strength", ranges={name: (1, 2)})
     for name in (1, "", None)
 ]
 ROWS += [
@@ -63,7 +63,7 @@ ROWS += [
     if (attr, value) != ("n_jobs", True)  # which is 1
 ]
 ROWS += [row(f"seed={seed!r}", "seed=.* whole", seed=seed) for seed in (-1, 0.5, "0", 2**32)]
-ROWS += [row(f"name={name!r}", "name=.* must be a text", name=name) for name in ("", 3)]
+ROWS += [row(f"name={name!r}", "name=.* must be a string", name=name) for name in ("", 3)]
 ROWS += [row(f"name={name!r}", "can't be that of a file", name=name) for name in ("a/b", "a:b")]
 ROWS += [
     row("no function", "'train.py' can't be called", train="train.py"),
@@ -247,7 +247,7 @@ WITH_OPTUNA += [
     Row(
         "no callback",
         lambda s: nengo_wd.search.Start(s.sim, [tf.keras.callbacks.Callback(), 3]),
-        "3 in callbacks is no tf.keras.callbacks.Callback",
+        "3 in callbacks is not a tf.keras.callbacks.Callback",
     ),
     *(
         Row(

@@ -25,23 +25,23 @@ def setting(name, value, of=lambda shared: shared.conn):
 
 
 NO_REGULARIZERS = {
-    "unknown name": (lambda: "l3", "'l3' is no regularizer"),
+    "unknown name": (lambda: "l3", "'l3' is not a regularizer"),
     "class": (lambda: tf.keras.regularizers.L1L2, r"L1L2 is a class.*instance, L1L2\(...\)"),
-    "number": (lambda: 0.5, "0.5 is no regularizer"),
-    "list": (lambda: ["l2"], r"\['l2'\] is no regularizer"),
-    "unknown configuration": (lambda: {"class_name": "L3", "config": {}}, "is no regularizer"),
+    "number": (lambda: 0.5, "0.5 is not a regularizer"),
+    "list": (lambda: ["l2"], r"\['l2'\] is not a regularizer"),
+    "unknown configuration": (lambda: {"class_name": "L3", "config": {}}, "is not a regularizer"),
     "negative": (lambda: tf.keras.regularizers.l2(-1.0), "l2=-1.0 must be a finite number"),
     "NaN": (lambda: l2_changed_to(np.nan), "l2=nan must be a finite number"),
     "infinite": (lambda: l2_changed_to(np.inf), "l2=inf must be a finite number"),
 }
 NO_RATES = {
-    "text": (lambda: "0.1", "'0.1' is no {}"),
-    "bytes": (lambda: b"0.1", "b'0.1' is no {}"),
-    "bool": (lambda: True, "True is no {}"),
-    "list": (lambda: [0.1], r"\[0.1\] is no {}"),
-    "array": (lambda: np.ones(3), r"array\(\[1., 1., 1.\]\) is no {}"),
-    "complex": (lambda: 1j, "1j is no {}"),
-    "function": (lambda: lambda step: 0.1, "function .* is no {}"),
+    "text": (lambda: "0.1", "'0.1' is not a {}"),
+    "bytes": (lambda: b"0.1", "b'0.1' is not a {}"),
+    "bool": (lambda: True, "True is not a {}"),
+    "list": (lambda: [0.1], r"\[0.1\] is not a {}"),
+    "array": (lambda: np.ones(3), r"array\(\[1., 1., 1.\]\) is not a {}"),
+    "complex": (lambda: 1j, "1j is not a {}"),
+    "function": (lambda: lambda step: 0.1, "function .* is not a {}"),
     "negative": (lambda: -0.1, "{}=-0.1 must be a finite number"),
     "NaN": (lambda: np.nan, "{}=nan must be a finite number"),
     "infinite": (lambda: np.inf, "{}=inf must be a finite number"),
@@ -75,14 +75,14 @@ ROWS += [
 ]
 WAYS = nengo_wd.target_norms
 NO_TARGET_NORMS = {
-    "text": (lambda: "7", "'7' is no target_norm; give a number, or one of .*OfInitial"),
-    "bool": (lambda: True, "True is no target_norm"),
-    "list": (lambda: [7.0], r"\[7.0\] is no target_norm"),
-    "array": (lambda: np.ones(3), r"array\(\[1., 1., 1.\]\) is no target_norm"),
-    "complex": (lambda: 1j, "1j is no target_norm"),
-    "class": (lambda: WAYS.AtStep, "AtStep'> is no target_norm"),
-    "variable": (lambda: variable(7.0), "mine.* is no target_norm"),
-    "regularizer": (lambda: tf.keras.regularizers.l2(0.1), "is no target_norm"),
+    "text": (lambda: "7", "'7' is not a target_norm; give a number, or one of .*OfInitial"),
+    "bool": (lambda: True, "True is not a target_norm"),
+    "list": (lambda: [7.0], r"\[7.0\] is not a target_norm"),
+    "array": (lambda: np.ones(3), r"array\(\[1., 1., 1.\]\) is not a target_norm"),
+    "complex": (lambda: 1j, "1j is not a target_norm"),
+    "class": (lambda: WAYS.AtStep, "AtStep'> is not a target_norm"),
+    "variable": (lambda: variable(7.0), "mine.* is not a target_norm"),
+    "regularizer": (lambda: tf.keras.regularizers.l2(0.1), "is not a target_norm"),
     "zero": (lambda: 0.0, "target_norm 0.0 must be a finite number above zero"),
     "negative": (lambda: -7.0, "target_norm -7.0 must be a finite number above zero"),
     "NaN": (lambda: np.nan, "target_norm nan must be a finite number above zero"),
@@ -118,12 +118,12 @@ ROWS += [
     Row(
         "regularizer of a class",
         setting("regularizer", lambda: "l3", lambda shared: nengo.Connection),
-        "Connection.*'l3' is no regularizer",
+        "Connection.*'l3' is not a regularizer",
     ),
     Row(
         "regularizer of a probe",
         setting("regularizer", lambda: "l3", lambda shared: shared.probe),
-        "Probe.*'l3' is no regularizer",
+        "Probe.*'l3' is not a regularizer",
     ),
     Row(
         "configure_settings outside",
@@ -134,12 +134,12 @@ ROWS += [
     Row(
         "configure_settings, regularizer",
         lambda shared: configure(shared, regularizer="l3"),
-        "Connection.*'l3' is no regularizer",
+        "Connection.*'l3' is not a regularizer",
     ),
     Row(
         "configure_settings, weight_decay",
         lambda shared: configure(shared, weight_decay="much"),
-        "Connection.*'much' is no weight_decay",
+        "Connection.*'much' is not a weight_decay",
     ),
     Row(
         "configure_settings, unknown",

@@ -1,4 +1,4 @@
-"""What is no simulator that could be used."""
+"""What is not a simulator that could be used."""
 
 import nengo
 from bad_inputs import Row, check, in_function, table

@@ -274,7 +274,7 @@ def test_joules_of_each_neuron():
     np.testing.assert_allclose(on_loihi["b"], np.full(5, 20 * 81e-12), rtol=1e-6)
     np.testing.assert_allclose(on_cpu["a"], np.full(6, 3 * (1 + 5) * 8.6e-9), rtol=1e-6)
     np.testing.assert_allclose(on_cpu["b"], np.full(5, 3 * 8.6e-9), rtol=1e-6)
-    with pytest.raises(ValidationError, match="'brain' is no device"):
+    with pytest.raises(ValidationError, match="'brain' is not a device"):
         energy.by_neuron("brain")
 
 

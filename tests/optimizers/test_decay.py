@@ -213,7 +213,7 @@ def test_no_optimizer(model):
     model.set("weight_decay", DECAY)
     with simulator(model.net) as sim:
         for wrong in (type(sgd(RATE)), 0.5):
-            with pytest.raises(ValidationError, match="is no optimizer that sim"):
+            with pytest.raises(ValidationError, match="is not an optimizer that sim"):
                 nengo_wd.decoupled_weight_decay(sim, wrong)
 
 

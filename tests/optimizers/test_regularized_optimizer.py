@@ -117,7 +117,7 @@ def test_names_of_optimizers(model):
         assert type(nengo_wd.regularized_optimizer(sim, "adam")) is type(
             tf.keras.optimizers.get("adam")
         )
-        with pytest.raises(ValidationError, match="'adamm' is no optimizer .* did you mean 'adam'"):
+        with pytest.raises(ValidationError, match="'adamm' is not an .* did you mean 'adam'"):
             nengo_wd.regularized_optimizer(sim, "adamm")
         model.set("weight_decay", DECAY)
         assert type(nengo_wd.regularized_optimizer(sim, "sgd")).__name__ == "SGDWithDecay"

@@ -241,7 +241,7 @@ def test_probe_of_another_network(model):
 
 def test_key_that_is_no_probe(model):
     with model.simulator() as sim:
-        with pytest.raises(ValidationError, match="Node.*is no probe"):
+        with pytest.raises(ValidationError, match="Node.*is not a probe"):
             nengo_wd.regularized_objective(sim, {model.source: "mse"})
         with pytest.raises(ValidationError, match="'prob' is not among the probes"):
             nengo_wd.regularized_objective(sim, {"prob": "mse"})
@@ -251,7 +251,7 @@ def test_tuple_of_probes_where_none_is_taken(model):
     keys = [()] if GENERATION == 2 else [(), (model.probes[0],)]
     with model.simulator() as sim:
         for key in keys:
-            with pytest.raises(ValidationError, match="no key of an objective"):
+            with pytest.raises(ValidationError, match="not a key of an objective"):
                 nengo_wd.regularized_objective(sim, {key: "mse"})
 
 

@@ -60,5 +60,5 @@ def test_share_of_an_unknown_loss_is_unknown(recorded):
 
 def test_column_that_there_is_not(recorded):
     norms, _ = recorded
-    with pytest.raises(ValidationError, match="'nrom' is no column; there are .*'norm'"):
+    with pytest.raises(ValidationError, match="'nrom' is not a column; there are .*'norm'"):
         norms.column("nrom")

@@ -41,13 +41,26 @@ def least_and_most(values):
 
 # -- accuracy_for_energy.txt -------------------------------------------------------------
 
+ENERGY = "accuracy_for_energy"
 
-def best_on_the_frontier(neurons):
-    """Return accuracies after 100 ms, trained for spikes and plain, the share and that on rates."""
-    below = f"{neurons}, plain and best"
-    plain, best = row("accuracy_for_energy", "accuracy with spikes after 100 ms:", below)
-    share = row("accuracy_for_energy", "synaptic events:", below)[2]
-    return [best, plain, share, row("accuracy_for_energy", "accuracy on rates:", below)[1]]
+
+def on_the_front(neurons, *ways):
+    """Return, for each way as chosen: accuracy after 100 ms, and shares (%) of plain's events.
+
+    The first way has to be the one that is best on the validation split. After its numbers come
+    plain's accuracy and its share of plain's joules on Loihi.
+    """
+    assert f"{neurons}, plain and best on the validation split ({ways[0]})" in kept(ENERGY)
+    plain, best = (starred(neurons, way) for way in ("plain", ways[0]))
+    found = [best[6], plain[6], best[9], 100 * best[10] / plain[10]]
+    return found + [number for way in ways[1:] for number in starred(neurons, way)[9:5:-3]]
+
+
+def starred(neurons, way):
+    """Return the numbers in the line of the strengths that were chosen for a way."""
+    printed = kept(ENERGY)
+    lines = printed[printed.index(f"\n{neurons}:") :].splitlines()
+    return numbers(next(line for line in lines if line.startswith(way) and " *" in line))
 
 
 def frontier(neurons, way, strength, noise=0):
@@ -56,17 +69,14 @@ def frontier(neurons, way, strength, noise=0):
     The time constant of the noise is in ms.
     """
     start = f"{way:12} {strength:>7g} {noise:>5g} "
-    found = row("accuracy_for_energy", start, below=f"\n{neurons}:")
+    found = row(ENERGY, start, below=f"\n{neurons}:")
     _, on_rates, after_50, _, after_100, error, events, *_ = found
     return [on_rates, after_50, after_100, error, events]
 
 
 def chosen(neurons, way):
     """Return the same of the strengths that were chosen for a way, which have a star."""
-    printed = kept("accuracy_for_energy")
-    lines = printed[printed.index(f"\n{neurons}:") :].splitlines()
-    starred = next(line for line in lines if line.startswith(way) and " *" in line)
-    return frontier(neurons, way, *numbers(starred)[:2])
+    return frontier(neurons, way, *starred(neurons, way)[:2])
 
 
 def sequence(way):

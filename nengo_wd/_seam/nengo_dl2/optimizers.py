@@ -17,7 +17,7 @@ def check_optimizer(optimizer: Any) -> Any:
         is_class = isinstance(optimizer, type)
         hint = "an instance of it" if is_class else "one of tf.compat.v1.train"
         raise ValidationError(
-            f"{optimizer!r} is no optimizer that sim.train takes; give {hint}", attr="optimizer"
+            f"{optimizer!r} is not an optimizer that sim.train takes; give {hint}", attr="optimizer"
         )
     return optimizer
 

@@ -29,7 +29,9 @@ def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
 def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:
     """Return the current values of tensors or variables."""
     if sim.closed:
-        raise SimulatorClosed(f"the simulator of {sim.model.toplevel} is closed, values and all")
+        raise SimulatorClosed(
+            f"the simulator of {sim.model.toplevel} is closed, and its values are gone"
+        )
     return sim.sess.run(list(tensors))
 
 

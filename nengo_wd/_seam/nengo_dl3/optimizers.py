@@ -52,7 +52,8 @@ def check_optimizer(optimizer: Any) -> Any:
         check_keras_2(optimizer, "optimizer", "sim.compile")
         hint = "an instance of it" if isinstance(optimizer, type) else "a Keras optimizer"
         raise ValidationError(
-            f"{optimizer!r} is no optimizer that sim.compile takes; give {hint}", attr="optimizer"
+            f"{optimizer!r} is not an optimizer that sim.compile takes; give {hint}",
+            attr="optimizer",
         )
     return optimizer
 
@@ -67,7 +68,7 @@ def _optimizer_by_name(name: str) -> Any:
         close = [repr(one) for one in difflib.get_close_matches(name.lower(), known)]
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise ValidationError(
-            f"{name!r} is no optimizer that Keras knows; {hint}There are "
+            f"{name!r} is not an optimizer that Keras knows; {hint}There are "
             f"{', '.join(map(repr, known))}",
             attr="optimizer",
         ) from error
