@@ -167,8 +167,8 @@ QUOTES = [
     ),
     (
         HARDWARE,
-        "leave {:.0f} synaptic events of an answer, where plain training has {:.0f}, and it is "
-        "right in {:.1f} % with spikes instead of {:.1f} %",
+        "leave {:.0f} synaptic events of an answer, where plain training has {:.0f}, and "
+        "the network is right in {:.1f} % with spikes instead of {:.1f} %",
         lambda: [
             made_smaller(way, "none")[i]
             for i in (3, 0)
