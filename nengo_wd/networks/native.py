@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Iterable
+from typing import Any, Iterable, Mapping
 
 import nengo
 import nengo_dl
@@ -98,6 +98,8 @@ def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) ->
     for connection in copied.network.all_connections:
         replace(connection, "transform", computed(connection.transform))
     Joins(copied, steps)
+    for network in (copied.network, *copied.network.all_networks):
+        _leave_out_attributes(network)
     return MadeNetwork(copied, Whole(_notes(copied, steps)), set())
 
 
@@ -148,6 +150,21 @@ def _leave_out_settings(config: nengo.Config) -> None:
                 is_set = params in params.get_param(name)
                 if is_set and _needs_tensorflow(type(getattr(params, name))):
                     delattr(params, name)
+
+
+def _leave_out_attributes(network: nengo.Network) -> None:
+    """Leave out attributes with what needs TensorFlow, such as those that a converter makes."""
+    own = vars(nengo.Network(add_to_container=False))
+    for name in [name for name in vars(network) if name not in own]:
+        if _has_tensorflow(getattr(network, name)):
+            delattr(network, name)
+
+
+def _has_tensorflow(value: Any) -> bool:
+    is_mapping = isinstance(value, Mapping)
+    parts = [*value, *value.values()] if is_mapping else value
+    parts = parts if is_mapping or isinstance(value, (list, tuple, set, frozenset)) else ()
+    return _needs_tensorflow(type(value)) or any(map(_has_tensorflow, parts))
 
 
 def _needs_tensorflow(cls: type) -> bool:

@@ -356,6 +356,20 @@ def test_trained_parameters(rng):
     assert np.shape(made[up].transform.init) == up.transform.kernel_shape
 
 
+class Reader(pickle.Unpickler):
+    """Reads a pickle that has nothing of TensorFlow, NengoDL and this package."""
+
+    def find_class(self, module, name):
+        allowed = ("nengo", "numpy", "builtins", "functools", "collections")
+        assert module.split(".")[0] in allowed, module
+        return super().find_class(module, name)
+
+
+def elsewhere(*objects):
+    """Return objects as they are read where Nengo is."""
+    return Reader(io.BytesIO(pickle.dumps(objects))).load()
+
+
 def test_it_is_read_where_nengo_is(rng):
     """A pickle of the network names nothing of TensorFlow, NengoDL or this package."""
     with nengo.Network(seed=0) as net:
@@ -369,14 +383,12 @@ def test_it_is_read_where_nengo_is(rng):
         connection = nengo.Connection(a, out, function=lambda x: x[0] * x[1])
         net.config[connection].regularizer = "l1"
         probe = nengo.Probe(out, synapse=0.01)
+        net.strength, net.layers = tf.Variable(1.0), {"dense": [nengo_wd.RegularizedDense(2)]}
+        net.said = ["kept"]
     made, ((before, _),) = both(net, rng)
 
-    class Reader(pickle.Unpickler):
-        def find_class(self, module, name):
-            assert module.split(".")[0] in ("nengo", "numpy", "builtins", "functools"), module
-            return super().find_class(module, name)
-
-    read, probe = Reader(io.BytesIO(pickle.dumps((made.network, made[probe])))).load()
+    read, probe = elsewhere(made.network, made[probe])
+    assert read.said == ["kept"] and not hasattr(read, "strength") and not hasattr(read, "layers")
     with nengo.Simulator(read, progress_bar=False) as sim:
         sim.run_steps(STEPS)
     np.testing.assert_allclose(sim.data[probe], before, rtol=1e-9)
@@ -436,8 +448,8 @@ def test_networks_of_a_converter(rng):
     converter.inputs[inputs].output = values
     with nengo_dl.Simulator(converter.net, progress_bar=False) as sim:
         made = nengo_wd.native(sim)
-    probe = made[converter.outputs[model.outputs[0]]]
-    with nengo.Simulator(made.network, progress_bar=False) as sim:
+    network, probe = elsewhere(made.network, made[converter.outputs[model.outputs[0]]])
+    with nengo.Simulator(network, progress_bar=False) as sim:
         sim.run_steps(2)
     expected = model(values.reshape(1, 4, 4, 1)).numpy()[0]
     np.testing.assert_allclose(sim.data[probe][-1], expected, rtol=1e-5, atol=1e-6)
