@@ -82,15 +82,15 @@ QUOTES = [
     ),
     (
         README,
-        "is right in {:.1f}% of the test signals with spikes, against {:.1f}% if trained plainly, "
-        "for {:.0f}% of the synaptic events and {:.0f}% of the joules on Loihi. Rate targets by "
-        "themselves save as much ({:.0f}% of the events, {:.1f}% right), and so do KerasSpiking's "
-        "({:.0f}%, {:.1f}%)",
+        "its accuracy is {:.1f}%, against {:.1f}% without any regularization, for {:.0f}% of the "
+        "synaptic events (spikes times synapses) and {:.0f}% of the joules that `Energy` estimates "
+        "for Loihi. Targets for firing rates alone save as much ({:.0f}% of the events) and have an "
+        "accuracy of {:.1f}%, and so do KerasSpiking's ({:.0f}%, {:.1f}%)",
         lambda: on_the_front(IF, "with both", "rate targets", "KerasSpiking"),
     ),
     (
         README,
-        "With LIF neurons it is right in {:.1f}%, against {:.1f}%, for {:.0f}% of the events",
+        "With LIF neurons the accuracy is {:.1f}%, against {:.1f}%, for {:.0f}% of the events",
         lambda: on_the_front("LIF", "with both")[:3],
     ),
     *(
@@ -167,12 +167,12 @@ QUOTES = [
     ),
     (
         HARDWARE,
-        "leave {:.0f} synaptic events of an answer, where plain training has {:.0f}, and "
-        "the network is right in {:.1f} % with spikes instead of {:.1f} %",
+        "cut the synaptic events of an answer from {:.0f} to {:.0f}, and raise the accuracy with "
+        "spikes from {:.1f} % to {:.1f} %",
         lambda: [
             made_smaller(way, "none")[i]
             for i in (3, 0)
-            for way in ("whole, as long", "plain, as long")
+            for way in ("plain, as long", "whole, as long")
         ],
     ),
     (
@@ -217,7 +217,7 @@ QUOTES = [
     ),
     (
         FOR_SPIKES,
-        "On rates, it reaches {:.1f} % on rates and {:.1f} % with spikes.",
+        "Trained on rates, it reaches {:.1f} % on rates and {:.1f} % with spikes.",
         lambda: sequence("plain")[:3:2],
     ),
     (
