@@ -84,8 +84,8 @@ QUOTES = [
         README,
         "its accuracy is {:.1f}%, against {:.1f}% without any regularization, for {:.0f}% of the "
         "synaptic events (spikes times synapses) and {:.0f}% of the joules that `Energy` estimates "
-        "for Loihi. Targets for firing rates alone save as much ({:.0f}% of the events) and have an "
-        "accuracy of {:.1f}%, and so do KerasSpiking's ({:.0f}%, {:.1f}%)",
+        "for Loihi. Targets for firing rates alone save as much ({:.0f}% of the events) and have "
+        "an accuracy of {:.1f}%, and so do KerasSpiking's ({:.0f}%, {:.1f}%)",
         lambda: on_the_front(IF, "with both", "rate targets", "KerasSpiking"),
     ),
     (
