@@ -107,8 +107,9 @@ class Random:
         nengo.Connection(before, after, function=lambda x: [0, 0], solver=NoSolver(values))
 
     def full_weights(self):
-        before, after, _ = self.next(10, all_fire=True)
-        values = self.weights(1, before.n_neurons).T
+        dimensions = self.ensembles[-1].dimensions
+        before, after, _ = self.next(10, all_fire=True, dimensions=dimensions)
+        values = self.weights(dimensions, before.n_neurons).T
         nengo.Connection(before, after, solver=NoSolver(values, weights=True))
 
     def one_by_one(self):
