@@ -1,6 +1,6 @@
 """What weights of few bits cost: rounded after training, and trained onto a grid.
 
-    python benchmarks/bits.py [--bits 3 4] [--seeds 5 6 7] [--decay 0.3] [--split test]
+    python benchmarks/bits.py [--bits 3 4] [--seeds 5 6 ... 12] [--decay 0.3] [--split test]
 
 The network is that of the example "Accuracy for energy": three convolutions of spiking neurons on
 MNIST-1D, trained on rates, with targets of rates and with decay. It is trained on from there in the
@@ -120,7 +120,7 @@ def accuracies(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bits", type=int, nargs="+", default=[3, 4])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6, 7])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5, 13)))
     parser.add_argument("--decay", type=float, default=0.3)
     parser.add_argument("--split", choices=["validation", "test"], default="test")
     options = parser.parse_args()
