@@ -19,11 +19,9 @@ every batch; so does ``200 connections``, side by side.
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -323,11 +321,12 @@ def print_epochs(options):
 
 def first_call(kind, jit_compile):
     """Return seconds of construction and first fit, milliseconds of an epoch, MiB of memory."""
+    from overhead import peak_of_memory
+
     training = Training(kind, jit_compile)
     first = timed(training.fit) / 1000
     epoch = min(timed(training.fit) for _ in range(5))
-    peak = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
-    return training.construction, first, epoch, int(peak.group(1)) / 1024
+    return training.construction, first, epoch, peak_of_memory() / 1024
 
 
 def print_first_calls(options):

@@ -193,9 +193,14 @@ def start_up(kind, n_objects, variant):
     """Return seconds of construction and first fit, and the peak of memory, in this process."""
     training = Training(MODELS[kind](n_objects, variant), variant)
     first_fit = training.epoch()
+    return training.construction, first_fit, peak_of_memory()
+
+
+def peak_of_memory():
+    """Return the most memory that this process had so far, in KiB."""
     # not resource.getrusage, whose peak includes that of the process that started this one
     peak = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
-    return training.construction, first_fit, int(peak.group(1))
+    return int(peak.group(1))
 
 
 def start_up_ratios(kind, n_objects, variant, n_runs):

@@ -15,15 +15,14 @@ connections and of many weights.
 
 import argparse
 import itertools
-import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import nengo
 import numpy as np
 import tensorflow as tf
+from overhead import peak_of_memory
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -124,21 +123,14 @@ def joules(net, source):
         return nengo_wd.Energy(sim, data).total("loihi")
 
 
-def peak():
-    """Return the most memory that this process had so far, in MiB."""
-    # not resource.getrusage, whose peak includes that of the process that started this one
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(re.search(r"VmHWM:\s*(\d+)", status).group(1)) / 1024
-
-
 def memory_here(kind, size):
     """Return the memory that a network takes in this process, in MiB."""
     with nengo_dl.Simulator(build("dense", 10)[0], progress_bar=False) as sim:
         sim.run_steps(5)  # what TensorFlow takes once
-    before, (net, source) = peak(), build(kind, size)
+    before, (net, source) = peak_of_memory(), build(kind, size)
     with nengo_dl.Simulator(net, minibatch_size=EXAMPLES, progress_bar=False) as sim:
         sim.predict({source: np.zeros((EXAMPLES, STEPS, 40))}, verbose=0)
-    return peak() - before
+    return (peak_of_memory() - before) / 1024
 
 
 def memory(kind, size):

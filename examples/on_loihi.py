@@ -32,14 +32,12 @@ Run it with ``python on_loihi.py``, on NengoDL 3, with nengo-loihi and nengo-ext
 some 15 minutes, and one with ``--short``.
 """
 
-import multiprocessing
 from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import nengo
 import numpy as np
-import progressbar
 import tensorflow as tf
 
 import nengo_wd
@@ -56,7 +54,6 @@ from smaller_network import (
     MAX_RATE,
     N_STEPS,
     READOUT,
-    SEEDS,
     SGD,
     SGD_RATE,
     SHORT,
@@ -66,6 +63,7 @@ from smaller_network import (
     load_splits,
     mean,
     noise,
+    runs_by_key,
     set_strengths,
     simulator,
     targets,
@@ -315,13 +313,7 @@ def save_figure(runs):
 
 
 def main():
-    if SHORT:
-        by_seed = [runs_of(SEEDS[0])]
-    else:  # each in a process of its own, since XLA keeps what it compiled
-        pool = multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1)
-        found = pool.imap(runs_of, SEEDS)
-        by_seed = [*progressbar.progressbar(found, max_value=len(SEEDS))]
-    runs = {way: [one[way] for one in by_seed] for way in COLORS}
+    runs = runs_by_key(runs_of)
     print(f"Accuracy (%) with spikes, and synaptic events of an answer, on {SHOWN} test signals:")
     print("means over seeds, and standard errors of accuracies.\n")
     print_tables(runs)

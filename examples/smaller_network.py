@@ -412,14 +412,24 @@ def save_figure(runs, chosen):
         figure.savefig(FIGURE)
 
 
-def main():
+def fresh_processes():
+    """Return a pool with a process of its own for each task, since XLA keeps what it compiled."""
+    return multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1)
+
+
+def runs_by_key(runs_of):
+    """Return lists of runs, one for each seed, from a function of a seed that returns runs."""
     if SHORT:
         by_seed = [runs_of(SEEDS[0])]
-    else:  # each in a process of its own, since XLA keeps what it compiled
-        pool = multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1)
+    else:
+        pool = fresh_processes()
         found = pool.imap(runs_of, SEEDS)
         by_seed = [*progressbar.progressbar(found, max_value=len(SEEDS))]
-    runs = {key: [one[key] for one in by_seed] for key in by_seed[0]}
+    return {key: [one[key] for one in by_seed] for key in by_seed[0]}
+
+
+def main():
+    runs = runs_by_key(runs_of)
     print(
         "Accuracy (%) with spikes, and what an answer costs: means over seeds, and standard errors."
     )
@@ -431,7 +441,7 @@ def main():
     if not SHORT:
         print(f"\nOptimizers of the second step, with seed {SEEDS[0]}: channels of the first two")
         print("convolutions, 50 in all, whose weights are near zero, and at zero.")
-        print(*pool.apply(compare_optimizers, SEEDS[:1]), sep="\n")
+        print(*fresh_processes().apply(compare_optimizers, SEEDS[:1]), sep="\n")
     if not SHORT:
         check_findings(runs, chosen)
     save_figure(runs, chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Iterable, Mapping
+from typing import Any, Container, Iterable, Mapping
 
 import nengo
 import nengo_dl
@@ -93,13 +93,13 @@ def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) ->
     parameters.check_layers(sim)
     steps = _steps(sim, _checked(sim, keep))
     copied = Copy(sim, steps)
+    own = vars(nengo.Network(add_to_container=False))
     for network in (copied.network, *copied.network.all_networks):
         _leave_out_settings(network.config)
+        _leave_out_attributes(network, own)
     for connection in copied.network.all_connections:
         replace(connection, "transform", computed(connection.transform))
     Joins(copied, steps)
-    for network in (copied.network, *copied.network.all_networks):
-        _leave_out_attributes(network)
     return MadeNetwork(copied, Whole(_notes(copied, steps)), set())
 
 
@@ -152,19 +152,19 @@ def _leave_out_settings(config: nengo.Config) -> None:
                     delattr(params, name)
 
 
-def _leave_out_attributes(network: nengo.Network) -> None:
-    """Leave out attributes with what needs TensorFlow, such as those that a converter makes."""
-    own = vars(nengo.Network(add_to_container=False))
+def _leave_out_attributes(network: nengo.Network, own: Container[str]) -> None:
+    """Leave out attributes, but a network's own, that need TensorFlow, as those of a converter."""
     for name in [name for name in vars(network) if name not in own]:
         if _has_tensorflow(getattr(network, name)):
             delattr(network, name)
 
 
 def _has_tensorflow(value: Any) -> bool:
-    is_mapping = isinstance(value, Mapping)
-    parts = [*value, *value.values()] if is_mapping else value
-    parts = parts if is_mapping or isinstance(value, (list, tuple, set, frozenset)) else ()
-    return _needs_tensorflow(type(value)) or any(map(_has_tensorflow, parts))
+    if _needs_tensorflow(type(value)):
+        return True
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    return isinstance(value, (list, tuple, set, frozenset)) and any(map(_has_tensorflow, value))
 
 
 def _needs_tensorflow(cls: type) -> bool:
