@@ -14,6 +14,7 @@ no local packages and no configuration, but the registry and the certificates of
 """
 
 import argparse
+import collections
 import concurrent.futures
 import os
 import re
@@ -27,6 +28,7 @@ from typing import List, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("nengo-dl", "tensorflow", "tf_keras", "nengo", "numpy")
+LINES_OF_FAILURES = 60  # pytest's short summary, and what it says of a single test before
 
 # What a new user's pip has of this machine's settings: how to reach the registry.
 REACHING = ("PIP_CERT", "PIP_DEFAULT_TIMEOUT", "PIP_INDEX_URL", "PIP_PROXY")
@@ -161,8 +163,9 @@ def say(stack, line):
 
 
 def run(stack, command, folder, variables):
-    """Run a shell command of a stack, printed first, and return whether it succeeded."""
+    """Run a shell command of a stack, printed first; return None, or its end where it failed."""
     say(stack, f"$ {command}")
+    end = collections.deque(maxlen=LINES_OF_FAILURES)
     start = time.monotonic()
     process = subprocess.Popen(
         ["bash", "-c", command],
@@ -172,10 +175,11 @@ def run(stack, command, folder, variables):
         stderr=subprocess.STDOUT,
     )
     for line in process.stdout:
-        say(stack, line.decode(errors="replace").rstrip())
+        end.append(line.decode(errors="replace").rstrip())
+        say(stack, end[-1])
     passed = process.wait() == 0
     say(stack, f"--- {'passed' if passed else 'FAILED'} after {time.monotonic() - start:.0f} s")
-    return passed
+    return None if passed else [f"$ {command}", *end]
 
 
 def installed(folder):
@@ -191,21 +195,24 @@ def versions(row):
 
 
 def test(stack):
-    """Set a stack up and test it; return the row of the table, and whether all passed."""
+    """Set a stack up and test it; return the row of the table, and the lines of what failed."""
     failed = [stack.python, *["failed"] * len(PACKAGES)]
     python = find_python(stack.python)
     if python is None:
-        say(stack, f"--- FAILED: there is no Python {stack.python}")
-        return failed, False
+        reason = f"--- FAILED: there is no Python {stack.python}"
+        say(stack, reason)
+        return failed, [reason]
     with tempfile.TemporaryDirectory() as folder:
         clone, commands = Path(folder) / "nengo_wd", Path(folder) / "bin"
         clone.mkdir()
         copy_repository(clone)
         name_python3(python, commands)
         variables = environment(commands, stack.as_new_user)
-        if not all(run(stack, command, clone, variables) for command in stack.commands):
-            return failed, False
-        return [stack.python, *installed(clone)], True
+        for command in stack.commands:
+            failure = run(stack, command, clone, variables)
+            if failure:
+                return failed, failure
+        return [stack.python, *installed(clone)], []
 
 
 def main():
@@ -224,7 +231,11 @@ def main():
     print("|---" * (len(PACKAGES) + 1) + "|")
     for row in sorted({tuple(row) for row, _ in results}, key=versions):
         print("| " + " | ".join(row) + " |")
-    sys.exit(not all(passed for _, passed in results))
+    failures = [(stack, failure) for stack, (_, failure) in zip(stacks, results) if failure]
+    for stack, failure in failures:  # once more at the end, where one looks for them
+        print(f"\nFAILED: {stack}")
+        print("\n".join(failure))
+    sys.exit(bool(failures))
 
 
 if __name__ == "__main__":

@@ -269,9 +269,11 @@ def save_figure(result):
         right.set(title="(c) decoders, in the long run", ylabel="norm * 1000")
         right.set(xlabel="seconds" if SHORT else "minutes")
         lines = right.get_legend_handles_labels()[0]
-        figure.legend(handles=[*lines, learning], loc="outside upper center", ncols=4)
+        # above the figure; Matplotlib has "outside" from 3.7 on, and Python 3.7 has 3.5
+        above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1)}
+        figure.legend(handles=[*lines, learning], ncol=4, **above)
         FIGURE.parent.mkdir(exist_ok=True)
-        figure.savefig(FIGURE)
+        figure.savefig(FIGURE, bbox_inches="tight")
 
 
 def smooth(values, n=10):
