@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Iterator, NamedTuple, Sequence
 
 import nengo
@@ -21,7 +22,9 @@ from nengo_wd._shown import number_of_steps, warn_of_one_step
 from nengo_wd._strengths import RowValues, where
 
 NOISE, SPIKING = settings.FOR_SPIKES
-SERIES = 0.3  # up to here, the Langevin function is its series
+SATURATION = 1 / 6  # spikes within a time constant
+SIZE = 2**16  # of a table
+SERIES = 0.03  # up to here, the Langevin function is its series
 
 
 class SpikeTraining(NamedTuple):
@@ -162,7 +165,8 @@ class _Deviation:
         """Return the deviation of each output, which is a rate times the amplitude."""
         with use_step(seam.values.step_of(self.graph)):
             taus = self.taus.tensor(current_step() if self.taus.has_schedules else None)
-        return self.amplitudes * deviation_of_spikes(outputs / self.amplitudes, _beside(taus))
+        # rates times tau, and so the deviation divided by it: both times the amplitude
+        return deviation_of_spikes(outputs, _beside(taus) / self.amplitudes)
 
 
 def deviation_of_spikes(rates: tf.Tensor, taus: tf.Tensor) -> tf.Tensor:
@@ -173,8 +177,7 @@ def deviation_of_spikes(rates: tf.Tensor, taus: tf.Tensor) -> tf.Tensor:
 
     is the variance over time of spikes of rate :math:`r` behind an exponential filter with the time
     constant :math:`\tau`, where :math:`L(x) = \coth x - 1 / x` is the Langevin function. It is for
-    rates of both signs, and zero for a time constant of zero. In float32, its relative error is
-    below 1e-5.
+    rates of both signs, and zero for a time constant of zero. Its relative error is below 1e-5.
 
     Parameters
     ----------
@@ -193,14 +196,28 @@ def deviation_of_spikes(rates: tf.Tensor, taus: tf.Tensor) -> tf.Tensor:
     Hunsberger and Eliasmith, "Training spiking deep networks for neuromorphic hardware", 2016, has
     noise of this kind in training, measured from spikes.
     """
-    rates, one = tf.abs(rates), tf.ones((), rates.dtype.base_dtype)
-    is_noisy = (rates > 0) & (taus > 0)
-    x = 1 / where(is_noisy, 2 * rates * taus, one)
-    squared = tf.square(tf.minimum(x, SERIES))
-    series = tf.minimum(x, SERIES) * (1 / 3 - squared * (1 / 45 - squared * 2 / 945))
-    langevin = where(x < SERIES, series, 1 / tf.tanh(x) - 1 / x)
-    variances = rates / where(is_noisy, 2 * taus, one) * langevin
-    return where(is_noisy, tf.sqrt(variances), 0 * one)
+    spikes = tf.abs(rates * taus)  # within a time constant
+    saturation = spikes / (spikes + SATURATION)
+    # A position of 2 ** 16, from many spikes, and that of what is not a number, are the first,
+    # which has the value of the last.
+    places = tf.bitwise.bitwise_and(tf.cast(saturation * SIZE, tf.int32), SIZE - 1)
+    factors = tf.gather(tf.constant(_variances(), rates.dtype.base_dtype), places)
+    return tf.sqrt(saturation * factors) * where(taus > 0, 1 / taus, 0 * taus)
+
+
+@functools.lru_cache()
+def _variances() -> np.ndarray:
+    r"""Return :math:`\sigma^2 \tau^2 / s` at even distances of the saturation.
+
+    The saturation :math:`s = n / (n + 1/6)` is of :math:`n = r \tau` spikes. The quotient is 1/12
+    for few spikes and for many, and 0.1125 at most.
+    """
+    saturation = (np.arange(SIZE) + 0.5) / SIZE
+    x = (1 - saturation) / (2 * SATURATION * saturation)
+    small = np.minimum(x, SERIES)
+    series = small / 3 - small**3 / 45 + 2 * small**5 / 945
+    langevin = np.where(x < SERIES, series, 1 / np.tanh(x) - 1 / x)
+    return langevin / (4 * x * saturation)
 
 
 def recorded_in_training(graph: Any, recorded: Sequence[tf.Tensor]) -> list[tf.Tensor]:

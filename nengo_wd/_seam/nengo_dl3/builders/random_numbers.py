@@ -173,10 +173,9 @@ def noise(shape: Any, seed: Any, dtype: Any = tf.float64) -> tf.Tensor:
     """
     size = int(np.prod(shape))
     integers = _integers(((size + 1) // 2,), seed, tf.int32)
-    halves = tf.stack([tf.bitwise.right_shift(integers, 16), integers])
-    places = tf.bitwise.bitwise_and(halves, 2**16 - 1)
-    numbers = tf.gather(tf.constant(_table(), dtype), places)
-    return tf.reshape(tf.reshape(numbers, [-1])[:size], shape)
+    places = tf.cast(tf.bitcast(integers, tf.uint16), tf.int32)
+    numbers = tf.reshape(tf.gather(tf.constant(_table(), dtype), places), [-1])
+    return tf.reshape(numbers[:size] if size % 2 else numbers, shape)
 
 
 @functools.lru_cache()
