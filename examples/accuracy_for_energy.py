@@ -24,11 +24,12 @@ The signals' own values, which are not spikes, are left out. Bars and bands in t
 standard errors over seeds.
 
 Strengths are chosen on a validation split, over the first two seeds: the best accuracy after 100 ms
-among those with a sixth of plain's events or fewer, since training with spikes adds some. The other seeds have these strengths
-only. The test split is for the comparison alone. There are two more comparisons. One is with what
-Greydanus and Kobak report for networks without spikes ("Scaling down deep learning with MNIST-1D",
-ICML 2024). The other is with the same model, trained in KerasSpiking with its activity regularizer,
-at the same strengths. Its weights are then tested as ours are, in the same spiking network.
+among those with a sixth of plain's events or fewer, since training with spikes adds some. The other
+seeds have these strengths only. The test split is for the comparison alone. There are two more
+comparisons. One is with what Greydanus and Kobak report for networks without spikes ("Scaling down
+deep learning with MNIST-1D", ICML 2024). The other is with the same model, trained in KerasSpiking
+with its activity regularizer, at the same strengths. Its weights are then tested as ours are, in
+the same spiking network.
 
 Run it with ``python accuracy_for_energy.py``, on NengoDL 3. All of it takes some 30 minutes, since
 XLA compiles the time loop, and less than one with ``--short``.
