@@ -76,21 +76,23 @@ WAYS = ("plain", "rate targets", "with noise", "with spikes", "with both")
 QUOTES = [
     (
         README,
-        "the norms of its layers are {:.0f}% to {:.0f}% of those without, and its spiking neurons "
-        "read {:.1f}% of the test digits, against {:.1f}% without (standard error {:.1f}%)",
+        "the norms of its layers are {:.0f} % to {:.0f} % of those without, and its spiking "
+        "neurons read {:.1f} % of the test digits correctly, against {:.1f} % without (standard "
+        "error {:.1f} %)",
         digits_summary,
     ),
     (
         README,
-        "its accuracy is {:.1f}%, against {:.1f}% without any regularization, for {:.0f}% of the "
-        "synaptic events (spikes times synapses) and {:.0f}% of the joules that `Energy` estimates "
-        "for Loihi. Targets for firing rates alone save as much ({:.0f}% of the events) and have "
-        "an accuracy of {:.1f}%, and so do KerasSpiking's ({:.0f}%, {:.1f}%)",
+        "its accuracy is {:.1f} %, against {:.1f} % without any regularization, for {:.0f} % of "
+        "the synaptic events (spikes times synapses) and {:.0f} % of the joules that `Energy` "
+        "estimates for Loihi. Targets for firing rates alone save as much ({:.0f} % of the "
+        "events), with an accuracy of {:.1f} %. KerasSpiking's activity regularizer does the same "
+        "({:.0f} %, {:.1f} %)",
         lambda: on_the_front(IF, "with both", "rate targets", "KerasSpiking"),
     ),
     (
         README,
-        "With LIF neurons the accuracy is {:.1f}%, against {:.1f}%, for {:.0f}% of the events",
+        "With LIF neurons the accuracy is {:.1f} %, against {:.1f} %, for {:.0f} % of the events",
         lambda: on_the_front("LIF", "with both")[:3],
     ),
     *(
@@ -242,7 +244,7 @@ QUOTES = [
     ),
     (
         CHOOSING,
-        "With the weakest decays that were tried, the norm is {:.0f} to {:.0f} and the error "
+        "With the weakest decays that we tried, the norm is {:.0f} to {:.0f} and the error "
         "{:.0f} to {:.0f} %.",
         with_weakest_decays,
     ),
@@ -350,7 +352,7 @@ QUOTES = [
     ),
     (
         CHOOSING,
-        "found by as many trials, has {:.1f} +- {:.1f} %. So groups of their own gain {:.1f} +- "
+        "found by as many trials, has {:.1f} +- {:.1f} %. So separate groups gain {:.1f} +- "
         "{:.1f} points here",
         gain_by_group,
     ),
