@@ -34,7 +34,7 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     .. math:: \sum_{p} L_p + \sum_{w} R_w
 
     with the loss :math:`L_p` of every probe in ``objective`` and the penalty :math:`R_w` of every
-    regularized weight in the simulator, each counted exactly once: however many probes there are,
+    regularized weight in the simulator. Each counts exactly once, however many probes there are,
     and however many TensorNodes share a layer.
 
     Parameters
@@ -42,11 +42,11 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     objective : str, callable, tf.keras.losses.Loss, list, dict or None
-        What the simulator takes: one loss for all probes, a list with one for each of
-        ``sim.model.probes``, or a dictionary from probes to losses. NengoDL 3 takes
-        ``f(y_true, y_pred)``, names of probes as keys, and None for no loss of any probe. NengoDL 2
-        takes ``f(outputs, targets)``, ``f(outputs)`` or None (the targets are the gradient), tuples
-        of probes as keys, and an ``objective`` of None for the mean squared error of every probe.
+        One loss for all probes, a list with one for each of ``sim.model.probes``, or a dictionary
+        from probes to losses. NengoDL 3 takes ``f(y_true, y_pred)``, names of probes as keys, and
+        None for no loss of any probe. NengoDL 2 takes ``f(outputs, targets)``, ``f(outputs)`` or
+        None (the targets are the gradient), tuples of probes as keys, and an ``objective`` of None
+        for the mean squared error of every probe.
 
     Returns
     -------
@@ -57,25 +57,24 @@ def regularized_objective(sim: nengo_dl.Simulator, objective: Objective) -> Any:
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``sim`` is not a NengoDL simulator, a probe is not in its network, the simulator does
-        not take a loss, a penalty is not a finite scalar, settings contradict each other or what a
-        layer was given, an object was removed after the simulator was built, or a strength is
+        If ``sim`` is not a NengoDL simulator, a probe is not in its network, the simulator does not
+        take a loss, a penalty is not a finite scalar, settings contradict each other or the
+        arguments of a layer, an object was removed after the simulator was built, or a strength is
         negative or not finite now; and inside a ``tf.function``.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
     Notes
     -----
-    The objective is for this simulator alone, and another one refuses it. A simulator that is
-    compiled without it warns of settings that are left out.
+    The objective is only for this simulator; any other refuses it. If you compile the simulator
+    without it, a warning names the settings that are ignored.
 
-    Call this again after settings were changed. Changed strengths of L1 and L2 then count in what
-    was compiled before, too. After another change, such as an L1 penalty on weights without one,
-    what was compiled keeps all its penalties: compile again (NengoDL 3), or use the new objective
-    (NengoDL 2).
+    Call this again after you change settings. Changed strengths of L1 and L2 then count at once,
+    even in a simulator that is already compiled. After any other change, such as an L1 penalty on
+    weights that had none, compile again (NengoDL 3), or use the new objective (NengoDL 2).
 
-    NengoDL 2 sums what an objective returns in ``sim.train`` and averages it in
-    ``sim.loss``. With penalties it is summed in both, so return a scalar.
+    NengoDL 2 sums what an objective returns in ``sim.train`` and averages it in ``sim.loss``. With
+    penalties, both sum it, so return a scalar.
 
     Examples
     --------
@@ -137,16 +136,15 @@ def regularization_losses(
     sim : nengo_dl.Simulator
         A simulator, still open.
     data : dict of {nengo.Node: np.ndarray}, optional
-        Inputs of shape (n_examples, n_steps, ``node.size_out``), as ``sim.predict`` takes them.
-        With them, the losses include penalties on what probes record, with spikes, as
-        ``sim.evaluate`` has them on these data.
+        Inputs of shape (n_examples, n_steps, ``node.size_out``), as for ``sim.predict``. With them,
+        the losses include penalties on what probes record, with spikes, as in ``sim.evaluate``.
 
     Returns
     -------
     losses : dict of {str: float}
-        The penalties by the name of layer and weight, such as ``"readout.kernel"``, in the units
-        of the training loss. A number tells apart layers of the same name: ``"readout.kernel_1"``.
-        `WeightNorms` has the same names. Penalties on what probes record, such as
+        The penalties by the name of layer and weight, such as ``"readout.kernel"``, in the units of
+        the training loss. A number distinguishes layers of the same name: ``"readout.kernel_1"``.
+        `WeightNorms` uses the same names. Penalties on what probes record, such as
         ``"rates.activity"``, have the label of the probe or of its object.
 
     Raises
@@ -158,9 +156,9 @@ def regularization_losses(
 
     Notes
     -----
-    The penalties are those that count: in NengoDL 3, those of layers and those of the loss that the
-    simulator was compiled with last. Before that, and in NengoDL 2, they are those of the objective
-    that was made last, or else those that settings ask for.
+    The penalties are the ones that count. In NengoDL 3, these are the penalties of layers and of
+    the loss in the last ``sim.compile``. Before that, and in NengoDL 2, they are those of the last
+    objective, or else those that settings ask for.
     """
     check_simulator(sim)
     parameters.check_layers(sim)

@@ -29,15 +29,16 @@ _Base: Any = seam.layers.KerasConverter
 class Converter(_Base):
     """Convert a Keras model to a Nengo network, and its regularizers to settings.
 
-    It does what ``nengo_dl.Converter`` does, with the same arguments and attributes, but not with
-    regularizers. That puts a dense or convolutional layer with a regularizer into a TensorNode,
-    or refuses it. This makes its weights native Nengo objects, as without a regularizer, and its
-    regularizers settings of these: ``net.config[connection].regularizer`` for the kernel, the same
-    on neurons or on a connection for the bias, and on a new probe for the layer's activity.
-    Training with `regularized_objective` then minimizes what training the Keras model would.
+    It works like ``nengo_dl.Converter``, with the same arguments and attributes, except for
+    regularizers. NengoDL's converter puts a dense or convolutional layer with a regularizer into a
+    TensorNode, or refuses it. This one turns the weights into native Nengo objects, as it does
+    without a regularizer, and the regularizers into settings:
+    ``net.config[connection].regularizer`` for the kernel, the same on neurons or on a connection
+    for the bias, and on a new probe for the layer's activity. Training with `regularized_objective`
+    then minimizes the same loss as the Keras model.
 
-    Settings of classes leave out connections that are biases. Set these one by one, in the config
-    of the network that holds them.
+    Settings on classes leave out connections that are biases. Set these one by one, in the config
+    of the network that they belong to.
 
     Parameters
     ----------

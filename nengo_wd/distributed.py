@@ -17,17 +17,18 @@ class DistributedSimulator(seam.distributed.ReplicatedSimulator):
 
     Each replica of the strategy simulates its share of a minibatch. Each training step sums the
     gradients over all replicas. It minimizes the mean over the whole minibatch, and counts every
-    penalty once, so that a script does the same on one device and on eight. It needs NengoDL 3.
+    penalty once, so a script does the same on one device and on eight. It needs NengoDL 3.
 
     Parameters
     ----------
     network : nengo.Network or None
         The network, without learning rules.
     strategy : tf.distribute.MirroredStrategy or tf.distribute.MultiWorkerMirroredStrategy
-        The devices of this machine, or of several machines. Each of these runs the same script,
-        which has to build the same network: give the network a ``seed``.
+        The devices of this machine, or of several machines. All machines run the same script and
+        have to build the same network, so give the network a ``seed``.
     minibatch_size : int
-        The number of examples in a training step on all replicas, a multiple of their number.
+        The number of examples in a training step on all replicas together, a multiple of the number
+        of replicas.
     **kwargs
         Other arguments of ``nengo_dl.Simulator``, but no ``device``.
 
@@ -48,7 +49,7 @@ class DistributedSimulator(seam.distributed.ReplicatedSimulator):
 
     Notes
     -----
-    Make all objects that have variables, such as an optimizer, in the ``with`` block, or after
+    Create all objects that have variables, such as an optimizer, in the ``with`` block, or inside
     ``with strategy.scope():``.
 
     The replicas exchange the whole minibatch for penalties on activities that are not a mean over

@@ -1,4 +1,4 @@
-"""Decay in simulation time: a learning rule, beside PES and others or alone."""
+"""Decay in simulation time: a learning rule, alone or together with PES and others."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from nengo_wd._checks import check_strength, is_number
 
 
 class Decay(LearningRuleType):
-    """Decay of weights in simulation time, beside other learning rules or alone.
+    """Decay of weights in simulation time, alone or together with other learning rules.
 
     At each time step, the weights change by::
 
         (exp(-rate * dt) - 1) * (w - w0)
 
-    with ``w0 = 0``, or the weights as Nengo's builder made them. Alone, this takes ``w - w0``
-    to zero with a time constant of ``1 / rate`` seconds; so it forgets what other rules have added.
-    As with each of Nengo's learning rules, the change is computed at the end of a time step and
-    made in the next one.
+    with ``w0 = 0``, or the weights from Nengo's builder. Without other rules, ``w - w0`` falls to
+    zero with a time constant of ``1 / rate`` seconds. So the decay forgets what other rules have
+    added. As in all of Nengo's learning rules, the change is computed at the end of a time step and
+    applied in the next one.
 
-    It runs in `nengo.Simulator` and in NengoDL, where each example of a minibatch has weights of
-    its own. The next change makes up for what rounding leaves out of one, so that slow decay also
-    counts in float32.
+    It runs in `nengo.Simulator` and in NengoDL. In NengoDL, each example of a minibatch has its own
+    weights. Each change makes up for what rounding lost in the last one, so slow decay works in
+    float32 too.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ class Decay(LearningRuleType):
     towards : {"zero", "initial"}, optional
         The weights to decay towards.
     modifies : {"decoders", "weights", "encoders"}, optional
-        The weights that decay: the decoders or full weights of the connection (``"decoders"`` takes
-        both, ``"weights"`` full weights only), or the encoders of the ensemble that it leads to,
-        scaled by gain and radius as Nengo scales them.
+        The weights that decay: the decoders or full weights of the connection (``"decoders"``
+        allows both, ``"weights"`` only full weights), or the encoders of the ensemble that it leads
+        to, scaled by gain and radius as in Nengo.
 
     Raises
     ------
@@ -52,11 +52,10 @@ class Decay(LearningRuleType):
 
     Notes
     -----
-    A connection to the rule changes its rate over time, as with `nengo.Voja`: the rate is
-    ``rate * max(1 + signal, 0)`` for a signal of one dimension, so that a signal of -1 stops the
-    decay.
+    A connection to the rule changes its rate over time, as with `nengo.Voja`: the rate is ``rate *
+    max(1 + signal, 0)`` for a signal of one dimension, so a signal of -1 stops the decay.
 
-    Probes can record ``"delta"``, the change that is made in the next time step.
+    Probes can record ``"delta"``, the change for the next time step.
 
     Nengo refuses learning on sparse transforms and convolutions. NengoDL does not train weights
     that have a learning rule; the setting ``weight_decay`` is for weights that it trains.

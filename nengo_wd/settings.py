@@ -94,20 +94,21 @@ def configure_settings(
     `LayerwiseSGD`. The regularizer of a `nengo.Probe` is on what it records, averaged over examples
     and time steps, or on the rates of its neurons, with `regularizers.FiringRates`.
 
-    ``nengo.ensemble.Neurons`` that spike also have ``spike_noise`` (a time constant in s, which may
-    be a variable or a schedule: noise of the size that spikes will have is added to their rates in
-    training) and ``spiking_aware_training`` (True or False: they spike in training as well).
+    Spiking ``nengo.ensemble.Neurons`` also have ``spike_noise``: a time constant in s, a variable
+    or a schedule. It adds noise to their rates in training, as large as spikes will cause. With
+    ``spiking_aware_training`` (True or False) they spike in training too.
 
     Parameters
     ----------
     regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
-        The regularizer of all Connections and TensorNodes. Biases and encoders are regularized
-        only where their own setting says so.
+        The regularizer of all Connections and TensorNodes. Biases and encoders are regularized only
+        if their own setting says so.
     weight_decay : float, tf.Variable or LearningRateSchedule, optional
         The decay of all Connections and TensorNodes, for `regularized_optimizer`, `LayerwiseSGD`.
     jit_compile : bool, optional
-        Whether XLA compiles the time loop of every simulator of this network, which is the
-        outermost one, on NengoDL 3. ``sim.compile(..., jit_compile=...)`` is for one simulator.
+        Whether XLA compiles the time loop of every simulator of this network, in NengoDL 3. The
+        network must be the outermost one. ``sim.compile(..., jit_compile=...)`` is for one
+        simulator.
 
     Raises
     ------
@@ -118,16 +119,17 @@ def configure_settings(
 
     Notes
     -----
-    A setting is looked up as NengoDL looks up ``trainable``: the config of an inner network
-    overrides that of an outer one, and in each, the setting of an object overrides that of its
-    class. ``net.config[...].regularizer = None`` switches an outer setting off; None handed to
-    this function sets nothing. Call it again for an inner network with settings of its own.
+    Settings are looked up like NengoDL's ``trainable``: the config of an inner network overrides
+    that of an outer one, and in each, the setting of an object overrides that of its class.
+    ``net.config[...].regularizer = None`` switches an outer setting off; None as an argument of
+    this function sets nothing. To give an inner network its own settings, call this again within
+    it.
 
-    On a TensorNode, a regularizer, None included, a weight decay or a target norm takes the place
-    of the layer's default penalty. What the layer was given wins over settings of classes and
+    On a TensorNode, a regularizer (even None), a weight decay or a target norm replaces the layer's
+    default penalty. A regularizer that you gave to the layer wins over settings of classes and
     networks; together with a regularizer of the TensorNode itself, it is an error.
 
-    Training without the objective or the optimizer that a setting is for raises a warning.
+    If you train without the objective or the optimizer that a setting needs, a warning says so.
 
     Examples
     --------

@@ -21,7 +21,7 @@ __all__ = ["AtStep", "InflectionPoint", "OfInitial"]
 class OfInitial:
     r"""A factor of the norm before the first step: :math:`f \, \|w_0\|`.
 
-    The initial norm is that before the first step of `nengo_wd.constrained_norms`, so that loaded
+    The initial norm is measured before the first step of `nengo_wd.constrained_norms`, so loaded
     weights count. That function raises an error if all weights are zero.
 
     Parameters
@@ -36,7 +36,7 @@ class OfInitial:
 
     Notes
     -----
-    "Dependent" in the paper and in pytorch-cpr, which have :math:`f^2`, a factor of the *squared*
+    "Dependent" in the paper and in pytorch-cpr. They use :math:`f^2`, a factor of the *squared*
     norm.
     """
 
@@ -53,8 +53,8 @@ class AtStep:
     Parameters
     ----------
     step : int
-        The number of steps of the optimizer, one or more, without those that loss scaling leaves
-        out. If all weights are zero then, the bound is the norm at the first step when they aren't.
+        The number of steps of the optimizer, one or more, without those that loss scaling skips. If
+        all weights are zero then, the bound is the norm at the first step when they aren't.
 
     Raises
     ------
@@ -96,8 +96,8 @@ class InflectionPoint:
 
     Notes
     -----
-    The paper has the change of the growth alone. Average and threshold are those of
-    pytorch-cpr 0.3.1, with ``foreach=True``.
+    The paper only has the change of the growth. Average and threshold are those of pytorch-cpr
+    0.3.1, with ``foreach=True``.
     """
 
     every: int = 200

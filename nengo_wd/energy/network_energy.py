@@ -55,8 +55,9 @@ class Events(NamedTuple):
 class Energy(Costs):
     r"""What a network with spikes costs on a device: events and joules for one example, by object.
 
-    The network is simulated with spikes, from the simulator's present state and with its present
-    weights. Neither changes, nor do the random numbers that are drawn later. Processes begin anew.
+    The network is simulated with spikes, from the simulator's current state and with its current
+    weights. This changes neither state nor weights, nor random numbers drawn later. Processes start
+    afresh.
 
     .. math::
         joules = events \cdot E_{synop} + updates \cdot E_{neuron}
@@ -78,7 +79,7 @@ class Energy(Costs):
     ========== ================= ================== =======
 
     An event or update is a multiply-accumulate on a cpu (Intel i7-4960X), a gpu (Nvidia GTX Titan
-    Black) or an arm (Cortex-A) [1]_. On Loihi, an event is a synaptic operation and a spike's way
+    Black) or an arm (Cortex-A) [1]_. On Loihi, an event is a synaptic operation and a spike's path
     within a tile [2]_. For SpiNNaker see [3]_, and for what counts as a synapse :doc:`/energy`.
 
     Parameters
@@ -86,14 +87,14 @@ class Energy(Costs):
     sim : nengo_dl.Simulator
         An open simulator, of NengoDL 3, of a network with spiking neurons.
     data : dict of {nengo.Node or str: array_like}, or array_like
-        What is shown, as for ``sim.predict``: arrays of shape (examples, time steps, size). None
-        leaves all Nodes to their own output, and needs ``n_steps``.
+        The data to show, as for ``sim.predict``: arrays of shape (examples, time steps, size). With
+        None, all Nodes have their own output, and ``n_steps`` is needed.
     n_steps : int, optional
-        How many time steps an example has, where the data don't say it.
+        How many time steps an example has, if the data don't say it.
     skip_zeros : bool
         Whether devices with spikes leave out synapses whose weight is exactly zero now, and neurons
-        that do not spike on the data and that nothing reaches then. False for a device that keeps
-        all that is in the network. Devices without spikes compute all of it.
+        that do not spike on the data and that nothing reaches without these synapses. Use False for
+        a device that stores the whole network. Devices without spikes compute all of it.
     passes : int
         How often a device without spikes computes the network for one example: the number of time
         steps for a recurrent network, or for inputs that change over time.

@@ -27,9 +27,9 @@ class RegularizedDense(TimeLoopLayer, tf.keras.layers.Dense):
     use_bias : bool
         Whether there is a bias :math:`b`, of shape ``(units,)``.
     kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
-        Penalty on the weights :math:`W`, of shape ``(size_in, units)``. The name ``"l2"``
-        means ``0.01 * sum(W ** 2)``, as everywhere in Keras. Where it is not given, a setting
-        takes its place; see `configure_settings`. None means no penalty.
+        Penalty on the weights :math:`W`, of shape ``(size_in, units)``. The name ``"l2"`` means
+        ``0.01 * sum(W ** 2)``, as everywhere in Keras. If you don't give it, a setting can replace
+        it; see `configure_settings`. None means no penalty.
     bias_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
         Penalty on the bias.
     **dense_arguments
@@ -82,18 +82,18 @@ class RegularizedConv1D(_KernelPenalty, tf.keras.layers.Conv1D):
     Parameters
     ----------
     filters : int
-        Number of filters, and so of output channels.
+        Number of filters, and thus of output channels.
     kernel_size : int or tuple of int
         Size of a filter along the dimension.
     kernel_regularizer : str, callable or tf.keras.regularizers.Regularizer, optional
         Penalty on the kernel :math:`W`, of shape ``(kernel_size, channels, filters)``. The name
-        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. Where it is
-        not given, a setting takes its place; see `configure_settings`. None means no penalty.
+        ``"l2"``, the default, means ``0.01 * sum(W ** 2)``, as everywhere in Keras. If you don't
+        give it, a setting can replace it; see `configure_settings`. None means no penalty.
     input_shape : tuple of int, optional
-        The shape ``(steps, channels)`` that a flat input is given first. The output is then
+        The shape ``(steps, channels)`` to which a flat input is reshaped first. The output is then
         flattened. Inputs are always flat in NengoDL 2.
     *args, **kwargs
-        Any other argument of ``tf.keras.layers.Conv1D``, ``bias_regularizer`` for one.
+        Any other argument of ``tf.keras.layers.Conv1D``, such as ``bias_regularizer``.
 
     See Also
     --------
@@ -120,7 +120,7 @@ class RegularizedConv2D(_KernelPenalty, tf.keras.layers.Conv2D):
     filters, kernel_size, kernel_regularizer, *args, **kwargs
         As for `RegularizedConv1D`. The kernel has the shape ``(*kernel_size, channels, filters)``.
     input_shape : tuple of int, optional
-        The shape ``(rows, columns, channels)`` that a flat input is given first.
+        The shape ``(rows, columns, channels)`` to which a flat input is reshaped first.
 
     Examples
     --------
@@ -143,7 +143,7 @@ class RegularizedConv3D(_KernelPenalty, tf.keras.layers.Conv3D):
     filters, kernel_size, kernel_regularizer, *args, **kwargs
         As for `RegularizedConv1D`. The kernel has the shape ``(*kernel_size, channels, filters)``.
     input_shape : tuple of int, optional
-        The shape ``(x, y, z, channels)`` that a flat input is given first.
+        The shape ``(x, y, z, channels)`` to which a flat input is reshaped first.
 
     Examples
     --------

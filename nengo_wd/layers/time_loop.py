@@ -21,32 +21,31 @@ from nengo_wd.regularizers import forms
 class TimeLoopLayer(defaults.KeepsDefaults):
     """Make a Keras layer class usable, with its regularizers, inside NengoDL's time loop.
 
-    A mixin for any ``tf.keras.layers.Layer`` class with one input, Keras' or your own: the
-    class ``InLoop(TimeLoopLayer, Layer)`` has nothing else in it. Its variables are made
-    by `pre_build` (NengoDL 2) or ``build`` (NengoDL 3), outside the simulator's loop; calling
-    the layer applies them. Variables, arithmetic and arguments are those of the Keras class.
+    A mixin for any ``tf.keras.layers.Layer`` class with one input, Keras' or your own: write an
+    otherwise empty class ``InLoop(TimeLoopLayer, Layer)``. `pre_build` (NengoDL 2) or ``build``
+    (NengoDL 3) creates its variables, outside the simulator's loop; calling the layer applies them.
+    Variables, arithmetic and arguments are those of the Keras class.
 
     Parameters
     ----------
     *args, **kwargs
-        What the Keras layer takes. With ``input_shape``, a flat input is given that shape
-        first, and the output is flattened. Without ``dtype``, the layer takes on the
-        simulator's.
+        The arguments of the Keras layer. With ``input_shape``, a flat input is reshaped first, and
+        the output is flattened. Without ``dtype``, the layer uses the simulator's.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        For a class without a Keras layer, with one of several inputs, or in which the mixin does
-        not come first. For a regularizer that Keras does not know, a strength that is negative or
-        not finite, and an ``activity_regularizer``. For ``units``, ``filters`` and sizes that are
-        not whole numbers from 1 on, and for a kernel that is larger than the input. For a variable
-        that is not made in ``build``.
+        For a class without a Keras layer, with a layer of several inputs, or if the mixin does not
+        come first. For a regularizer that Keras does not know, a strength that is negative or not
+        finite, and an ``activity_regularizer``. For ``units``, ``filters`` and sizes that are not
+        whole numbers from 1 on, and for a kernel that is larger than the input. For a variable that
+        is not created in ``build``.
 
     Notes
     -----
     The layer accepts ``layer(t, x)``, ``layer([t, x])`` and ``layer(x)``, with the scalar
-    simulation time ``t`` and the input ``x`` of shape ``(minibatch_size, ...)``; the
-    layer itself does not use the time.
+    simulation time ``t`` and the input ``x`` of shape ``(minibatch_size, ...)``. It does not use
+    the time.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What is made from a trained network: the new network, and what became of each object."""
+"""The result of `pruned` and `native`: the new network, and the new object for each old one."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from nengo_wd.networks.staying import size_of
 
 
 class MadeNetwork:
-    """A network that was made from that of a simulator, with its trained weights.
+    """A network made from a simulator's network, with its trained weights.
 
     ``made[obj]`` is the new object for an old one: a Node, an Ensemble, its neurons, a Connection
-    or a Probe. Asking for one that was left out raises a ``KeyError``; ``obj in made`` tells.
+    or a Probe. For one that was left out, this raises a ``KeyError``; check with ``obj in made``.
 
     Attributes
     ----------
     network : nengo.Network
-        The new network. Settings, labels and seeds are those of the old one; in a native network
-        those of NengoDL and of this package are left out.
+        The new network. It has the settings, labels and seeds of the old one; a native network has
+        no settings of NengoDL and of this package.
     kept : dict of {nengo.Ensemble or nengo_dl.TensorNode: np.ndarray}
-        The indices of the neurons that are left of each ensemble, and of the elements that are
-        left of the output of each TensorNode.
+        The indices of the remaining neurons of each ensemble, and of the remaining elements of each
+        TensorNode's output.
     changes : dict of {nengo.Probe: float} or None
-        How much the outputs with spikes differ on the data, as a root of the mean square over that
-        of the old outputs. Probes of neurons some of which went are left out. None, without data.
+        How much the outputs with spikes differ on the data: the root mean square of the difference
+        over that of the old outputs. Probes of neurons are left out if some of their neurons went.
+        None without data.
     """
 
     def __init__(self, copied: Copy, layouts: Layouts | Whole, removed: set[Any]) -> None:

@@ -27,38 +27,39 @@ NEED_TENSORFLOW = ("nengo_dl", "nengo_wd", "keras_spiking", "keras", "tf_keras",
 def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) -> MadeNetwork:
     """Return the trained network made of Nengo's own objects, without TensorFlow.
 
-    Networks with layers in TensorNodes run in NengoDL alone. The new network runs in
+    Networks with layers in TensorNodes run only in NengoDL. The new network runs in
     ``nengo.Simulator``, in NengoDL and on other backends, with the same outputs. Dense layers
-    become connections with dense transforms, convolutions ``nengo.Convolution``, other linear
-    layers sparse or dense transforms, and reshapes slices. Neurons and what else is native has its
-    trained parameters. A layer between one connection from neurons or a Node and one to something
-    else becomes one connection with the layer's weights, where that is exact: neither of the two
-    has weights of its own, and at most one has a synapse. Elsewhere the layer's output is a
-    passthrough Node. A bias that nothing but neurons get, unfiltered, is added to theirs, and the
-    passthrough Node then lacks it; else another Node has it.
-    The simulator and its network stay as they are.
+    become connections with dense transforms, convolutions become ``nengo.Convolution``, other
+    linear layers become sparse or dense transforms, and reshapes become slices. Neurons and other
+    native objects get their trained parameters. A layer with one connection in, from neurons or a
+    Node, and one connection out becomes one connection with the layer's weights, if that is exact:
+    neither of the two has weights, and at most one has a synapse. Otherwise the layer's output is a
+    passthrough Node. If only neurons get a layer's bias, unfiltered, it is added to their bias, and
+    the passthrough Node lacks it. Otherwise another Node provides it. The simulator and its network
+    do not change.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
-        An open simulator, of NengoDL 3. Its weights count as they are now; what learning rules
-        have changed does not.
+        An open simulator of NengoDL 3. Its current weights count, without the changes of learning
+        rules.
     keep : iterable of nengo_dl.TensorNode
-        TensorNodes that stay as they are, with which the network runs in NengoDL alone.
+        TensorNodes to keep. With them, the network runs only in NengoDL.
 
     Returns
     -------
     MadeNetwork
-        The network, and the new object for each old one: for a TensorNode, the passthrough Node, or
-        the Connection with its weights where that is all that is left; the same Connection for
-        those around it. The network can be pickled where the functions of its Nodes can, and read
-        where Nengo is. Settings of NengoDL and of this package are left out; others stay.
+        The network, and the new object for each old one. For a TensorNode, that is the passthrough
+        Node, or the single Connection with its weights, which is then also the new object for the
+        connections around it. You can pickle the network if the functions of its Nodes can be
+        pickled, and read it wherever Nengo is installed. Settings of NengoDL and of this package
+        are left out; others stay.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If a layer or function has no native form. The error says what comes nearest. If something
-        in ``keep`` is no TensorNode of the network, an object was added after the simulator was
+        If a layer or function has no native form; the error names the closest one. If something in
+        ``keep`` is not a TensorNode of the network, an object was added after the simulator was
         built, or a later simulator has a layer.
     nengo.exceptions.SimulatorClosed
         If the simulator is closed.
@@ -67,9 +68,9 @@ def native(sim: nengo_dl.Simulator, keep: Iterable[nengo_dl.TensorNode] = ()) ->
 
     Notes
     -----
-    Layers do what they do in prediction: dropout and noise are left out. Outputs are equal to
-    rounding, and so are spikes unless a neuron is within rounding of its threshold. Neuron types
-    of NengoDL, such as ``nengo_dl.LeakyReLU``, stay, and need NengoDL where the network runs.
+    Layers behave as in prediction: dropout and noise are left out. Outputs are equal up to
+    rounding, and so are spikes unless a neuron is within rounding of its threshold. NengoDL's
+    neuron types, such as ``nengo_dl.LeakyReLU``, stay, so the network then needs NengoDL to run.
 
     Examples
     --------

@@ -23,35 +23,35 @@ from nengo_wd.networks.reach import Reach
 def pruned(sim: nengo_dl.Simulator, data: Any = None, below: float = 0.0) -> MadeNetwork:
     """Return a smaller network with the trained weights and the same outputs.
 
-    Left out is what can't change any probe: neurons, units and channels that no weight other than
-    zero leads from to a probe; neurons that can't fire, because no weight other than zero leads to
-    them from anything that can be other than zero and the constant current is below the threshold;
-    what only those feed, or are fed by; and connections with zeros alone between what is left.
-    Neurons go one by one. Channels of layers and of ``nengo.Convolution`` go where all of their
-    neurons do. The simulator and its network stay as they are.
+    It leaves out everything that can't change any probe: neurons, units and channels without a path
+    of nonzero weights to a probe; neurons that can't fire, because no nonzero weight brings them a
+    nonzero input and their constant current is below the threshold; everything that feeds only
+    those, or gets its input only from them; and connections between the rest that have only zeros.
+    Neurons go one by one. Channels of layers and of ``nengo.Convolution`` go if all of their
+    neurons do. The simulator and its network do not change.
 
-    What outside of weights uses stays: what is probed, what the function of a Node or of a
-    connection from a Node reads, what a TensorNode of an unknown kind reads, and all that a
-    learning rule connects. A probe of neurons that has a regularizer, such as rate targets, keeps
-    none of them where these lead to something else that stays: it records those that are left.
-    Neurons that draw random numbers stay or go together, and so do those of kinds from elsewhere.
-    ``to_frame()`` of the result says why neurons stayed.
+    Elements stay if anything but weights uses them: a probe, the function of a Node or of a
+    connection from a Node, a TensorNode of an unknown kind, or a connection with a learning rule. A
+    probe with a regularizer, such as rate targets, keeps no neurons if they lead to something else
+    that stays: it records the remaining ones. Neurons that draw random numbers stay or go together,
+    and so do neuron types from other packages. ``to_frame()`` of the result says why neurons
+    stayed.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
-        An open simulator, of NengoDL 3. Its weights count as they are now; what learning rules
-        have changed does not.
+        An open simulator of NengoDL 3. Its current weights count, without the changes of learning
+        rules.
     data : dict of {nengo.Node or str: array_like}, or array_like, optional
-        What is shown, as for ``sim.predict``: arrays of shape (examples, time steps, size).
+        The data to show, as for ``sim.predict``: arrays of shape (examples, time steps, size).
     below : float
-        Neurons with spikes whose mean rate over all of ``data`` is lower, in Hz, are left out as
-        well. That changes the outputs, by what ``changes`` of the result says.
+        A rate in Hz. Spiking neurons with a lower mean rate over all of ``data`` are left out too.
+        That changes the outputs; ``changes`` of the result says by how much.
 
     Returns
     -------
     MadeNetwork
-        The network, and the new object for each old one. It can be trained on, and pruned again.
+        The network, and the new object for each old one. You can train and prune it again.
 
     Raises
     ------
@@ -65,9 +65,9 @@ def pruned(sim: nengo_dl.Simulator, data: Any = None, below: float = 0.0) -> Mad
 
     Notes
     -----
-    Outputs are equal to rounding, and so are spikes unless a neuron is within rounding of its
-    threshold. Where ``lif_smoothing`` is set, LIF neurons below the threshold have small rates
-    while they are trained, and with them goes what these add.
+    Outputs are equal up to rounding, and so are spikes unless a neuron is within rounding of its
+    threshold. With ``lif_smoothing``, LIF neurons below the threshold have small rates in training.
+    If such neurons go, their rates go with them.
 
     Examples
     --------

@@ -28,12 +28,11 @@ def regularized_optimizer(
     1. decay, for ``weight_decay``, as `decoupled_weight_decay`;
     2. the step of the optimizer, with the gradients from before the decay;
     3. with ``proximal``, proximal steps, for ``regularizer``, as `proximal_regularization`;
-    4. constraints, for ``target_norm``, as `constrained_norms`: norms are bound whatever came
-       before.
+    4. constraints, for ``target_norm``, as `constrained_norms`: they bound norms after all other
+       steps.
 
-    A `LayerwiseSGD` decays weights by itself, so that its decay is no other step. Together with
-    `regularized_objective`, all settings count, and those that change between trainings need no
-    other calls.
+    A `LayerwiseSGD` decays weights itself, so its decay is not a separate step. Together with
+    `regularized_objective`, all settings count.
 
     Parameters
     ----------
@@ -41,40 +40,39 @@ def regularized_optimizer(
         The simulator to be trained, still open. Its network has the settings; see
         `configure_settings`.
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
-        What the simulator takes; in NengoDL 3 also an optimizer's name.
+        An optimizer for the simulator; in NengoDL 3 also an optimizer's name.
     proximal : bool
-        Whether the regularizers of parameters are proximal steps, and no part of the loss.
+        Whether the regularizers of parameters are proximal steps instead of a part of the loss.
     scale_by_learning_rate : bool
         With False, decays and proximal steps are the same at all learning rates.
 
     Returns
     -------
     optimizer
-        For ``sim.compile(optimizer)`` (NengoDL 3: the same object, extended) or
-        ``sim.train(data, optimizer)`` (NengoDL 2). It is ``optimizer`` itself where settings ask
-        for no step. Otherwise, its method ``update_settings()`` takes on settings that were changed
-        after this call, or raises an error and takes on none; what was compiled need not be
-        compiled again. Values that are numbers can change. Schedules, variables, rules for target
-        norms, other kinds of regularizers and objects in variables without settings need a new
-        optimizer.
+        For ``sim.compile(optimizer)`` (NengoDL 3: the same object, extended) or ``sim.train(data,
+        optimizer)`` (NengoDL 2). If no setting asks for a step, it is ``optimizer`` itself.
+        Otherwise, its method ``update_settings()`` applies settings that changed after this call,
+        or raises an error and applies none. Nothing is compiled again. Only numbers can change in
+        this way. Schedules, variables, rules for target norms, other kinds of regularizers and
+        objects in variables without settings need a new optimizer.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If ``optimizer`` is a class, is not an optimizer, or takes one of the steps already, as
-        those of Keras with a ``weight_decay`` do; if it would undo a step, as Ftrl does; if an
-        object with a setting is not trained; for a decay that is a number and would take all of the
-        weights in a step, or more: of 1 or more, times the learning rate; for a regularizer without
-        a proximal step; for an ``OfInitial`` of weights that are all zero; and for a decay,
-        strength or learning rate that is negative or not finite now. `WeightNorms` warns of what
-        these become. Where an error is raised, ``optimizer`` stays as it was.
+        If ``optimizer`` is a class, is not an optimizer, or already takes one of the steps, like a
+        Keras optimizer with a ``weight_decay``; if it would undo a step, like Ftrl; if an object
+        with a setting is not trained; if a decay is a number and would remove all of the weights in
+        a step (1 or more, times the learning rate); for a regularizer without a proximal step; for
+        an ``OfInitial`` of weights that are all zero; and for a decay, strength or learning rate
+        that is negative or not finite now. `WeightNorms` warns if they become so later. After an
+        error, ``optimizer`` is unchanged.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
     Warns
     -----
     UserWarning
-        If a schedule or variable would decay all of the weights now, or more.
+        If a schedule or variable would now remove all of the weights in a step, or more.
 
     Examples
     --------

@@ -93,13 +93,14 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
         \lambda \leftarrow \max\left(0, \lambda + \frac{\|w\|^2 - \tau^2}{n}\right), \qquad
         w \leftarrow w - 2 \lambda w
 
-    with a multiplier :math:`\lambda` of its own, which is zero at first. Weights that stay below
-    the target are never changed. Where :math:`2 \lambda > 1`, the step would turn the signs of the
-    weights: then :math:`w \leftarrow w \tau / \|w\|` and :math:`\lambda \leftarrow 0`.
+    where each parameter has its own multiplier :math:`\lambda`, which starts at zero. Weights that
+    stay below the target never change. If :math:`2 \lambda > 1`, the step would flip the signs of
+    the weights. Then :math:`w \leftarrow w \tau / \|w\|` and :math:`\lambda \leftarrow 0` instead.
 
     The norm is the L2 norm of all elements: of a connection's weights or decoders, of encoders, of
-    biases, and of each kernel of a TensorNode's layer. Other objects, also in the same TensorFlow
-    variable, stay as they are. `regularized_optimizer` takes this step, and all others of settings.
+    biases, and of each kernel of a TensorNode's layer. Other objects do not change, even in the
+    same TensorFlow variable. `regularized_optimizer` takes this step and all others that settings
+    ask for.
 
     Parameters
     ----------
@@ -107,7 +108,8 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
         The simulator to be trained, still open. The setting ``target_norm`` in the config of its
         network is a positive number, or one of ``nengo_wd.target_norms``.
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
-        As for `regularized_optimizer`. It may decay weights, before its step and the constraint.
+        As for `regularized_optimizer`. It may decay weights; this happens before its step and the
+        constraint.
 
     Returns
     -------
@@ -122,7 +124,8 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     Notes
     -----
     `WeightNorms` records multipliers, which are in units of squared weights, and target norms. The
-    rule is for weights well below one in root mean square: a step may take most of larger ones.
+    rule is for weights well below one in root mean square: a step may shrink larger weights too
+    far.
 
     References
     ----------

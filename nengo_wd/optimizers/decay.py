@@ -119,10 +119,10 @@ def decoupled_weight_decay(
 
     .. math:: w \leftarrow w - \eta \lambda w
 
-    with the learning rate :math:`\eta` and the decay :math:`\lambda` that was set for the
-    object, as in PyTorch's and Keras' AdamW, and in the same compiled step. Weights of other
-    objects, also in the same TensorFlow variable, are left as they are. Weights that no loss
-    reaches decay, too. `regularized_optimizer` takes this step, and all others of settings.
+    with the learning rate :math:`\eta` and the decay :math:`\lambda` that is set for the object, as
+    in PyTorch's and Keras' AdamW, and in the same compiled step. Other objects do not change, even
+    in the same TensorFlow variable. Weights that no loss reaches decay too. `regularized_optimizer`
+    takes this step and all others that settings ask for.
 
     Parameters
     ----------
@@ -132,8 +132,7 @@ def decoupled_weight_decay(
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
         As for `regularized_optimizer`.
     scale_by_learning_rate : bool
-        With False, weights are decayed by :math:`w \leftarrow w - \lambda w`,
-        whatever the learning rate.
+        With False, weights decay by :math:`w \leftarrow w - \lambda w`, whatever the learning rate.
 
     Returns
     -------
@@ -143,16 +142,16 @@ def decoupled_weight_decay(
     Raises
     ------
     nengo.exceptions.ValidationError
-        Where `regularized_optimizer` raises it, if nothing has a ``weight_decay``, and if
-        ``optimizer`` decays already, as `LayerwiseSGD` does.
+        As in `regularized_optimizer`, and if nothing has a ``weight_decay``, or ``optimizer``
+        already decays, like `LayerwiseSGD`.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
     Warns
     -----
     UserWarning
-        If a schedule or variable, or a number and a schedule of the learning rate, would take all
-        of the weights now, or more.
+        If a schedule or variable, or a number with a scheduled learning rate, would now remove all
+        of the weights in a step, or more.
 
     References
     ----------

@@ -31,39 +31,37 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
 
     .. math:: v \leftarrow \mu v - \epsilon g - \epsilon \lambda w, \qquad w \leftarrow w + v
 
-    with the gradient :math:`g` of the loss, and the learning rate :math:`\epsilon` (epsW and
-    epsB in CUDA-ConvNet's layer files), the momentum :math:`\mu` (momW, momB) and the weight
-    decay :math:`\lambda` (wc) that were set for the object: ``net.config[obj].learning_rate``,
-    ``momentum`` and ``weight_decay``. Where nothing was set, the optimizer's own values hold,
-    and no decay. On a TensorNode, learning rate and momentum are for all variables of its
-    layer, biases included, and the decay is for those of rank 2 or more.
+    with the gradient :math:`g` of the loss, and the learning rate :math:`\epsilon` (epsW and epsB
+    in CUDA-ConvNet's layer files), the momentum :math:`\mu` (momW, momB) and the weight decay
+    :math:`\lambda` (wc) that are set for the object: ``net.config[obj].learning_rate``,
+    ``momentum`` and ``weight_decay``. Without a setting, the optimizer's own values apply, and no
+    decay. On a TensorNode, learning rate and momentum are for all variables of its layer, including
+    biases, and the decay is for those of rank 2 or more.
 
-    The decay goes through the momentum here: it is a gradient like any other, that of
-    :math:`\lambda \|w\|^2 / 2`. So it is not decoupled, and differs from
-    `decoupled_weight_decay`, which changes weights by :math:`\epsilon \lambda w` at once. It
-    is what Keras' SGD does with an L2 penalty of :math:`\lambda / 2`; the
-    ``weight_decay`` of Keras' SGD is the decoupled one.
+    Here the decay goes through the momentum, like the gradient of :math:`\lambda \|w\|^2 / 2`. So
+    it is not decoupled. It differs from `decoupled_weight_decay`, which changes weights by
+    :math:`\epsilon \lambda w` at once. Keras' SGD does the same with an L2 penalty of
+    :math:`\lambda / 2`; the ``weight_decay`` of Keras' SGD is decoupled.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     learning_rate : float, LearningRateSchedule or tf.Variable
-        For all weights whose object has no ``learning_rate`` of its own. A variable counts with the
-        value that it has at each step.
+        For all weights whose object has no ``learning_rate``. A variable is read at each step.
     momentum : float, LearningRateSchedule or tf.Variable
-        For all weights whose object has no ``momentum`` of its own. A number can be changed later,
-        by ``optimizer.momentum = ...``; what was compiled need not be compiled again.
+        For all weights whose object has no ``momentum``. You can change a number later, with
+        ``optimizer.momentum = ...``; nothing is compiled again.
     name : str
         Name of the optimizer.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If an object with one of the settings is not trained, for a learning rate, momentum or
-        decay that is not a finite number, zero or above, for a momentum of one or more, and for a
-        decay of one or more, times the learning rate. Schedules and variables are checked as they
-        are now.
+        If an object with one of the settings is not trained, for a learning rate, momentum or decay
+        that is not a finite number, zero or above, for a momentum of one or more, and for a decay
+        of one or more, times the learning rate. Schedules and variables are checked with their
+        current values.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -97,7 +95,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
 
     @property
     def momentum(self) -> Hyperparameter:
-        """The momentum of all weights whose object has none of its own."""
+        """The momentum of all weights whose object has none."""
         return self._momentum
 
     @momentum.setter

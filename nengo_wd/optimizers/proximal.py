@@ -214,23 +214,24 @@ def proximal_regularization(
     ``GroupLasso``     :math:`w_g \leftarrow w_g \max(0, 1 - s a c_g \sqrt{n_g} / \|w_g\|_2)`
     ``TowardsGrid(a)`` :math:`w \leftarrow q + \mathrm{sign}(w - q) \max(|w - q| - s a, 0)`
     ``TowardsInitial`` the same as L1 and L2, of :math:`w - w^0`
-    ``Scheduled``      that of what it multiplies, with the strength of the step
+    ``Scheduled``      the step of its regularizer, with the current strength
     ================== ============================================================================
 
-    L1 and group lasso reach exact zeros, L2 never overshoots, and `regularizers.TowardsInitial`
-    with ``l1`` ends at the initial value exactly, as `regularizers.TowardsGrid` at a value
-    :math:`q` of its grid. The regularizers are those of settings and those
-    that layers have, as they are now. They are no longer part of the loss, in no objective of the
-    simulator; penalties on activities stay there. Weights of other objects, also in the same
-    TensorFlow variable, are left as they are. `regularized_optimizer` with ``proximal=True`` takes
-    these steps and all others that settings ask for.
+    L1 and group lasso reach exact zeros, and L2 never overshoots. `regularizers.TowardsInitial`
+    with ``l1`` ends exactly at the initial value, and `regularizers.TowardsGrid` at a value
+    :math:`q` of its grid. The step uses the current regularizers of settings and of layers. They
+    are then no longer part of the loss, in any objective of the simulator; penalties on activities
+    stay there. Other objects do not change, even in the same TensorFlow variable.
+    `regularized_optimizer` with ``proximal=True`` takes these steps and all others that settings
+    ask for.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
-        As for `regularized_optimizer`. With `LayerwiseSGD`, :math:`s` is the object's rate.
+        As for `regularized_optimizer`. With `LayerwiseSGD`, :math:`s` is the object's learning
+        rate.
     scale_by_learning_rate : bool
         With False, :math:`s = 1`, whatever the learning rate.
 
@@ -246,8 +247,8 @@ def proximal_regularization(
 
     Notes
     -----
-    Momentum and adaptive rates change the gradient of the loss, and not these steps: with Adam,
-    all weights of an object shrink at the same pace.
+    Momentum and adaptive rates change the gradient of the loss, but not these steps: with Adam, all
+    weights of an object shrink at the same pace.
 
     References
     ----------

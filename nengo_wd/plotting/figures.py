@@ -40,21 +40,21 @@ CHARACTER = 0.075  # inches, in the font
 
 
 def style(rc: Mapping[str, Any] | None = None) -> ContextManager[None]:
-    """Give your own figures the look of those that ``nengo_wd`` draws.
+    """Give your own figures the look of ``nengo_wd``'s figures.
 
-    Text has 8 points, and files have 300 dots per inch. Lines differ in colour and in dashes:
-    colour-blind readers tell them apart, and so does a print in grey. The colours, ``"C0"`` to
+    Text has 8 points, and files have 300 dots per inch. Lines differ in colour and in dashes, so
+    colour-blind readers can tell them apart, also in a grey print. The colours, ``"C0"`` to
     ``"C6"``, are those of Okabe and Ito ("Color universal design", 2008), without yellow.
 
     Parameters
     ----------
     rc : dict of {str: object}, optional
-        Matplotlib's settings that should differ, such as ``{"font.size": 12}`` for slides.
+        Matplotlib's settings to change, such as ``{"font.size": 12}`` for slides.
 
     Returns
     -------
     context : context manager
-        The look holds for what is drawn and saved within its ``with`` block, and for nothing else.
+        The look applies only to what is drawn and saved within its ``with`` block.
 
     Raises
     ------

@@ -22,8 +22,8 @@ ROOM = 1.7  # for the axis, over the longest bar: numbers are beside the bars
 def pruned(smaller: MadeNetwork, axes: Any = None) -> Figure:
     """Plot what is left of a network, by object: neurons, and weights and biases.
 
-    A grey bar is an object before, and the coloured part of it is what is left. The numbers are
-    beside it. Objects that have none of a kind have no bar there.
+    A grey bar shows an object before, and its coloured part shows what is left. The numbers are
+    next to it. Objects without neurons or without weights have no bar there.
 
     Parameters
     ----------

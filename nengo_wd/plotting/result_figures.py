@@ -37,14 +37,14 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
 
     On the left, a line is the mean over a probe's neurons, and the band around it goes from their
     10th to their 90th percentile. The next panel has the shares of silent neurons. The last one has
-    the gaps between rates in training and with spikes, where any was recorded.
+    the gaps between rates in training and with spikes, if any were recorded.
 
     Parameters
     ----------
     history : NeuronRates
         What was recorded.
     which : str, nengo.Probe, or list of these, optional
-        The probes to plot, or their names. By default all.
+        The probes to plot, or their names. By default, all.
     axes : array of matplotlib.axes.Axes, optional
         Where to plot, of shape (3,); of shape (2,) if no gap was recorded.
 
@@ -86,10 +86,10 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
 
 
 def spike_gap(gap: SpikeGap, axes: Any = None) -> Figure:
-    """Plot losses and accuracies with spikes over the time that data are shown, and on rates.
+    """Plot losses and accuracies with spikes, over the time that data are shown, and on rates.
 
-    A line is a probe with spikes. The horizontal line of its colour, thin, is the same on rates. A
-    mark is where they meet.
+    A line shows a probe with spikes. The thin horizontal line of the same colour shows it on rates.
+    A mark shows where they meet.
 
     Parameters
     ----------
@@ -149,8 +149,8 @@ def energy(
     Parameters
     ----------
     runs : nengo_wd.Energy or dict of {str: nengo_wd.Energy}
-        What networks cost, by the label of the run, in which there may be Matplotlib's mathematics.
-        Objects of one name have one colour in all of them.
+        What networks cost, by the label of the run. Labels may contain Matplotlib's mathematics.
+        Objects of the same name have the same colour in all runs.
     device : str
         The device, as in `nengo_wd.Energy`.
     inputs : bool
@@ -207,16 +207,16 @@ def _by_label(runs: Any) -> Mapping[str, Energy]:
 
 
 def search(study: optuna.Study, axes: Any = None) -> Figure:
-    """Plot the error over each strength, and over the trials with the best so far.
+    """Plot the error over each strength and over the trials, with the best so far.
 
-    A study of your own that maximizes is plotted as well, with the largest value as the best.
+    You can also plot your own study that maximizes; the largest value is then the best.
 
     Parameters
     ----------
     study : optuna.Study
         What `nengo_wd.search.strengths` returned, or has in its storage so far. The best trial is
-        marked. A pruned trial is shown with the last error that it reported, at the edge if that
-        is beyond the errors of complete trials. Others are left out.
+        marked. A pruned trial shows the last error that it reported, at the edge if that is beyond
+        the errors of complete trials. Others are left out.
     axes : array of matplotlib.axes.Axes, optional
         Where to plot, of shape (1 + n_strengths,): the trials, and each strength.
 

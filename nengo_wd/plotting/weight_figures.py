@@ -34,15 +34,15 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
     history : WeightNorms
         What was recorded.
     which : str, Nengo object, class, network, layer, or list of these, optional
-        The parameters to plot, by name or by what they belong to. By default all.
+        The parameters to plot, by name or by what they belong to. By default, all.
     axes : matplotlib.axes.Axes, optional
         Where to plot. By default in a new figure.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
-        The figure of the axes. A new one is not among pyplot's: ``figure.savefig`` saves it
-        and notebooks show it; to use ``plt.show()``, give axes of pyplot's.
+        The figure of the axes. A new figure does not belong to pyplot: ``figure.savefig`` saves it
+        and notebooks show it. To use ``plt.show()``, give axes from pyplot.
 
     Raises
     ------
@@ -83,15 +83,15 @@ def histograms(
     which : str, Nengo object, class, network, layer, or list of these, optional
         The parameters, a column each, by name or by what they belong to. By default all.
     records : int or sequence of int, optional
-        The records, a row each, by their place in ``history.steps``. By default five at the
-        most, the first and the last among them.
+        The records, a row each, by their place in ``history.steps``. By default, at most five,
+        including the first and the last.
     bins : int
         How many bins there are from zero to the largest norm, 10,000 at the most.
     axes : array of matplotlib.axes.Axes, optional
         Where to plot, of shape (n_records, n_parameters).
     equal_axes : bool
-        Whether all parameters have equal axes, to be compared with each other. With False, for
-        parameters of different kinds, axes are equal for the records of each.
+        Whether all parameters have equal axes, so you can compare them. With False, which suits
+        parameters of different kinds, only the records of each parameter have equal axes.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def histograms(
     ------
     nengo.exceptions.ValidationError
         If nothing was recorded, or nothing of something in ``which``; and if ``records``, ``bins``
-        or the shape of ``axes`` are others.
+        or the shape of ``axes`` are not valid.
     ImportError
         If Matplotlib is not installed.
     """
@@ -143,13 +143,13 @@ def compare(
         ``"$10^{-3}$"``.
     which : str, Nengo object, class, network, layer, or list of these, optional
         The parameters, a column each, by name or by what they belong to in the first run. By
-        default all of that. They need the same names in all runs: give layers names.
+        default, all of them. They need the same names in all runs, so give names to layers.
     bins : int
         How many bins there are from zero to the largest norm, 10,000 at the most.
     axes : array of matplotlib.axes.Axes, optional
         Where to plot, of shape (2, n_parameters): norms in the first row, histograms in the second.
     equal_axes : bool
-        Whether all parameters have equal axes, as in `histograms`, or the runs of each alone.
+        Whether all parameters have equal axes, as in `histograms`, or only the runs of each.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def compare(
     ------
     nengo.exceptions.ValidationError
         If there are no runs, or nothing was recorded of a parameter in one of them; and if
-        ``bins`` or the shape of ``axes`` are others.
+        ``bins`` or the shape of ``axes`` are not valid.
     ImportError
         If Matplotlib is not installed.
     """

@@ -1,4 +1,4 @@
-"""How far a network is with spikes from what it is on rates, over the time that it is shown."""
+"""The gap between a network with spikes and the same network on rates, over time."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class SpikeGap:
     names : list of str
         Names of the probes: their labels, or those of their objects.
     times : np.ndarray
-        Seconds that the data were shown for, of shape (n_steps,).
+        For how many seconds the data were shown, of shape (n_steps,).
     losses, accuracies : np.ndarray
-        With spikes, of shape (n_steps, n_probes). Accuracies are shares of the examples, NaN for a
-        probe whose targets are no classes.
+        With spikes, of shape (n_steps, n_probes). Accuracies are shares of the examples, or NaN if
+        a probe's targets are not classes.
     losses_on_rates, accuracies_on_rates : np.ndarray
-        On rates, of the same shape: at the end of what was shown, where targets have one time
-        step, and else at the same step.
+        On rates, of the same shape: at the last step if targets have one time step, otherwise at
+        the same step.
     tolerance : float
         The tolerance of `meets`.
     """
@@ -52,11 +52,11 @@ class SpikeGap:
 
     @property
     def meets(self) -> np.ndarray:
-        """Times in seconds from which on spikes do as well as rates; of shape (n_probes,).
+        """Times in seconds from which on spikes are as good as rates; of shape (n_probes,).
 
-        From then on, the accuracy is below that on rates by no more than the tolerance. For probes
-        without an accuracy, the loss is above that on rates by no more than the tolerance, as a
-        share of that. NaN where they do not meet.
+        From then on, the accuracy is at most the tolerance below the accuracy on rates. For probes
+        without an accuracy, the loss is above the loss on rates by at most that share of it. NaN
+        if they do not meet.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             by_loss = (self.losses - self.losses_on_rates) / np.abs(self.losses_on_rates)
@@ -119,11 +119,11 @@ def spike_gap(
     window: float | None = None,
     tolerance: float = 0.01,
 ) -> SpikeGap:
-    r"""Tell how far a network with spikes is from what it is on rates, and after which time it is.
+    r"""Compare a trained network with spikes and on rates, over the time that data are shown.
 
-    The network runs on the data twice: with spikes, as in ``sim.predict``, and on rates, as
-    neurons do in training. Layers, such as dropout, do what they do in prediction both times. The
-    simulator does not change, as with `NeuronRates`.
+    The network runs on the data twice: with spikes, as in ``sim.predict``, and on rates, as in
+    training. Both times, layers such as dropout behave as in prediction. Like `NeuronRates`, this
+    does not change the simulator.
 
     An answer with spikes is read at each time step :math:`t`, from what a probe records,
     :math:`y`, over the last :math:`n` steps:
@@ -132,30 +132,30 @@ def spike_gap(
 
     By default, :math:`n` is 1, except for a probe without a synapse whose targets have one time
     step: then an answer is the mean over all steps so far. On rates, the answer is what the probe
-    records at the last step, when the filters of the network have settled. That is the loss of
-    training, if the network has no filters or the data are shown for long enough. Where targets
-    have as many steps as the data, answers on rates are read at each step, as those with spikes.
+    records at the last step, when the filters of the network have settled. Its loss is the training
+    loss, if the network has no filters or the data are shown for long enough. If targets have as
+    many steps as the data, answers on rates are read at each step, like those with spikes.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The trained simulator, still open.
     data : dict of {nengo.Node: np.ndarray}
-        Inputs of shape (n_examples, n_steps, ``node.size_out``), as ``sim.predict`` takes them.
+        Inputs of shape (n_examples, n_steps, ``node.size_out``), as for ``sim.predict``.
     targets : dict of {nengo.Probe: np.ndarray}
-        What probes should answer, of shape (n_examples, 1 or n_steps, size). They may have
-        synapses. Accuracies are told of targets that are classes: one whole number for each
-        example, from 0 on and below the size of the probe, or one-hot vectors.
+        What probes should answer, of shape (n_examples, 1 or n_steps, size). The probes may have
+        synapses. Targets that are classes have an accuracy: one whole number for each example, from
+        0 on and below the size of the probe, or one-hot vectors.
     n_steps : int, optional
-        How many time steps data of one step are shown for.
+        For how many time steps to show data of one step.
     loss : str, callable, tf.keras.losses.Loss, or dict of these by probe, optional
-        The losses, by default those that the simulator was compiled with. A probe without one
-        has that of another probe of the same object. NengoDL 2 has to be told.
+        The losses, by default those that the simulator was compiled with. A probe without a loss
+        uses that of another probe of the same object. NengoDL 2 needs this argument.
     window : float, optional
-        Over how many seconds answers with spikes are averaged, those of all probes.
+        Over how many seconds to average the answers with spikes of all probes.
     tolerance : float
-        By how much the accuracy may be lower with spikes where they meet: 0.01 for a point. For
-        probes without accuracy, by which share of the loss on rates the loss may be higher.
+        How much lower the accuracy with spikes may be when they meet: 0.01 for one point. For
+        probes without accuracy, how much higher the loss may be, as a share of the loss on rates.
 
     Returns
     -------

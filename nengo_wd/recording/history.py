@@ -61,15 +61,15 @@ class Records:
 
     @property
     def epochs(self) -> np.ndarray:
-        """Epochs of ``sim.fit`` ended before each record; of shape (n_records,)."""
+        """Finished epochs of ``sim.fit`` before each record; of shape (n_records,)."""
         return np.array([record.epoch for record in self._records], float)
 
     @property
     def losses(self) -> np.ndarray:
         """The loss that training minimizes; of shape (n_records,).
 
-        In ``sim.fit`` that is the mean over the batches of the epoch so far, as Keras reports
-        it. NaN where it is not known: before training, and where ``record`` was not told.
+        In ``sim.fit`` that is the mean over the batches of the epoch so far, as Keras reports it.
+        NaN if it is not known: before training, and if ``record`` got no loss.
         """
         return np.array([record.loss for record in self._records], float)
 
@@ -172,15 +172,15 @@ class Remembered(NamedTuple):
 class History(Records):
     """What a `nengo_wd.WeightNorms` recorded, as arrays and as a table.
 
-    A history can be copied and pickled. A copy knows names and shapes of the parameters, and
-    neither their objects nor their values: these belong to the simulator.
+    A history can be copied and pickled. A copy knows names and shapes of the parameters, but not
+    their objects or values, because these belong to the simulator.
 
     Attributes
     ----------
     parameters : dict of {str: Parameter}
         What is recorded, by name; the order is that of the columns of the arrays.
     channels : bool
-        Whether all records keep the norms of output channels, and not only the last one.
+        Whether all records keep the norms of output channels, or only the last one.
     """
 
     columns = COLUMNS
@@ -220,8 +220,8 @@ class History(Records):
     def activity_penalties(self) -> dict[str, np.ndarray]:
         """Penalties on what probes record: of each probe, by name, of shape (n_records,).
 
-        They are those beside the loss that Keras reports, and so means over the batches of the
-        epoch so far. NaN where they are not known: before training, and in ``record``.
+        Keras reports them next to the loss, as means over the batches of the epoch so far. NaN if
+        they are not known: before training, and in ``record``.
         """
         recorded = [record.measured.activities for record in self._records]
         names = dict.fromkeys(name for activities in recorded for name in activities)

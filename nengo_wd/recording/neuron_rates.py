@@ -25,7 +25,7 @@ from nengo_wd.recording.recorder import Recorder
 class RateHistory(Records):
     """What a `nengo_wd.NeuronRates` recorded, as arrays and as a table.
 
-    A history can be copied and pickled. A copy knows the names of the probes, and not the probes.
+    A history can be copied and pickled. A copy knows the names of the probes, but not the probes.
 
     Attributes
     ----------
@@ -64,50 +64,50 @@ class NeuronRates(RateHistory, Recorder):
 
     for each neuron :math:`n` of a probe: the mean magnitude of what the probe records, over all
     examples :math:`b` and time steps :math:`t`, divided by the amplitude :math:`A` of the neuron
-    type. A spike counts whatever its sign. It is measured as ``sim.predict`` runs the network: with
-    spikes, whose rates can differ from those that it was trained on. How far they do is the gap
+    type. A spike counts whatever its sign. The network runs as in ``sim.predict``: with spikes.
+    Their rates can differ from the rates in training. The difference is the gap
 
     .. math:: g = \langle |r_{bn} - \tilde r_{bn}| \rangle_{bn}, \qquad
               r_{bn} = \langle |y_{btn}| \rangle_t / A
 
     in Hz, a mean over examples and neurons, in which gaps of opposite signs do not cancel. The
-    rates :math:`\tilde r` are of what neurons output in training, with the same data and weights.
-    Layers in TensorNodes do for both what they do in prediction: the gap is without
-    dropout. It includes that spikes come one at a time: a regular neuron that is shown something
-    for 50 ms has rates in steps of 20 Hz. Without neurons that spike in the network, it is zero.
+    rates :math:`\tilde r` are those of the neurons' output in training, with the same data and
+    weights. Layers in TensorNodes run in prediction mode both times, so the gap has no dropout.
+    Part of the gap comes from spikes being whole: after 50 ms, a regular neuron has rates in steps
+    of 20 Hz. The gap is zero if no neurons in the network spike.
 
-    A record changes nothing in the simulator: neither weights that learning rules change, nor
-    states, nor the random numbers that are drawn later. Processes begin anew for each record, so
-    that all of them show the same. What a function of a Node keeps by itself does change.
+    A record does not change the simulator: learned weights, states and random numbers drawn later
+    all stay the same. Processes start afresh for each record, so each record sees the same input.
+    But the function of a Node may change its own state.
 
-    Use it as `WeightNorms`: in ``sim.fit(callbacks=[rates])``, or with ``record`` by hand.
+    Use it like `WeightNorms`: in ``sim.fit(callbacks=[rates])``, or with ``record`` by hand.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     data : dict of {nengo.Node: np.ndarray}
-        What the network is shown at each record: inputs of shape (n_examples, n_steps,
-        ``node.size_out``), as ``sim.predict`` takes them. Show as many time steps as there are
-        when the network is used: in one step, few neurons spike at all.
+        The data to show at each record: inputs of shape (n_examples, n_steps, ``node.size_out``),
+        as for ``sim.predict``. Show as many time steps as you will when you use the network: in one
+        step, few neurons spike at all.
     every : "epoch", "batch" or int
         When to record, as in `WeightNorms`. Each record runs the network on all of the data.
     probes : list of nengo.Probe, optional
-        The probes of neurons, without a synapse. By default all that there are in the network.
+        The probes of neurons, without a synapse. By default, all of them in the network.
     log_dir : str or path-like
-        Where to write for TensorBoard, if anywhere: ``<name>/rate``, ``<name>/silent``, ``loss``
-        and the histogram ``<name>/rates``; ``<name>/gap``, if it is known.
+        Where to write files for TensorBoard: ``<name>/rate``, ``<name>/silent``, ``loss`` and the
+        histogram ``<name>/rates``; ``<name>/gap``, if it is known.
     gap : bool
-        Whether to measure the gap as well, which runs the network on the data once more, if any of
-        its neurons spike. The gap is NaN without, and in a network that is for inference only.
+        Whether to measure the gap too. This runs the network on the data again, if any of its
+        neurons spike. Without it, and in an inference-only network, the gap is NaN.
 
     Attributes
     ----------
     probes : dict of {str: nengo.Probe}
-        The probes by name, in their order: their labels, or those of the ensembles.
+        The probes by name, in their order. A name is the probe's label, or the ensemble's.
     history : RateHistory
-        The records without the simulator, to copy and pickle. Its attributes and methods are those
-        of the callback, too.
+        The records without the simulator, to copy and pickle. The callback has the same attributes
+        and methods.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The callback that validates with spikes, for as long as one says."""
+"""The callback that validates with spikes, for as long as the user says."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ PREFIX = "val_spikes_"
 class SpikeValidation(SimulatorCallback):
     """Validate with spikes, and put losses and metrics into the logs of ``sim.fit``.
 
-    ``validation_data`` of ``sim.fit`` are compared with targets at each of the time steps that they
-    have. This callback shows data for as long as the network will see its inputs, and reads the
-    answer at the end. It writes ``val_spikes_loss`` and ``val_spikes_accuracy`` into the
-    logs of an epoch, and so into the history, for callbacks that come after it in the list:
-    ``tf.keras.callbacks.EarlyStopping(monitor="val_spikes_loss")``, ``ModelCheckpoint``, those
-    of Optuna.
+    ``sim.fit`` compares its ``validation_data`` with targets at each time step. This callback shows
+    data for as long as the network will see its inputs, and reads the answer at the end. It writes
+    ``val_spikes_loss`` and ``val_spikes_accuracy`` into the logs and the history of an epoch.
+    Callbacks that come later in the list can use them:
+    ``tf.keras.callbacks.EarlyStopping(monitor="val_spikes_loss")``, ``ModelCheckpoint``, or
+    Optuna's.
 
-    Nothing in the training changes by it: as for `NeuronRates`, neither weights that learning
-    rules change, nor states, nor random numbers. It needs NengoDL 3.
+    Like `NeuronRates`, it does not affect training: learned weights, states and random numbers stay
+    the same. It needs NengoDL 3.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     data : dict of {nengo.Node: np.ndarray}
-        Inputs of shape (n_examples, n_steps, ``node.size_out``), as ``sim.predict`` takes them.
+        Inputs of shape (n_examples, n_steps, ``node.size_out``), as for ``sim.predict``.
     targets : dict of {nengo.Probe: np.ndarray}
         What probes should answer, of shape (n_examples, 1 or n_steps, size). With one time step
-        they are compared with the answer at the end; otherwise, each step with that of the answer.
+        they are compared with the answer at the end; otherwise, step by step.
     n_steps : int, optional
-        How many time steps data of one step are shown for.
+        For how many time steps to show data of one step.
     every : int
-        How many epochs there are from one validation to the next, as in Keras'
-        ``validation_freq``. The logs of other epochs are left as they are.
+        The number of epochs from one validation to the next, as in Keras' ``validation_freq``. The
+        logs of other epochs do not change.
     window : float, optional
-        Over how many seconds answers are averaged: those of all probes. By default, the answer at
-        the end of a probe without a synapse is the mean over all steps, and any other answer is
-        what the probe records at the step. `spike_gap` has the formula.
+        Over how many seconds to average the answers of all probes. By default, the answer at the
+        end of a probe without a synapse is the mean over all steps, and any other answer is what
+        the probe records at the step. `spike_gap` has the formula.
     loss : str, callable, tf.keras.losses.Loss, or dict of these by probe, optional
         The losses, by default those that the simulator was compiled with, with their weights. A
-        probe without one has that of another probe of the same object.
+        probe without a loss uses that of another probe of the same object.
     metrics : str, callable, tf.keras.metrics.Metric, list of these, or dict by probe, optional
         The metrics. By default, the accuracy of targets that are classes: one whole number for each
         example, from 0 on and below the size of the probe, or one-hot vectors.
@@ -74,10 +74,10 @@ class SpikeValidation(SimulatorCallback):
 
     Notes
     -----
-    Losses and metrics are Keras', and so are their names after ``val_spikes_``. Of several probes,
-    ``val_spikes_loss`` is the sum of their losses, and ``val_spikes_<probe>_loss`` and
-    ``val_spikes_<probe>_accuracy`` are those of each. Penalties are left out, unlike in
-    ``val_loss``: so runs of different strengths can be compared.
+    Losses and metrics are Keras', and so are their names after ``val_spikes_``. With several
+    probes, ``val_spikes_loss`` is the sum of their losses, and each has its own
+    ``val_spikes_<probe>_loss`` and ``val_spikes_<probe>_accuracy``. Unlike ``val_loss``, these
+    leave out penalties, so you can compare runs with different strengths.
 
     A validation takes about as long as ``sim.predict`` on the data.
 

@@ -23,46 +23,47 @@ from nengo_wd.recording.recorder import Alarm, Recorder, loss_of
 
 
 class WeightNorms(History, Recorder):
-    r"""Record the norms of weights, their penalties and what part of the loss these are.
+    r"""Record the norms of weights, their penalties, and the share of these in the loss.
 
     .. math::
 
         \|w_c\|_2 = \sqrt{\sum_{i \in c} w_i^2}, \qquad
         \|w\|_2 = \sqrt{\sum_c \|w_c\|_2^2}
 
-    for every output channel :math:`c` of each parameter :math:`w`, and for the whole of it.
-    An output channel is a row of decoders or weights, of shape ``(size_out, size_in)``; a
-    neuron, for encoders and biases; a unit of a dense layer; and a filter of a convolution.
+    for every output channel :math:`c` of each parameter :math:`w`, and for the whole parameter. An
+    output channel is a row of decoders or weights, of shape ``(size_out, size_in)``; a neuron, for
+    encoders and biases; a unit of a dense layer; and a filter of a convolution.
 
     In NengoDL 3, give it to ``sim.fit(callbacks=[norms])``. Call `record` by hand between calls of
-    ``sim.train`` (NengoDL 2) and in training loops of your own.
+    ``sim.train`` (NengoDL 2) and in your own training loops.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     every : "epoch", "batch" or int
-        When to record: after each epoch, batch or so many batches; and before and after training.
+        When to record: after each epoch, each batch or this many batches; and before and after
+        training.
     objects : Nengo object, class, nengo.Network, tf.keras.layers.Layer, or a list of these
-        What to record: the trainable parameters of objects (ensembles for their encoders,
-        ``ensemble.neurons`` for biases), of all objects of a class or in a network, or of layers.
-        By default all parameters that have a regularizer, a weight decay or a target norm.
+        What to record: the trainable parameters of objects (an ensemble means its encoders,
+        ``ensemble.neurons`` means biases), of all objects of a class or in a network, or of layers.
+        By default, all parameters that have a regularizer, a weight decay or a target norm.
     log_dir : str or path-like
-        Where to write for TensorBoard, if anywhere: columns of the table, such as
-        ``<name>/norm``, the histograms ``<name>/channel_norms`` and ``<name>/values``, and
-        ``penalty`` and ``loss`` of the whole simulator.
+        Where to write files for TensorBoard: columns of the table, such as ``<name>/norm``, the
+        histograms ``<name>/channel_norms`` and ``<name>/values``, and ``penalty`` and ``loss`` of
+        the whole simulator.
     channels : bool
-        Whether to keep the norms of all output channels in each record, of 16 bytes for a channel.
-        With False, only the newest record has them: tables, columns and TensorBoard show the same,
-        and ``channel_norms`` and `plotting.histograms` raise an error.
+        Whether to keep the norms of all output channels in each record, 16 bytes for each channel.
+        With False, only the newest record has them: tables, columns and TensorBoard stay the same,
+        but ``channel_norms`` and `plotting.histograms` raise an error.
 
     Attributes
     ----------
     parameters : dict of {str: Parameter}
-        The parameters by name, such as ``"readout.weights"``, in the order of all that is recorded.
+        The parameters by name, such as ``"readout.weights"``, in the order of the records.
     history : History
-        The records without the simulator, to copy and pickle. Its attributes and methods are those
-        of the callback, too.
+        The records without the simulator, to copy and pickle. The callback has the same attributes
+        and methods.
 
     Raises
     ------
@@ -77,21 +78,21 @@ class WeightNorms(History, Recorder):
     -----
     RuntimeWarning
         When recorded weights are NaN or infinite; in ``sim.fit`` also after each batch with a loss
-        that is not finite. When a decay or strength, schedule or variable, became bad, or a decay
-        would turn signs of weights.
+        that is not finite. When a scheduled or variable decay or strength became invalid, or a
+        decay would flip the signs of weights.
     UserWarning
         In ``sim.fit``, when the loss or the optimizer ignores settings, unless the simulator warned
         of them when it was compiled.
 
     Notes
     -----
-    Penalties are those that count when a record is made: see `regularization_losses`. After other
-    settings, make another one. Weights of rank 0, single numbers, are not recorded.
+    Penalties are the ones that count at the time of the record: see `regularization_losses`. After
+    you change settings, create a new callback. Weights of rank 0 (single numbers) are not recorded.
 
-    In ``sim.fit``, the progress bar and the history of Keras show as ``penalty`` the sum of all
-    penalties on weights as last recorded, or its mean within an epoch. Put this before callbacks
-    that need it, such as ``EarlyStopping(monitor="penalty")``. Keras shows penalties on what probes
-    record by itself.
+    In ``sim.fit``, Keras' progress bar and history show the sum of all penalties on weights as
+    ``penalty``: as last recorded, or its mean within an epoch. Put this before callbacks that need
+    it, such as ``EarlyStopping(monitor="penalty")``. Keras itself shows penalties on what probes
+    record.
 
     Examples
     --------

@@ -25,11 +25,11 @@ class FiringRates(tf.keras.regularizers.Regularizer):
         d = \max(r_{min} - r, 0) + \max(r - r_{max}, 0)
 
     The rate :math:`r` of a neuron in an example is the mean over time of the magnitude of what a
-    probe recorded, divided by the amplitude of the neuron type. The mean
-    :math:`\langle \cdot \rangle` is that over examples and neurons. With ``percentile``, :math:`r`
-    is that percentile of a neuron's rates over the minibatch, and the mean is that over neurons.
+    probe recorded, divided by the amplitude of the neuron type. The mean :math:`\langle \cdot
+    \rangle` is over examples and neurons. With ``percentile``, :math:`r` is that percentile of a
+    neuron's rates over the minibatch, and the mean is over neurons.
 
-    It is a setting of a `nengo.Probe` of neurons: of ``ensemble.neurons`` or some of them, also in
+    It is a setting for a `nengo.Probe` of neurons: of ``ensemble.neurons`` or some of them, also in
     ``nengo_dl.Layer(nengo.LIF())`` and in converted models.
 
     Parameters
@@ -55,16 +55,16 @@ class FiringRates(tf.keras.regularizers.Regularizer):
 
     Notes
     -----
-    Training works on the rates that NengoDL trains with, which have no gradient where neurons are
-    silent. With a ``minimum``, what the probe records gets one there: that of rates that rise with
-    the neuron's input by 1 over the membrane's time constant, or by 1 for neurons without. The
-    value of the penalty and all other gradients stay. In NengoDL 2, make the setting before the
+    Training uses NengoDL's training rates. They have no gradient when neurons are silent. With a
+    ``minimum``, the penalty gets a gradient there: as if rates rose with the neuron's input, with a
+    slope of 1 over the membrane's time constant, or of 1 if there is none. The value of the penalty
+    and all other gradients don't change. In NengoDL 2, make the setting before you create the
     simulator.
 
     References
     ----------
     KerasSpiking's ``L1L2(target=(minimum, maximum))`` and ``Percentile`` (Applied Brain Research,
-    2020) have the same range and percentile; they sum where this takes the mean.
+    2020) have the same range and percentile, but they sum instead of taking the mean.
 
     Examples
     --------

@@ -68,22 +68,22 @@ def check_strengths(regularizer: Any, attr: str, owner: str) -> None:
 
 
 class Scheduled(tf.keras.regularizers.Regularizer):
-    r"""Multiply a regularizer by a strength that moves while a network is trained.
+    r"""Multiply a regularizer by a strength that moves during training.
 
     .. math:: R(w, t) = s(t) \, R(w)
 
-    with the strength :math:`s` at the training step :math:`t`. It can be a setting of anything
-    that takes a regularizer, and an argument of a layer. A strength that moves causes no tracing
-    or compiling.
+    with the strength :math:`s` at the training step :math:`t`. You can use it wherever you can use
+    a regularizer: as a setting, or as an argument of a layer. When the strength moves, nothing is
+    traced or compiled again.
 
     Parameters
     ----------
     regularizer : str, dict, callable or tf.keras.regularizers.Regularizer
-        What is multiplied: what Keras or a setting takes, with strengths of its own.
+        The regularizer to multiply, with its own strengths: anything that Keras or a setting takes.
     strength : float, tf.keras.optimizers.schedules.LearningRateSchedule or tf.Variable
-        The strength :math:`s`, zero or above. A schedule is looked up at the training step, as a
-        learning rate is: that is 0 in the first update, and a number of batches. A variable
-        counts with the value that it has at each step.
+        The strength :math:`s`, zero or above. A schedule is evaluated at the training step, like a
+        learning rate: the number of batches so far, 0 in the first update. A variable is read at
+        each step.
 
     Raises
     ------
@@ -94,9 +94,9 @@ class Scheduled(tf.keras.regularizers.Regularizer):
 
     Notes
     -----
-    The training step is that of the optimizer with which the simulator was compiled. A training
-    loop of your own, without ``sim.compile``, has none, and a schedule raises an error; give it a
-    variable, and assign that. In NengoDL 2, make a variable in the simulator's graph, within
+    The compiled optimizer counts the training steps. Your own training loop, without
+    ``sim.compile``, has no such count, so a schedule raises an error there; use a variable, and
+    assign it. In NengoDL 2, create a variable in the simulator's graph, within
     ``sim.tensor_graph.graph.as_default()``.
 
     Examples

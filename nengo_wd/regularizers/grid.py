@@ -1,4 +1,4 @@
-"""The regularizer that leads weights to the few values that a device can hold."""
+"""The regularizer that pulls weights to the few values that a device can store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FITS = 5  # enough for two bits; for more, the steps of training go on with it
 
 
 class TowardsGrid(tf.keras.regularizers.Regularizer):
-    r"""Pull weights towards the nearest of a few values, as weights of few bits have.
+    r"""Pull weights towards the nearest of a few values, for weights of few bits.
 
     .. math::
 
@@ -22,21 +22,22 @@ class TowardsGrid(tf.keras.regularizers.Regularizer):
         k_i = \min(\max(\mathrm{round}(w_i / \Delta), -n), n), \qquad
         n = 2^{bits - 1} - 1
 
-    The distance :math:`\Delta` of the values makes :math:`\sum_i (w_i - \Delta k_i)^2` small. From
-    :math:`\max_i |w_i| / n`, which it does not exceed, it is fitted to the levels :math:`k_i`, and
-    these to it, five times in turn. It is that of the weights of one object, as they are now.
+    The distance :math:`\Delta` between the values makes :math:`\sum_i (w_i - \Delta k_i)^2` small.
+    It starts from its upper bound :math:`\max_i |w_i| / n`. Then distance and levels :math:`k_i`
+    are fitted to each other, five times in turn. Each object has its own distance, for its current
+    weights.
 
-    A penalty brings weights near these values. The proximal steps of
-    ``regularized_optimizer(..., proximal=True)`` end there exactly, once they are longer than those
-    of the optimizer for long enough: `Scheduled` has strengths rise to that.
+    A penalty brings weights near these values. The proximal steps of ``regularized_optimizer(...,
+    proximal=True)`` end there exactly, once they are longer than the optimizer's steps for long
+    enough. Use `Scheduled` to raise the strength that far.
 
     Parameters
     ----------
     strength : float or tf.Variable
         The strength :math:`a`.
     bits : int
-        How many bits a weight is to have, its sign among them: from 2, which is -1, 0 and 1 times
-        a number, to 16.
+        The number of bits of a weight, including its sign: from 2 (which means -1, 0 and 1 times a
+        number) to 16.
 
     Raises
     ------
@@ -45,18 +46,17 @@ class TowardsGrid(tf.keras.regularizers.Regularizer):
 
     Notes
     -----
-    The gradient takes the :math:`\Delta k_i` as fixed, and is zero where a weight is there. An
-    object is what has the setting, or a weight of a layer.
+    The gradient treats the :math:`\Delta k_i` as fixed, and is zero for a weight on the grid. An
+    object is the object with the setting, or a weight of a layer.
 
-    At the end, the largest weight is :math:`n \Delta`. Such is the grid of nengo-loihi, which
-    rounds all weights that enter the same neurons to 8 bits, by the largest of them. On the way
-    there, :math:`\Delta` is fitted to all weights: if the largest one set it alone, nothing would
-    hold that weight, and it would carry all others along. And of few bits, most weights would be
-    zero.
+    At the end, the largest weight is :math:`n \Delta`. nengo-loihi has the same grid: it rounds all
+    weights that enter the same neurons to 8 bits, scaled by the largest. During training,
+    :math:`\Delta` is fitted to all weights. If only the largest weight set it, nothing would hold
+    that weight, and it would carry all others along. And with few bits, most weights would be zero.
 
-    Begin in a network that was trained with decay. Have the strength start far below 1, where it
-    holds hardly any weight, and rise by the same factor at each step to far above 1, while the
-    learning rate falls from a high one.
+    Begin with a network that was trained with decay. Start with a strength far below 1, which holds
+    hardly any weight. Raise it by the same factor at each step to far above 1, while the learning
+    rate falls from a high value.
 
     References
     ----------

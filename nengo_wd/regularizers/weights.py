@@ -42,12 +42,12 @@ class TowardsInitial(tf.keras.regularizers.Regularizer):
     .. math:: R(w) = a \sum_i |w_i - w_i^0| + b \sum_i (w_i - w_i^0)^2
 
     For decoders and connection weights that the Neural Engineering Framework solved for, the
-    solution is a better guess than zero. It is a setting for Nengo objects, not an argument of
-    layers, since a layer does not know its initial weights. The initial value :math:`w^0` of a
-    native parameter is the one that Nengo's builder gave it, whatever was loaded since. That of a
-    layer's weights is their value when a penalty or objective is first asked for, also in later
-    simulators of the network. Checkpoints of NengoDL 3 hold the initial values, so that a resumed
-    training pulls towards the same ones.
+    solution is a better guess than zero. Use it as a setting for Nengo objects, not as an argument
+    of layers, because a layer does not know its initial weights. For a native parameter, the
+    initial value :math:`w^0` is the one from Nengo's builder, whatever you loaded since. For a
+    layer's weights, it is their value when you first ask for a penalty or objective, and later
+    simulators of the network use the same. Checkpoints of NengoDL 3 contain the initial values, so
+    a resumed training pulls towards the same ones.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
 
     .. math:: R(w) = a \sum_g c_g \sqrt{n_g} \, \|w_g\|_2
 
-    with the weights :math:`w_g` of each of the groups, :math:`n_g` in number, and the cost
-    :math:`c_g` of each, 1 by default.
+    where group :math:`g` has :math:`n_g` weights :math:`w_g` and the cost :math:`c_g`, 1 by
+    default.
 
     Parameters
     ----------
@@ -115,13 +115,13 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         The axis along which the groups lie: each index along it is a group, made of the weights
         along all other axes. With None, all weights are one group.
     groups : {"inputs", "outputs"}, optional
-        What the groups are, instead of ``axis``. "inputs" makes a group of all weights that read
-        one input: a neuron, an element or a channel. "outputs" makes one of all weights that enter
-        one output: a neuron, an element, a unit or a filter. Of encoders, an output is a neuron,
-        and an input a dimension. Biases have outputs only: each of them is a group.
+        What the groups are, instead of ``axis``. "inputs" groups all weights that read the same
+        input: a neuron, an element or a channel. "outputs" groups all weights that enter the same
+        output: a neuron, an element, a unit or a filter. For encoders, an output is a neuron, and
+        an input is a dimension. Biases have only outputs: each bias is a group.
     costs : array_like of float, optional
-        The cost :math:`c_g` of each group, zero or above, as given: one number for each index along
-        ``axis``, or for each input or output. Of several axes, they are in row-major order.
+        The cost :math:`c_g` of each group, zero or above: one number for each index along ``axis``,
+        or for each input or output. For several axes, they are in row-major order.
 
     Raises
     ------
@@ -134,14 +134,14 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     -----
     At zero, where the norm has no gradient, the gradient is taken to be zero.
 
-    With ``groups``, who has the weights says where inputs and outputs lie: the object with the
-    setting, the layer in a TensorNode, and `nengo_wd.Converter`. Keras' kernels have inputs along
-    axis -2 and outputs along axis -1, transposed convolutions the other way around. Full weights,
-    decoders and encoders have outputs along axis 0 and inputs along axis 1. Where the regularizer
-    gets bare weights, as from a Keras model outside of a simulator, it takes them for a kernel with
-    axes -2 and -1; give ``axis`` to a transposed convolution there, and to one of several groups of
-    channels. Of layers with gates, such as LSTM, a unit has several outputs: "inputs" alone are
-    known. Of ``EinsumDense`` and locally connected layers, neither is.
+    With ``groups``, the axes depend on the owner of the weights: the object with the setting, the
+    layer in a TensorNode, or `nengo_wd.Converter`. Keras' kernels have inputs along axis -2 and
+    outputs along axis -1; transposed convolutions have them the other way around. Full weights,
+    decoders and encoders have outputs along axis 0 and inputs along axis 1. A Keras model outside a
+    simulator passes bare weights, and the regularizer then assumes a kernel with axes -2 and -1.
+    There, give ``axis`` for a transposed convolution, and for one with several groups of channels.
+    In layers with gates, such as LSTM, a unit has several outputs, so only "inputs" works. For
+    ``EinsumDense`` and locally connected layers, neither works.
 
     References
     ----------

@@ -36,39 +36,40 @@ def strengths(
 ) -> optuna.Study:
     r"""Search for the strengths with the least error, on a logarithmic scale.
 
-    Each trial calls ``train`` with strengths that Optuna suggests in view of the trials so far, all
-    of which are kept in a storage. The same call goes on where an earlier one stopped, whatever
-    stopped it. A trial that was running is tried again with its strengths. :doc:`/searching` says
-    more on that, on processes and on machines.
+    Each trial calls ``train`` with strengths that Optuna suggests, based on the trials so far. A
+    storage keeps all trials. The same call continues where an earlier one stopped, whatever stopped
+    it, and repeats an interrupted trial with the same strengths. :doc:`/searching` says more about
+    that, about processes and about machines.
 
     Parameters
     ----------
     train : callable
         ``train(strengths, trial)`` with a dictionary of a strength for each name, and the
-        ``optuna.Trial``, which may report errors to the pruner. It returns the error, a finite
-        number to minimize. For ``n_jobs``, it is at the top level of a module or script, which
-        calls this below ``if __name__ == "__main__":``.
+        ``optuna.Trial``, which can report errors to the pruner. It returns the error, a finite
+        number to minimize. For ``n_jobs``, it must be at the top level of a module or script that
+        calls this function below ``if __name__ == "__main__":``.
     ranges : dict of {str: (float, float)}
         The lowest and the highest strength, both positive, by name.
     n_trials : int
-        The number of trials in total: of earlier calls and other machines, and with those that
-        were pruned or failed. One that is tried again counts once.
+        The total number of trials, including those of earlier calls and other machines, and
+        including pruned and failed ones. A repeated trial counts once.
     storage : str or optuna.storages.BaseStorage, optional
-        The URL of a database that all machines reach, ``"postgresql://user:password@host/name"``
-        for example; that of Optuna's gRPC proxy, ``"grpc://host:13000"``; or one of Optuna's
-        storages. By default the SQLite file ``<name>.db`` in the working folder.
+        The URL of a database that all machines can reach, such as
+        ``"postgresql://user:password@host/name"``; the URL of Optuna's gRPC proxy,
+        ``"grpc://host:13000"``; or one of Optuna's storages. By default, the SQLite file
+        ``<name>.db`` in the working folder.
     name : str, optional
-        The name of the search in its storage. By default that of the script.
+        The name of the search in its storage. By default, the name of the script.
     seed : int, optional
         The seed of the suggestions. A search in one process then has the same trials each time,
-        also if it is stopped and goes on.
+        even if it is stopped and continued.
     n_jobs : int
-        The number of trials that run at a time, in processes of their own. With 1 they run one
-        after another, in this process.
+        The number of trials that run at a time, each in its own process. With 1 they run one after
+        another, in this process.
     trials_per_process : int, optional
-        The number of trials after which a fresh process replaces another; by default 1, so that
-        nothing of a trial can reach the next. Give many for a ``train`` that uses its simulator
-        again, with `nengo_wd.search.Start`. If given, there are processes also with ``n_jobs=1``.
+        The number of trials after which a new process replaces the old one. The default is 1, so no
+        trial can affect the next. Use more if ``train`` reuses its simulator, with
+        `nengo_wd.search.Start`. If you give it, trials run in processes even with ``n_jobs=1``.
     sampler : optuna.samplers.BaseSampler, optional
         The source of suggestions. By default Optuna's ``TPESampler``.
     pruner : optuna.pruners.BasePruner, optional
@@ -79,8 +80,8 @@ def strengths(
     Returns
     -------
     study : optuna.Study
-        The search. ``study.best_params`` are the strengths with the least error; if no trial came
-        to its end, reading them raises an error that says why. ``study.trials_dataframe()`` is the
+        The search. ``study.best_params`` are the strengths with the lowest error; if no trial
+        finished, reading them raises an error that says why. ``study.trials_dataframe()`` is the
         table of all trials.
 
     Raises
@@ -94,7 +95,7 @@ def strengths(
     ImportError
         If Optuna is not installed, or the driver of the database.
     KeyboardInterrupt
-        After Ctrl-C, when all processes have ended and their trials are set to be tried again.
+        After Ctrl-C, when all processes have ended and their trials are marked to be repeated.
 
     Warns
     -----
@@ -105,8 +106,8 @@ def strengths(
 
     Notes
     -----
-    If a process dies, or a machine that uses the same database, its trial is tried again, up to
-    three times. Optuna's journals and gRPC proxy do not notice that a machine died.
+    If a process dies, or a machine that uses the same database, its trial is repeated, up to three
+    times. Optuna's journals and gRPC proxy do not notice that a machine died.
 
     Examples
     --------
@@ -141,26 +142,26 @@ def strengths(
 
 
 class Start:
-    """The beginning of a training, to which a simulator can be put back.
+    """The beginning of a training, to which a simulator can be reset.
 
-    One simulator then serves many trials of a search. Trials after the first construct, trace and
-    compile nothing, if their strengths are variables: those of `nengo_wd.regularizers.Scheduled` or
-    of the setting ``weight_decay``.
+    One simulator can then run many trials of a search. Trials after the first build, trace and
+    compile nothing, if their strengths are variables: in `nengo_wd.regularizers.Scheduled` or in
+    the setting ``weight_decay``.
 
     Parameters
     ----------
     sim : nengo_dl.Simulator
-        The simulator, open and compiled for training. Its weights, its optimizer and the states of
-        its neurons and filters are kept as they are now.
+        The simulator, open and compiled for training. Its current weights, its optimizer and the
+        states of its neurons and filters are remembered.
     callbacks : sequence of tf.keras.callbacks.Callback
-        The callbacks of each ``sim.fit``. Those of nengo_wd lose all records. Others get the
-        attributes back that are numbers, strings, arrays, or lists and dictionaries of these.
+        The callbacks of each ``sim.fit``. Those of nengo_wd lose all records. In others, attributes
+        that are numbers, strings, arrays, or lists and dictionaries of these are reset.
 
     Raises
     ------
     nengo.exceptions.ValidationError
         If ``sim`` is not a NengoDL simulator, is not compiled or for inference only, or if
-        ``callbacks`` has anything else; in ``restore``, if the simulator was compiled anew.
+        ``callbacks`` has anything else; in ``restore``, if the simulator was compiled again.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
     NotImplementedError
@@ -168,10 +169,10 @@ class Start:
 
     Notes
     -----
-    Your own variables, strengths among them, stay as they are. So do random numbers: after one call
-    of ``tf.keras.utils.set_random_seed``, each ``sim.fit`` has the same order of examples, but
-    layers such as ``Dropout`` go on from one training to the next. A call before each training
-    costs up to a second, in which TensorFlow prepares its compiled functions anew.
+    Your own variables, including strengths, are not reset. Neither are random numbers: after one
+    call of ``tf.keras.utils.set_random_seed``, each ``sim.fit`` has the same order of examples, but
+    layers such as ``Dropout`` continue from one training to the next. A call before each training
+    costs up to a second, because TensorFlow prepares its compiled functions again.
 
     Examples
     --------
@@ -213,7 +214,7 @@ class Start:
         self._attributes = copy.deepcopy(plain)
 
     def restore(self) -> None:
-        """Put weights, states, optimizer and callbacks back to what they were."""
+        """Reset weights, states, optimizer and callbacks to what they were."""
         check_simulator(self.sim)
         if seam.training.optimizers_in_use(self.sim) != self._optimizers:
             fault = "was compiled anew after this Start was made; make another one"
