@@ -12,27 +12,27 @@ output. The largest output is the answer. The network is trained
 
 - plain: without regularization;
 - rate targets: ``strength * mean(rate)``, in Hz, of each layer's neurons in the loss;
-- with noise: rate targets, and rates that vary as those of spikes do, behind a filter of a given
-  time constant: the setting ``spike_noise``;
-- with spikes: rate targets, and then five more epochs with ``spiking_aware_training``. Each signal
-  is shown for 60 ms there, and the loss is on the mean output of the last 25 ms;
+- with noise: rate targets, and rates with noise like that of spikes behind a filter of a given time
+  constant: the setting ``spike_noise``;
+- with spikes: rate targets, and then five more epochs with ``spiking_aware_training``. There, each
+  signal is shown for 60 ms, and the loss is on the mean output of the last 25 ms;
 - with both: rate targets and noise, and then the same epochs with spikes.
 
-A synaptic event is a spike that arrives at a synapse. ``nengo_wd.Energy`` counts them, and says
-how many joules an answer takes on a device: events and updates of neurons times what they take.
-The signals' own values, which are not spikes, are left out. Bars and bands in the figure are
-standard errors over seeds.
+A synaptic event is a spike that arrives at a synapse. ``nengo_wd.Energy`` counts them, and says how
+many joules an answer takes on a device: events and updates of neurons times their costs. It leaves
+out the signals' own values, because they are not spikes. Bars and bands in the figure are standard
+errors over seeds.
 
 Strengths are chosen on a validation split, over the first two seeds: the best accuracy after 100 ms
-among those with a sixth of plain's events or fewer, since training with spikes adds some. The other
-seeds have these strengths only. The test split is for the comparison alone. There are two more
-comparisons. One is with what Greydanus and Kobak report for networks without spikes ("Scaling down
-deep learning with MNIST-1D", ICML 2024). The other is with the same model, trained in KerasSpiking
-with its activity regularizer, at the same strengths. Its weights are then tested as ours are, in
-the same spiking network.
+among those with a sixth of plain's events or fewer, because training with spikes adds some. The
+other seeds use only these strengths. The test split is only for the comparison. There are two more
+comparisons. One is with the results of Greydanus and Kobak for networks without spikes ("Scaling
+down deep learning with MNIST-1D", ICML 2024). The other is with the same model, trained in
+KerasSpiking with its activity regularizer, at the same strengths. Its weights are then tested like
+ours, in the same spiking network.
 
-Run it with ``python accuracy_for_energy.py``, on NengoDL 3. All of it takes some 30 minutes, since
-XLA compiles the time loop, and less than one with ``--short``.
+Run it with ``python accuracy_for_energy.py``, on NengoDL 3. It takes about 30 minutes, because XLA
+compiles the time loop, and less than one with ``--short``.
 """
 
 import sys

@@ -1,9 +1,9 @@
 """CUDA-ConvNet's layer parameters
 ===============================
 
-CUDA-ConvNet (Alex Krizhevsky, 2012) reads how to train a network from a file of layer parameters.
-Each layer has learning rates for weights and biases (``epsW``, ``epsB``), momenta (``momW``,
-``momB``) and a weight decay (``wc``). A step of training is::
+CUDA-ConvNet (Alex Krizhevsky, 2012) reads training settings from a file of layer parameters. Each
+layer has learning rates for weights and biases (``epsW``, ``epsB``), momenta (``momW``, ``momB``)
+and a weight decay (``wc``). A step of training is::
 
     increment <- mom * increment - eps * gradient - wc * eps * w
     w <- w + increment
@@ -12,21 +12,21 @@ The gradient is that of the mean loss of a minibatch. So ``wc`` is the lambda of
 ``lambda * sum(w ** 2) / 2``. It goes through the momentum, and is not decoupled. Biases have no
 decay.
 
-The script carries such a file, ``cuda_convnet_layers.cfg``, over to a convolutional network of
-spiking neurons. The file's parameters become settings on the connections and neurons, and
+The script applies such a file, ``cuda_convnet_layers.cfg``, to a convolutional network of spiking
+neurons. The file's parameters become settings on the connections and neurons, and
 `nengo_wd.LayerwiseSGD` trains the network on scikit-learn's digits. Two of the three layers have a
 decay. The convolutional layers have a bias for every neuron, as with CUDA-ConvNet's
 ``sharedBiases=0``.
 
-The first steps of training are held against the rule, written out in NumPy. Every layer has to
-follow it with its own parameters, and not with those of another layer. The gradients are those of
-steps of plain SGD, from the same weights.
+The script compares the first steps of training with the rule, written out in NumPy. Every layer has
+to follow it with its own parameters, not with those of another layer. The gradients come from steps
+of plain SGD, from the same weights.
 
 The network is then trained with the file and, for comparison, with every ``wc`` at 0, from several
 initial weights. Decay has to make the weights smaller in the layers that have it. The weights of
-the layer without it grow instead. NengoDL trains on the neurons' firing rates, and the accuracy of
-the rates on test images is about the same with and without decay. Spikes lower the accuracy, and
-much further without decay. This was measured for this network, and is not a rule.
+the layer without decay grow instead. NengoDL trains on the neurons' firing rates, and the accuracy
+of the rates on test images is about the same with and without decay. Spikes lower the accuracy,
+much more without decay. We measured this for this network; it is not a rule.
 
 Run it with ``python cuda_convnet_layers.py``, on NengoDL 3. It takes seconds with ``--short``.
 """

@@ -3,9 +3,9 @@
 
 A loop with ``tf.GradientTape``, over the simulator's Keras model.
 
-``sim.fit`` covers most of what one wants of training. A loop of your own covers the rest, as the
-simulator has a Keras model like any other. ``sim.keras_model(inputs)`` gives the probes' outputs.
-``sim.keras_model.losses`` gives the penalties, which are added to the loss by hand::
+``sim.fit`` covers most training. Your own loop covers the rest, because the simulator has a Keras
+model like any other. ``sim.keras_model(inputs)`` returns the probes' outputs.
+``sim.keras_model.losses`` has the penalties; add them to the loss by hand::
 
     loss = mean((targets - outputs) ** 2) + sum(sim.keras_model.losses)
 

@@ -3,29 +3,29 @@
 
 What penalties of different strengths do to the weights of each layer of an autoencoder.
 
-Three convolutions, one after another, learn to reproduce sequences of 100 positions and 64
-channels, squeezed through 32 filters in the middle. The sequences are 32 oscillations, mixed into
-the 64 channels, with some noise. Each is shown for one time step, and the convolutions are
-TensorNodes in the simulator's time loop.
+Three convolutions in a row learn to reproduce sequences of 100 positions and 64 channels, through a
+bottleneck of 32 filters. The sequences are 32 oscillations, mixed into the 64 channels, with some
+noise. Each is shown for one time step, and the convolutions are TensorNodes in the simulator's time
+loop.
 
 The network is trained without a penalty, and with one of ``strength * sum(w ** 2)`` on every
 kernel, in two strengths. The runs have the same initial weights and the same data, in the same
 order. ``nengo_wd.WeightNorms`` records the L2 norm of each kernel and of each of its filters, after
 each epoch.
 
-Some layers' weights grow in spite of a penalty, and nothing is wrong. A penalty pulls weights
-towards zero. The reconstruction error pulls layer by layer where it likes, and weights grow where
-it pulls harder. Small values pass through tanh almost unchanged, so one way to a small error is
-that the layers before a tanh shrink and the decoder makes up for it. No kernel grows under either
-penalty with ReLUs instead (put them into ``LAYERS``), and the last check fails. Look at
+Some layers' weights grow despite a penalty, and nothing is wrong. A penalty pulls weights towards
+zero. The reconstruction error pulls each layer its own way, and weights grow if it pulls harder.
+Small values pass through tanh almost unchanged. So one way to a small error is that the layers
+before a tanh shrink and the decoder makes up for it. With ReLUs instead (put them into ``LAYERS``),
+no kernel grows under either penalty, and the last check fails. Look at
 
-- each kernel's norm, against that without a penalty: it is smaller, even where it grows;
+- each kernel's norm, compared with the one without a penalty: it is smaller, even if it grows;
 - the two strengths: the stronger makes the sum of squares of all kernels smaller, but it need not
   make each kernel smaller;
 - the histograms of the filters' norms: their mean and maximum need not go the same way;
-- the penalties' shares of the loss: one strength for all weighs on layers unequally;
-- the errors: they hardly differ between training and held-out data, so a penalty has no
-  overfitting to cure, and costs accuracy.
+- the penalties' shares of the loss: the same strength affects layers unequally;
+- the errors: they hardly differ between training and held-out data. There is no overfitting to
+  cure, so a penalty costs accuracy.
 
 Run it with ``python decay_strength.py``, on NengoDL 3. It takes seconds with ``--short``.
 """

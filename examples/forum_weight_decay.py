@@ -3,15 +3,15 @@
 
 Weight decay on one layer, in either generation of NengoDL.
 
-A node puts out the constant 1. Ten units without bias read it through one weight each, and
-should put out 1 as well. All weights start at 1, so the mean squared error is zero, and training
-without weight decay would change nothing. Weight decay works if the weights shrink.
+A node outputs the constant 1. Ten units without bias read it through one weight each, and should
+output 1 too. All weights start at 1, so the mean squared error is zero, and training without weight
+decay would change nothing. Weight decay works if the weights shrink.
 
 The weights have an L2 penalty of 0.1, and training minimizes::
 
     loss = mean((w - 1) ** 2) + 0.1 * sum(w ** 2)
 
-The script trains for ten steps. The norm of the weights has to fall at each of them. The loss that
+The script trains for ten steps. The norm of the weights has to fall in each of them. The loss that
 the simulator reports has to be this formula, with the penalty counted once.
 
 Run it with ``python forum_weight_decay.py``, on NengoDL 2 or 3.

@@ -3,12 +3,12 @@
 
 A convolutional network with L2 penalties, from Keras to spiking neurons.
 
-A small Keras model learns scikit-learn's digits, images of 8 by 8 pixels. Each of its layers has
-an L2 penalty of ``strength * sum(w ** 2)`` on its kernel. ``nengo_wd.Converter`` turns the model
-into a native Nengo network. Kernels become the weights of connections, and regularizers become
-settings on these connections. NengoDL goes on with the training. It minimizes what Keras did, the
-cross-entropy plus each penalty, once. Spiking neurons then take over, and every image is shown to
-them for 80 ms.
+A small Keras model learns scikit-learn's digits, images of 8 by 8 pixels. Each of its layers has an
+L2 penalty of ``strength * sum(w ** 2)`` on its kernel. ``nengo_wd.Converter`` turns the model into
+a native Nengo network. Kernels become the weights of connections, and regularizers become settings
+on these connections. NengoDL continues the training. It minimizes the same loss as Keras: the
+cross-entropy plus each penalty, once. Spiking neurons then take over, and see every image for 80
+ms.
 
 Run it with ``python keras_to_spiking.py``, on NengoDL 3. It takes seconds with ``--short``.
 """

@@ -1,23 +1,23 @@
 """A Legendre memory unit with spiking neurons
 ===========================================
 
-KerasLMU's layer in a network of Nengo, with weight decay and rate targets.
+KerasLMU's layer in a Nengo network, with weight decay and rate targets.
 
 The task is psMNIST (Le, Jaitly and Hinton, 2015) on scikit-learn's digits: their 64 pixels are a
-sequence, in an order that was drawn once. ``keras_lmu.LMU`` (Voelker, Kajic and Eliasmith,
-"Legendre Memory Units", NeurIPS 2019) reads a whole sequence in a TensorNode, and a layer of 100
-integrate-and-fire neurons classifies what it has read at the end. ``spiking_sequence.py`` has the
-memory alone, and the sequence in the time of the simulation.
+sequence, in a random order that is the same for all. ``keras_lmu.LMU`` (Voelker, Kajic and
+Eliasmith, "Legendre Memory Units", NeurIPS 2019) reads a whole sequence in a TensorNode, and a
+layer of 100 integrate-and-fire neurons classifies what it has read at the end.
+``spiking_sequence.py`` has only the memory, and the sequence in simulation time.
 
 - plain: trained on firing rates.
 - regularized: with decoupled weight decay of the LMU and of both dense layers, and with rate
   targets on the neurons.
 
-The LMU has no spikes, and ``nengo_wd.Energy`` does not know its kind: it counts what neurons do.
-Strengths were chosen with another seed.
+The LMU has no spikes, and ``nengo_wd.Energy`` does not know this kind of layer, so it only counts
+the neurons. Strengths were chosen with another seed.
 
-Run it with ``python legendre_memory_unit.py``, on NengoDL 3, with KerasLMU 0.7. All of it takes a
-few minutes, and less than one with ``--short``.
+Run it with ``python legendre_memory_unit.py``, on NengoDL 3, with KerasLMU 0.7. It takes a few
+minutes, and less than one with ``--short``.
 """
 
 import sys

@@ -1,30 +1,30 @@
 """Neurons that train well
 =======================
 
-Which neurons lose what they learned when they spike, and what keeps it.
+Which neurons lose accuracy when they spike, and which settings keep it.
 
 NengoDL trains networks on firing rates, and then they spike. How much of their accuracy is left
 depends on the neurons. Two experiments show it, each with five seeds.
 
-The first has the network of ``accuracy_for_energy.py``, three convolutions that classify the
-signals of MNIST-1D, with neurons of one gain (maximal rates of 100 Hz, intercepts of 0). The slope
-of a LIF neuron's rate has no bound at the threshold: the rate leaves zero like ``-1 / log(x)``.
-``nengo_dl.configure_settings(lif_smoothing=...)`` has NengoDL train on a rate whose slope is
-finite. LIF neurons are trained as they come and smoothed, beside integrate-and-fire neurons, whose
-slope is one. Each of them is trained plainly, with rate targets, and with decay beside these.
+The first uses the network of ``accuracy_for_energy.py``: three convolutions classify the signals of
+MNIST-1D. All its neurons have the same gain (maximal rates of 100 Hz, intercepts of 0). The slope
+of a LIF neuron's rate is unbounded at the threshold: the rate leaves zero like ``-1 / log(x)``.
+With ``nengo_dl.configure_settings(lif_smoothing=...)``, NengoDL trains on a rate with a finite
+slope. The script compares LIF neurons as they come, smoothed LIF neurons, and integrate-and-fire
+neurons, whose slope is one. It trains each of them plainly, with rate targets, and with rate
+targets and decay.
 
 The second is what a new user would write: scikit-learn's digits, and two layers of
 ``nengo_dl.Layer(nengo.LIF(amplitude=0.01))`` between layers of weights. Nengo draws the intercepts
 of neurons from -1 to 0.9, and their maximal rates from 200 to 400 Hz. That suits ensembles that
-represent a value. Here each neuron has weights of its own before it, and its input is multiplied
-by a gain from 3 to 395. Then the same network has gains that are all alike: 2 for maximal rates of
-100 Hz and intercepts of 0.
+represent a value. Here each neuron has its own weights, and a gain from 3 to 395 multiplies its
+input. Then the same network gets equal gains: 2 for maximal rates of 100 Hz and intercepts of 0.
 
 All signals and images are shown for 100 ms. The answer is the largest element of the output behind
 a filter of 20 ms.
 
-Run it with ``python neurons_that_train_well.py``, on NengoDL 3. All of it takes some 10 minutes,
-and less than one with ``--short``.
+Run it with ``python neurons_that_train_well.py``, on NengoDL 3. It takes about 10 minutes, and less
+than one with ``--short``.
 """
 
 import sys

@@ -5,31 +5,31 @@ A network that is trained here, made smaller, and run on the emulator of Intel's
 
 Three convolutions and a dense layer classify the signals of MNIST-1D, with integrate-and-fire
 neurons in between, as in ``smaller_network.py``. They are nengo-loihi's own kind: on the chip, a
-spike resets a neuron to zero, and what was above the threshold is lost. NengoDL trains and runs
-them as well, with nengo-extras.
+spike resets a neuron to zero, and the excess above the threshold is lost. With nengo-extras,
+NengoDL trains and runs them too.
 
 - plain: Adam trains the network on firing rates, for as many epochs as the other one takes.
 - regularized: Adam trains it with rate targets, ``spike_noise`` and weight decay; SGD empties
-  channels, with proximal steps of a group lasso and without decay; ``nengo_wd.pruned`` leaves them
-  out; Adam trains what is left, as in the beginning.
+  channels, with proximal steps of a group lasso and without decay; ``nengo_wd.pruned`` removes
+  them; Adam trains the rest, as in the beginning.
 
-``nengo_wd.native`` then makes a network of Nengo's own objects of each, and nengo-loihi puts it on
-its emulator, with the chip's 8-bit weights and its integers for currents and voltages. The chip
-takes spikes only, so the first layer of neurons, which gets values, is computed on the host, and so
-is what the last layer's spikes add up to.
+``nengo_wd.native`` then turns each into a network of Nengo's own objects, and nengo-loihi puts it
+on its emulator, with the chip's 8-bit weights and its integers for currents and voltages. The chip
+takes only spikes. So the host computes the first layer of neurons, which gets values, and the sum
+of the last layer's spikes.
 
-Each signal is shown for 100 ms, and each begins with a network at rest: it has a simulator of its
-own on the emulator. The spikes of all three layers count, those of the host's neurons too, since
-they have synapses on the chip; so do the synapses of the last layer, which are the readout's. The
-values that the host's neurons get are left out. ``nengo_wd.Energy`` counts the same of NengoDL's
+Each signal is shown for 100 ms, and each begins with a network at rest: it has its own simulator on
+the emulator. The spikes of all three layers count. This includes the host's neurons, because they
+have synapses on the chip, and the synapses of the last layer, which are the readout's. The values
+that the host's neurons get are left out. ``nengo_wd.Energy`` counts the same things in NengoDL's
 simulation.
 
 Convolutions are two-dimensional, with a height of 1, because nengo-loihi has no others. Their
-windows end where their inputs do, so that each neuron is read: what ``nengo_wd.pruned`` leaves out
-are whole channels, and what is left are convolutions.
+windows end where their inputs do, so each neuron is read: ``nengo_wd.pruned`` removes whole
+channels, and convolutions remain.
 
-Run it with ``python on_loihi.py``, on NengoDL 3, with nengo-loihi and nengo-extras. All of it takes
-some 15 minutes, and one with ``--short``.
+Run it with ``python on_loihi.py``, on NengoDL 3, with nengo-loihi and nengo-extras. It takes about
+15 minutes, and one with ``--short``.
 """
 
 from pathlib import Path

@@ -1,29 +1,29 @@
 """Decay beside online learning
 ============================
 
-Spiking neurons learn online, with PES, to square their input. After a while they are to flip its
-sign instead. The error signal is there for 8 seconds each time, and is silent for the next 8: what
-was learned has to be held. Three connections from the same neurons learn with the same error
-signal:
+Spiking neurons learn online, with PES, to square their input. Later they have to learn to flip its
+sign instead. Each time, the error signal is on for 8 seconds and off for the next 8, when the
+neurons have to hold what they learned. Three connections from the same neurons learn with the same
+error signal:
 
 - with no decay;
 - with ``nengo_wd.Decay(rate=0.1)``, which forgets towards zero with a time constant of 10 seconds;
 - with ``nengo_wd.Decay(rate=0.1, towards="initial")``, which goes back to the decoders that Nengo
-  has solved for, those of ``y = x``.
+  solved for, those of ``y = x``.
 
-All three follow the error signal where there is one. While it is silent, decay forgets, which is
-the price. What it buys shows in ten minutes: no error signal is quite silent. This one has noise,
-and is off by a hundredth of the target. Without decay the decoders wander off, and so does the
-output. With decay they stay.
+All three follow the error signal while it is on. While it is off, decay forgets: this is the price.
+The benefit shows in ten minutes, because no error signal is ever quite off. This one has noise, and
+is off by a hundredth of the target. Without decay the decoders wander off, and the output with
+them. With decay they stay.
 
 Then the script looks for the norm at which PES and decay are in balance. For n neurons, that is::
 
     learning_rate / n * mean(error * activities) + rate * decoders = 0
 
-So the decoders minimize ``mean(error ** 2) + penalty * sum(decoders ** 2)``. It is a ridge
-regression with a penalty of ``n * rate / learning_rate``. The script works that regression out from
-the neurons' activities, and compares the norms. PES takes a mean over time if it is slow against
-the input. So the learning rate is lower here: that of PES by default.
+So the decoders minimize ``mean(error ** 2) + penalty * sum(decoders ** 2)``. This is ridge
+regression with a penalty of ``n * rate / learning_rate``. The script computes that regression from
+the neurons' activities, and compares the norms. PES takes a mean over time if it is slow compared
+with the input. So the learning rate is lower here: the default of PES.
 
 It runs in `nengo.Simulator`. At the end NengoDL simulates the first seconds again, and has to get
 the same decoders. Run it with ``python online_decay.py``, on NengoDL 2 or 3. It takes a minute

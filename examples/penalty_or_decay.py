@@ -7,23 +7,23 @@ A small network of spiking neurons learns scikit-learn's digits with Adam, over 
 rates and decays, as in figure 2 of Loshchilov and Hutter ("Decoupled weight decay
 regularization", ICLR 2019), in three ways:
 
-- penalty: ``decay * sum(w ** 2)`` is part of the loss, so that Adam rescales its gradient;
-- decay: ``w <- w - rate * decay * w`` beside Adam's step, as in PyTorch's and Keras' AdamW;
+- penalty: ``decay * sum(w ** 2)`` is part of the loss, so Adam rescales its gradient;
+- decay: ``w <- w - rate * decay * w`` in addition to Adam's step, as in PyTorch's and Keras' AdamW;
 - unscaled: ``w <- w - decay * w``, whatever the learning rate, as in that paper.
 
-Almost a third of the 200 training labels are wrong. The network learns them too without decay, so
+Almost a third of the 200 training labels are wrong. Without decay the network learns these too, so
 decay has something to do. All runs have the same initial weights and number of steps, each on all
-training images. They differ in the two numbers of the grid only.
+training images. They differ only in the two numbers of the grid.
 
 Three numbers say how closely a way ties the decay to the learning rate:
 
 - the exponent p in ``best decay ~ rate ** p``, fitted over the learning rates. The best decay is
   the geometric mean of those with a validation error within a point of the lowest;
 - the price of one decay for all learning rates: how many points of validation error it costs, on
-  average, against the best decay for each;
-- the spread of the weights at that decay: their largest norm over the smallest.
+  average, compared with the best decay for each;
+- the spread of the weights at that decay: their largest norm divided by their smallest.
 
-Rate and decay can be tuned one after the other if p and price are near 0 and the spread near 1.
+You can tune rate and decay one after the other if p and price are near 0 and the spread is near 1.
 
 Run it with ``python penalty_or_decay.py``, on NengoDL 3. It takes seconds with ``--short``.
 """

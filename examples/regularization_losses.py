@@ -3,15 +3,15 @@
 
 The regularization losses of a network with several layers, checked by hand.
 
-A convolutional layer filters an image, and two dense layers classify it. Each has a penalty of
-another kind, and the last has one on its bias too::
+A convolutional layer filters an image, and two dense layers classify it. Each has a different kind
+of penalty, and the last has one on its bias too::
 
     edges    Conv2D  L2 on the kernel             0.01 * sum(w ** 2)
     hidden   Dense   L1 and L2 on the kernel      0.002 * sum(|w|) + 0.01 * sum(w ** 2)
     readout  Dense   L2 on kernel and bias        0.02 * sum(w ** 2) + 0.5 * sum(b ** 2)
 
-The script works the penalties out in NumPy, from the values of the layers' weights. It compares
-them with what ``nengo_wd.regularization_losses`` reports for the simulator.
+The script computes the penalties in NumPy, from the layers' weights. It compares them with what
+``nengo_wd.regularization_losses`` reports for the simulator.
 
 Run it with ``python regularization_losses.py``, on NengoDL 2 or 3.
 """

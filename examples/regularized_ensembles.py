@@ -3,18 +3,18 @@
 
 Two ensembles are trained on few noisy data, without and with penalties on their parameters.
 
-The Neural Engineering Framework (NEF) has solved for decoders with which the ensembles compute
-``x ** 2``. They should compute ``x ** 2 + 0.3 * sin(pi * x)``, which is known from 30 noisy
-measurements only. NengoDL trains decoders, encoders and biases on these measurements:
+The Neural Engineering Framework (NEF) solves for decoders with which the ensembles compute ``x **
+2``. They should compute ``x ** 2 + 0.3 * sin(pi * x)``, known only from 30 noisy measurements.
+NengoDL trains decoders, encoders and biases on these measurements:
 
-* without penalties, so that the network learns the noise as well;
+* without penalties, so the network learns the noise too;
 * with an L2 penalty on each, of ``strength * sum(w ** 2)``;
 * with ``TowardsInitial`` on the decoders instead, ``strength * sum((w - initial) ** 2)``, which
-  keeps them near what the NEF has solved for.
+  keeps them near the NEF's solution.
 
 The penalties are settings on Nengo objects. One object, the neurons of the second ensemble, has
 none. The error is measured against the function itself, on inputs from -1 to 1. The gain from
-penalties depends on the data. It is smaller with other seeds, down to next to nothing.
+penalties depends on the data. With other seeds it is smaller, or next to nothing.
 
 Run it with ``python regularized_ensembles.py``, on NengoDL 2 or 3. It takes seconds with
 ``--short``.

@@ -1,7 +1,8 @@
 """Ridge regression
 ================
 
-A linear layer with 200 weights learns from 20 noisy examples, without and with weight decay, of::
+A linear layer with 200 weights learns this function from 20 noisy examples, without and with weight
+decay::
 
     y = 0.05 + 0.01 * (x_1 + ... + x_200) + noise
 
@@ -12,14 +13,14 @@ lambda minimizes::
 
     mean((x @ w + b - y) ** 2) / 2 + lambda * sum(w ** 2) / 2
 
-Keras has neither half. Its mean squared error lacks the first, so the script brings its own loss.
-Its ``L2(a)`` is ``a * sum(w ** 2)``, so ``a = lambda / 2``. Data, minibatches of 5, plain SGD with
-a learning rate of 0.01, and decays of 0 and 3 are those of the book's current edition. Initial
-weights from N(0, 1) and 100 epochs are those of its earlier editions, where the difference is
-easier to see. The current edition starts from small weights and stops after 10 epochs.
+Keras has no factor 1/2 in either term. So the script has its own loss, and ``L2(a)`` is ``a * sum(w
+** 2)``, so ``a = lambda / 2``. Data, minibatches of 5, plain SGD with a learning rate of 0.01, and
+decays of 0 and 3 are those of the book's current edition. Initial weights from N(0, 1) and 100
+epochs are from earlier editions, where the difference is easier to see. The current edition starts
+from small weights and stops after 10 epochs.
 
-Each decay is trained in three ways, on the same minibatches in the same order, and all end in
-the same weights:
+Each decay is trained in three ways, on the same minibatches in the same order. All end with the
+same weights:
 
 - from scratch: SGD on the formula above, in NumPy and float64;
 - with a penalty, the layer's ``kernel_regularizer``;
@@ -27,9 +28,9 @@ the same weights:
   is the same thing for plain SGD.
 
 Decay makes the network forget its initial weights. The examples say nothing about 180 of the 200
-dimensions. The weights stay at what they were in these dimensions, unless they decay. The closed
-form has no initial weights, and hardly needs a decay. A constant output of 0.05 does better on the
-test split, as 20 examples are too few.
+dimensions. In these dimensions, the weights stay as they were, unless they decay. The closed form
+has no initial weights, and hardly needs a decay. A constant output of 0.05 does better on the test
+split, because 20 examples are too few.
 
 Run it with ``python ridge_regression.py``, on NengoDL 2 or 3. It takes seconds with ``--short``.
 """

@@ -1,32 +1,31 @@
 """A search for strengths
 ======================
 
-Strengths by group of parameters, found by a search that can be stopped and goes on.
+Strengths by group of parameters, found by a search that you can stop and resume.
 
 A network of three convolutions and a dense layer, with integrate-and-fire neurons in between,
 classifies the signals of MNIST-1D, which its package generates. NengoDL trains the network for a
 single time step, on firing rates and without filters. Every signal is then shown for 50 ms: the
 neurons spike, with a filter of 5 ms on the way to each layer and one of 20 ms on the output. The
-largest output is the answer. Three groups have penalties, each with a strength of its own:
+largest output is the answer. Three groups have penalties, each with its own strength:
 
 - kernels: ``strength * sum(w ** 2)``;
 - biases: the same;
 - rates: ``strength * mean(rate)``, in Hz, of the neurons after each convolution.
 
-``nengo_wd.search.strengths`` searches for those with the least error on a validation split, with
-spikes. The error is looked at every few epochs, and hopeless trials are pruned. All strengths are
-variables, so one simulator serves all trials: ``nengo_wd.search.Start`` puts it back to the start.
+``nengo_wd.search.strengths`` searches for the strengths with the lowest error on a validation
+split, with spikes. It checks the error every few epochs, and prunes hopeless trials. All strengths
+are variables, so one simulator can run all trials: ``nengo_wd.search.Start`` resets it.
 
-A second search, with as many trials, is for one strength that all groups have. Both winners are
-then trained from several initial weights, which the searches did not see, and compared on the test
-split.
+A second search, with as many trials, looks for one strength for all groups. Both winners are then
+trained from several initial weights that the searches did not see, and compared on the test split.
 
-The searches are kept in ``search_strengths_by_group.db`` and ``search_strengths_one_for_all.db``.
-Stop the script, and run it again: it goes on. Look at a search in a browser, with
-``pip install optuna-dashboard`` and ``optuna-dashboard sqlite:///search_strengths_by_group.db``.
+The searches are stored in ``search_strengths_by_group.db`` and ``search_strengths_one_for_all.db``.
+If you stop the script and run it again, it continues. Look at a search in a browser, with ``pip
+install optuna-dashboard`` and ``optuna-dashboard sqlite:///search_strengths_by_group.db``.
 
-Run it with ``python search_strengths.py``, on NengoDL 3. All of it takes some 5 minutes, since
-XLA compiles the time loop, and less than one with ``--short``.
+Run it with ``python search_strengths.py``, on NengoDL 3. It takes about 5 minutes, because XLA
+compiles the time loop, and less than one with ``--short``.
 """
 
 import functools

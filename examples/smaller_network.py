@@ -1,30 +1,30 @@
 """A smaller network
 =================
 
-Train, make neurons' weights zero, take these neurons out, and train on.
+Train, make neurons' weights zero, remove these neurons, and continue training.
 
 The network is that of ``accuracy_for_energy.py``: three convolutions and a dense layer with
 integrate-and-fire neurons in between classify the signals of MNIST-1D. There, rate targets leave
-few spikes, and most of the energy on Loihi is then what its 725 neurons take for their updates.
-Only fewer neurons change that.
+few spikes, and then most of the energy on Loihi goes into updating the 725 neurons. Only fewer
+neurons change that.
 
 1. Adam trains the network on firing rates, with rate targets and with ``spike_noise``.
 2. SGD without momentum, with clipped gradients, trains it further, with proximal steps of a group
-   lasso. A group has all weights that read one channel, and its strength is in proportion to the
-   joules that go with the channel, which ``nengo_wd.Energy`` counts.
-3. ``nengo_wd.pruned`` leaves out the neurons that nothing reads.
-4. Adam trains what is left, as in the first step but without the group lasso.
+   lasso. A group has all weights that read one channel, and its strength is proportional to the
+   channel's joules, which ``nengo_wd.Energy`` counts.
+3. ``nengo_wd.pruned`` removes the neurons that nothing reads.
+4. Adam trains the rest, as in the first step, without the group lasso.
 
-Beside it are the network without any of this (plain), after as many epochs as the first step has or
-after as many as all steps; the whole network, trained with rate targets and noise for as long as
-all steps take; and networks that have the pruned one's channels from the start, trained as long.
-Neurons that nothing reads are left out of all but the first. Each signal is shown for 100 ms with
-spikes. Strengths are chosen on a validation split, over all seeds: that of the most accurate
-network with at most 35 % of plain's joules, and that of the cheapest one that is as accurate as
-plain, trained as long.
+The script compares it with three others: the network without any of this (plain), after as many
+epochs as the first step or as all steps; the whole network, trained with rate targets and noise for
+as long as all steps; and networks with the pruned one's channels from the start, trained as long.
+All but the first lack the neurons that nothing reads. Each signal is shown for 100 ms with spikes.
+Strengths are chosen on a validation split, over all seeds: for the most accurate network with at
+most 35 % of plain's joules, and for the cheapest network that is as accurate as plain, trained as
+long.
 
-Run it with ``python smaller_network.py``, on NengoDL 3. All of it takes some 25 minutes, and one
-with ``--short``.
+Run it with ``python smaller_network.py``, on NengoDL 3. It takes about 25 minutes, and one with
+``--short``.
 """
 
 import functools

@@ -8,13 +8,13 @@ pixels. NengoDL trains the network for a single time step, on the neurons' firin
 image is then shown for 50 ms. The neurons spike, and the largest filtered output is the answer.
 
 Weight decay is an L2 penalty of ``strength * sum(w ** 2)`` on each layer's weights. ``nengo_wd``
-adds it to what training minimizes. Its strength is chosen on a validation split, and the test
-split is for the comparison alone. The network with decay should do as well on the test split,
-within noise, with much smaller weights.
+adds it to what training minimizes. Its strength is chosen on a validation split, and the test split
+is only for the comparison. The network with decay should do as well on the test split, within
+noise, with much smaller weights.
 
-The training split has 200 images for 17,024 weights, so that overfitting can be seen. The network
-learns all of these images by heart, but misreads some of the test images. It would misread few if
-it had most of the 1,797 digits to train on.
+The training split has 200 images for 17,024 weights, so you can see overfitting. The network learns
+all of these images by heart, but misreads some of the test images. It would misread few if it had
+most of the 1,797 digits to train on.
 
 Run it with ``python spiking_digits.py``, on NengoDL 3. It takes seconds with ``--short``.
 """

@@ -3,21 +3,21 @@
 
 Training through time, on rates or with the spikes themselves.
 
-The pixels of scikit-learn's digits arrive one at a time, in an order that was drawn once, as in
-psMNIST (Le, Jaitly and Hinton, 2015). Each is shown for 2 ms. A Legendre memory keeps the last
-128 ms, as in Voelker, Kajic and Eliasmith ("Legendre Memory Units", NeurIPS 2019): a linear system
-of 48 dimensions, which is not trained. 128 LIF neurons read it at each time step, with a trained
-layer of weights on both sides. Their output passes a filter of 20 ms, and the loss is on what is
-behind it when the last pixel has been shown. So neurons have some two spikes in the time that
-decides. NengoDL trains the network through all 128 steps,
+The pixels of scikit-learn's digits arrive one at a time, in a random order that is the same for
+all, as in psMNIST (Le, Jaitly and Hinton, 2015). Each is shown for 2 ms. A Legendre memory keeps
+the last 128 ms, as in Voelker, Kajic and Eliasmith ("Legendre Memory Units", NeurIPS 2019): a
+linear system of 48 dimensions, which is not trained. 128 LIF neurons read it at each time step,
+with a trained layer of weights on both sides. Their output passes a filter of 20 ms, and the loss
+is on the filtered output after the last pixel. So neurons have about two spikes in the time that
+counts. NengoDL trains the network through all 128 steps,
 
 - plain: on firing rates, as NengoDL does;
 - with spikes: ``spiking_aware_training``, from the first epoch on.
 
-Since the training goes through time anyway, that with spikes takes no longer. Nothing is chosen:
-both have the same epochs and learning rates.
+Because the training goes through time anyway, training with spikes takes no longer. Nothing is
+tuned: both have the same epochs and learning rates.
 
-Run it with ``python spiking_sequence.py``, on NengoDL 3. All of it takes some 5 minutes, since XLA
+Run it with ``python spiking_sequence.py``, on NengoDL 3. It takes about 5 minutes, because XLA
 compiles the time loop, and less than one with ``--short``.
 """
 

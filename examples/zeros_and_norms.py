@@ -1,34 +1,34 @@
 """Zeros and norms
 ===============
 
-Four ways to small weights, on a spiking network: what each is good for, and how many trainings it
-takes to find its strength.
+Four ways to small weights in a spiking network: what each is good for, and how many training runs
+it takes to find its strength.
 
 A network of three convolutions and a dense layer, with integrate-and-fire neurons in between,
 classifies the signals of MNIST-1D, which its package generates. NengoDL trains the network for a
 single time step, on firing rates and without filters. Every signal is then shown for 80 ms, and
 the neurons spike. The kernels of all layers are trained with
 
-- decay: ``w <- w - rate * decay * w`` beside the gradient step. At zero, the network is plain;
+- decay: ``w <- w - rate * decay * w`` before the gradient step. At zero, the network is plain;
 - L1 penalty: ``strength * sum(abs(w))`` in the loss;
 - L1 steps: the same regularizer as a proximal step;
 - target norms: bounds with ``nengo_wd.target_norms.InflectionPoint``, which finds the norm of each
-  kernel while it trains.
+  kernel during training.
 
-``nengo_wd.regularized_optimizer`` and ``nengo_wd.regularized_objective`` do what the settings of
-each network ask for.
+``nengo_wd.regularized_optimizer`` and ``nengo_wd.regularized_objective`` carry out the settings of
+each network.
 
-The first three need a strength, so each is trained with a grid of them. A way's choice is the
-strongest that costs at most two points of accuracy on a validation split, as a mean over all seeds.
-Where all cost more, it is the weakest. Target norms are trained once. The optimizer is SGD with a
-momentum of 0.9, through which a gradient adds up to ten times itself, and a step does not: so the
-strengths of the steps are ten times those of the penalty.
+The first three need a strength, so each is trained with a grid of strengths. For each way, the
+script chooses the strongest that costs at most two points of accuracy on a validation split, as a
+mean over all seeds. If all cost more, it chooses the weakest. Target norms are trained once. The
+optimizer is SGD with a momentum of 0.9. Momentum adds up a gradient to ten times itself, but not a
+step, so the strengths of the steps are ten times those of the penalty.
 
-Zeros are exact: a synapse whose weight is zero takes no event, and ``nengo_wd.Energy`` leaves it
-out with ``skip_zeros=True``. The signals' own values, which are not spikes, are left out, too.
+Zeros are exact: a synapse with zero weight has no events, and ``nengo_wd.Energy`` leaves it out
+with ``skip_zeros=True``. It also leaves out the signals' own values, because they are not spikes.
 
-Run it with ``python zeros_and_norms.py``, on NengoDL 3. All of it takes some 10 minutes, and less
-than one with ``--short``.
+Run it with ``python zeros_and_norms.py``, on NengoDL 3. It takes about 10 minutes, and less than
+one with ``--short``.
 """
 
 import sys
