@@ -58,7 +58,7 @@ from mnist1d.data import get_dataset_args, make_dataset
 
 
 class Strengths(NamedTuple):
-    """What training on rates has beside the loss."""
+    """What training on rates has besides the loss."""
 
     strength: float = 0  # of the rate targets, per Hz
     noise: float = 0  # time constant of the noise, in seconds
@@ -180,7 +180,7 @@ def set_weights(net, weights):
 
 
 class Trainer:
-    """Trains a network of `build` with Adam, which begins anew for each training.
+    """Trains a network of `build` with Adam, which starts afresh for each training.
 
     The loss is on one of its probes. The learning rate falls to zero, as a cosine does.
     """
@@ -233,7 +233,7 @@ class Experiment:
         self.spiking = Trainer(net, net.readout, late_crossentropy, n_examples, **WITH_SPIKES)
 
     def data(self, name, n_steps):
-        """Return what is shown of a split, constant for a number of time steps, and its labels."""
+        """Return the data of a split, constant for a number of time steps, and its labels."""
         signals, labels = self.splits[name]
         return np.tile(signals[:, None], (1, n_steps, 1)), labels
 
@@ -372,7 +372,7 @@ def print_table(neurons, runs, chosen):
 
 
 def check(runs):
-    """Hold energies against each other: all networks differ by their synaptic events only."""
+    """Check energies against each other: networks differ only in their synaptic events."""
     found = [run for seeds in runs.values() for run in seeds]
     events = np.array([run.events for run in found])
     assert np.isfinite(events).all() and events.max() > 0, "no network spikes"
@@ -383,7 +383,7 @@ def check(runs):
 
 
 def check_findings(runs, pairs):
-    """Raise where a seed does not bear out what `main` prints."""
+    """Raise if a seed contradicts what `main` prints."""
     for neurons, pair in pairs.items():
         for before, after in zip(*(runs[neurons][key] for key in pair)):
             assert after.test[-1] >= before.test[-1], "a network became less accurate"
@@ -445,7 +445,7 @@ def best_pair(runs, chosen):
 
 
 def tell(neurons, runs, pair):
-    """Print what plain and the best of a type of neurons have for means over seeds."""
+    """Print the means over seeds of plain and of the best way, for a type of neurons."""
     plain, best = ([mean(runs[key], name) for name in ("test", "rates", "events")] for key in pair)
     print(f"\n{neurons}, plain and best on the validation split ({pair[1][0]}):")
     for step in (N_STEPS // 2, N_STEPS):

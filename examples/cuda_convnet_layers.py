@@ -192,7 +192,7 @@ def rule(params, kind):
 
 
 def check_rule(layer_params):
-    """Hold the first steps against the rule, with a layer's own and with others' parameters."""
+    """Check the first steps against the rule, with a layer's own and with others' parameters."""
     values, gradients = record_steps(layer_params, *load_splits()[0])
     print(f"The first {CHECKED_STEPS} steps, against the rule in NumPy")
     print("layer      eps   mom     wc   deviation   with another layer's parameters")

@@ -61,7 +61,7 @@ def fit(sim, source, probe, inputs, targets):
 
 
 def loop(sim, inputs, targets):
-    """Train likewise, batch by batch, with a loop of our own."""
+    """Train in the same way, batch by batch, with our own loop."""
     optimizer = tf.keras.optimizers.Adam(0.01)
     variables = sim.keras_model.trainable_variables
     n_steps = np.full((MINIBATCH_SIZE, 1), N_STEPS)  # the simulator's last input

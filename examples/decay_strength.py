@@ -175,7 +175,7 @@ def check(runs):
 
 
 def check_findings(runs):
-    """Raise where the norms do not do what the description says."""
+    """Raise if the norms do not do what the description says."""
     before, after = (np.array([run.norms.norms[i] for run in runs.values()]) for i in (0, -1))
     assert np.all(after[1:] < after[0]), "a penalty left larger weights in a layer"
     totals = np.sum(after**2, axis=1)

@@ -77,7 +77,7 @@ def simulator(net):
 
 
 def over_time(images, n_steps=1):
-    """Return what the input puts out: every image, constant for ``n_steps``."""
+    """Return the output of the input node: every image, constant for ``n_steps``."""
     return np.tile(images.reshape((len(images), 1, -1)), (1, n_steps, 1))
 
 

@@ -121,13 +121,13 @@ def run(way, seed, splits):
 
 
 def check(runs):
-    """Hold what `Energy` counts against the spikes: each neuron has 10 synapses."""
+    """Check what `Energy` counts against the spikes: each neuron has 10 synapses."""
     for run in (run for found in runs.values() for run in found):
         assert np.isclose(run.events, 10 * np.sum(run.spikes), rtol=1e-4), "other events"
 
 
 def check_findings(runs):
-    """Raise where regularized networks are not what `main` prints."""
+    """Raise if regularized networks are not what `main` prints."""
     plain, regularized = runs["plain"], runs["regularized"]
     for one, other in zip(plain, regularized):
         assert other.events < 0.8 * one.events, "there are as many spikes"

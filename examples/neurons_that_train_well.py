@@ -121,7 +121,7 @@ def network_of_digits(seed, neurons, smoothing, rates=False):
 
 
 def configured(net, smoothing, rates):
-    """Return the network, with smoothing said in words, so that no warning is due."""
+    """Return the network, with explicit smoothing, so that there is no warning."""
     with net:
         nengo_dl.configure_settings(lif_smoothing=smoothing)
         nengo_dl.configure_settings(learning_phase=True if rates else None)
@@ -133,7 +133,7 @@ def simulator(net, minibatch_size):
 
 
 def compile_for_training(sim, net, learning_rate):
-    """Have a simulator train with Adam on what settings ask for, and return the optimizer."""
+    """Train a simulator with Adam and the settings, and return the optimizer."""
     optimizer = nengo_wd.regularized_optimizer(sim, tf.optimizers.Adam(learning_rate))
     loss = tf.losses.SparseCategoricalCrossentropy(from_logits=True)
     objective = nengo_wd.regularized_objective(sim, {net.output: loss})
@@ -250,7 +250,7 @@ def rates(currents, smoothing=None):
     """Return firing rates (Hz) of LIF neurons; the current at the threshold is 1.
 
     With a smoothing ``s``, the current above the threshold, ``x = current - 1``, becomes
-    ``s * log(1 + exp(x / s))``, as Hunsberger and Eliasmith have it ("Training spiking deep
+    ``s * log(1 + exp(x / s))``, as in Hunsberger and Eliasmith ("Training spiking deep
     networks for neuromorphic hardware", 2016).
     """
     lif, above = nengo.LIF(), np.asarray(currents) - 1
@@ -261,7 +261,7 @@ def rates(currents, smoothing=None):
 
 
 def check(runs):
-    """Hold NengoDL's smoothed rates against the formula, and accuracies against their bounds."""
+    """Check NengoDL's smoothed rates against the formula, and accuracies against their bounds."""
     currents = np.linspace(0.9, 3, 50)
     theirs = nengo_dl.SoftLIFRate(sigma=SMOOTHING).rates(currents, 1, 0)
     assert np.allclose(np.ravel(theirs), rates(currents, SMOOTHING), rtol=1e-5), "other rates"
@@ -271,7 +271,7 @@ def check(runs):
 
 
 def check_findings(signals, digits):
-    """Raise where the tables do not bear out what `main` prints."""
+    """Raise if the tables contradict what `main` prints."""
     for training in TRAININGS:
         before, after = (summary(signals[k, training], "spikes") for k in list(KINDS)[:2])
         assert after[0] > before[0] + 5, "smoothing gains less than five points"

@@ -117,7 +117,7 @@ def build():
 
 
 def trained(way, splits):
-    """Return a model that was trained, with what the way has beside training."""
+    """Return a trained model, with what its way adds to training."""
     model, adam = build(), (splits, tf.optimizers.Adam, ADAM_RATE)
     if way == "plain":
         set_strengths(of_targets=0, of_noise=0)
@@ -231,7 +231,7 @@ def by_layer(each):
 
 
 def check(runs):
-    """Hold the counts of `Energy`, and spikes on the host, against what they must be."""
+    """Check the counts of `Energy`, and spikes on the host, against what they must be."""
     for run in (run for found in runs.values() for run in found):
         spikes, on_chip = run.by_neuron
         events = sum(one @ synapses for one, synapses in zip(spikes, run.fan_outs))
@@ -242,7 +242,7 @@ def check(runs):
 
 
 def check_findings(runs):
-    """Raise where the emulator does not bear out what NengoDL and `Energy` say."""
+    """Raise if the emulator contradicts what NengoDL and `Energy` say."""
     plain, regularized = runs["plain"], runs["regularized"]
     apart = mean(regularized, "emulator") - mean(regularized, "nengo_dl")
     assert abs(apart) < 2, "accuracies are not alike"

@@ -70,7 +70,7 @@ FIGURE = Path("figures/online_decay.png")
 
 
 def target(t, x):
-    """Return what the neurons are to compute of their input."""
+    """Return what the neurons should compute from their input."""
     return x**2 if t <= LEARNED + HELD else -x
 
 
@@ -168,7 +168,7 @@ def balance():
 
 
 def ridge_regression(activities, targets, rate):
-    """Return the decoders that PES and decay end with, were the activities always the same."""
+    """Return the decoders that PES and decay end with, if the activities were always the same."""
     penalty = N_NEURONS * rate / SLOW_LEARNING_RATE
     gram = activities.T @ activities / len(activities) + penalty * np.eye(N_NEURONS)
     return np.linalg.solve(gram, activities.T @ targets / len(activities))
@@ -213,7 +213,7 @@ def print_balance(found):
 
 
 def check(result, found):
-    """Hold NengoDL against Nengo, and the decoders in balance against the regression."""
+    """Check NengoDL against Nengo, and the decoders in balance against the regression."""
     difference = distance(result, simulate(nengo_dl.Simulator, COMPARED))
     print(f"\nNengoDL's decoders differ from Nengo's by {difference:.1e} of their norm.")
     assert difference < 1e-6, "NengoDL learns something else"
@@ -223,7 +223,7 @@ def check(result, found):
 
 
 def check_findings(result, found):
-    """Raise where the results differ from the description."""
+    """Raise if the results differ from the description."""
     for name in VARIANTS:
         for phase in ("learned", "learned anew"):
             assert rms(result.errors[name][between(result, *PHASES[phase])]) < 0.3, name

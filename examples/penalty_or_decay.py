@@ -190,7 +190,7 @@ def print_tables(results):
 
 
 def check(results):
-    """Hold decay that is not scaled against decay that is: times the rate, it is the same."""
+    """Check decay that is not scaled against decay that is: times the rate, it is the same."""
     for way, result in results.items():
         assert np.isfinite(result.norms).all(), f"{way}: weights are not finite"
     decay, unscaled = results["decay"], results["unscaled"]
@@ -202,7 +202,7 @@ def check(results):
 
 
 def check_findings(results):
-    """Raise where the numbers do not bear out what `main` prints."""
+    """Raise if the numbers contradict what `main` prints."""
     penalty, decay, unscaled = results.values()
     for way, result in results.items():
         gain = result.errors[-1, 0] - result.errors[-1].min()

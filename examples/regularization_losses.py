@@ -74,7 +74,7 @@ def build(layers):
 
 
 def penalties_by_hand(layers):
-    """Return the penalty of every weight, worked out in float64."""
+    """Return the penalty of every weight, computed in float64."""
     penalties = {}
     for layer in layers:
         for kind, values in zip(("kernel", "bias"), layer.get_weights()):

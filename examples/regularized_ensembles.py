@@ -173,7 +173,7 @@ def check(runs):
 
 
 def check_findings(runs):
-    """Raise where penalties did not do what the description says."""
+    """Raise if penalties did not do what the description says."""
     before, without, l2, towards = runs.values()
     for run in (l2, towards):
         assert run.error < 0.9 * min(before.error, without.error), "penalties did not help"

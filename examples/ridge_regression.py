@@ -196,7 +196,7 @@ def check(data, results):
 
 
 def check_findings(data, results):
-    """Raise where the results differ from the description."""
+    """Raise if the results differ from the description."""
     without, decayed = (histories["penalty"][-1] for histories in results.values())
     forgotten = np.linalg.norm(decayed[0] - closed_form(data, max(DECAYS))[0])
     assert forgotten < 0.01 * np.linalg.norm(data.start), "the initial weights are not forgotten"

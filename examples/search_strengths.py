@@ -176,14 +176,14 @@ class Classifier:
 
 
 class ErrorWithSpikes(tf.keras.callbacks.Callback):
-    """Puts the validation error with spikes among the metrics of each epoch."""
+    """Adds the validation error with spikes to the metrics of each epoch."""
 
     def __init__(self, classifier):
         super().__init__()
         self.classifier, self.error = classifier, CHANCE
 
     def on_epoch_end(self, epoch, logs=None):
-        """Look at the error, if it is time to; else show the last one."""
+        """Measure the error, if it is time to; otherwise show the last one."""
         if (epoch + 1) % EVERY == 0:
             self.error = self.classifier.error("validation")
         logs["error"] = self.error
@@ -191,7 +191,7 @@ class ErrorWithSpikes(tf.keras.callbacks.Callback):
 
 @functools.lru_cache(maxsize=None)
 def classifier():
-    """Return the classifier that serves all trials of this process."""
+    """Return the classifier for all trials of this process."""
     return Classifier()
 
 
@@ -256,7 +256,7 @@ def mean_and_error(values):
 
 
 def check(studies):
-    """Raise where a search did not do what was asked of it."""
+    """Raise if a search did not do what it was asked to do."""
     for study in studies:
         assert len(study.trials) >= N_TRIALS, "there are too few trials"
         finished = [trial.value for trial in study.trials if trial.state.name == "COMPLETE"]
@@ -266,7 +266,7 @@ def check(studies):
 
 
 def check_findings(errors):
-    """Raise where the test does not bear out what the search found."""
+    """Raise if the test contradicts what the search found."""
     for way in ("one for all", "by group"):
         gain, error = mean_and_error(errors["none"] - errors[way])
         assert gain > 2 * error, f"{way} is no better than none"

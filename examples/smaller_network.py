@@ -89,7 +89,7 @@ targets, noise, groups = (tf.Variable(0.0, trainable=False) for _ in range(3))
 
 
 class Model(NamedTuple):
-    """A network, and those of its objects that are asked for."""
+    """A network, and the objects in it that the script needs."""
 
     net: nengo.Network
     signal: nengo.Node
@@ -118,7 +118,7 @@ def load_splits():
 
 
 def build(channels):
-    """Return a model with so many channels in each convolution."""
+    """Return a model with the given numbers of channels in its convolutions."""
     with nengo.Network(seed=0) as net:
         # each signal starts from rest; the layers learn, the neurons' own parameters do not
         nengo_dl.configure_settings(stateful=False, trainable=False)
@@ -162,7 +162,7 @@ def simulator(model, filtered):
 
 
 def train(model, splits, make, rate, epochs, proximal=False):
-    """Train on firing rates, with an optimizer that begins anew."""
+    """Train on firing rates, with a new optimizer."""
     signals, labels = splits["train"]
     falling = tf.optimizers.schedules.CosineDecay(rate, epochs * len(labels) // MINIBATCH_SIZE)
     with simulator(model, filtered=False) as sim:
@@ -356,7 +356,7 @@ def print_table(runs):
 
 
 def tell(title, runs, strength):
-    """Print a chosen network beside plain and beside the network that was small from the start."""
+    """Print a chosen network next to plain and to the network that was small from the start."""
     plain, found = runs["plain", 0], runs["pruned", strength]
     small = mean(runs["small from the start", strength], "test")
     print(f"\n{title} (strength {strength:g}):")
@@ -367,7 +367,7 @@ def tell(title, runs, strength):
 
 
 def check(runs):
-    """Hold energies against each other: they are sums over neurons and events."""
+    """Check energies against each other: they are sums over neurons and events."""
     found = [run for seeds in runs.values() for run in seeds]
     assert max(run.neurons for run in found) == 725, "a network has grown"
     counts = np.array([(run.neurons, run.events) for run in found], float)
@@ -377,7 +377,7 @@ def check(runs):
 
 
 def check_findings(runs, chosen):
-    """Raise where a chosen network does not bear out what `main` prints."""
+    """Raise if a chosen network contradicts what `main` prints."""
     plain = runs["plain", 0]
     for strength in chosen:
         found = runs["pruned", strength]
@@ -413,7 +413,7 @@ def save_figure(runs, chosen):
 
 
 def fresh_processes():
-    """Return a pool with a process of its own for each task, since XLA keeps what it compiled."""
+    """Return a pool with a new process for each task, because XLA keeps what it compiled."""
     return multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1)
 
 

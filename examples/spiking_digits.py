@@ -85,7 +85,7 @@ def build(strength):
 
 
 def over_time(images, n_steps=N_STEPS):
-    """Return what the node puts out: every image, constant for ``n_steps``."""
+    """Return the output of the node: every image, constant for ``n_steps``."""
     return np.tile(images[:, None, :], (1, n_steps, 1))
 
 
@@ -182,7 +182,7 @@ def close(one, other):
 
 
 def check_findings(runs):
-    """Raise where decay did not do what `main` prints, allowing for noise."""
+    """Raise if decay did not do what `main` prints, allowing for noise."""
     without, decayed = runs["without"], runs["with"]
     assert np.all(np.less(decayed.norms, without.norms)), "not every layer's weights are smaller"
     accuracy = without.accuracy["test"][-1]

@@ -95,7 +95,7 @@ def remember(sequences):
 def build(with_spikes, scale):
     """Return the network; its node, layers, memory and probe are its attributes.
 
-    The neurons spike, in training as well, or are on rates, in prediction as well.
+    The neurons spike, even in training, or are on rates, even in prediction.
     """
     with nengo.Network(seed=0) as net:
         nengo_dl.configure_settings(stateful=False, trainable=False, lif_smoothing=SMOOTHING)
@@ -155,7 +155,7 @@ def test(trainers, weights, shown):
 
 
 def check(sequences, scale):
-    """Hold the network's memory at the end of sequences against that of NumPy."""
+    """Check the network's memory at the end of sequences against that of NumPy."""
     net = build(True, scale)
     with net:
         remembered = nengo.Probe(net.memory)
@@ -165,7 +165,7 @@ def check(sequences, scale):
 
 
 def check_findings(runs):
-    """Raise where a seed does not bear out what `main` prints."""
+    """Raise if a seed contradicts what `main` prints."""
     for plain, with_spikes in zip(*runs.values()):
         assert with_spikes.spikes[-1] > plain.spikes[-1], "spikes in training do not help"
 

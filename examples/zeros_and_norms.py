@@ -181,7 +181,7 @@ def train(way, seed, splits):
 
 
 def test(sim, net, weights, splits):
-    """Return what the table tells of weights, tested with spikes."""
+    """Return the table's numbers for weights, tested with spikes."""
     for layer, arrays in zip(net.layers, weights):
         layer.set_weights(arrays)
     accuracy = {}
@@ -270,7 +270,7 @@ def print_table(runs, chosen):
 
 
 def check(runs):
-    """Raise where weights are zero without steps of L1, or none is with them."""
+    """Raise if weights are zero without steps of L1, or none is with them."""
     for key, trained in runs.items():
         assert np.isfinite(mean(trained, "norm")), f"{label(key)}: weights are not finite"
         if key[0] != "L1 steps":
@@ -280,7 +280,7 @@ def check(runs):
 
 
 def check_findings(runs):
-    """Raise where what `main` prints is not so, allowing for noise."""
+    """Raise if what `main` prints is not so, allowing for noise."""
     plain, found = runs[PLAIN], runs["target norms", None]
     assert mean(found, "norm") < mean(plain, "norm"), "no target norm was found"
     noise = 4  # points, some two standard errors of the splits
@@ -288,7 +288,7 @@ def check_findings(runs):
 
 
 def tell(runs, chosen):
-    """Print what the ways' choices reach, and at what number of trainings."""
+    """Print what the chosen runs reach, and how many trainings that took."""
     for way, key in chosen.items():
         found, strength = runs[key], "found" if key[1] is None else f"{key[1]:g}"
         print(

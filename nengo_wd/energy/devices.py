@@ -83,7 +83,7 @@ class Costs:
     def register_device(
         name: str, energy_per_synop: float, energy_per_neuron: float, spiking: bool
     ) -> None:
-        """Add a device, or change its figures, for all that is computed from now on.
+        """Add a device, or change its figures, for all later results.
 
         Parameters
         ----------
@@ -92,12 +92,12 @@ class Costs:
         energy_per_synop, energy_per_neuron : float
             Joules for a synaptic event, and for an update of a neuron.
         spiking : bool
-            Whether a synapse takes energy for spikes only, and not at each update.
+            Whether a synapse takes energy only for spikes, and not at each update.
 
         Raises
         ------
         nengo.exceptions.ValidationError
-            If an argument has another type, or a figure is negative or not finite.
+            If an argument has a wrong type, or a figure is negative or not finite.
         """
         if not isinstance(name, str) or not name:
             raise ValidationError(
@@ -138,10 +138,10 @@ class Costs:
     def by_neuron(self, device: str) -> dict[str, np.ndarray]:
         """Return the joules that each neuron takes in one example, by the name of its object.
 
-        These are its updates, and the events that its spikes make at the synapses that leave it,
-        whatever the object that these belong to. The sum over all neurons is the total without
-        inputs. Events that arrive at a neuron count for those who send them. Of neurons behind a
-        convolution, ``joules.reshape(-1, n_channels).sum(axis=0)`` has those of each channel.
+        This includes its updates, and the events of its spikes at the synapses that leave it,
+        whichever object these belong to. The sum over all neurons is the total without inputs. An
+        event counts for the neuron that sends it. For neurons behind a convolution,
+        ``joules.reshape(-1, n_channels).sum(axis=0)`` returns the joules of each channel.
 
         Parameters
         ----------
@@ -170,7 +170,8 @@ class Costs:
         """Return a table with a row for each object, for one example, as a ``pandas.DataFrame``.
 
         The columns are name, neurons, updates, synapses, events, the joules on each device, such as
-        joules_loihi, and note: what is special about the object. What is not counted is NaN.
+        joules_loihi, and note: what is special about the object. Values that are not counted are
+        NaN.
 
         Parameters
         ----------

@@ -88,12 +88,12 @@ class Recorder(SimulatorCallback):
         Parameters
         ----------
         step : int, optional
-            How many batches have been trained on. By default, those that ``sim.fit`` or
-            ``sim.train`` counted; a training loop of your own has to say it.
+            The number of batches so far. By default, those that ``sim.fit`` or ``sim.train``
+            counted; your own training loop has to give it.
         epoch : float, optional
-            How many epochs have ended. By default, those of ``sim.fit``.
+            The number of finished epochs. By default, those of ``sim.fit``.
         loss : float, optional
-            The loss that training minimizes, of which the penalties are a share.
+            The loss that training minimizes, for the penalties' shares.
 
         Raises
         ------

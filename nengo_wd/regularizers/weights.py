@@ -126,7 +126,7 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     Raises
     ------
     nengo.exceptions.ValidationError
-        If an argument has another type or value, or if both ``axis`` and ``groups`` are given. With
+        If an argument has a wrong type or value, or if both ``axis`` and ``groups`` are given. With
         an objective or optimizer, if the weights have no such axis, if it is not known which
         weights an input or output has, and if there are more or fewer costs than groups.
 
