@@ -94,6 +94,13 @@ def test_readme_is_read_in_one_sitting():
 # -- the site ----------------------------------------------------------------------------
 
 
+def test_pages_keep_all_their_lines():
+    """A line that begins with % is a comment in MyST's Markdown, and one with 1) begins a list."""
+    for page in [*PAGES, ROOT / "CHANGES.md", ROOT / "CONTRIBUTING.md"]:
+        lost = re.findall(r"^ *(?:%|\d+\)).*", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not lost, f"{page.name}: break the lines elsewhere"
+
+
 def test_no_page_has_the_name_of_one_that_sphinx_writes():
     written = {"search", "genindex", "modindex", "py-modindex"}
     assert not written & {path.stem for path in (ROOT / "docs").glob("*.*")}
