@@ -261,7 +261,9 @@ def show_arguments(app, what, name, obj, options, arguments, returned):
 
 def visit_math(writer, node):
     """Write a formula as MathML, which browsers show without a script from elsewhere."""
-    writer.body.append(tex2mathml(node.astext(), isinstance(node, nodes.math_block)))
+    formula = tex2mathml(node.astext(), isinstance(node, nodes.math_block))
+    # Without this, of a norm or a mean, only the delimiter without a subscript is tall.
+    writer.body.append(re.sub("<mo>(?=[‖⟨⟩]<)", '<mo stretchy="false">', formula))
     raise nodes.SkipNode
 
 

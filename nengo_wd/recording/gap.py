@@ -128,7 +128,7 @@ def spike_gap(
     An answer with spikes is read at each time step :math:`t`, from what a probe records,
     :math:`y`, over the last :math:`n` steps:
 
-    .. math:: \bar y_t = \frac{1}{\min(n, t)} \sum_{s > t - n}^t y_s
+    .. math:: \bar{y_t} = \frac{1}{\min(n, t)} \sum_{s > t - n}^t y_s
 
     By default, :math:`n` is 1, except for a probe without a synapse whose targets have one time
     step: then an answer is the mean over all steps so far. On rates, the answer is what the probe

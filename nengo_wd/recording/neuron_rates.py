@@ -67,7 +67,7 @@ class NeuronRates(RateHistory, Recorder):
     type. A spike counts whatever its sign. The network runs as in ``sim.predict``: with spikes.
     Their rates can differ from the rates in training. The difference is the gap
 
-    .. math:: g = \langle |r_{bn} - \tilde r_{bn}| \rangle_{bn}, \qquad
+    .. math:: g = \langle |r_{bn} - \tilde{r_{bn}}| \rangle_{bn}, \qquad
               r_{bn} = \langle |y_{btn}| \rangle_t / A
 
     in Hz, a mean over examples and neurons, in which gaps of opposite signs do not cancel. The
