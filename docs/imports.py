@@ -12,7 +12,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 PACKAGE = DOCS.parent / "nengo_wd"
 PICTURE = DOCS / "figures" / "imports.svg"
-WIDTH, FLOOR, BOX = 760, 78, (104, 30)  # pixels
+WIDTH, FLOOR, BOX = 760, 78, (138, 30)  # pixels
 
 
 def modules():
