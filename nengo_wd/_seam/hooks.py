@@ -192,6 +192,7 @@ OBJECTS = (
     ("operators of TensorNodes", "func", "a stand-in for a layer that is built again"),
     ("layers in TensorNodes", "convolution_op", "windows, while XLA's time loop is built"),
     ("layers", "_callable_losses", "penalties that know the training step, or are left out"),
+    ("initializers", "_used", "Keras warns of a second use, where a layer is built again"),
     ("optimizers", "__class__", "a class that extends their own by steps, and its nengo_wd_*"),
 )
 

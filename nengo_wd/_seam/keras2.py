@@ -9,6 +9,7 @@ partial functions and closures around regularizers        the same
 ``_flatten_layers``, ``_metrics`` of layers               TensorFlow 2, tf-keras
 ``_keras_history``, ``_inbound_nodes``                    TensorFlow 2, tf-keras
 ``_handle_weight_regularization`` of layers               the same
+``_used`` of initializers                                 the same
 ``base_layer_utils.call_context``                         the same
 ``_track_trackable``, ``_coalesced_children``             the same
 ``_exclude_from_weight_decay``, with ``_names``           TensorFlow 2.12 to 2.15, tf-keras
@@ -267,6 +268,14 @@ def layer_being_built() -> Any:
 def add_penalty(layer: Any, variable: tf.Variable, regularizer: Any) -> None:
     """Give ``layer`` a penalty on a variable, as ``add_weight`` does."""
     layer._handle_weight_regularization(variable.name.partition(":")[0], variable, regularizer)
+
+
+def forget_initializers(layer: Any) -> None:
+    """Have Keras not warn of unseeded initializers in a layer as used twice: by this building."""
+    for part in flat_layers(layer):
+        for value in vars(part).values():
+            if isinstance(value, tf.keras.initializers.Initializer):
+                vars(value).pop("_used", None)
 
 
 def exchange_metrics(layer: Any, before: Iterable[Any], after: Iterable[Any]) -> None:

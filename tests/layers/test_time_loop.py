@@ -1,5 +1,7 @@
 """Keras layers, also those of users, inside the time loop."""
 
+import warnings
+
 import by_hand
 import nengo
 import numpy as np
@@ -60,6 +62,45 @@ def test_second_simulator_of_a_network(rng):
                 nengo_wd.regularized_objective(sim, {probe: "mse"}),
                 sgd(0.1),
             )
+
+
+glorot = tf.keras.initializers.GlorotUniform
+
+
+class Around(tf.keras.layers.Wrapper):
+    """A layer with the weights of another one."""
+
+    def call(self, inputs):
+        return self.layer(inputs)
+
+
+@pytest.mark.generation(3)
+@pytest.mark.parametrize(
+    "make, n_warnings",
+    [
+        (lambda: [dense()], 0),
+        (lambda: [tf.keras.layers.Dense(3)], 0),
+        (lambda: [Around(tf.keras.layers.Dense(3))], 0),
+        (lambda: [dense(kernel_initializer=init) for init in 2 * [glorot()]], 1),
+    ],
+)
+def test_keras_warns_of_initializers_for_several_layers_alone(make, n_warnings):
+    """A second simulator goes on with the weights, and what it draws does not count."""
+    layers = make()
+    with nengo.Network(seed=0) as net:
+        source = nengo.Node(np.zeros(4))
+        for layer in layers:
+            nengo.Probe(nengo_dl.Layer(layer)(source))
+    kept = []
+    for _ in range(3):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with simulator(net):
+                kept.append([layer.get_weights()[0] for layer in layers])
+        found = [one for one in caught if "being called multiple times" in str(one.message)]
+        assert len(found) == n_warnings
+    assert np.ptp(kept[0])
+    np.testing.assert_array_equal(kept[1:], kept[:1] * 2)
 
 
 def test_saved_parameters_can_be_loaded(tmp_path):

@@ -12,7 +12,6 @@ from nengo_wd import nengo_dl
 pytestmark = [
     pytest.mark.generation(3),
     pytest.mark.filterwarnings("ignore:.*size_out' is being overwritten"),
-    pytest.mark.filterwarnings("ignore:The initializer"),
 ]
 
 keras = tf.keras.layers

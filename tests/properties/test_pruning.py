@@ -11,7 +11,6 @@ pytestmark = [
     pytest.mark.traced,
     pytest.mark.generation(3),
     pytest.mark.filterwarnings("ignore:.*size_out' is being overwritten"),
-    pytest.mark.filterwarnings("ignore:The initializer"),
 ]
 
 

@@ -64,6 +64,9 @@ def _evaluate(evaluate: Callable, sim: Any, *args: Any, **kwargs: Any) -> Any:
 def _build(build: Callable, watcher: Any, graph: Any, *args: Any, **kwargs: Any) -> None:
     for other in state.with_layers - {graph}:
         _keep_layers(other, graph, watcher)
+    for op in _tensor_nodes(graph):
+        if op.func.built:  # NengoDL puts its weights in the place of new initial ones
+            keras2.forget_initializers(op.func)
     build(*args, **kwargs)
     _save_all(graph)
     state.with_layers.add(graph)
