@@ -8,6 +8,7 @@ import nengo
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
+IF = "integrate-and-fire"
 WORDS = "no one two three four five six seven eight nine ten".split()
 
 
@@ -68,10 +69,17 @@ def frontier(neurons, way, strength, noise=0):
 
     The time constant of the noise is in ms.
     """
-    start = f"{way:12} {strength:>7g} {noise:>5g} "
+    start = f"{way:12} {float(strength):>7g} {noise:>5g} "
     found = row(ENERGY, start, below=f"\n{neurons}:")
     _, on_rates, after_50, _, after_100, error, events, *_ = found
     return [on_rates, after_50, after_100, error, events]
+
+
+def tried(neurons, way):
+    """Return the strengths of a way that were tried without noise."""
+    printed = kept(ENERGY)
+    table = printed[printed.index(f"\n{neurons}:") :].split("\n\n")[0]
+    return re.findall(rf"^{way} +([\d.]+) +0 ", table, re.M)
 
 
 def chosen(neurons, way):
@@ -278,10 +286,11 @@ def norms_and_errors_online(phase):
 
 
 def small_weights(way, strength):
-    """Return accuracy with spikes, exact zeros, norm, synaptic events and microjoules."""
+    """Return accuracy with spikes, exact zeros, norm, events, microjoules and trainings."""
     found = row("zeros_and_norms", f"{way:12} {strength:>8} ")
     _, accuracy, _, zeros, _, norm, events, microjoules = found
-    return [accuracy, zeros, norm, events, microjoules]
+    trainings = 1 if way == "plain" else row("zeros_and_norms", f"{way}, {strength}:")[-1]
+    return [accuracy, zeros, norm, events, microjoules, trainings]
 
 
 # -- the other examples ------------------------------------------------------------------
@@ -327,12 +336,34 @@ def cuda_decayed():
     return [conv2, fc10, conv2_without, fc10_without]
 
 
-def counts(nengo):
-    """Return how many of NengoDL's own tests passed, failed and were skipped."""
-    path = ROOT / "benchmarks" / "nengo_dl_results" / f"tf-2.12.1_nengo-{nengo}.json"
+def few_bits(bits):
+    """Return what the benchmark's page has, whose output is not kept: the five means of a row."""
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    return numbers(re.search(rf"^\| {bits} (\| .* ± .*)", page, re.M)[1])[::2]
+
+
+def counts(stack):
+    """Return how many tests of NengoDL, or of its family, passed, failed and were skipped."""
+    path = ROOT / "benchmarks" / "nengo_dl_results" / f"{stack}.json"
     results = list(json.loads(path.read_text(encoding="utf-8"))["tests"].values())
     starts = ("passed", "failed", "skipped")
     return [sum(result.startswith(start) for result in results) for start in starts]
+
+
+# -- plain networks on MNIST-1D -----------------------------------------------------------
+
+
+def plain_networks():
+    """Return, by example, the accuracy with spikes of what it calls plain."""
+    return {
+        "`accuracy_for_energy.py`": starred(IF, "plain")[6],
+        "`neurons_that_train_well.py`": neurons_on_signals(IF)[0],
+        "`smaller_network.py`": made_smaller("plain", "none")[0],
+        "`smaller_network.py`, as long": made_smaller("plain, as long", "none")[0],
+        "`on_loihi.py`, neurons of the chip": on_loihi("on_loihi", "plain")[1],
+        "`zeros_and_norms.py`": small_weights("plain", 0)[0],
+        "`search_strengths.py`": 100 - errors_of("none")[0],
+    }
 
 
 # -- search_strengths.txt ----------------------------------------------------------------
