@@ -77,7 +77,7 @@ QUOTES = [
         README,
         "its accuracy is {:.1f} %, against {:.1f} % without any regularization, for {:.0f} % of "
         "the synaptic events (spikes times synapses) and {:.0f} % of the joules that `Energy` "
-        "estimates for Loihi. Targets for firing rates alone save as much ({:.0f} % of the "
+        "estimates for Loihi. Targets for firing rates alone save more ({:.0f} % of the "
         "events), with an accuracy of {:.1f} %. KerasSpiking's activity regularizer does the same "
         "({:.0f} %, {:.1f} %)",
         lambda: on_the_front(IF, "with both", "rate targets", "KerasSpiking"),
@@ -85,7 +85,7 @@ QUOTES = [
     (
         README,
         "With LIF neurons the accuracy is {:.1f} %, against {:.1f} %, for {:.0f} % of the events",
-        lambda: on_the_front("LIF", "with both")[:3],
+        lambda: on_the_front("LIF", "with spikes")[:3],
     ),
     *(
         (
