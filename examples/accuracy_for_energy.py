@@ -403,7 +403,7 @@ def frontier(axes, runs, chosen):
 
 
 def over_presentation(axes, runs, chosen):
-    """Plot accuracy over time, and a mark for that on rates, of what was chosen."""
+    """Plot accuracy over time, and a mark for that on rates, of what was chosen, in its colour."""
     for way in ("plain", "rate targets", "with both"):
         found, color = runs[chosen[way]], STYLES[way][0]
         accuracy, error = summary([run.test for run in found])
@@ -411,8 +411,6 @@ def over_presentation(axes, runs, chosen):
         axes.plot(time, accuracy, "-", color=color)
         axes.fill_between(time, accuracy - error, accuracy + error, color=color, alpha=0.2, lw=0)
         axes.plot(1.06 * N_STEPS, mean(found, "rates"), "_", color=color, markersize=9, mew=2)
-        place = {"color": color, "va": "top", "ha": "right", "textcoords": "offset points"}
-        axes.annotate(way, (N_STEPS, accuracy[-1]), (0, -5), **place)
     axes.annotate("on rates", (1.1 * N_STEPS, 94.5), color="0.4", ha="right")
 
 
@@ -422,7 +420,7 @@ def save_figure(runs, chosen):
         for axes, letter, neurons in zip(panels, "ab", NEURONS):
             frontier(axes, runs[neurons], chosen[neurons])
             axes.set(title=f"({letter}) {neurons}", xlabel="synaptic events (thousands)")
-            axes.set(xscale="log", xlim=(9, 170), ylim=(80, 96), ylabel="accuracy with spikes (%)")
+            axes.set(xscale="log", xlim=(7, 170), ylim=(80, 96), ylabel="accuracy with spikes (%)")
             axes.set_xticks([10, 20, 50, 100], [10, 20, 50, 100])
             axes.set_xticks([], minor=True)
             axes.axhline(PAPER["CNN"], color="0.7", linewidth=0.7, zorder=0)
@@ -430,10 +428,11 @@ def save_figure(runs, chosen):
             axes.text(0.98, PAPER["CNN"], "CNN without spikes", color="0.4", **place)
         over_presentation(panels[2], runs["integrate-and-fire"], chosen["integrate-and-fire"])
         panels[2].set(title="(c) integrate-and-fire", ylim=(60, 96))
-        panels[2].set(xlabel="time that a signal is shown (ms)", ylabel="accuracy so far (%)")
+        panels[2].set(xlabel="time that a signal is shown (ms)", ylabel="accuracy by then (%)")
         panels[0].plot([], **RING, color="0.4", label="chosen on validation")
         ring, *others = panels[0].get_legend_handles_labels()[0]
-        figure.legend(handles=[*others, ring], loc="outside upper center", ncols=4)
+        above = {"loc": "outside upper center", "title": "means over seeds, with standard errors"}
+        figure.legend(handles=[*others, ring], ncols=4, **above)
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
 

@@ -299,15 +299,20 @@ def save_figure(runs):
             lines = np.mean([run.by_time for run in runs[way]], axis=0)
             for line, style, where in zip(lines, ("--", "-"), ("NengoDL", "emulator")):
                 left.plot(times, line, style, color=color, label=f"{way}, {where}")
-        left.set(xlabel="time (ms)", ylabel="accuracy (%)", ylim=(0, 100), title="(a)")
+        left.set(
+            xlabel="time (ms)",
+            ylabel="accuracy (%)",
+            ylim=(0, 100),
+            title="(a) so far, with spikes",
+        )
         left.legend()
         for layer, x, y in zip(LAYERS, *runs["regularized"][0].by_neuron):
             right.plot(x, y, ".", markersize=3, label=layer)
         end = right.get_xlim()[1]
         right.plot([0, end], [0, end], color="0.7", linewidth=0.8, zorder=0)
         right.set(xlabel="spikes of a neuron for a signal, NengoDL", ylabel="on the emulator")
-        right.set_title("(b)")
-        right.legend()
+        right.set_title("(b) each neuron, regularized")
+        right.legend(title="layer")
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
 

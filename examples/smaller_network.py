@@ -395,18 +395,24 @@ def save_figure(runs, chosen):
             y = [mean(seeds, "test") for seeds in found]
             errors = [error(seeds, "test") if len(seeds) > 1 else 0 for seeds in found]
             left.errorbar(x, y, errors, fmt=style, markersize=3.5, label=way)
-        left.set(xlabel="energy of an answer on Loihi (microjoules)", title="(a)")
+        left.set(
+            xlabel="energy of an answer on Loihi (microjoules)", title="(a) accuracy for energy"
+        )
         left.set(ylabel="accuracy with spikes (%)", xlim=(0, None))
-        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=5)
+        title = (
+            "means over seeds, with standard errors; as long: trained for as many epochs as pruned"
+        )
+        handles = left.get_legend_handles_labels()
+        figure.legend(*handles, loc="outside upper center", ncols=5, title=title)
 
         shown = [("plain", 0), *(("pruned", strength) for strength in dict.fromkeys(chosen))]
-        names = ["plain", *(f"pruned\n({strength:g})" for _, strength in shown[1:])]
+        names = ["plain", *(f"pruned, with\nstrength {strength:g}" for _, strength in shown[1:])]
         sizes = np.transpose([np.mean([run.sizes for run in runs[key]], axis=0) for key in shown])
         before = np.zeros(len(shown))
         for name, size in zip(("first", "second", "third"), sizes):
             right.bar(names, size, bottom=before, label=f"{name} convolution")
             before += size
-        right.set(ylabel="neurons", title="(b)")
+        right.set(ylabel="neurons", title="(b) what is left")
         right.legend()
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
