@@ -45,7 +45,6 @@ IMPORTED = ("keras.engine.functional", "keras.layers")
 OWN = ("keras", "tf_keras", "tensorflow")  # these import Keras 3 in any case
 
 # Those that KerasLMU's module imports, from where TensorFlow 2.13 to 2.15 has them.
-LMU = "keras_lmu.layers"
 OF_LMU = ("keras.src.engine.base_layer", "keras.src.layers.rnn.dropout_rnn_cell_mixin")
 
 # What TensorFlow takes from the Keras that it chooses when one of them is first used.
@@ -169,34 +168,29 @@ def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
                 sys.modules[name] = module
 
 
-class Watch:
-    """A finder that finds what others find, and gives help to the modules that need it."""
+def find_helped(watch: Any, name: str, path: Any, target: Any) -> Any:
+    """Return where a module is whose import needs help, and have it helped; None if it is not."""
+    others = [finder for finder in sys.meta_path if finder is not watch]
+    found = (finder.find_spec(name, path, target) for finder in others)
+    spec: Any = next(filter(None, found), None)
+    if spec is not None:
+        spec.loader.exec_module = functools.partial(execute_helped, spec.loader.exec_module)
+    return spec
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Return where a module is whose import needs help, else None."""
-        later = {change.place.partition(":")[0] for change in hooks.LATER}
-        if name not in {LMU, *later}:
-            return None
-        others = [finder for finder in sys.meta_path if finder is not self]
-        found = (finder.find_spec(name, path, target) for finder in others)
-        spec: Any = next(filter(None, found), None)
-        if spec is not None:
-            spec.loader.exec_module = functools.partial(self.execute, spec.loader.exec_module)
-        return spec
 
-    def execute(self, execute: Callable, module: ModuleType) -> None:
-        """Execute a module that finds Keras 2 where it looks for it, and change what is LATER."""
-        moved = module.__name__ == LMU and "tf_keras" in sys.modules
-        with standing_in(keras_2(OF_LMU) if moved else {}):
-            execute(module)
-        hooks.install()
+def execute_helped(execute: Callable, module: ModuleType) -> None:
+    """Execute a module that finds Keras 2 where it looks for it, and change what is LATER."""
+    moved = module.__name__ == hooks.LMU and "tf_keras" in sys.modules
+    with standing_in(keras_2(OF_LMU) if moved else {}):
+        execute(module)
+    hooks.install()
 
 
 def watch_imports() -> None:
     """Help what is imported from now on, also if this module is reloaded."""
-    watched = any(type(finder).__name__ == Watch.__name__ for finder in sys.meta_path)
+    watched = any(type(finder).__name__ == hooks.Watch.__name__ for finder in sys.meta_path)
     if os.environ.get(FLAG) and not watched:  # else there is neither Keras 3 nor NumPy 2
-        sys.meta_path.insert(0, Watch())
+        sys.meta_path.insert(0, hooks.Watch())
 
 
 @contextlib.contextmanager

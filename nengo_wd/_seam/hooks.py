@@ -52,11 +52,10 @@ OTHERWISE = f"{STATE}:checks_otherwise"
 EITHER = f"{STATE}:compiles_or_draws"
 XLA, WHOLE, DRAWS = f"{STATE}:is_compiling", f"{STATE}:is_compiled_whole", f"{STATE}:draws"
 HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
-# Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before it
-# is compiled and compiled(...) after that, with None for what is not given; before_training(sim,
-# callbacks) and check_shown(sim, data, n_steps) before it is trained; concerns(network), before
-# layers of its network are built again; expect_spikes(graph), before its neurons are built for
-# training; and woken(graph, recorded), which returns what probes are to record at a time step.
+# Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before and
+# compiled(...) after it is compiled, with None for what is not given; before_training(sim,
+# callbacks) and check_shown(sim, data, n_steps); concerns(network), before its layers are built
+# again; expect_spikes(graph), before neurons are built for training; and woken(graph, recorded).
 WATCHER = "nengo_wd._simulators:Watcher"
 DL2, DL3 = "nengo_dl 2", "nengo_dl 3"
 
@@ -162,6 +161,8 @@ LATER = tuple(  # attributes, by `install` where the module is there, or when it
     Change(f"nengo_loihi.{module}:np", f"{BRIDGE}:NUMPY_1", "was written for NumPy 1", "numpy 2")
     for module in ("block", "dvs", "neurons")
 )
+LMU = "keras_lmu.layers"  # finds Keras 2 while it is imported
+LATE = {LMU, *(change.place.partition(":")[0] for change in LATER)}
 TEMPORARY = (  # for the time of a with block
     Change("subprocess:call", f"{BRIDGE}:without_second_python", "imports NengoDL faster"),
     Change("sys:modules", f"{BRIDGE}:standing_in", "others import from Keras", "tensorflow 2"),
@@ -198,15 +199,10 @@ OBJECTS = (
 
 
 def install() -> None:
-    """Make the lasting changes that the installed versions need; where they are made, do nothing.
-
-    A module that does not exist in the installed versions needs no change.
-    """
+    """Make the lasting changes that the installed versions need and that are not made yet."""
     imported = [change for change in LATER if change.place.partition(":")[0] in sys.modules]
-    for change in (*WRAPPED, *COMPILING, *SET, *imported):
-        with contextlib.suppress(ModuleNotFoundError):
-            if not _is_needed(change):
-                continue
+    for change in filter(_is_needed, (*WRAPPED, *COMPILING, *SET, *imported)):
+        with contextlib.suppress(ModuleNotFoundError):  # of a module that these versions lack
             owner, name = _owner(change.place)
             if change in SET or change in LATER:
                 setattr(owner, name, _resolve(change.by))
@@ -248,6 +244,14 @@ def _wrap(change: Change, owner: Any, name: str) -> None:
 
     setattr(hooked, state.ATTRIBUTE, change)
     setattr(owner, name, hooked)
+
+
+class Watch:
+    """A finder that has the bridge help the modules that need it when they are imported."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return where such a module is, else None."""
+        return _resolve(f"{BRIDGE}:find_helped")(self, name, path, target) if name in LATE else None
 
 
 @contextlib.contextmanager

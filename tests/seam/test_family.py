@@ -13,7 +13,7 @@ from scripts import run_in_fresh_python
 
 import nengo_wd
 from nengo_wd import nengo_dl
-from nengo_wd._seam import bridge
+from nengo_wd._seam import bridge, hooks
 
 pytestmark = [
     pytest.mark.generation(3),
@@ -53,13 +53,13 @@ def test_names_of_keras_2_are_there_for_the_import_alone(first, tmp_path):
 
 
 def test_what_needs_no_help_is_found_by_others():
-    assert bridge.Watch().find_spec("nengo_loihi.version") is None
-    assert bridge.Watch().find_spec("keras_lmu") is None
+    assert hooks.Watch().find_spec("nengo_loihi.version") is None
+    assert hooks.Watch().find_spec("keras_lmu") is None
 
 
 def test_a_module_that_nobody_finds_stays_unfound(monkeypatch):
     monkeypatch.setattr(sys, "meta_path", [])
-    assert bridge.Watch().find_spec(bridge.LMU) is None
+    assert hooks.Watch().find_spec(hooks.LMU) is None
 
 
 # -- NumPy -------------------------------------------------------------------------------
