@@ -27,7 +27,7 @@ import accuracy_for_energy as signals  # noqa: E402
 
 RATE_TARGETS = 4e-3  # per Hz
 FIRST, FURTHER = (40, 5e-3), (40, 2e-2)  # epochs, and the learning rate from which they fall
-WEAKEST, STRONGEST = 0.003, 30.0
+WEAKEST, STRONGEST = 0.0003, 100.0
 
 
 class Rising(tf.keras.optimizers.schedules.LearningRateSchedule):

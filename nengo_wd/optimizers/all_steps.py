@@ -72,7 +72,8 @@ def regularized_optimizer(
     Warns
     -----
     UserWarning
-        If a schedule or variable would now remove all of the weights in a step, or more.
+        If a schedule or variable would now remove all of the weights in a step, or more, and if
+        `constrained_norms` warns of a target norm.
 
     Examples
     --------

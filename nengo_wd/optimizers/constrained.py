@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Callable
 
 import nengo_dl
@@ -11,11 +12,14 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
+from nengo_wd._checks import is_number
 from nengo_wd._parameters import Parameter
 from nengo_wd._seam import state
 from nengo_wd.optimizers.bounds import Bounds
 from nengo_wd.optimizers.steps import ObjectSetting, SetValues, Step, add_steps, check_optimizer
 from nengo_wd.target_norms import OfInitial
+
+SMALLEST = 1e-3  # target norm, in root mean square, that a multiplier reaches in hundreds of steps
 
 
 class ConstrainedStep(Step):
@@ -35,6 +39,7 @@ class ConstrainedStep(Step):
         self._targets = ObjectSetting(sim, "target_norm", self.made_for, key=lambda rule: rule)
         for parameter, target in self.made_for:
             _check_initial(parameter, target)
+            _warn_of_small(parameter, target)
         objects: dict[int, list[Parameter]] = {key: [] for key in self._targets.variables}
         for one in parameters.all_parameters(sim, skip_later=True):
             objects.get(id(one.variable), []).append(one)
@@ -68,10 +73,33 @@ class ConstrainedStep(Step):
         return [self.bounds[id(v)] for v in variables if id(v) in self.bounds]
 
 
+def _norm(parameter: Parameter) -> float:
+    return float(np.linalg.norm(np.asarray(parameter.value, np.float64)))
+
+
+def _warn_of_small(parameter: Parameter, target: Any) -> None:
+    """Warn of a target norm that is so small that the multiplier hardly moves.
+
+    Without gradients, a norm of twice the target falls below it after 0.57 steps over the root mean
+    square of weights at the target.
+    """
+    factor = getattr(target, "factor", 1.0)  # rules that find a norm take the weights as they are
+    norm = target if is_number(target) else factor * _norm(parameter)
+    size = norm / np.sqrt(np.prod(parameter.shape))
+    if 0 < size < SMALLEST:
+        warnings.warn(
+            f"{parameter.name} has the target norm {target}, which is {size:.1g} in root mean "
+            f"square: weights of twice that norm take about {0.57 / size:.2g} steps to come back, "
+            "because the multiplier moves by mean squares; use a weight_decay, which works at any "
+            "scale",
+            stacklevel=4,  # the call that makes the optimizer
+        )
+
+
 def _check_initial(parameter: Parameter, target: Any) -> None:
     """Raise if the initial norm of which a target is a factor can't be a bound."""
     if isinstance(target, OfInitial):
-        norm = np.linalg.norm(np.asarray(parameter.value, np.float64))
+        norm = _norm(parameter)
         if not 0 < norm < np.inf:
             raise ValidationError(
                 f"{parameter.name} has the target norm {target}, but the norm of its weights is "
@@ -120,6 +148,11 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     ------
     nengo.exceptions.ValidationError, nengo.exceptions.SimulatorClosed
         Where `regularized_optimizer` raises them, and if nothing has a ``target_norm``.
+
+    Warns
+    -----
+    UserWarning
+        If a target norm is below 0.001 in root mean square, which takes hundreds of steps to hold.
 
     Notes
     -----

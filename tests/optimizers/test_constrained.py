@@ -1,5 +1,8 @@
 """Optimizers that keep norms at a bound, against the rule written out in NumPy."""
 
+import re
+import warnings
+
 import by_hand
 import nengo
 import numpy as np
@@ -206,6 +209,45 @@ def test_initial_norm_is_that_of_the_weights_that_are_trained(model):
     rules = [Constrained(1.5 * np.linalg.norm(w)) for w in model.start[:2]]
     expected = by_numpy([*rules, None], 3 * model.start, [0])
     np.testing.assert_allclose(trained, expected, rtol=1e-10)
+
+
+# -- small weights -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [nengo_wd.constrained_norms, nengo_wd.regularized_optimizer])
+def test_warning_of_a_bound_that_takes_long(wrap, model):
+    """The steps that it names are those of the rule."""
+    norm = 1e-4 * np.sqrt(6)
+    model.set("target_norm", norm)
+    with simulator(model.net) as sim:
+        with pytest.warns(UserWarning, match="has the target norm") as caught:
+            wrap(sim, sgd(RATE))
+    (warning,) = [one for one in caught if "target norm" in str(one.message)]
+    assert warning.filename == __file__
+    rule, weights = Constrained(norm), np.full(6, 2e-4)
+    while by_hand.norm(weights) > norm:
+        weights = rule(weights)
+    named = float(re.search("take about (.*) steps", str(warning.message)).group(1))
+    assert named == pytest.approx(rule.steps, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "target, warns",
+    [
+        (1e-3 * np.sqrt(6) * 0.99, True),
+        (1e-3 * np.sqrt(6) * 1.01, False),
+        (OfInitial(1e-9), True),
+        (OfInitial(1.0), False),
+        (AtStep(2), False),
+        (InflectionPoint(), False),
+    ],
+)
+def test_which_bounds_take_long(target, warns, model):
+    model.set("target_norm", target)
+    with simulator(model.net) as sim, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        nengo_wd.constrained_norms(sim, sgd(RATE))
+    assert any("has the target norm" in str(one.message) for one in caught) == warns
 
 
 # -- what norms are of ---------------------------------------------------------------------
