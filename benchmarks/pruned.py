@@ -1,6 +1,6 @@
 """What a pruned network costs, beside the whole one; and how long pruning takes.
 
-    python benchmarks/pruned.py [--networks dense convolutional native] [--times 1 4]
+    python benchmarks/pruned.py [--networks dense convolutional native] [--times 1 8]
                                 [--shares 0.25 0.5 0.9] [--rounds 15]
                                 [--connections 1000 4000] [--weights 1e6 1e7]
 
@@ -8,7 +8,7 @@ The first table has the least time of a time step over that of the whole network
 is and compiled, and in Nengo's own simulator for the native network; the whole and the pruned one
 take turns. Beside them, what is left of neurons, of parameters, and of the joules on Loihi, and the
 memory that a network takes in NengoDL, above what its libraries take, in a process of its own:
-there, the pruned network is one that was built as small. ``--times 4`` has four times as many
+there, the pruned network is one that was built as small. ``--times 8`` has eight times as many
 neurons in each layer. The second table has the seconds that pruning takes, for networks of many
 connections and of many weights.
 """
@@ -179,7 +179,7 @@ def chain(n_connections, n_weights):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="*", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--times", type=int, nargs="*", default=[1, 4])
+    parser.add_argument("--times", type=int, nargs="*", default=[1, 8])
     parser.add_argument("--shares", type=float, nargs="*", default=[0.25, 0.5, 0.9])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--connections", type=int, nargs="*", default=[1000, 4000])
