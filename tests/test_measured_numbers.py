@@ -67,6 +67,7 @@ EXCEPTIONS = {
         "For 8 seconds they learn `y = -x`": TIMES,
         "in the first 8 seconds after": TIMES,
         "For 5 seconds PES": TIMES,
+        "its time constant of 5 seconds": TIMES,
         "over the first 32 seconds": TIMES,
         "a time constant of 0.1 s": TIMES,
     },
