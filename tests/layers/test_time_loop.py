@@ -64,9 +64,6 @@ def test_second_simulator_of_a_network(rng):
             )
 
 
-glorot = tf.keras.initializers.GlorotUniform
-
-
 class Around(tf.keras.layers.Wrapper):
     """A layer with the weights of another one."""
 
@@ -81,7 +78,12 @@ class Around(tf.keras.layers.Wrapper):
         (lambda: [dense()], 0),
         (lambda: [tf.keras.layers.Dense(3)], 0),
         (lambda: [Around(tf.keras.layers.Dense(3))], 0),
-        (lambda: [dense(kernel_initializer=init) for init in 2 * [glorot()]], 1),
+        (
+            lambda: [
+                dense(kernel_initializer=init) for init in 2 * [tf.keras.initializers.HeNormal()]
+            ],
+            1,
+        ),
     ],
 )
 def test_keras_warns_of_initializers_for_several_layers_alone(make, n_warnings):
