@@ -122,7 +122,7 @@ QUOTES = [
             ("whole, as long", "none"),
             *(
                 (way, n)
-                for n in (0.006, 0.007, 0.00735)
+                for n in (0.006, 0.007, 0.0075)
                 for way in ("pruned", "small from the start")
             ),
         )
