@@ -23,7 +23,7 @@ from nengo_wd._strengths import RowValues, where
 
 NOISE, SPIKING = settings.FOR_SPIKES
 SATURATION = 1 / 6  # spikes within a time constant
-SIZE = 2**16  # of a table
+SIZE = 2**18  # of a table
 SERIES = 0.03  # up to here, the Langevin function is its series
 
 
@@ -177,7 +177,8 @@ def deviation_of_spikes(rates: tf.Tensor, taus: tf.Tensor) -> tf.Tensor:
 
     is the variance over time of spikes of rate :math:`r` behind an exponential filter with the time
     constant :math:`\tau`, where :math:`L(x) = \coth x - 1 / x` is the Langevin function. It is for
-    rates of both signs, and zero for a time constant of zero. Its relative error is below 1e-5.
+    rates of both signs, and zero for a time constant of zero. Its relative error is below 1e-5 in
+    float32, and 1e-6 in float64.
 
     Parameters
     ----------
@@ -198,7 +199,7 @@ def deviation_of_spikes(rates: tf.Tensor, taus: tf.Tensor) -> tf.Tensor:
     """
     spikes = tf.abs(rates * taus)  # within a time constant
     saturation = spikes / (spikes + SATURATION)
-    # A position of 2 ** 16, from many spikes, and that of what is not a number, are the first,
+    # A position of 2 ** 18, from many spikes, and that of what is not a number, are the first,
     # which has the value of the last.
     places = tf.bitwise.bitwise_and(tf.cast(saturation * SIZE, tf.int32), SIZE - 1)
     factors = tf.gather(tf.constant(_variances(), rates.dtype.base_dtype), places)
