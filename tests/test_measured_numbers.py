@@ -11,13 +11,10 @@ other settings, such as "a decay of 0.1", are left out. A measured number has to
 """
 
 import re
-from pathlib import Path
 
 import pytest
-from quotes import QUOTES
+from quotes import PAGES, ROOT, quotes_on
 
-ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
 UNIT = re.compile(
     r"\s?(?:%|percent\b|points?\b|events\b|microjoules\b|nJ\b|joules\b|seconds\b|s\b|minutes\b"
     r"|MB\b|MiB\b|kB\b|\+-|±)"
@@ -122,8 +119,7 @@ def spans(pattern, text):
 
 def quoted(page, text):
     """Return where the page has the text of quotes and of exceptions."""
-    quotes = [sentence.format(*measured()) for at, sentence, measured in QUOTES if at == page]
-    quotes += EXCEPTIONS.get(page, {})
+    quotes = [*quotes_on(page), *EXCEPTIONS.get(page, {})]
     return [span for quote in quotes for span in spans(as_pattern(quote), text)]
 
 

@@ -4,16 +4,13 @@ Whatever was measured with an older TensorFlow has no kept output, and is listed
 """
 
 import re
-from pathlib import Path
 
 import pytest
 from generations import simulator
-from quotes import CHOOSING, QUOTES
+from quotes import CHOOSING, PAGES, QUOTES, ROOT, quotes_on
 
 import nengo_wd
 
-ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
 NOT_KEPT = ["(`spiking_digits.py`, TensorFlow 2.12)"]
 
 
@@ -30,7 +27,7 @@ def test_page_quotes_what_was_printed(page, sentence, measured):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_result_of_an_example_is_looked_up(page):
-    quotes = [sentence.format(*measured()) for at, sentence, measured in QUOTES if at == page]
+    quotes = quotes_on(page)
     blocks = re.split(r"\n\s*\n|\n(?=- )|\n(?=\|)", (ROOT / page).read_text(encoding="utf-8"))
     for block in map(flat, blocks):
         named = re.search(r"`(examples/)?\w+\.py`", block)

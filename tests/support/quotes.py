@@ -9,6 +9,7 @@ from kept_outputs import (
     ENSEMBLES,
     IF,
     ON_LOIHI,
+    ROOT,
     Grid,
     balance_online,
     changes,
@@ -51,6 +52,7 @@ from kept_outputs import (
     with_weakest_decays,
 )
 
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md")))]
 CHOOSING = "docs/choosing_a_strength.md"
 PENALTY = "docs/penalty_or_decay.md"
 RATES = "docs/firing_rates.md"
@@ -469,3 +471,8 @@ QUOTES = [
         lambda: [few_bits(4)[i] for i in (0, 3, 1)] + [few_bits(3)[i] for i in (3, 1)],
     ),
 ]
+
+
+def quotes_on(page):
+    """Return the quotes of a page, with the numbers that were printed."""
+    return [sentence.format(*measured()) for at, sentence, measured in QUOTES if at == page]
