@@ -289,7 +289,8 @@ def plot_slopes(axes):
     for label, smoothing, style in (("as it comes", None, "C6-"), ("smoothed", SMOOTHING, "C0--")):
         slopes = np.gradient(rates(currents, smoothing), currents)
         axes.plot(currents, slopes, style, label=label)
-    axes.set(title="(a) slope of LIF's rate", xlabel="current", ylabel="Hz", ylim=(0, 1000))
+    axes.set(title="(a) slope of LIF's rate", xlabel="current", ylim=(0, 1000))
+    axes.set_ylabel("Hz for each unit of current")
     axes.legend()
 
 
@@ -311,8 +312,9 @@ def save_figure(signals, digits):
         plot_slopes(panels[0])
         plot_accuracies(panels[1], signals, "(b) MNIST-1D")
         plot_accuracies(panels[2], digits, "(c) digits, LIF")
-        handles, labels = panels[2].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=2)
+        title = f"means of {len(SEEDS)} seeds; lines are standard errors with spikes"
+        legend = {"loc": "outside upper center", "ncols": 2, "title": title}
+        figure.legend(*panels[2].get_legend_handles_labels(), **legend)
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
 

@@ -265,8 +265,8 @@ def save_figure(result):
         left.set_yticks(ticks, ticks)
         left.set_yticks([], minor=True)
         left.set(title="(a) error", ylabel="distance from the target")
-        middle.set(title="(b) decoders, at first", ylabel="norm * 1000")
-        right.set(title="(c) decoders, in the long run", ylabel="norm * 1000")
+        middle.set(title="(b) decoders, at first", ylabel="norm (thousandths)")
+        right.set(title="(c) decoders, in the long run", ylabel="norm (thousandths)")
         right.set(xlabel="seconds" if SHORT else "minutes")
         lines = right.get_legend_handles_labels()[0]
         # above the figure; Matplotlib has "outside" from 3.7 on, and Python 3.7 has 3.5

@@ -195,6 +195,7 @@ def save_figure(runs):
             axes.set(title=f"trained {way}", xlabel="time (ms), while pixels arrive")
             axes.legend()
         panels[0].set(ylabel="accuracy (%)", ylim=(0, 100))
+        figure.suptitle(f"means of {len(SEEDS)} seeds; bands are standard errors", fontsize="small")
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
 

@@ -302,7 +302,7 @@ def plot(axes, runs, chosen, name, scale=1):
     """Plot accuracy over an attribute, a line for each way; what was chosen has a ring."""
     plain = runs[PLAIN]
     point = scale * mean(plain, name), mean(plain, "test"), error(plain, "test")
-    axes.errorbar(*point, fmt="X", color="black", markersize=6, label="none", zorder=1)
+    axes.errorbar(*point, fmt="X", color="black", markersize=4, label="none", zorder=9)
     for way in GRIDS:
         (color, line), keys = STYLES[way], [key for key in runs if key[0] == way]
         x = [scale * mean(runs[key], name) for key in keys]
@@ -327,7 +327,9 @@ def save_figure(runs, chosen):
             axes.set_xlim(left=0)
         panels[0].plot([], **RING, color="0.4", label="chosen on validation")
         ring, *others = panels[0].get_legend_handles_labels()[0]
-        figure.legend(handles=[*others, ring], loc="outside upper center", ncols=6)
+        title = f"means of {len(SEEDS)} seeds; bars are standard errors"
+        legend = {"loc": "outside upper center", "ncols": 6, "title": title}
+        figure.legend(handles=[*others, ring], **legend)
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE)
 
