@@ -6,8 +6,8 @@
 
 Runs the tests that NengoDL ships, and prints every test whose outcome differs from that in another
 result: on TensorFlow 2.12.1, without the bridge, unless one is given. The exit status is 1 if a
-test fails only here, and its cause is not known to lie outside the bridge. With ``--compiled``, XLA compiles every simulator of the tests. What follows
-``--`` goes to pytest.
+test fails only here, and its cause is not known to lie outside the bridge. With ``--compiled``, XLA
+compiles every simulator of the tests. What follows ``--`` goes to pytest.
 
 Needs pytest below 8, pytest-rng and pytest-allclose.
 """
