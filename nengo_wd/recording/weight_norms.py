@@ -175,7 +175,7 @@ class WeightNorms(History, Recorder):
 
 def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str, str]:
     """Return the faults of decays and strengths, schedules or variables, by name."""
-    parts = [part for one in seam.training.optimizers_in_use(sim) for part in own_parts(one)]
+    parts = [part for one in seam.simulators.optimizers_in_use(sim) for part in own_parts(one)]
     faults = [fault for part in parts for fault in part.faults()]
     found = {fault.parameter.name: fault.reason for fault in faults}
     for parameter, reason in strength_faults(sim, regularized):
