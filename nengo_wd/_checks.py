@@ -61,8 +61,7 @@ def check_simulator(sim: Any) -> None:
     check_called_now()
     if not isinstance(sim, nengo_dl.Simulator):
         raise ValidationError(
-            f"expected a nengo_dl.Simulator, got {sim!r} of type {type(sim).__name__}",
-            attr="sim",
+            f"expected a nengo_dl.Simulator, got {sim!r} of type {type(sim).__name__}", attr="sim"
         )
     if sim.closed:
         raise SimulatorClosed(

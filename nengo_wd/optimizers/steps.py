@@ -159,11 +159,7 @@ class ObjectSetting:
     """
 
     def __init__(
-        self,
-        sim: nengo_dl.Simulator,
-        name: str,
-        found: SetValues,
-        key: Callable[[Any], Any] = id,
+        self, sim: nengo_dl.Simulator, name: str, found: SetValues, key: Callable[[Any], Any] = id
     ) -> None:
         self.sim, self.name, self.found, self._key = sim, name, found, key
         self.variables = {id(one.variable): one.variable for one, _ in found}
