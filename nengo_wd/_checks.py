@@ -7,17 +7,7 @@ import numbers
 import sys
 import threading
 import types
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Dict,
-    Iterator,
-    Mapping,
-    NamedTuple,
-    Sequence,
-    Union,
-)
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NamedTuple, Sequence, Union
 
 import nengo_dl
 import numpy as np
@@ -38,7 +28,7 @@ else:
 
 
 # The name of a Keras regularizer, its configuration, or a function from a tensor to a scalar.
-Regularizer = Union[str, Dict[str, Any], Callable[[Any], Any]]
+Regularizer = Union[str, dict, Callable[[Any], Any]]
 
 # A number, a schedule of the training step, or a variable.
 Hyperparameter = Union[float, Callable[[Any], Any], "Assignable"]
@@ -49,11 +39,9 @@ Loss = Union[str, Callable[..., Any], None]
 # One loss for all probes, one for each probe, or a dictionary from probes to losses.
 Objective = Union[Loss, Sequence[Loss], Mapping[Any, Loss]]
 
-SYMBOLIC = (tf.Variable, tf.keras.optimizers.schedules.LearningRateSchedule)
-
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
-_here = threading.local()  # a strategy traces its replicas in threads of their own
+_here = threading.local()  # because a strategy traces each replica in a separate thread
 
 
 def check_simulator(sim: Any) -> None:
@@ -70,11 +58,11 @@ def check_simulator(sim: Any) -> None:
 
 
 def check_called_now() -> None:
-    """Raise inside a ``tf.function``, where values are not known and calls happen only once."""
+    """Raise inside a ``tf.function``, where values are unknown and calls happen only once."""
     if tf.compat.v1.get_default_graph().building_function:
         raise ValidationError(
-            "nengo_wd is called inside a tf.function, while that is traced; call it outside, and "
-            "use what it returns inside",
+            "nengo_wd is called inside a tf.function, while TensorFlow traces it; call it outside, "
+            "and use the result inside",
             attr="tf.function",
         )
 
@@ -89,15 +77,15 @@ def check_trains(sim: nengo_dl.Simulator) -> None:
 
 
 def check_keras_2(value: Any, attr: str, owner: Any) -> None:
-    """Raise if an object, class or function is from Keras 3; NengoDL needs Keras 2."""
+    """Raise if an object, class or function is from Keras 3, because NengoDL needs Keras 2."""
     kind = value if isinstance(value, (type, types.FunctionType)) else type(value)
     bases = getattr(kind, "__mro__", (kind,))
     of_keras = [one.__name__ for one in bases if one.__module__.partition(".")[0] == "keras"]
     version = getattr(sys.modules.get("keras"), "__version__", "")
     if of_keras and version.startswith("3."):
         raise ValidationError(
-            f"{owner}: {value!r} is of Keras 3, but NengoDL needs Keras 2; take "
-            f"{of_keras[0]} from tf.keras, after nengo_wd is imported",
+            f"{owner}: {value!r} is of Keras 3, but NengoDL needs Keras 2; take {of_keras[0]} from "
+            "tf.keras, after you import nengo_wd",
             attr=attr,
         )
 
@@ -106,15 +94,15 @@ def check_hyperparameter(value: Any, name: str, owner: Any) -> Any:
     """Return a finite number, zero or above, a schedule or a variable; raise for anything else."""
     if is_number(value):
         check_strength(float(value), name, name, owner)
-    elif not isinstance(value, SYMBOLIC):
+    elif isinstance(value, tf.Variable):
+        check_scalar(value, name, f"{owner}: the variable {value.name}")
+    elif not isinstance(value, tf.keras.optimizers.schedules.LearningRateSchedule):
         check_keras_2(value, name, owner)
         raise ValidationError(
             f"{owner}: {value!r} is not a {name}; give a number, a "
             "tf.keras.optimizers.schedules.LearningRateSchedule or a tf.Variable",
             attr=name,
         )
-    elif isinstance(value, tf.Variable):
-        check_scalar(value, name, f"{owner}: the variable {value.name}")
     return value
 
 
@@ -130,7 +118,7 @@ def check_scalar(value: Any, name: str, owner: str) -> None:
 
 
 def as_strength(value: Any, name: str, owner: str) -> Any:
-    """Return a strength as a number or variable, or raise if it is neither."""
+    """Return a strength as a number or variable; raise if it is neither."""
     if is_live(value):
         return value
     check_keras_2(value, name, owner)
@@ -147,7 +135,7 @@ def as_strength(value: Any, name: str, owner: str) -> Any:
 
 
 def check_momentum(value: Any, name: str, owner: Any) -> Any:
-    """Return ``value`` if it is a number below one, a schedule or a variable, or raise."""
+    """Return a number below one, a schedule or a variable; raise for anything else."""
     check_hyperparameter(value, name, owner)
     if is_number(value) and float(value) >= 1:
         raise ValidationError(
@@ -158,7 +146,7 @@ def check_momentum(value: Any, name: str, owner: Any) -> Any:
 
 
 def check_time_constant(value: Any, name: str, owner: Any) -> Any:
-    """Return ``value`` if it is a number above zero, a schedule or a variable, or raise."""
+    """Return a number above zero, a schedule or a variable; raise for anything else."""
     check_hyperparameter(value, name, owner)
     if is_number(value) and float(value) == 0:
         raise ValidationError(
@@ -169,7 +157,7 @@ def check_time_constant(value: Any, name: str, owner: Any) -> Any:
 
 
 def check_switch(value: Any, name: str, owner: Any) -> bool:
-    """Return ``value`` if it is True or False, or raise."""
+    """Return True or False; raise for anything else."""
     if not isinstance(value, (bool, np.bool_)):
         raise ValidationError(f"{owner}: {name}={value!r} must be True or False", attr=name)
     return bool(value)
@@ -177,37 +165,34 @@ def check_switch(value: Any, name: str, owner: Any) -> bool:
 
 def check_strength(value: Any, name: str, attr: str, owner: Any) -> None:
     """Raise if ``value`` is a number that is negative, or not finite in float32."""
-    is_known = isinstance(value, (numbers.Real, np.ndarray))  # Keras makes them 0-d arrays
+    is_known = isinstance(value, (numbers.Real, np.ndarray))  # Keras makes 0-d arrays of numbers
     if is_known and not np.all((np.asarray(value) >= 0) & (np.asarray(value) <= LARGEST_FLOAT32)):
-        raise ValidationError(
-            f"{owner}: the strength {name}={value} must be a finite number in float32, zero or "
-            "above",
-            attr=attr,
-        )
+        must = "must be a finite number in float32, zero or above"
+        raise ValidationError(f"{owner}: the strength {name}={value} {must}", attr=attr)
 
 
 def check_finite(name: str, penalty: Any) -> None:
-    """Raise if the value of a penalty is known to be NaN or infinite."""
+    """Raise if the value of a penalty is NaN or infinite."""
     if not np.isfinite(penalty):
         raise ValidationError(
-            f"the penalty {name} is {float(penalty)} for the weights as they are; it must be "
-            "finite, and so must the weights",
+            f"the penalty {name} is {float(penalty)} for the current weights; the penalty and the "
+            "weights must be finite",
             attr="regularizer",
         )
 
 
 def is_real(dtype: tf.DType) -> bool:
-    """Tell whether a dtype is of real numbers; bool is not."""
+    """Tell whether a dtype has real numbers; bool does not count."""
     return dtype.is_floating or dtype.is_integer
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether ``value`` is a real number; True and False are not."""
+    """Tell whether ``value`` is a real number, but not True or False."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def is_whole(value: Any, least: float = 1) -> bool:
-    """Tell whether ``value`` is a whole number, ``least`` or more; True and False are not."""
+    """Tell whether ``value`` is a whole number, ``least`` or more, but not True."""
     return isinstance(value, numbers.Integral) and is_number(value) and int(value) >= least
 
 
@@ -218,7 +203,7 @@ def is_live(value: Any) -> bool:
 
 
 def frame(rows: Any, **kwargs: Any) -> Any:
-    """Return rows as a ``pandas.DataFrame``, or raise an ImportError if there is no pandas."""
+    """Return rows as a ``pandas.DataFrame``; raise an ImportError without pandas."""
     try:
         import pandas
     except ImportError as error:
@@ -229,7 +214,7 @@ def frame(rows: Any, **kwargs: Any) -> Any:
 
 @contextlib.contextmanager
 def use_step(step: Any) -> Iterator[None]:
-    """Have `current_step` return this step in the body, unless an outer body has set one."""
+    """Let `current_step` return this step in the body, unless an outer body has set a step."""
     before = getattr(_here, "step", None)
     _here.step = step if before is None else before
     try:
@@ -243,16 +228,15 @@ def current_step() -> Any:
     now = getattr(_here, "step", None)
     if now is None:
         raise ValidationError(
-            "there is no training step to look a schedule up at: it is that of the optimizer that "
-            "a simulator was compiled with; in a training loop without, use a tf.Variable as the "
-            "strength, and assign it",
+            "there is no training step to look a schedule up at: only the optimizer of a compiled "
+            "simulator counts steps; in your own training loop, use a tf.Variable, and assign it",
             attr="schedule",
         )
     return now
 
 
 def value_at(value: Any, training_step: Any) -> Any:
-    """Return the value of a number, schedule or variable at a training step: a single number."""
+    """Return the value, a single number, of a number, schedule or variable at a training step."""
     if not callable(value):
         return value
     name = type(value).__name__
@@ -267,7 +251,7 @@ def value_at(value: Any, training_step: Any) -> Any:
 
 
 class Strength(NamedTuple):
-    """A number, times schedules and variables with their values at each step."""
+    """A number times schedules and variables, whose values can differ at each step."""
 
     number: float
     factors: tuple = ()
@@ -278,7 +262,7 @@ class Strength(NamedTuple):
         return cls(float(value)) if is_number(value) else cls(1.0, (value,))
 
     def times(self, other: Strength) -> Strength:
-        """Return the product of two strengths; zero, which no factor changes, has no factors."""
+        """Return the product of two strengths, without factors if the number is zero."""
         number = self.number * other.number
         return Strength(number, (*self.factors, *other.factors) if number else ())
 

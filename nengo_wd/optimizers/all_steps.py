@@ -73,7 +73,7 @@ def regularized_optimizer(
     -----
     UserWarning
         If a schedule or variable would now remove all of the weights in a step, or more, and if
-        `constrained_norms` warns of a target norm.
+        `constrained_norms` warns of a target norm. ``update_settings()`` warns of the same.
 
     Examples
     --------
@@ -96,7 +96,8 @@ def regularized_optimizer(
     for kind in [*kinds, ConstrainedStep]:
         found = kind.asked(sim)
         if found:
-            steps.append(kind(sim, optimizer, scale_by_learning_rate, found))
+            scaled = scale_by_learning_rate and kind is not ConstrainedStep
+            steps.append(kind(sim, optimizer, scaled, found))
         else:
             checks.append(partial(kind.check_unasked, sim))
     return add_steps(optimizer, steps, checks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, List, NamedTuple, Tuple
 
 import nengo_dl
 import numpy as np
@@ -13,12 +13,13 @@ from nengo_wd._checks import is_number
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import norms_of_groups
 from nengo_wd._strengths import LiveArray, where
-from nengo_wd.optimizers.steps import SetValues
 from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 MEMORY = 0.99  # of the average of the norm
 LEAST_GROWTH = 0.01  # of the average in an interval, at an inflection point
 LEAST_FACTOR = float(np.finfo(np.float32).tiny)
+
+Rules = List[Tuple[np.ndarray, Any]]  # target norms, each with the rows of its object
 
 
 class Progress(NamedTuple):
@@ -36,13 +37,16 @@ class Bounds:
     """The bounds of all objects in a variable, as vectors in float64 with a value for each object.
 
     Objects without a target norm are among them, because what is saved must not depend on settings.
-    ``found`` has the settings of these and others. ``progress`` is a variable that has what
-    `Progress` has, of shape (n_fields, n_objects).
+    ``values`` are the target norms of the others, each with its rows. ``progress`` is a variable
+    with the fields of `Progress`, of shape (n_fields, n_objects).
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, objects: list[Parameter], found: SetValues) -> None:
-        self.objects, self.variable = objects, objects[0].variable
-        rules = self._rules(found)
+    def __init__(
+        self, among: list[Parameter], sim: nengo_dl.Simulator, variable: tf.Variable, values: Rules
+    ) -> None:
+        self.variable = variable
+        self.objects = objects = [one for one in among if one.variable is variable]
+        rules = self._rules(values)
         self._numbers = LiveArray(sim, _as_numbers(rules))
         self._factors = _each(rules, OfInitial, "factor", 1.0)
         self._initial = np.array([isinstance(rule, OfInitial) for rule in rules])
@@ -56,14 +60,14 @@ class Bounds:
         start[Progress._fields.index("found")] = np.nan
         self.progress = seam.values.state_variable(sim, start)
 
-    def update_values(self, found: SetValues) -> None:
+    def update_values(self, values: Rules) -> None:
         """Replace target norms that are numbers by others."""
-        self._numbers.assign(_as_numbers(self._rules(found)))
+        self._numbers.assign(_as_numbers(self._rules(values)))
 
-    def _rules(self, found: SetValues) -> list[Any]:
+    def _rules(self, values: Rules) -> list[Any]:
         """Return the target norm of each object; None where it has none."""
-        targets = {parameter.key: target for parameter, target in found}
-        return [targets.get(one.key) for one in self.objects]
+        targets = {int(rows[0]): target for rows, target in values}
+        return [targets.get(int(one.rows[0])) for one in self.objects]
 
     def begin(self) -> list[Any]:
         """Note the initial norms before the first step; return the operations to wait for."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator
+from functools import partial
+from typing import Any, Callable, Dict, Iterator
 
 import nengo_dl
 import numpy as np
@@ -20,10 +21,12 @@ from nengo_wd._checks import (
     is_number,
 )
 from nengo_wd._parameters import with_setting
-from nengo_wd._strengths import LiveArray, numbers_now
+from nengo_wd._strengths import LiveArray, RowValues, numbers_now
 from nengo_wd.optimizers import steps
-from nengo_wd.optimizers.decay import RowSetting, check_decays, faults_of_decays
-from nengo_wd.optimizers.steps import Fault, SetValues
+from nengo_wd.optimizers.decay import check_decays, faults_of_decays
+from nengo_wd.optimizers.steps import Fault, ObjectSetting, SetValues
+
+Found = Dict[str, SetValues]  # the values of each setting
 
 
 class LayerwiseSGD(seam.optimizers.RuleOptimizer):
@@ -86,10 +89,10 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         check_momentum(momentum, "momentum", name)
         super().__init__(sim, learning_rate, name)
         check_trains(sim)
-        self._momentum = momentum
-        self._live = LiveArray(sim, _as_array(momentum))
-        found = {name: with_setting(sim, name) for name in self.settings}
-        self._by_object = {name: RowSetting(sim, name, found[name], np.nan) for name in found}
+        self._momentum, self._live = momentum, LiveArray(sim, _as_array(momentum))
+        found: Found = {name: with_setting(sim, name) for name in self.settings}
+        rows = partial(RowValues, unset=np.nan)
+        self._by_object = {name: ObjectSetting(sim, name, found[name], rows) for name in found}
         self._check_values(found)
         check_decays(self.faults(), stacklevel=3)
 
@@ -126,15 +129,15 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
 
         return update
 
-    def faults(self, found: dict[str, SetValues] | None = None) -> Iterator[Fault]:
-        """Yield the faults that decays have now, by default those in force."""
+    def faults(self, found: Found | None = None) -> Iterator[Fault]:
+        """Yield what is wrong with decays now, by default with those that the optimizer uses."""
         found = found or {name: setting.found for name, setting in self._by_object.items()}
         decays, default = found["weight_decay"], seam.optimizers.learning_rate(self)
         own = {parameter.key: rate for parameter, rate in found["learning_rate"]}
         rates = [own.get(parameter.key, default) for parameter, _ in decays]
         return faults_of_decays(self.sim, decays, rates, seam.optimizers.iteration(self.sim, self))
 
-    def _check_values(self, found: dict[str, SetValues]) -> None:
+    def _check_values(self, found: Found) -> None:
         """Raise if a learning rate or momentum can't be used now."""
         step = seam.optimizers.iteration(self.sim, self)
         own = {"learning_rate": seam.optimizers.learning_rate(self), "momentum": self._momentum}
@@ -158,10 +161,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         return momentum * last - rate * (gradient + decay * weights)
 
     def learning_rates_by_row(self, variable: tf.Variable, rate: Any, step: tf.Tensor) -> tf.Tensor:
-        """Return the learning rates of a variable's rows, of shape (n_rows,), or one for all.
-
-        The optimizer's own at this step is ``rate``.
-        """
+        """Return a learning rate for each row of a variable, or ``rate`` for all if none is set."""
         rows = self._by_object["learning_rate"].by_variable.get(id(variable))
         return tf.convert_to_tensor(rate) if rows is None else rows.tensor(step, rate)
 
@@ -172,7 +172,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         return rows.over_rows(rows.tensor(step, default))
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments, the simulator left out."""
+        """Return the arguments without the simulator."""
         return {**super().get_config(), "momentum": self._momentum}
 
 
