@@ -228,8 +228,8 @@ def _check_not_removed(sim: nengo_dl.Simulator) -> None:
         can_have = isinstance(obj, (*settings.TRAINABLE, nengo.Probe)) and not of_probe
         if can_have and obj not in inside:
             raise ValidationError(
-                f"{obj} was removed from {sim.model.toplevel}, but the simulator still has it; "
-                "make a simulator anew",
+                f"{obj} was removed from {sim.model.toplevel} after the simulator was built; make "
+                "a simulator anew",
                 attr="network",
                 obj=obj,
             )
