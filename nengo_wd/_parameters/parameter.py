@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Iterable, Iterator, NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple
 
 import nengo_dl
 import numpy as np
@@ -107,11 +107,13 @@ class Parameter:
     @property
     def layer_penalty(self) -> Callable | None:
         """The function that computes the layer's own penalty on the parameter, or None."""
-        for layer in () if self.layer is None else (self.layer, *self._stand_ins()):
-            found = variable_penalties(layer).get(id(self.variable))
-            if found is not None:
-                return found
-        return None
+        if self.layer is None:
+            return None
+        function = seam.values.function_of(self.obj)
+        stand_in = seam.values.layer_in(self.sim, function)  # if a later simulator has the layer
+        inner = () if stand_in is function else (stand_in, *stand_in.submodules)
+        found = [variable_penalties(one).get(id(self.variable)) for one in (self.layer, *inner)]
+        return next((one for one in found if one is not None), None)
 
     @property
     def is_trained(self) -> bool:
@@ -120,13 +122,6 @@ class Parameter:
             return True
         func = seam.values.layer_in(self.sim, seam.values.function_of(self.obj))
         return any(self.variable is variable for variable in trained_variables(func))
-
-    def _stand_ins(self) -> Iterator[Any]:
-        """Yield the layer's stand-in and its sublayers, if a later simulator has the layer."""
-        func = seam.values.function_of(self.obj)
-        stand_in = seam.values.layer_in(self.sim, func)
-        if stand_in is not func:
-            yield from (stand_in, *stand_in.submodules)
 
     def gather(self) -> tf.Tensor:
         """Return a tensor of shape ``shape`` with the value."""

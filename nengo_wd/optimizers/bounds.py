@@ -18,7 +18,6 @@ from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 MEMORY = 0.99  # of the average of the norm
 LEAST_GROWTH = 0.01  # of the average in an interval, at an inflection point
 LEAST_FACTOR = float(np.finfo(np.float32).tiny)
-
 Rules = List[Tuple[np.ndarray, Any]]  # target norms, each with the rows of its object
 
 
@@ -73,33 +72,30 @@ class Bounds:
         """Note the initial norms before the first step; return the operations to wait for."""
         if not self._initial.any():
             return []
-        now = self._now()
+        now = Progress(*tf.unstack(self.progress.read_value()))
         missing = self._initial & tf.math.is_nan(now.found)
         norms = tf.cond(tf.reduce_any(missing), self._norms, lambda: tf.zeros_like(now.found))
-        missing &= norms > 0
-        return [self._keep(now._replace(found=where(missing, norms, now.found)))]
+        now = now._replace(found=where(missing & (norms > 0), norms, now.found))
+        return [self.progress.assign(tf.stack(now), read_value=False)]
 
     def constrain(self) -> list[Any]:
         """Take a step; return the operations to wait for."""
-        before, norms = self._now(), self._norms()
-        now = before._replace(steps=before.steps + 1)
+        now, norms = Progress(*tf.unstack(self.progress.read_value())), self._norms()
+        now = now._replace(steps=now.steps + 1)
         multiplier, factors = self._constrained(now, norms)
         now = self._found(now._replace(multiplier=multiplier), norms)
         # for TensorFlow 1, in which a value that was read may change with its variable
         with tf.control_dependencies([factors]):
-            kept = self._keep(now)
+            kept = self.progress.assign(tf.stack(now), read_value=False)
         is_above = tf.reduce_any(tf.not_equal(factors, 1.0))
-        return [kept, seam.values.multiply_if(is_above, self.variable, self._over_rows(factors))]
-
-    def _over_rows(self, factors: tf.Tensor) -> tf.Tensor:
-        """Return the factors of objects in a shape that fits the variable's."""
         # rows of no object get the last factor, 1
         by_row = tf.gather(tf.concat([factors, tf.ones(1, factors.dtype)], 0), self._object_of_row)
         by_row = tf.reshape(by_row, [-1] + [1] * (self.variable.shape.rank - 1))
-        return tf.cast(by_row, self.variable.dtype.base_dtype)
+        by_row = tf.cast(by_row, self.variable.dtype.base_dtype)
+        return [kept, seam.values.multiply_if(is_above, self.variable, by_row)]
 
     def recorded(self, progress: np.ndarray) -> dict[tuple[int, int], list]:
-        """Return multipliers and target norms at some progress, by parameter; NaN for none."""
+        """Return multipliers and target norms by parameter, at some progress; NaN for none."""
         now, numbers = Progress(*progress), self._numbers.values
         target = np.where(np.isnan(numbers), self._factors * now.found, numbers)
         has_rule = self._initial | np.isfinite(self._at_step) | np.isfinite(self._every)
@@ -143,12 +139,6 @@ class Bounds:
     def _norms(self) -> tf.Tensor:
         weights = self.variable.read_value()
         return norms_of_groups(weights, self._object_of_row, len(self.objects))
-
-    def _now(self) -> Progress:
-        return Progress(*tf.unstack(self.progress.read_value()))
-
-    def _keep(self, progress: Progress) -> Any:
-        return self.progress.assign(tf.stack(progress), read_value=False)
 
 
 def _as_numbers(rules: list) -> np.ndarray:

@@ -31,9 +31,9 @@ class DecayStep(steps.Step):
         self.decays = ObjectSetting(sim, "weight_decay", self.made_for)
         check_decays(self.faults())
 
-    def check_is_new(self, optimizer: Any) -> None:
-        """Raise if an optimizer, or one inside it, already decays weights in any way."""
-        super().check_is_new(optimizer)
+    def check_fits(self, optimizer: Any) -> None:
+        """Raise also if an optimizer, or one inside it, decays weights in another way."""
+        super().check_fits(optimizer)
         for one in reversed(state.chain(optimizer)):
             decay, excludes = own_decay(one)
             if decay or isinstance(one, seam.optimizers.RuleOptimizer):

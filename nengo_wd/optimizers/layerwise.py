@@ -19,6 +19,7 @@ from nengo_wd._checks import (
     check_simulator,
     check_trains,
     is_number,
+    value_at,
 )
 from nengo_wd._parameters import with_setting
 from nengo_wd._strengths import LiveArray, RowValues, numbers_now
@@ -152,24 +153,19 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         self, weights: Any, gradient: tf.Tensor, last: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
     ) -> tf.Tensor:
         """Return what to add to ``weights``, after ``last`` was added in the last step."""
-        momentum = self._live.tensor() if is_number(self._momentum) else self._momentum
-        momentum = momentum(step) if callable(momentum) else momentum
-        defaults = {"learning_rate": rate, "momentum": momentum, "weight_decay": 0.0}
-        rate, momentum, decay = (
-            self._values(name, weights, default, step) for name, default in defaults.items()
-        )
+        live = is_number(self._momentum)
+        momentum = self._live.tensor() if live else value_at(self._momentum, step)
+        defaults = zip(self.settings, (rate, momentum, 0.0))
+        found = [self.by_row(name, weights, default, step) for name, default in defaults]
+        over_rows = [-1] + [1] * (weights.shape.rank - 1)
+        rate, momentum, decay = (tf.reshape(values, over_rows) for values in found)
         return momentum * last - rate * (gradient + decay * weights)
 
-    def learning_rates_by_row(self, variable: tf.Variable, rate: Any, step: tf.Tensor) -> tf.Tensor:
-        """Return a learning rate for each row of a variable, or ``rate`` for all if none is set."""
-        rows = self._by_object["learning_rate"].by_variable.get(id(variable))
-        return tf.convert_to_tensor(rate) if rows is None else rows.tensor(step, rate)
-
-    def _values(self, name: str, variable: tf.Variable, default: Any, step: tf.Tensor) -> Any:
+    def by_row(self, name: str, variable: tf.Variable, default: Any, step: tf.Tensor) -> tf.Tensor:
+        """Return a setting's value for each row of a variable, or ``default`` if none is set."""
         rows = self._by_object[name].by_variable.get(id(variable))
-        if rows is None:
-            return tf.cast(default, variable.dtype.base_dtype)
-        return rows.over_rows(rows.tensor(step, default))
+        default = tf.cast(default, variable.dtype.base_dtype)
+        return default if rows is None else rows.tensor(step, default)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments without the simulator."""

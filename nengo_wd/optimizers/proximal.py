@@ -88,7 +88,7 @@ class ProximalStep(Step):
         """Return the factor of the strengths: a scalar, or one for each row."""
         scale = learning_rate if self.needs_learning_rate else tf.ones(())
         if self.needs_learning_rate and isinstance(self.optimizer, LayerwiseSGD):
-            scale = self.optimizer.learning_rates_by_row(step.variable, learning_rate, iteration)
+            scale = self.optimizer.by_row("learning_rate", step.variable, scale, iteration)
         return tf.cast(scale, step.variable.dtype.base_dtype)
 
 

@@ -25,7 +25,7 @@ from nengo_wd._strengths import RowValues, numbers_now
 
 SetValues = Sequence[Tuple[Parameter, Any]]  # parameters, each with the value of a setting
 
-# They compute the weights from sums of gradients, and so undo every change of the weights.
+# These compute the weights from sums of gradients, so they undo other changes of the weights.
 WEIGHTS_IN_STATE = ("Ftrl", "FtrlOptimizer", "AdagradDAOptimizer")
 
 
@@ -58,9 +58,8 @@ class Step:
     ) -> None:
         self.sim, self.needs_learning_rate = sim, scaled
         self.optimizer = state.chain(optimizer)[-1]
-        self._check_keeps_changes(optimizer)
+        self.check_fits(optimizer)
         self._check_learning_rate()
-        self.check_is_new(optimizer)
         self.made_for = found or self.asked(sim)
         if not self.made_for:
             raise ValidationError(
@@ -79,24 +78,21 @@ class Step:
         """Raise if settings ask for such a step now, because the optimizer has none."""
         refuse_new([one.name for one, _ in cls.asked(sim)], cls.settings[0])
 
-    def check_is_new(self, optimizer: Any) -> None:
-        """Raise if an optimizer, or one inside it, already does what the step would do."""
+    def check_fits(self, optimizer: Any) -> None:
+        """Raise if an optimizer, or one inside it, has such a step already, or would undo it."""
         for one in reversed(state.chain(optimizer)):
-            if any(isinstance(step, type(self)) for step in state.steps_of(one)):
-                raise ValidationError(
-                    f"{name_of(one)} {self.does} already; give an optimizer without such a step",
-                    attr="optimizer",
-                    obj=one,
-                )
-
-    def _check_keeps_changes(self, optimizer: Any) -> None:
-        for one in state.chain(optimizer):
             kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]
             if kept:
                 raise ValidationError(
                     f"{kept[0]} computes the weights from sums of gradients at every step, and "
                     f"would undo the {self.change}; use another optimizer, such as Adagrad or SGD, "
                     f"or {kept[0]}'s own regularization",
+                    attr="optimizer",
+                    obj=one,
+                )
+            if any(isinstance(step, type(self)) for step in state.steps_of(one)):
+                raise ValidationError(
+                    f"{name_of(one)} {self.does} already; give an optimizer without such a step",
                     attr="optimizer",
                     obj=one,
                 )
