@@ -44,36 +44,26 @@ LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _here = threading.local()  # because a strategy traces each replica in a separate thread
 
 
-def check_simulator(sim: Any) -> None:
-    """Raise unless ``sim`` is a NengoDL simulator that is open, outside of any ``tf.function``."""
+def check_simulator(sim: Any, trains: bool = False) -> None:
+    """Raise inside a ``tf.function``, or unless ``sim`` is open (with ``trains``, also trained)."""
     check_called_now()
     if not isinstance(sim, nengo_dl.Simulator):
-        raise ValidationError(
-            f"expected a nengo_dl.Simulator, got {sim!r} of type {type(sim).__name__}", attr="sim"
-        )
+        fault = f"expected a nengo_dl.Simulator, got {sim!r} of type {type(sim).__name__}"
+        raise ValidationError(fault, attr="sim")
     if sim.closed:
-        raise SimulatorClosed(
-            f"the simulator of {sim.model.toplevel} is closed; use it inside its with block"
-        )
+        fault = f"the simulator of {sim.model.toplevel} is closed"
+        raise SimulatorClosed(f"{fault}; use it inside its with block")
+    if trains and sim.tensor_graph.inference_only:
+        fault = f"{sim.model.toplevel} is for inference only, and its weights are not trained"
+        raise ValidationError(fault, attr="inference_only")
 
 
 def check_called_now() -> None:
     """Raise inside a ``tf.function``, where values are unknown and calls happen only once."""
     if tf.compat.v1.get_default_graph().building_function:
-        raise ValidationError(
-            "nengo_wd is called inside a tf.function, while TensorFlow traces it; call it outside, "
-            "and use the result inside",
-            attr="tf.function",
-        )
-
-
-def check_trains(sim: nengo_dl.Simulator) -> None:
-    """Raise if the weights of an open simulator are not trained."""
-    if sim.tensor_graph.inference_only:
-        raise ValidationError(
-            f"{sim.model.toplevel} is for inference only, and its weights are not trained",
-            attr="inference_only",
-        )
+        fault = "nengo_wd is called inside a tf.function, while TensorFlow traces it"
+        hint = "call it outside, and use the result inside"
+        raise ValidationError(f"{fault}; {hint}", attr="tf.function")
 
 
 def check_keras_2(value: Any, attr: str, owner: Any) -> None:
@@ -83,11 +73,9 @@ def check_keras_2(value: Any, attr: str, owner: Any) -> None:
     of_keras = [one.__name__ for one in bases if one.__module__.partition(".")[0] == "keras"]
     version = getattr(sys.modules.get("keras"), "__version__", "")
     if of_keras and version.startswith("3."):
-        raise ValidationError(
-            f"{owner}: {value!r} is of Keras 3, but NengoDL needs Keras 2; take {of_keras[0]} from "
-            "tf.keras, after you import nengo_wd",
-            attr=attr,
-        )
+        fault = f"{owner}: {value!r} is of Keras 3, but NengoDL needs Keras 2"
+        hint = f"take {of_keras[0]} from tf.keras, after you import nengo_wd"
+        raise ValidationError(f"{fault}; {hint}", attr=attr)
 
 
 def check_hyperparameter(value: Any, name: str, owner: Any) -> Any:
@@ -98,11 +86,8 @@ def check_hyperparameter(value: Any, name: str, owner: Any) -> Any:
         check_scalar(value, name, f"{owner}: the variable {value.name}")
     elif not isinstance(value, tf.keras.optimizers.schedules.LearningRateSchedule):
         check_keras_2(value, name, owner)
-        raise ValidationError(
-            f"{owner}: {value!r} is not a {name}; give a number, a "
-            "tf.keras.optimizers.schedules.LearningRateSchedule or a tf.Variable",
-            attr=name,
-        )
+        known = "a number, a tf.keras.optimizers.schedules.LearningRateSchedule or a tf.Variable"
+        raise ValidationError(f"{owner}: {value!r} is not a {name}; give {known}", attr=name)
     return value
 
 
@@ -110,11 +95,8 @@ def check_scalar(value: Any, name: str, owner: str) -> None:
     """Raise unless a tensor or variable is a single real number."""
     dtype = value.dtype.base_dtype
     if value.shape.rank not in (0, None) or not is_real(dtype):
-        raise ValidationError(
-            f"{owner} has shape {tuple(value.shape.as_list())} and dtype {dtype.name}, but a "
-            f"{name} is a single real number",
-            attr=name,
-        )
+        fault = f"{owner} has shape {tuple(value.shape.as_list())} and dtype {dtype.name}"
+        raise ValidationError(f"{fault}, but a {name} is a single real number", attr=name)
 
 
 def as_strength(value: Any, name: str, owner: str) -> Any:
@@ -127,9 +109,8 @@ def as_strength(value: Any, name: str, owner: str) -> Any:
             raise TypeError(f"it is a {type(value).__name__}")
         strength = float(value)
     except (TypeError, ValueError) as error:
-        raise ValidationError(
-            f"{owner}: the strength {name}={value!r} is not a number ({error})", attr=name
-        ) from error
+        fault = f"{owner}: the strength {name}={value!r} is not a number ({error})"
+        raise ValidationError(fault, attr=name) from error
     check_strength(strength, name, name, owner)
     return strength
 
@@ -138,10 +119,8 @@ def check_momentum(value: Any, name: str, owner: Any) -> Any:
     """Return a number below one, a schedule or a variable; raise for anything else."""
     check_hyperparameter(value, name, owner)
     if is_number(value) and float(value) >= 1:
-        raise ValidationError(
-            f"{owner}: with a {name} of {value}, weights grow without end; it must be below 1",
-            attr=name,
-        )
+        fault = f"with a {name} of {value}, weights grow without end; it must be below 1"
+        raise ValidationError(f"{owner}: {fault}", attr=name)
     return value
 
 
@@ -149,10 +128,8 @@ def check_time_constant(value: Any, name: str, owner: Any) -> Any:
     """Return a number above zero, a schedule or a variable; raise for anything else."""
     check_hyperparameter(value, name, owner)
     if is_number(value) and float(value) == 0:
-        raise ValidationError(
-            f"{owner}: a {name} of 0 s has no meaning; give a time constant above 0 s, or None",
-            attr=name,
-        )
+        hint = "give a time constant above 0 s, or None"
+        raise ValidationError(f"{owner}: a {name} of 0 s has no meaning; {hint}", attr=name)
     return value
 
 
@@ -174,11 +151,9 @@ def check_strength(value: Any, name: str, attr: str, owner: Any) -> None:
 def check_finite(name: str, penalty: Any) -> None:
     """Raise if the value of a penalty is NaN or infinite."""
     if not np.isfinite(penalty):
-        raise ValidationError(
-            f"the penalty {name} is {float(penalty)} for the current weights; the penalty and the "
-            "weights must be finite",
-            attr="regularizer",
-        )
+        fault = f"the penalty {name} is {float(penalty)} for the current weights"
+        hint = "the penalty and the weights must be finite"
+        raise ValidationError(f"{fault}; {hint}", attr="regularizer")
 
 
 def is_real(dtype: tf.DType) -> bool:
@@ -227,11 +202,10 @@ def current_step() -> Any:
     """Return the training step of the simulator whose losses are computed; raise without one."""
     now = getattr(_here, "step", None)
     if now is None:
-        raise ValidationError(
-            "there is no training step to look a schedule up at: only the optimizer of a compiled "
-            "simulator counts steps; in your own training loop, use a tf.Variable, and assign it",
-            attr="schedule",
-        )
+        fault = "there is no training step to look a schedule up at"
+        why = "only the optimizer of a compiled simulator counts steps"
+        hint = "in your own training loop, use a tf.Variable as the strength, and assign it"
+        raise ValidationError(f"{fault}: {why}; {hint}", attr="schedule")
     return now
 
 
@@ -243,9 +217,8 @@ def value_at(value: Any, training_step: Any) -> Any:
     try:
         now = tf.convert_to_tensor(value(training_step))
     except (TypeError, ValueError) as error:
-        raise ValidationError(
-            f"the schedule {name} has no value at a training step: {error}", attr="schedule"
-        ) from error
+        fault = f"the schedule {name} has no value at a training step: {error}"
+        raise ValidationError(fault, attr="schedule") from error
     check_scalar(now, "value of a schedule", f"the schedule {name}")
     return now
 

@@ -164,11 +164,8 @@ class Watcher:
         for what, other in made_for:
             if other is not sim:
                 one, this = (f"{s.model.toplevel} at {id(s):#x}" for s in (other, sim))
-                raise ValidationError(
-                    f"the {what} was made for the simulator of {one}, not for this one of {this}; "
-                    "make one for each simulator",
-                    attr=what,
-                )
+                fault = f"the {what} was made for the simulator of {one}, not for that of {this}"
+                raise ValidationError(f"{fault}; make one for each simulator", attr=what)
 
     @staticmethod
     def compiled(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
@@ -238,12 +235,10 @@ def check_watched(callbacks: Any) -> None:
         study: Any = getattr(getattr(callback, "_trial", None), "study", None)
         minimizes = study is not None and [d.name for d in study.directions] == ["MINIMIZE"]
         if minimizes and HIGHER_IS_BETTER.search(str(metric)):
-            raise ValidationError(
-                f"{type(callback).__name__} watches {metric!r}, which should be high, but the "
-                f"search {study.study_name!r} minimizes, so it would prune the best trials; let it "
-                "watch a loss, or an error such as 1 - accuracy that an earlier callback logs",
-                attr="callbacks",
-            )
+            fault = f"{type(callback).__name__} watches {metric!r}, which should be high"
+            why = f"the search {study.study_name!r} minimizes, so it would prune the best trials"
+            hint = "let it watch a loss, or an error (1 - accuracy) that an earlier callback logs"
+            raise ValidationError(f"{fault}, but {why}; {hint}", attr="callbacks")
 
 
 def warn_of_training(sim: nengo_dl.Simulator) -> None:
@@ -284,8 +279,5 @@ def warn_of_ignored(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) ->
     for name, remedy in idle:
         if f"{name}: {remedy}" not in state.simulator_state(sim).warned:
             state.simulator_state(sim).warned.add(f"{name}: {remedy}")
-            warnings.warn(
-                f"{sim.model.toplevel} is trained without its settings for {name}: {remedy}",
-                UserWarning,
-                stacklevel=2,
-            )
+            what = f"{sim.model.toplevel} is trained without its settings for {name}"
+            warnings.warn(f"{what}: {remedy}", UserWarning, stacklevel=2)

@@ -100,11 +100,10 @@ class Converter(_Base):
         flat = flat_layers(self.model)
         lost = [one.name for one in flat if n_added_losses(one) > kept.get(one.name, 0)]
         if lost:
-            message = (
-                f"the losses of {', '.join(map(repr, lost))} from add_loss are not carried over, "
-                "because they use the Keras model's weights and outputs; make each a regularizer "
-                "of a layer, or add it to the objective"
-            )
+            fault = f"the losses of {', '.join(map(repr, lost))} from add_loss are not carried over"
+            why = "because they use the Keras model's weights and outputs"
+            hint = "make each a regularizer of a layer, or add it to the objective"
+            message = f"{fault}, {why}; {hint}"
             if not allow_fallback:
                 raise TypeError(message)
             warnings.warn(message, UserWarning, stacklevel=3)
@@ -177,11 +176,9 @@ def _check_model(model: Any) -> None:
         check_keras_2(model, "model", "Converter")
         raise ValidationError(f"{model!r} can't be converted; give a tf.keras.Model", attr="model")
     if isinstance(model, tf.keras.Sequential) and not model.inputs:
-        raise ValidationError(
-            f"the model {model.name!r} has no input shape yet, so it can't be converted; give its "
-            "first layer one, or call model.build(input_shape)",
-            attr="model",
-        )
+        fault = f"the model {model.name!r} has no input shape yet, so it can't be converted"
+        hint = "give its first layer one, or call model.build(input_shape)"
+        raise ValidationError(f"{fault}; {hint}", attr="model")
 
 
 class CarriesRegularizers:

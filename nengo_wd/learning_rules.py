@@ -84,12 +84,8 @@ class Decay(LearningRuleType):
 
     def __init__(self, rate: float, towards: str = "zero", modifies: str = "decoders") -> None:
         if not is_number(rate):
-            raise ValidationError(
-                f"{rate!r} is not a rate; give a number in 1/s, and connect a node to the rule to "
-                "change the rate",
-                attr="rate",
-                obj=Decay,
-            )
+            hint = "give a number in 1/s, and connect a node to the rule to change the rate"
+            raise ValidationError(f"{rate!r} is not a rate; {hint}", attr="rate", obj=Decay)
         check_strength(float(rate), "rate", "rate", "Decay")
         super().__init__(learning_rate=float(rate), size_in=1)
         self.towards = towards

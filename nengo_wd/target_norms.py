@@ -116,22 +116,19 @@ def check_target_norm(value: Any, name: str, owner: str) -> TargetNorm:
         return value
     if not is_number(value):
         rules = ", ".join(f"nengo_wd.target_norms.{rule.__name__}(...)" for rule in RULES)
-        raise ValidationError(
-            f"{owner}: {value!r} is not a {name}; give a number, or one of {rules}", attr=name
-        )
+        fault = f"{owner}: {value!r} is not a {name}; give a number, or one of {rules}"
+        raise ValidationError(fault, attr=name)
     _check_positive(owner, name, value)
     return float(value)
 
 
 def _check_positive(owner: str, name: str, value: Any) -> None:
     if not (is_number(value) and 0 < np.float64(value) <= LARGEST_FLOAT32):
-        raise ValidationError(
-            f"{owner}: the {name} {value!r} must be a finite number above zero", attr=name
-        )
+        fault = f"the {name} {value!r} must be a finite number above zero"
+        raise ValidationError(f"{owner}: {fault}", attr=name)
 
 
 def _check_steps(owner: str, name: str, value: Any, least: int) -> None:
     if not is_whole(value, least):
-        raise ValidationError(
-            f"{owner}: {name}={value!r} must be a whole number of steps, {least} or more", attr=name
-        )
+        fault = f"{name}={value!r} must be a whole number of steps, {least} or more"
+        raise ValidationError(f"{owner}: {fault}", attr=name)

@@ -180,12 +180,9 @@ def _set_parameters(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter,
         for parameter in _parameters_with(sim, name, setting):
             other, first = found.setdefault(parameter.key, (parameter, setting))
             if not _is_same(first.value, setting.value):
-                raise ValidationError(
-                    f"{parameter.name} is shared by {other.obj} and {setting.obj}, which have "
-                    f"different settings for {name}; give both the same",
-                    attr=name,
-                    obj=setting.obj,
-                )
+                who = f"{parameter.name} is shared by {other.obj} and {setting.obj}"
+                fault = f"which have different settings for {name}; give both the same"
+                raise ValidationError(f"{who}, {fault}", attr=name, obj=setting.obj)
             if setting.own:
                 found[parameter.key] = other, setting
     return list(found.values())
@@ -200,23 +197,17 @@ def _parameters_with(sim: nengo_dl.Simulator, name: str, setting: Setting) -> li
     found = [one for one in parameters_of(sim, setting.obj) if one.is_trained]
     found = [one for one in found if one.layer is None or len(one.shape) >= least_rank]
     if not (found or is_none) and setting.own and not sim.tensor_graph.inference_only:
-        raise ValidationError(
-            f"{setting.obj} has a {name}, but {why_not_trained(sim, setting.obj)}",
-            attr=name,
-            obj=setting.obj,
-        )
+        fault = f"{setting.obj} has a {name}, but {why_not_trained(sim, setting.obj)}"
+        raise ValidationError(fault, attr=name, obj=setting.obj)
     return found
 
 
 def _holds_beside_layer(parameter: Parameter, setting: Setting) -> bool:
     """Tell whether the layer has no regularizer, so the setting counts; raise if they conflict."""
     if parameter.layer_penalty is not None and setting.own:
-        raise ValidationError(
-            f"layer {parameter.layer.name!r} was given a regularizer for {parameter.name}, and its "
-            f"{setting.obj} has its own setting, {setting.value}; leave one of them out",
-            attr="regularizer",
-            obj=setting.obj,
-        )
+        layer = f"layer {parameter.layer.name!r} was given a regularizer for {parameter.name}"
+        fault = f"{setting.obj} has its own setting, {setting.value}; leave one of them out"
+        raise ValidationError(f"{layer}, and its {fault}", attr="regularizer", obj=setting.obj)
     return parameter.layer_penalty is None
 
 
@@ -227,12 +218,8 @@ def _check_not_removed(sim: nengo_dl.Simulator) -> None:
         of_probe = isinstance(getattr(obj, "post_obj", None), nengo.Probe)  # made by the builder
         can_have = isinstance(obj, (*settings.TRAINABLE, nengo.Probe)) and not of_probe
         if can_have and obj not in inside:
-            raise ValidationError(
-                f"{obj} was removed from {sim.model.toplevel} after the simulator was built; make "
-                "a simulator anew",
-                attr="network",
-                obj=obj,
-            )
+            fault = f"{obj} was removed from {sim.model.toplevel} after the simulator was built"
+            raise ValidationError(f"{fault}; make a simulator anew", attr="network", obj=obj)
 
 
 def _is_same(one: Any, other: Any) -> bool:

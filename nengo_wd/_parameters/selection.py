@@ -24,13 +24,10 @@ def select_parameters(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
     for one in asked if isinstance(asked, (list, tuple, set)) else [asked]:
         of_one = matching_parameters(among, one)
         if not of_one:
-            raise ValidationError(
-                f"{one!r} stands for no parameter of {sim.model.toplevel}: "
-                f"{_why_no_parameters(sim, one)}; give objects that have something to train, "
-                "classes or networks of them, or layers",
-                attr="objects",
-                obj=one,
-            )
+            fault = f"{one!r} stands for no parameter of {sim.model.toplevel}"
+            hint = "give objects with something to train, classes or networks of them, or layers"
+            why = _why_no_parameters(sim, one)
+            raise ValidationError(f"{fault}: {why}; {hint}", attr="objects", obj=one)
         found.update((p.key, p) for p in of_one if p.key not in found)
     if not found:
         raise ValidationError(f"{asked!r} contains no objects to record", attr="objects")

@@ -65,27 +65,24 @@ def _check_targets(found: SetValues) -> None:
     Without gradients, a norm of twice the target falls below it after 0.57 steps over the root mean
     square of weights at the target.
     """
-    for parameter, target in found:
-        norm = target if is_number(target) else float(np.linalg.norm(parameter.value.astype(float)))
+    for one, target in found:
+        norm = target if is_number(target) else float(np.linalg.norm(one.value.astype(float)))
+        what = f"{one.name} has the target norm {target}"
         if isinstance(target, OfInitial):
             if not 0 < norm < np.inf:
-                raise ValidationError(
-                    f"{parameter.name} has the target norm {target}, but the norm of its weights "
-                    f"is {norm} now, so its multiples can't be bounds; give a number or "
-                    "AtStep(...), or load the weights before you make the optimizer",
-                    attr="target_norm",
-                    obj=parameter.obj,
-                )
+                fault = f"the norm of its weights is {norm} now, which makes no bound"
+                hint = "give a number or AtStep(...), or load the weights before this call"
+                fault = f"{what}, but {fault}; {hint}"
+                raise ValidationError(fault, attr="target_norm", obj=one.obj)
             norm *= target.factor
-        size = norm / np.sqrt(np.prod(parameter.shape))
+        size = norm / np.sqrt(np.prod(one.shape))
         if 0 < size < SMALLEST:
-            warnings.warn(
-                f"{parameter.name} has the target norm {target}, which is {size:.1g} in root mean "
-                f"square: weights of twice that norm take about {0.57 / size:.2g} steps to come "
-                "back, because the multiplier moves by mean squares; use a weight_decay, which "
-                "works at any scale",
-                stacklevel=4,  # the call that makes the optimizer, or updates its settings
-            )
+            slow = f"weights of twice that norm take about {0.57 / size:.2g} steps to come back"
+            why = "because the multiplier moves by mean squares"
+            fault = f"{what}, which is {size:.1g} in root mean square: {slow}, {why}"
+            hint = "use a weight_decay, which works at any scale"
+            # the call that makes the optimizer, or updates its settings
+            warnings.warn(f"{fault}; {hint}", stacklevel=4)
 
 
 def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:

@@ -38,18 +38,13 @@ class DecayStep(steps.Step):
             decay, excludes = own_decay(one)
             if decay or isinstance(one, seam.optimizers.RuleOptimizer):
                 how = f", with weight_decay={decay}" if decay else ""
-                raise ValidationError(
-                    f"{steps.name_of(one)} decays weights already{how}; use only one of the two",
-                    attr="weight_decay",
-                    obj=one,
-                )
+                fault = f"decays weights already{how}; use only one of the two"
+                raise ValidationError(f"{steps.name_of(one)} {fault}", attr="weight_decay", obj=one)
             if excludes:
-                raise ValidationError(
-                    f"{type(one).__name__} leaves out variables by exclude_from_weight_decay, but "
-                    "settings ignore that; set net.config[...].weight_decay = None for objects",
-                    attr="weight_decay",
-                    obj=one,
-                )
+                fault = f"{type(one).__name__} leaves out variables by exclude_from_weight_decay"
+                hint = "leave out objects by net.config[...].weight_decay = None"
+                fault = f"{fault}, which settings ignore; {hint}"
+                raise ValidationError(fault, attr="weight_decay", obj=one)
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
         """Decay those of ``variables`` that have settings."""

@@ -10,17 +10,9 @@ import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd import _checks as checks
 from nengo_wd import _seam as seam
-from nengo_wd._checks import (
-    Hyperparameter,
-    check_called_now,
-    check_hyperparameter,
-    check_momentum,
-    check_simulator,
-    check_trains,
-    is_number,
-    value_at,
-)
+from nengo_wd._checks import Hyperparameter, check_hyperparameter, check_momentum, is_number
 from nengo_wd._parameters import with_setting
 from nengo_wd._strengths import LiveArray, RowValues, numbers_now
 from nengo_wd.optimizers import steps
@@ -85,11 +77,10 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         momentum: Hyperparameter = 0.0,
         name: str = "LayerwiseSGD",
     ) -> None:
-        check_simulator(sim)
+        checks.check_simulator(sim, trains=True)
         check_hyperparameter(learning_rate, "learning_rate", name)
         check_momentum(momentum, "momentum", name)
         super().__init__(sim, learning_rate, name)
-        check_trains(sim)
         self._momentum, self._live = momentum, LiveArray(sim, _as_array(momentum))
         found: Found = {name: with_setting(sim, name) for name in self.settings}
         rows = partial(RowValues, unset=np.nan)
@@ -104,15 +95,12 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
 
     @momentum.setter
     def momentum(self, value: Hyperparameter) -> None:
-        check_called_now()
+        checks.check_called_now()
         check_momentum(value, "momentum", type(self).__name__)
         if not (is_number(value) and is_number(self._momentum)):
-            raise ValidationError(
-                f"a momentum of {self._momentum!r} can't become {value!r}, because only a number "
-                "can become another number; make the optimizer anew",
-                attr="momentum",
-                obj=self,
-            )
+            fault = f"a momentum of {self._momentum!r} can't become {value!r}"
+            hint = "only a number can become another number; make the optimizer anew"
+            raise ValidationError(f"{fault}: {hint}", attr="momentum", obj=self)
         self._momentum = value
         self._live.assign(_as_array(value))
 
@@ -154,7 +142,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     ) -> tf.Tensor:
         """Return what to add to ``weights``, after ``last`` was added in the last step."""
         live = is_number(self._momentum)
-        momentum = self._live.tensor() if live else value_at(self._momentum, step)
+        momentum = self._live.tensor() if live else checks.value_at(self._momentum, step)
         defaults = zip(self.settings, (rate, momentum, 0.0))
         found = [self.by_row(name, weights, default, step) for name, default in defaults]
         over_rows = [-1] + [1] * (weights.shape.rank - 1)

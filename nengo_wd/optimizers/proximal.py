@@ -267,11 +267,7 @@ def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
     if form is not None:
         _fixed(parameter, form)  # which raises where there are no such groups
     elif row_form(regularizer) is None:
-        raise ValidationError(
-            f"{parameter.name} has the regularizer {regularizer}, which has no proximal step; L1, "
-            "L2, both, GroupLasso, TowardsGrid, TowardsInitial and these Scheduled have one. Use "
-            "the penalty: loss=nengo_wd.regularized_objective(...), and an optimizer without "
-            "proximal steps",
-            attr="regularizer",
-            obj=parameter.obj,
-        )
+        fault = f"{parameter.name} has the regularizer {regularizer}, which has no proximal step"
+        known = "L1, L2, both, GroupLasso, TowardsGrid, TowardsInitial and these Scheduled have one"
+        hint = "Use the penalty: loss=nengo_wd.regularized_objective(...), without proximal steps"
+        raise ValidationError(f"{fault}; {known}. {hint}", attr="regularizer", obj=parameter.obj)

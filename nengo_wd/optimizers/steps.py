@@ -12,13 +12,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import (
-    check_called_now,
-    check_hyperparameter,
-    check_simulator,
-    check_trains,
-    is_number,
-)
+from nengo_wd._checks import check_called_now, check_hyperparameter, check_simulator, is_number
 from nengo_wd._parameters import Parameter
 from nengo_wd._seam import state
 from nengo_wd._strengths import RowValues, numbers_now
@@ -62,11 +56,9 @@ class Step:
         self._check_learning_rate()
         self.made_for = found or self.asked(sim)
         if not self.made_for:
-            raise ValidationError(
-                f"nothing in {sim.model.toplevel} has a {self.settings[0]}; set one {self.places}, "
-                "after nengo_wd.configure_settings()",
-                attr=self.settings[0],
-            )
+            fault = f"nothing in {sim.model.toplevel} has a {self.settings[0]}"
+            hint = f"set one {self.places}, after nengo_wd.configure_settings()"
+            raise ValidationError(f"{fault}; {hint}", attr=self.settings[0])
 
     @classmethod
     def asked(cls, sim: nengo_dl.Simulator) -> SetValues:
@@ -83,30 +75,22 @@ class Step:
         for one in reversed(state.chain(optimizer)):
             kept = [c.__name__ for c in type(one).__mro__ if c.__name__ in WEIGHTS_IN_STATE]
             if kept:
-                raise ValidationError(
-                    f"{kept[0]} computes the weights from sums of gradients at every step, and "
-                    f"would undo the {self.change}; use another optimizer, such as Adagrad or SGD, "
-                    f"or {kept[0]}'s own regularization",
-                    attr="optimizer",
-                    obj=one,
-                )
+                fault = f"{kept[0]} computes the weights from sums of gradients at every step"
+                hint = "use another optimizer, such as Adagrad or SGD, or its own regularization"
+                undone = f"and would undo the {self.change}"
+                raise ValidationError(f"{fault}, {undone}; {hint}", attr="optimizer", obj=one)
             if any(isinstance(step, type(self)) for step in state.steps_of(one)):
-                raise ValidationError(
-                    f"{name_of(one)} {self.does} already; give an optimizer without such a step",
-                    attr="optimizer",
-                    obj=one,
-                )
+                fault = f"{name_of(one)} {self.does} already"
+                hint = "give an optimizer without such a step"
+                raise ValidationError(f"{fault}; {hint}", attr="optimizer", obj=one)
 
     def _check_learning_rate(self) -> None:
         """Raise if the learning rate is negative or not finite now, or needed and missing."""
         rate = seam.optimizers.learning_rate(self.optimizer)
         if rate is None and self.needs_learning_rate:
-            raise ValidationError(
-                f"{type(self.optimizer).__name__} has no learning rate to scale a step by; give "
-                "scale_by_learning_rate=False",
-                attr="optimizer",
-                obj=self.optimizer,
-            )
+            fault = f"{type(self.optimizer).__name__} has no learning rate to scale a step by"
+            hint = "give scale_by_learning_rate=False"
+            raise ValidationError(f"{fault}; {hint}", attr="optimizer", obj=self.optimizer)
         number = None if rate is None else numbers_now(self.sim, [rate], self._step())[0]
         if number is not None:
             check_hyperparameter(number, "learning_rate", type(self.optimizer).__name__)
@@ -146,9 +130,9 @@ class Step:
 class ObjectSetting:
     """One setting of all objects in a simulator: the values that an optimizer uses.
 
-    ``make(sim, variable, values)`` makes an object for each variable in which there are values;
-    values are pairs of an array of rows and a value. The object's ``update_values(values)`` applies
-    other numbers. Values that are not numbers have to keep their ``key``.
+    For each variable, ``make(sim, variable, values)`` returns an object that applies the values:
+    pairs of an array of rows and a value. Its ``update_values(values)`` applies other numbers.
+    Values that are not numbers have to keep their ``key``.
     """
 
     def __init__(
@@ -162,7 +146,7 @@ class ObjectSetting:
         self.sim, self.name, self.found, self._key = sim, name, found, key
         variables = {id(one.variable): one.variable for one, _ in found}
         self.by_variable = {
-            key: make(sim, variable, _rows_in(key, found)) for key, variable in variables.items()
+            id(one): make(sim, one, _rows_in(one, found)) for one in variables.values()
         }
 
     def current_values(self) -> SetValues:
@@ -178,32 +162,28 @@ class ObjectSetting:
     def update_values(self, found: SetValues) -> None:
         """Use the values that `current_values` returned; compile nothing again."""
         self.found = found
-        for key, values in self.by_variable.items():
-            values.update_values(_rows_in(key, found))
+        for values in self.by_variable.values():
+            values.update_values(_rows_in(values.variable, found))
 
     def _built(self, found: SetValues) -> list:
         return [(one.key, self._key(value)) for one, value in found if not is_number(value)]
 
 
-def _rows_in(key: int, found: SetValues) -> list[tuple[np.ndarray, Any]]:
-    """Return the values in the variable with the id ``key``, each with its rows."""
-    return [(one.rows, value) for one, value in found if id(one.variable) == key]
+def _rows_in(variable: tf.Variable, found: SetValues) -> list[tuple[np.ndarray, Any]]:
+    """Return the values that are in a variable, each with its rows."""
+    return [(one.rows, value) for one, value in found if one.variable is variable]
 
 
 def refuse_new(new: list[str], name: str) -> None:
     """Raise if settings ask for something that was not built into the step."""
     if new:
-        raise ValidationError(
-            f"{', '.join(new)} was not among the settings for {name} when the optimizer was made; "
-            "make the optimizer anew",
-            attr=name,
-        )
+        fault = f"was not among the settings for {name} when the optimizer was made"
+        raise ValidationError(f"{', '.join(new)} {fault}; make the optimizer anew", attr=name)
 
 
 def check_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     """Return the optimizer that an object or a name stands for; raise if ``sim`` can't use it."""
-    check_simulator(sim)
-    check_trains(sim)
+    check_simulator(sim, trains=True)
     return seam.optimizers.check_optimizer(optimizer)
 
 
