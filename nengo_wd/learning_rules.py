@@ -104,25 +104,19 @@ class SimDecay(Operator):
     """Compute the change of weights that decay; Nengo's `Copy` adds it in the next time step."""
 
     def __init__(
-        self,
-        weights: Signal,
-        scale: Signal,  # a factor of the rate, of shape (1,)
-        delta: Signal,  # the change, of the shape of the weights
-        remainder: Signal,  # what rounding has left out of the changes so far, of that shape
-        rate: float,  # in 1/s
-        initial: np.ndarray | None = None,  # the weights to decay towards, by default zero
+        self, reads: list[Signal], updates: list[Signal], rate: float, initial: np.ndarray | None
     ) -> None:
         super().__init__()
-        self.rate, self.initial = rate, initial
+        self.rate, self.initial = rate, initial  # in 1/s; the weights to decay towards, None for 0
+        self.reads, self.updates = reads, updates
         self.sets: list[Signal] = []
         self.incs: list[Signal] = []
-        self.reads, self.updates = [weights, scale], [delta, remainder]
 
     # Nengo and NengoDL put other signals into the lists
     weights = property(lambda self: self.reads[0])
-    scale = property(lambda self: self.reads[1])
-    delta = property(lambda self: self.updates[0])
-    remainder = property(lambda self: self.updates[1])
+    scale = property(lambda self: self.reads[1])  # a factor of the rate, of shape (1,)
+    delta = property(lambda self: self.updates[0])  # the change, of the shape of the weights
+    remainder = property(lambda self: self.updates[1])  # what rounding has left out so far
 
     @staticmethod
     def change(weights: Any, factor: Any, initial: Any, remainder: Any) -> tuple[Any, Any]:
@@ -153,7 +147,7 @@ def build_decay(model: Model, decay: Decay, rule: LearningRule) -> None:
     model.sig[rule]["in"] = scale  # connections add to it
     remainder = Signal(shape=copy.src.shape, name="Decay:remainder")
     initial = copy.dst.initial_value if decay.towards == "initial" else None
-    model.add_op(SimDecay(copy.dst, scale, copy.src, remainder, decay.rate, initial))
+    model.add_op(SimDecay([copy.dst, scale], [copy.src, remainder], decay.rate, initial))
     # NengoDL merges copies that read the same number of signals. If it merged this one with another
     # rule's, both would add to the same weights, by a slow scatter.
     copy.reads.append(remainder)

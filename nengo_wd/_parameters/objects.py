@@ -92,10 +92,8 @@ def why_not_trained(sim: nengo_dl.Simulator, obj: Any) -> str | None:
     if signal is None or signal not in sim.tensor_graph.signals:
         return f"it has no {kind} that could be trained"
     if signal.minibatched:
-        return (
-            f"its {kind} are changed by a learning rule, not by training; nengo_wd.Decay is a "
-            "learning rule that makes them decay"
-        )
+        hint = "nengo_wd.Decay is a learning rule that makes them decay"
+        return f"its {kind} are changed by a learning rule, not by training; {hint}"
     if not signal.trainable and not sim.tensor_graph.inference_only:
         return f"its {kind} are set not to be trainable"
     return None
@@ -149,12 +147,9 @@ def check_layers(sim: nengo_dl.Simulator) -> None:
 
 
 def _lost_error(name: str, obj: Any) -> ValidationError:
-    return ValidationError(
-        f"{name} was built again by a later simulator, which has its weights now; use one "
-        "simulator of its network at a time",
-        attr="tensor_func",
-        obj=obj,
-    )
+    fault = f"{name} was built again by a later simulator, which has its weights now"
+    hint = "use one simulator of its network at a time"
+    return ValidationError(f"{fault}; {hint}", attr="tensor_func", obj=obj)
 
 
 def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Any]]:
@@ -181,7 +176,7 @@ def _set_parameters(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter,
             other, first = found.setdefault(parameter.key, (parameter, setting))
             if not _is_same(first.value, setting.value):
                 who = f"{parameter.name} is shared by {other.obj} and {setting.obj}"
-                fault = f"which have different settings for {name}; give both the same"
+                fault = f"which have different settings for {name}; give them the same"
                 raise ValidationError(f"{who}, {fault}", attr=name, obj=setting.obj)
             if setting.own:
                 found[parameter.key] = other, setting

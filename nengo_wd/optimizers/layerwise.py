@@ -81,7 +81,8 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         check_hyperparameter(learning_rate, "learning_rate", name)
         check_momentum(momentum, "momentum", name)
         super().__init__(sim, learning_rate, name)
-        self._momentum, self._live = momentum, LiveArray(sim, _as_array(momentum))
+        number = np.array(momentum if is_number(momentum) else np.nan, float)
+        self._momentum, self._live = momentum, LiveArray(sim, number)
         found: Found = {name: with_setting(sim, name) for name in self.settings}
         rows = partial(RowValues, unset=np.nan)
         self._by_object = {name: ObjectSetting(sim, name, found[name], rows) for name in found}
@@ -102,7 +103,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
             hint = "only a number can become another number; make the optimizer anew"
             raise ValidationError(f"{fault}: {hint}", attr="momentum", obj=self)
         self._momentum = value
-        self._live.assign(_as_array(value))
+        self._live.assign(np.array(value, float))
 
     update_settings = steps.update_settings
 
@@ -158,7 +159,3 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments without the simulator."""
         return {**super().get_config(), "momentum": self._momentum}
-
-
-def _as_array(momentum: Hyperparameter) -> np.ndarray:
-    return np.array(momentum if is_number(momentum) else np.nan)
