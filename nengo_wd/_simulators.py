@@ -233,8 +233,8 @@ def check_watched(callbacks: Any) -> None:
     for callback in tf.nest.flatten(getattr(callbacks, "callbacks", callbacks)):
         metric = getattr(callback, "_monitor", None)
         study: Any = getattr(getattr(callback, "_trial", None), "study", None)
-        minimizes = study is not None and [d.name for d in study.directions] == ["MINIMIZE"]
-        if minimizes and HIGHER_IS_BETTER.search(str(metric)):
+        is_high = study is not None and HIGHER_IS_BETTER.search(str(metric))
+        if is_high and [direction.name for direction in study.directions] == ["MINIMIZE"]:
             fault = f"{type(callback).__name__} watches {metric!r}, which should be high"
             why = f"the search {study.study_name!r} minimizes, so it would prune the best trials"
             hint = "let it watch a loss, or an error (1 - accuracy) that an earlier callback logs"

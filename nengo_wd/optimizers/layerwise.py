@@ -34,10 +34,10 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     decay. On a TensorNode, learning rate and momentum are for all variables of its layer, including
     biases, and the decay is for those of rank 2 or more.
 
-    Here the decay goes through the momentum, like the gradient of :math:`\lambda \|w\|^2 / 2`. So
-    it is not decoupled. It differs from `decoupled_weight_decay`, which changes weights by
-    :math:`\epsilon \lambda w` at once. Keras' SGD does the same with an L2 penalty of
-    :math:`\lambda / 2`; the ``weight_decay`` of Keras' SGD is decoupled.
+    The decay goes through the momentum, like the gradient of :math:`\lambda \|w\|^2 / 2`. So it is
+    not decoupled: `decoupled_weight_decay` and the ``weight_decay`` of Keras' SGD change weights by
+    :math:`\epsilon \lambda w` at once. An L2 penalty of :math:`\lambda / 2` with Keras' SGD is the
+    same as here.
 
     Parameters
     ----------

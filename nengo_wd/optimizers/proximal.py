@@ -51,8 +51,7 @@ class ProximalStep(Step):
             of_layers = parameters.all_parameters(sim, kind=nengo_dl.TensorNode)
             given = [(one, one.layer_penalty) for one in of_layers]
         found += [(one, regularizer_of(penalty)) for one, penalty in given if penalty is not None]
-        for parameter, regularizer in found:
-            _check_has_step(parameter, regularizer)
+        _forms(found)  # raises for a regularizer without a step
         check_live_strengths(sim, found)
         return found
 
@@ -138,13 +137,23 @@ class VariableStep:
 
 
 def _forms(regularized: SetValues) -> Forms:
-    """Return the parameters in each variable, by its id, with the forms of their regularizers."""
+    """Return the parameters in each variable, by id, with their forms; raise if one has none."""
     forms: Forms = defaultdict(lambda: ([], []))
-    for parameter, regularizer in regularized:
-        row_forms, wholes = forms[id(parameter.variable)]
+    for one, regularizer in regularized:
+        row_forms, wholes = forms[id(one.variable)]
         form, whole = row_form(regularizer), whole_form(regularizer)
-        row_forms += [] if form is None else [(parameter, form)]
-        wholes += [] if whole is None else [(parameter, whole)]
+        if form is not None:
+            row_forms.append((one, form))
+        elif whole is not None:
+            _fixed(one, whole)  # raises if the weights have no such groups
+            wholes.append((one, whole))
+        else:
+            fault = f"{one.name} has the regularizer {regularizer}, which has no proximal step"
+            known = "L1, L2, both, GroupLasso, TowardsGrid, TowardsInitial and these Scheduled"
+            hint = "Use the penalty: loss=nengo_wd.regularized_objective(...), without such steps"
+            raise ValidationError(
+                f"{fault}; {known} have one. {hint}", attr="regularizer", obj=one.obj
+            )
     return forms
 
 
@@ -260,14 +269,3 @@ def proximal_regularization(
     """
     optimizer = check_optimizer(sim, optimizer)
     return add_steps(optimizer, [ProximalStep(sim, optimizer, scale_by_learning_rate)])
-
-
-def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
-    form = whole_form(regularizer)
-    if form is not None:
-        _fixed(parameter, form)  # which raises where there are no such groups
-    elif row_form(regularizer) is None:
-        fault = f"{parameter.name} has the regularizer {regularizer}, which has no proximal step"
-        known = "L1, L2, both, GroupLasso, TowardsGrid, TowardsInitial and these Scheduled have one"
-        hint = "Use the penalty: loss=nengo_wd.regularized_objective(...), without proximal steps"
-        raise ValidationError(f"{fault}; {known}. {hint}", attr="regularizer", obj=parameter.obj)
