@@ -162,12 +162,12 @@ def is_real(dtype: tf.DType) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether ``value`` is a real number, but not True or False."""
+    """Tell whether ``value`` is a real number, and not a bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def is_whole(value: Any, least: float = 1) -> bool:
-    """Tell whether ``value`` is a whole number, ``least`` or more, but not True."""
+    """Tell whether ``value`` is a whole number, ``least`` or more, and not a bool."""
     return isinstance(value, numbers.Integral) and is_number(value) and int(value) >= least
 
 

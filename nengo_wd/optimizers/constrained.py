@@ -33,7 +33,7 @@ class ConstrainedStep(Step):
         super().__init__(sim, optimizer, *args)
         _check_targets(self.made_for)
         make = partial(Bounds, parameters.all_parameters(sim, skip_later=True))
-        self._targets = ObjectSetting(sim, "target_norm", self.made_for, make, lambda rule: rule)
+        self._targets = ObjectSetting(sim, "target_norm", self.made_for, make)
         self.bounds = self._targets.by_variable
         self.state = [(bounds.variable, bounds.progress) for bounds in self.bounds.values()]
 

@@ -16,6 +16,7 @@ from nengo_wd._checks import check_called_now, check_hyperparameter, check_simul
 from nengo_wd._parameters import Parameter
 from nengo_wd._seam import state
 from nengo_wd._strengths import RowValues, numbers_now
+from nengo_wd.target_norms import RULES
 
 SetValues = Sequence[Tuple[Parameter, Any]]  # parameters, each with the value of a setting
 
@@ -132,18 +133,13 @@ class ObjectSetting:
 
     For each variable, ``make(sim, variable, values)`` returns an object that applies the values:
     pairs of an array of rows and a value. Its ``update_values(values)`` applies other numbers.
-    Values that are not numbers have to keep their ``key``.
+    Values that are not numbers have to stay: schedules and variables, and rules for norms.
     """
 
     def __init__(
-        self,
-        sim: nengo_dl.Simulator,
-        name: str,
-        found: SetValues,
-        make: Callable[[nengo_dl.Simulator, tf.Variable, list], Any] = RowValues,
-        key: Callable[[Any], Any] = id,
+        self, sim: nengo_dl.Simulator, name: str, found: SetValues, make: Callable = RowValues
     ) -> None:
-        self.sim, self.name, self.found, self._key = sim, name, found, key
+        self.sim, self.name, self.found = sim, name, found
         variables = {id(one.variable): one.variable for one, _ in found}
         self.by_variable = {
             id(one): make(sim, one, _rows_in(one, found)) for one in variables.values()
@@ -166,7 +162,8 @@ class ObjectSetting:
             values.update_values(_rows_in(values.variable, found))
 
     def _built(self, found: SetValues) -> list:
-        return [(one.key, self._key(value)) for one, value in found if not is_number(value)]
+        others = [(one.key, value) for one, value in found if not is_number(value)]
+        return [(key, value if isinstance(value, RULES) else id(value)) for key, value in others]
 
 
 def _rows_in(variable: tf.Variable, found: SetValues) -> list[tuple[np.ndarray, Any]]:
