@@ -146,8 +146,8 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         momentum = self._live.tensor() if live else checks.value_at(self._momentum, step)
         defaults = zip(self.settings, (rate, momentum, 0.0))
         found = [self.by_row(name, weights, default, step) for name, default in defaults]
-        over_rows = [-1] + [1] * (weights.shape.rank - 1)
-        rate, momentum, decay = (tf.reshape(values, over_rows) for values in found)
+        shape = [-1] + [1] * (weights.shape.rank - 1)
+        rate, momentum, decay = (tf.reshape(v, shape) if v.shape.rank else v for v in found)
         return momentum * last - rate * (gradient + decay * weights)
 
     def by_row(self, name: str, variable: tf.Variable, default: Any, step: tf.Tensor) -> tf.Tensor:
