@@ -265,13 +265,18 @@ def ignored_by_loss(sim: nengo_dl.Simulator) -> Iterator[tuple[str, str]]:
 def ignored_by_optimizer(sim: nengo_dl.Simulator, optimizer: Any) -> Iterator[tuple[str, str]]:
     """Yield the settings that an optimizer ignores, each with an optimizer that uses it."""
     if not sim.tensor_graph.inference_only:
-        known = {name for part in state.own_parts(optimizer) for name in part.settings}
+        parts = state.own_parts(optimizer)
+        known = {name for part in parts for name in part.settings}
         for name, definition in sorted(settings.SETTINGS.items()):
             is_used = definition.used_by in settings.NO_OPTIMIZER or name in known
             if not is_used and parameters.with_setting(sim, name):
                 yield name, f"compile with nengo_wd.{definition.used_by}"
         if state.is_to_be_proximal(sim) and "regularizer" not in known:
             yield "regularizer", f"compile with nengo_wd.{PROXIMAL}"
+        for part in parts:
+            for name, now in parameters.set_values(sim, part.used).items():
+                if now != part.used[name]:
+                    yield name, "call update_settings() of its optimizer, since they were changed"
 
 
 def warn_of_ignored(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) -> None:

@@ -12,6 +12,7 @@ from nengo_wd._parameters.objects import (
     layers,
     parameters_of,
     replaced_defaults,
+    set_values,
     unique_names,
     why_not_trained,
     with_setting,

@@ -18,6 +18,7 @@ from nengo_wd._parameters.parameter import Parameter, trained_variables
 from nengo_wd._seam import state
 from nengo_wd._seam.keras2 import variable_name, variable_penalties
 from nengo_wd.layers import defaults
+from nengo_wd.regularizers.forms import value_key
 from nengo_wd.settings import Setting
 
 Nodes = FrozenSet[nengo_dl.TensorNode]
@@ -165,6 +166,12 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
         with defaults_as_set(sim):
             found = [(one, setting) for one, setting in found if _holds_beside_layer(one, setting)]
     return [(one, setting.value) for one, setting in found if setting.value is not None]
+
+
+def set_values(sim: nengo_dl.Simulator, names: Iterable[str]) -> dict[str, dict]:
+    """Return keys of the values that objects have now for settings, to tell later changes."""
+    found = {name: settings.look_up(sim.model.toplevel, name, check=False) for name in names}
+    return {name: {s.obj: value_key(s.value) for s in each} for name, each in found.items()}
 
 
 def _set_parameters(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Setting]]:

@@ -88,6 +88,7 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         self._by_object = {name: ObjectSetting(sim, name, found[name], rows) for name in found}
         self._check_values(found)
         check_decays(self.faults(), stacklevel=3)
+        steps.note_used(self)
 
     @property
     def momentum(self) -> Hyperparameter:

@@ -44,6 +44,7 @@ class Step:
     settings: tuple[str, ...] = ()  # the settings of objects that it uses
     places: str = "in the network's config"  # where users make these settings, for errors
     sim: nengo_dl.Simulator | None = None  # the one simulator that the step is for, if any
+    used: dict = {}  # the settings as they were when the step was made or updated
     needs_learning_rate: bool = False
     # what is saved with the optimizer: each trained variable, and the step's variable for it
     state: Sequence[tuple[Any, tf.Variable]] = ()
@@ -60,6 +61,7 @@ class Step:
             fault = f"nothing in {sim.model.toplevel} has a {self.settings[0]}"
             hint = f"set one {self.places}, after nengo_wd.configure_settings()"
             raise ValidationError(f"{fault}; {hint}", attr=self.settings[0])
+        note_used(self)
 
     @classmethod
     def asked(cls, sim: nengo_dl.Simulator) -> SetValues:
@@ -206,6 +208,14 @@ def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
         takes.append(part.prepare_update())
     for take in takes:
         take()
+    for part in state.own_parts(optimizer):
+        note_used(part)
+
+
+def note_used(part: Any) -> None:
+    """Note the settings that an optimizer or a step uses, to warn when they change."""
+    used = parameters.set_values(part.sim, part.settings)
+    object.__setattr__(part, "used", used)  # hidden from Keras, which would wrap it
 
 
 def name_of(optimizer: Any) -> str:

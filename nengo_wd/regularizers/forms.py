@@ -260,10 +260,11 @@ def comparison_key(regularizer: Any) -> tuple:
     if type(regularizer) not in _KNOWN:
         return (ByIdentity(regularizer),)
     values = sorted(vars(regularizer).items())
-    return (type(regularizer), *((name, _attribute_key(value)) for name, value in values))
+    return (type(regularizer), *((name, value_key(value)) for name, value in values))
 
 
-def _attribute_key(value: Any) -> Any:
+def value_key(value: Any) -> Any:
+    """Return a key that is equal for values of a setting or attribute that mean the same."""
     if value is None or is_number(value) or isinstance(value, (str, tuple)):
         return value
     return comparison_key(value) if callable(value) else ByIdentity(value)

@@ -1,6 +1,7 @@
 """All steps that settings ask for by one call, against their rules written out in NumPy."""
 
 import itertools
+import warnings
 
 import by_hand
 import numpy as np
@@ -255,6 +256,35 @@ def test_multipliers_are_kept(model):
     np.testing.assert_allclose(trained, weights, rtol=1e-9)
 
 
+CHANGED = {
+    "weight_decay": (DECAY, 0.0),
+    "regularizer": (GroupLasso(0.5), GroupLasso(100.0)),
+    "target_norm": (100.0, 0.125),
+    "momentum": (0.5, 0.25),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_changed_settings_warn_until_they_are_updated(name, model):
+    before, after = CHANGED[name]
+    model.set(name, before)
+    with simulator(model.net) as sim:
+        optimizer = nengo_wd.LayerwiseSGD(sim, RATE) if name == "momentum" else sgd(RATE)
+        optimizer = nengo_wd.regularized_optimizer(sim, optimizer, proximal=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", ".*update_settings")
+            model.train(sim, optimizer, epochs=1)
+            model.set(name, before)
+            train_on(model, sim, optimizer, 1)
+        model.set(name, after)
+        with pytest.warns(UserWarning, match=rf"settings for {name}: call update_settings\(\)"):
+            train_on(model, sim, optimizer, 1)
+        optimizer.update_settings()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", ".*update_settings")
+            train_on(model, sim, optimizer, 1)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_each_single_function_takes_on_settings(name, model):
     make = {
@@ -262,8 +292,7 @@ def test_each_single_function_takes_on_settings(name, model):
         "regularizer": nengo_wd.proximal_regularization,
         "target_norm": nengo_wd.constrained_norms,
     }[name]
-    before = {"weight_decay": DECAY, "regularizer": GroupLasso(0.5), "target_norm": 100.0}[name]
-    after = {"weight_decay": 0.0, "regularizer": GroupLasso(100.0), "target_norm": 0.125}[name]
+    before, after = CHANGED[name]
     with simulator(model.net) as sim:
         model.set(name, before)
         optimizer = make(sim, sgd(RATE))
