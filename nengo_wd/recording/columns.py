@@ -1,8 +1,7 @@
-"""What is recorded of each parameter and of each probe: the one place to add a column.
+"""The columns that are recorded of each parameter and of each probe.
 
-A row of `COLUMNS` or `RATE_COLUMNS` is in the tables and, unless it says otherwise, among the
-scalars for TensorBoard. ``history.column(name)`` returns it as an array. What a column needs to
-know of the weights themselves is in `CHANNEL_SUMS`.
+A new row of `COLUMNS` or `RATE_COLUMNS` appears in the tables, as ``history.column(name)`` and in
+TensorBoard. A new row of `CHANNEL_SUMS` measures more of the weights themselves.
 """
 
 from __future__ import annotations
@@ -22,19 +21,15 @@ CHANNEL_SUMS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 
 
 class MeasuredWeights(NamedTuple):
-    """What was measured of all parameters at one time, in arrays of shape (n_parameters,).
+    """What was measured of all parameters at one time, in arrays of shape (n_parameters,)."""
 
-    The ``channel_sums`` have the `CHANNEL_SUMS` by name, of shape (n_channels,), parameter after
-    parameter. They are empty where they are left out.
-    """
-
-    channel_sums: dict[str, np.ndarray]
+    channel_sums: dict[str, np.ndarray]  # by name, of all channels in order; may be left out
     starts: np.ndarray  # the place of each parameter's first channel
     sizes: np.ndarray  # the number of weights of each parameter
-    penalties: np.ndarray  # zero where there is none
+    penalties: np.ndarray  # zero for a parameter without one
     total_penalty: float  # the sum of all penalties on weights in the simulator, recorded or not
-    multipliers: np.ndarray  # of target norms, NaN where there is none
-    target_norms: np.ndarray  # NaN where there is none so far
+    multipliers: np.ndarray  # of target norms, NaN for a parameter without one
+    target_norms: np.ndarray  # NaN for a parameter without one so far
     activities: dict[str, float] = {}  # the penalties on what probes record, by name
 
     @property
@@ -48,15 +43,14 @@ class MeasuredWeights(NamedTuple):
 
     def mean_over_channels(self, values: np.ndarray) -> np.ndarray:
         """Return the mean over each parameter's channels; of shape (n_parameters,)."""
-        totals = np.add.reduceat(values, self.starts)
-        return totals / np.diff([*self.starts, len(values)])
+        return np.add.reduceat(values, self.starts) / np.diff([*self.starts, len(values)])
 
 
 class MeasuredRates(NamedTuple):
-    """What was measured of firing rates at one time: those of neurons in Hz, by probe."""
+    """What was measured of firing rates at one time, by probe."""
 
-    rates: dict[str, np.ndarray]
-    gaps: dict[str, float]  # between rates with spikes and in training, NaN where not measured
+    rates: dict[str, np.ndarray]  # of neurons, in Hz
+    gaps: dict[str, float]  # between rates with spikes and in training; NaN if not measured
 
     @property
     def parts(self) -> np.ndarray:
@@ -69,12 +63,12 @@ class Record(NamedTuple):
 
     step: int  # batches trained on before
     epoch: float  # epochs of ``sim.fit`` ended before
-    loss: float  # the loss that training minimizes, NaN where it is not known
+    loss: float  # the loss that training minimizes; NaN if it is not known
     measured: Any  # MeasuredWeights or MeasuredRates
     columns: dict[str, np.ndarray]  # of the table, by name
 
     def differs_from(self, step: int, measured: Any) -> bool:
-        """Tell whether the step differs, or, where they are known, the measured values."""
+        """Tell whether the step differs or, if they are known, the measured values."""
         if self.step != step or self.measured.parts is None:
             return self.step != step
         return not np.allclose(self.measured.parts, measured.parts, 0, 0, equal_nan=True)
@@ -83,19 +77,19 @@ class Record(NamedTuple):
 class Column(NamedTuple):
     """One number for each parameter or probe in each record."""
 
-    name: str  # in tables and for TensorBoard
-    values: Callable[[Any, float], np.ndarray]  # the numbers, of what was measured and of the loss
+    name: str  # in tables and in TensorBoard
+    values: Callable[[Any, float], np.ndarray]  # from what was measured, and the loss
     in_event_file: bool = True  # whether TensorBoard shows it
 
 
 def _share(weights: MeasuredWeights, loss: float) -> np.ndarray:
-    """Return each penalty over the loss; NaN where the loss is not known."""
+    """Return each penalty over the loss; NaN if the loss is not known."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return weights.penalties / np.float64(loss)
 
 
 def _over_neurons(function: Callable[[np.ndarray], Any]) -> Callable[[Any, float], np.ndarray]:
-    """Return a function of measured rates that applies one to the neurons of each probe."""
+    """Return a column's function, which applies ``function`` to the rates of each probe."""
     return lambda measured, loss: np.array([function(r) for r in measured.rates.values()], float)
 
 

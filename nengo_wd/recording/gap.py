@@ -24,7 +24,7 @@ FIELDS = ("time", "name", "loss", "loss_on_rates", "accuracy", "accuracy_on_rate
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class SpikeGap:
-    """What `nengo_wd.spike_gap` found, as arrays and as a table. It can be pickled and copied.
+    """What `nengo_wd.spike_gap` found, as arrays and as a table. You can copy and pickle it.
 
     Attributes
     ----------
@@ -68,15 +68,14 @@ class SpikeGap:
         return np.where(stays[-1], self.times[stays.argmax(axis=0)], np.nan)
 
     def rows(self) -> Iterator[tuple]:
-        """Yield the rows of the table: of each time and name, the columns of `to_frame`."""
+        """Yield a row for each time and name, with the columns of `to_frame`."""
         for i, time in enumerate(self.times):
             for j, name in enumerate(self.names):
                 yield (float(time), name, *(float(one[i, j]) for one in self._arrays))
 
     @property
     def _arrays(self) -> tuple[np.ndarray, ...]:
-        on_rates = self.losses_on_rates, self.accuracies_on_rates
-        return self.losses, on_rates[0], self.accuracies, on_rates[1]
+        return self.losses, self.losses_on_rates, self.accuracies, self.accuracies_on_rates
 
     def to_frame(self) -> Any:
         """Return a ``pandas.DataFrame`` with a row for each time and name.
@@ -102,11 +101,12 @@ class SpikeGap:
         for i in range((len(self.times) - 1) % every, len(self.times), every):
             values = (array[i, column] for array in self._arrays[: len(heads)])
             lines.append(f"{self.times[i]:9.3f}" + "".join(f"{value:10.4f}" for value in values))
-        kind = "accuracy" if has_accuracy else "loss"
-        to = f"{self.tolerance:g}" if has_accuracy else f"{100 * self.tolerance:g}%"
+        within = f"the loss is within {100 * self.tolerance:g} %"
+        if has_accuracy:
+            within = f"the accuracy is within {self.tolerance:g}"
         when = self.meets[column]
         since = "at no time" if np.isnan(when) else f"from {when:.3f} s on"
-        end = f"with spikes, the {kind} is within {to} of that on rates {since}"
+        end = f"with spikes, {within} of that on rates {since}"
         return "\n".join([f"{self.names[column]}: {end}", *lines])
 
 
@@ -201,25 +201,23 @@ def spike_gap(
         raise ValidationError(fault, attr="tolerance")
     readout = Readout(sim, data, targets, n_steps, window)
     losses, columns = readout.losses(loss), []
-    answers = zip(losses.items(), readout.with_spikes(), readout.on_rates())
-    for (probe, one), with_spikes, on_rates in answers:
-        columns.append(_over_time(sim, readout.targets[probe], one, (with_spikes, on_rates)))
+    for (probe, one), *answers in zip(losses.items(), readout.answers(), readout.answers(True)):
+        columns.append(_over_time(sim, readout.targets[probe], one, answers))
     labels = (parameters.label(p.obj if p.label is None else p) for p in losses)
-    names = list(parameters.unique_names((label, None) for label in labels))
+    names = list(parameters.unique_names(zip(labels, losses)))
     times = sim.dt * np.arange(1, readout.shape[1] + 1)
     arrays = dict(zip(MEASURED, np.stack(columns, axis=-1)))
     return SpikeGap(names, times, tolerance=float(tolerance), **arrays)
 
 
 def _over_time(
-    sim: nengo_dl.Simulator, targets: np.ndarray, loss: Any, answers: tuple[np.ndarray, np.ndarray]
+    sim: nengo_dl.Simulator, targets: np.ndarray, loss: Any, answers: list[np.ndarray]
 ) -> np.ndarray:
-    """Return losses and accuracies with spikes, and on rates, of shape (4, n_steps)."""
+    """Return losses and accuracies, with spikes and then on rates, of shape (4, n_steps)."""
     n_steps, size = answers[0].shape[1:]
     found = []
     with seam.training.judging(sim):
-        metrics = accuracy_of(targets, size)
-        judge = Judge(sim, [Judged("answers", targets, size, loss, metrics=metrics)])
+        judge = Judge([Judged("answers", size, loss, metrics=accuracy_of(targets, size))])
         for one in answers:
             by_step = [
                 judge([one[:, t : t + 1]], [targets[:, min(t, targets.shape[1] - 1)][:, None]])

@@ -129,13 +129,14 @@ class SpikeValidation(SimulatorCallback):
         """
         check_simulator(self.sim)
         parameters.check_layers(self.sim)
-        judge = self._made_judge()
+        judge, targets = self._made_judge(), self._readout.targets
         answers = [
             answer[:, -1:] if self._readout.has_one_target(probe) else answer
-            for probe, answer in zip(self._readout.targets, self._readout.with_spikes())
+            for probe, answer in zip(targets, self._readout.answers())
         ]
         with seam.training.judging(self.sim):
-            return {f"{PREFIX}{name}": value for name, value in judge(answers).items()}
+            found = judge(answers, targets.values())
+        return {f"{PREFIX}{name}": value for name, value in found.items()}
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check the model that is about to be trained, and its losses."""
@@ -143,27 +144,27 @@ class SpikeValidation(SimulatorCallback):
         self._made_judge()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Validate, if it is time to."""
+        """Validate, if it is time."""
         if (epoch + 1) % self.every == 0 and logs is not None:
             logs.update(self.evaluate())
 
     def _made_judge(self) -> Judge:
-        """Return what judges the answers by the losses of now."""
+        """Return a judge with the current losses: the one made before, if they are the same."""
         losses = self._readout.losses(self._loss)
-        _, compiled = seam.training.compiled_losses(self.sim)
-        weights = compiled if self._loss is None else {}
+        weights = seam.training.compiled_losses(self.sim)[1] if self._loss is None else {}
         if self._judge is None or self._judge[0] != (losses, weights):
             with seam.training.judging(self.sim):
-                probes = [self._judged(p, loss, weights) for p, loss in losses.items()]
-                self._judge = (losses, weights), Judge(self.sim, probes)
+                probes = [self._judged(p, loss, weights.get(p, 1.0)) for p, loss in losses.items()]
+                self._judge = (losses, weights), Judge(probes)
         return self._judge[1]
 
-    def _judged(self, probe: nengo.Probe, loss: Any, weights: Mapping) -> Judged:
-        """Return a probe as it is judged."""
-        targets, size = self._readout.targets[probe], probe.size_in
-        metrics = accuracy_of(targets, size) if self._metrics is None else self._metrics[probe]
-        name = self.sim.get_name(probe)
-        return Judged(name, targets, size, loss, weights.get(probe, 1.0), metrics)
+    def _judged(self, probe: nengo.Probe, loss: Any, weight: float) -> Judged:
+        """Return how a probe is judged."""
+        if self._metrics is None:
+            metrics = accuracy_of(self._readout.targets[probe], probe.size_in)
+        else:
+            metrics = self._metrics[probe]
+        return Judged(self.sim.get_name(probe), probe.size_in, loss, weight, metrics)
 
 
 def _metrics_by_probe(metrics: Any, sim: nengo_dl.Simulator, probes: Any) -> dict:
@@ -174,6 +175,5 @@ def _metrics_by_probe(metrics: Any, sim: nengo_dl.Simulator, probes: Any) -> dic
     by_probe = {names.get(key, key): one for key, one in metrics.items()}
     for key in by_probe:
         if key not in probes:
-            fault = f"there are metrics of {key!r}, which has no targets"
-            raise ValidationError(fault, attr="metrics")
+            raise ValidationError(f"{key!r} has metrics, but no targets", attr="metrics")
     return {probe: check_metrics(by_probe.get(probe, []), probe) for probe in probes}
