@@ -13,7 +13,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd._checks import frame
 from nengo_wd._parameters import Parameter
-from nengo_wd.recording.columns import COLUMNS, Column, Record
+from nengo_wd.recording.measurement import COLUMNS, Column, Record
 
 
 class Records:

@@ -14,23 +14,23 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._activity_penalties import amplitude, check_history, why_no_rates
-from nengo_wd._checks import check_simulator
+from nengo_wd._checks import check_simulator, check_switch
 from nengo_wd._neurons import has_spikes
 from nengo_wd._shown import check_data, warn_of_one_step
-from nengo_wd.recording.columns import RATE_COLUMNS, MeasuredRates, Record
 from nengo_wd.recording.history import Records, column_of
+from nengo_wd.recording.measurement import RATE_COLUMNS, MeasuredRates, Record
 from nengo_wd.recording.recorder import Recorder
 
 
 class RateHistory(Records):
     """What a `nengo_wd.NeuronRates` recorded, as arrays and as a table.
 
-    A history can be copied and pickled. A copy knows the names of the probes, but not the probes.
+    You can copy and pickle it. A copy knows the names of the probes, but not the probes.
 
     Attributes
     ----------
     probes : dict of {str: nengo.Probe}
-        The probes by name; the order is that of the columns of the arrays.
+        The probes by name, in the order of the columns of the arrays.
     """
 
     columns = RATE_COLUMNS
@@ -153,8 +153,7 @@ class NeuronRates(RateHistory, Recorder):
         gap: bool = True,
     ) -> None:
         check_simulator(sim)
-        if not isinstance(gap, bool):
-            raise ValidationError(f"gap={gap!r} must be True or False", attr="gap")
+        self.gap = check_switch(gap, "gap", "NeuronRates")
         self.every, self.data = every, check_data(data)
         shown = seam.activities.data_by_node(sim, self.data)
         found = _to_record(sim, probes)
@@ -163,9 +162,9 @@ class NeuronRates(RateHistory, Recorder):
         RateHistory.__init__(self, recorded)
         history = RateHistory(recorded, self._records)
         Recorder.__init__(self, sim, history, self._run, log_dir)
-        self.gap, types = gap, [one.neuron_type for one in sim.model.toplevel.all_ensembles]
-        self._any_spikes = any(map(has_spikes, types))
-        if any(has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
+        ensembles = sim.model.toplevel.all_ensembles
+        self._any_spikes = any(has_spikes(one.neuron_type) for one in ensembles)
+        if any(has_spikes(p.obj.ensemble.neuron_type) for p in found):
             n_steps = min(len(values[0]) for values in shown.values())
             warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
 
@@ -179,9 +178,7 @@ class NeuronRates(RateHistory, Recorder):
             gaps = {name: np.mean(np.abs(with_spikes[name] - trained[name])) for name in gaps}
         return MeasuredRates({n: rates.mean(axis=0) for n, rates in with_spikes.items()}, gaps)
 
-    def _rates(
-        self, values: Any, shape: tuple[int, int], training: bool = False
-    ) -> dict[str, np.ndarray]:
+    def _rates(self, values: Any, shape: Any, training: bool = False) -> dict[str, np.ndarray]:
         """Return the rates that probes record, of shape (n_examples, n_neurons)."""
         probes = list(self.probes.values())
         totals = seam.activities.summed_magnitudes(self.sim, values, shape, probes, training)
@@ -189,7 +186,7 @@ class NeuronRates(RateHistory, Recorder):
         return {name: total / shape[1] / amplitude(probe) for name, probe, total in found}
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Record the final state, unless it was recorded already."""
+        """Record the final state, unless the step is recorded already."""
         if not len(self) or self.last.step != self._step_count.now():
             super().on_train_end(logs)
 

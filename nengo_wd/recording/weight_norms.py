@@ -11,14 +11,13 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_simulator
+from nengo_wd._checks import check_simulator, check_switch
 from nengo_wd._parameters import Parameter, selection
 from nengo_wd._penalties import strength_faults
 from nengo_wd._seam.state import own_parts
 from nengo_wd._simulators import counting_penalties, warn_of_training
-from nengo_wd.recording.columns import MeasuredWeights
 from nengo_wd.recording.history import History
-from nengo_wd.recording.measurement import Measurement
+from nengo_wd.recording.measurement import MeasuredWeights, Measurement
 from nengo_wd.recording.recorder import Alarm, Recorder, loss_of
 
 
@@ -121,32 +120,41 @@ class WeightNorms(History, Recorder):
         channels: bool = True,
     ) -> None:
         check_simulator(sim)
-        if not isinstance(channels, (bool, np.bool_)):
-            raise ValidationError(f"channels={channels!r} must be True or False", attr="channels")
-        self.every = every
+        self.every, channels = every, check_switch(channels, "channels", "WeightNorms")
         recorded, known = _to_record(sim, objects), selection.names_by_key(sim)
-        History.__init__(self, {known[p.key]: p for p in recorded}, bool(channels))
+        History.__init__(self, {known[p.key]: p for p in recorded}, channels)
         history = History(self.parameters, self.channels, self._records)
         Recorder.__init__(self, sim, history, Measurement(sim, recorded), log_dir)
         self._weights_alarm, self._settings_alarm = Alarm(), Alarm()
 
-    def _add(
-        self, measured: Any, logs: Any = None, step: int | None = None, epoch: float | None = None
-    ) -> None:
+    def _add(self, measured: Any, logs: Any = None, step: Any = None, epoch: Any = None) -> None:
         """Record, with penalties that Keras reports; warn of weights and settings that are bad."""
         names = [name for name in self._measure.activities if name in (logs or {})]
         measured = measured._replace(activities={name: float(logs[name]) for name in names})
         super()._add(measured, logs, step, epoch)
         self._check_weights(measured, self.last.step)
-        faults = _faults_of_settings(self.sim, self._measure.live_strengths)
+        faults = self._faults_of_settings()
         self._settings_alarm.check(f"at step {self.last.step}, ", faults, faults.__getitem__, "; ")
 
     def _check_weights(self, measured: MeasuredWeights, step: int) -> None:
         """Warn of parameters that are not finite."""
-        finite = np.isfinite(measured.over_channels("squares"))
-        bad = [name for name, is_finite in zip(self.names, finite) if not is_finite]
-        start = f"weights are not finite at step {step}: "
-        self._weights_alarm.check(start, bad, lambda name: _bad(name, self.parameters[name]), ", ")
+
+        def describe(name: str) -> str:
+            value = self.parameters[name].value
+            return f"{np.sum(~np.isfinite(value))} of the {np.size(value)} in {name}"
+
+        squares = zip(self.names, measured.over_channels("squares"))
+        bad = [name for name, square in squares if not np.isfinite(square)]
+        self._weights_alarm.check(f"weights are not finite at step {step}: ", bad, describe, ", ")
+
+    def _faults_of_settings(self) -> dict[str, str]:
+        """Return the faults of decays and strengths, schedules or variables, by name."""
+        optimizers = seam.training.optimizers_in_use(self.sim)
+        faults = (f for one in optimizers for part in own_parts(one) for f in part.faults())
+        found = {fault.parameter.name: fault.reason for fault in faults}
+        for parameter, reason in strength_faults(self.sim, self._measure.live_strengths):
+            found[f"the regularizer of {parameter.name}"] = reason
+        return found
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Warn of settings that training ignores."""
@@ -154,7 +162,7 @@ class WeightNorms(History, Recorder):
         warn_of_training(self.sim)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Record, if it is time to; look for weights that are not finite if the loss is not."""
+        """Record, if it is time; if not, and the loss is not finite, check the weights."""
         n_records = len(self.history)
         super().on_train_batch_end(batch, logs)
         if n_records == len(self.history) and not np.isfinite(loss_of(logs)):
@@ -163,7 +171,7 @@ class WeightNorms(History, Recorder):
             self._show_penalty(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Record, if it is time to."""
+        """Record, if it is time."""
         super().on_epoch_end(epoch, logs)
         self._show_penalty(logs)
 
@@ -171,20 +179,6 @@ class WeightNorms(History, Recorder):
         """Have Keras show the total penalty beside the loss."""
         if logs is not None and self._measure.penalized:
             logs["penalty"] = self.last.measured.total_penalty
-
-
-def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str, str]:
-    """Return the faults of decays and strengths, schedules or variables, by name."""
-    parts = [part for one in seam.training.optimizers_in_use(sim) for part in own_parts(one)]
-    faults = [fault for part in parts for fault in part.faults()]
-    found = {fault.parameter.name: fault.reason for fault in faults}
-    for parameter, reason in strength_faults(sim, regularized):
-        found[f"the regularizer of {parameter.name}"] = reason
-    return found
-
-
-def _bad(name: str, parameter: Parameter) -> str:
-    return f"{np.sum(~np.isfinite(parameter.value))} of the {np.prod(parameter.shape)} in {name}"
 
 
 def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
@@ -195,10 +189,8 @@ def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
     counted = (penalty.parameter for penalty in counting_penalties(sim).penalties)
     found = {p.key: p for p in (*selection.recorded_by_default(sim), *counted)}
     if not found:
-        raise ValidationError(
-            f"no weights in {sim.model.toplevel} have a regularizer, a weight_decay or a "
-            "target_norm; say which objects to record, such as "
-            "objects=[nengo.Connection, nengo_dl.TensorNode]",
-            attr="objects",
-        )
+        fault = "have a regularizer, a weight_decay or a target_norm; say which objects to record"
+        example = "objects=[nengo.Connection, nengo_dl.TensorNode]"
+        told = f"no weights in {sim.model.toplevel} {fault}, such as {example}"
+        raise ValidationError(told, attr="objects")
     return list(found.values())
