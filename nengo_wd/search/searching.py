@@ -1,4 +1,4 @@
-"""What users call: a search for strengths, and the start of each training in it."""
+"""What users call: a search for strengths, and the start of each of its trainings."""
 
 from __future__ import annotations
 
@@ -122,21 +122,18 @@ def strengths(
     (40, -3)
     """
     if multiprocessing.current_process().name.startswith(PROCESS):
-        raise ValidationError(
-            "a process of a search for strengths imports the script, which would begin another "
-            'search there; put what the script does below: if __name__ == "__main__":',
-            attr="n_jobs",
-        )
+        fault = "a process of a search imports the script, and would begin another search"
+        remedy = 'put what the script does below: if __name__ == "__main__":'
+        raise ValidationError(f"{fault}; {remedy}", attr="n_jobs")
     request = Request(
         train, ranges, n_trials, storage, name, seed, n_jobs, trials_per_process, sampler, pruner
     )
     try:
         from optuna.storages import RetryHeartbeatStaleTrialCallback  # noqa: F401
     except ImportError as error:
-        raise ImportError(
-            "nengo_wd.search needs Optuna 5, on Python 3.9 or later: pip install 'optuna>=5'"
-        ) from error
-    from nengo_wd.search import worker  # which imports Optuna
+        needs = "nengo_wd.search needs Optuna 5, on Python 3.9 or later"
+        raise ImportError(f"{needs}: pip install 'optuna>=5'") from error
+    from nengo_wd.search import worker  # imports Optuna
 
     return worker.run(request, progress_bar)
 
@@ -220,7 +217,7 @@ class Start:
             fault = "was compiled anew after this Start was made; make another one"
             what = f"the simulator of {self.sim.model.toplevel}"
             raise ValidationError(f"{what} {fault}", attr="sim")
-        self.sim.reset(include_trainable=False, include_probes=False)  # processes, for the rest
+        self.sim.reset(include_trainable=False, include_probes=False)  # processes; the rest follows
         for variable, values in zip(self._variables, self._values):
             seam.values.assign(self.sim, variable, values)
         for callback, attributes in zip(self.callbacks, self._attributes):
@@ -231,9 +228,7 @@ class Start:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether a value is a number, string or array, or a container of these alone."""
-    if isinstance(value, dict):
-        return all(_is_plain(one) for one in value.values())
-    if isinstance(value, (list, tuple, set)):
-        return all(_is_plain(one) for one in value)
+    """Tell whether a value is a number, string or array, or a container of only these."""
+    if isinstance(value, (dict, list, tuple, set)):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
     return value is None or isinstance(value, (numbers.Number, str, np.ndarray, np.generic))
