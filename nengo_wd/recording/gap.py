@@ -14,7 +14,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import Objective, check_simulator, check_trains, frame, is_number
-from nengo_wd.recording.readouts import Judge, Judged, Readout, accuracy_of
+from nengo_wd.recording.readouts import Judge, Readout, accuracy_of
 
 ROWS = 10  # of the table that is printed
 ROUNDING = 1e-6  # of metrics in float32
@@ -217,7 +217,7 @@ def _over_time(
     n_steps, size = answers[0].shape[1:]
     found = []
     with seam.training.judging(sim):
-        judge = Judge([Judged("answers", size, loss, metrics=accuracy_of(targets, size))])
+        judge = Judge({"answers": size}, [loss], [1.0], [accuracy_of(targets, size)])
         for one in answers:
             by_step = [
                 judge([one[:, t : t + 1]], [targets[:, min(t, targets.shape[1] - 1)][:, None]])

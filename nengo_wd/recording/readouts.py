@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping
 
 import nengo
 import nengo_dl
@@ -108,33 +108,23 @@ def _running_mean(values: np.ndarray, n_steps: int) -> np.ndarray:
     return (sums / counts[:, None]).astype(values.dtype)
 
 
-class Judged(NamedTuple):
-    """A probe whose answers are judged."""
-
-    name: str
-    size: int
-    loss: Any
-    weight: float = 1.0
-    metrics: Sequence[Any] = ()
-
-
 class Judge:
     """A Keras model that returns the answers of probes unchanged, for Keras' losses and metrics.
 
-    It is made and called in the context of ``seam.training.judging``.
+    It is made and called in the context of ``seam.training.judging``. ``sizes`` are by the names of
+    probes; losses, their weights, and lists of metrics are in the same order.
     """
 
-    def __init__(self, probes: Sequence[Judged]) -> None:
+    def __init__(self, sizes: dict[str, int], losses: Any, weights: list, metrics: list) -> None:
         layers, inputs, outputs = tf.keras.layers, [], []
-        for i, probe in enumerate(probes):  # with our names, so that those of others don't change
-            inputs.append(layers.Input((None, probe.size), name=f"nengo_wd_answer_{i}"))
+        for i, size in enumerate(sizes.values()):  # named, so that others keep their names
+            inputs.append(layers.Input((None, size), name=f"nengo_wd_answer_{i}"))
             dtype = tf.keras.backend.floatx()
             output = layers.Activation("linear", dtype=dtype, name=f"nengo_wd_output_{i}")
             outputs.append(output(inputs[-1]))
         self.model = tf.keras.Model(inputs, outputs, name="nengo_wd_judge")
-        self.model.output_names = [probe.name for probe in probes]
-        losses = [seam.training.as_keras_loss(probe.loss) for probe in probes]
-        weights, metrics = [p.weight for p in probes], [list(p.metrics) for p in probes]
+        self.model.output_names = list(sizes)
+        losses = list(map(seam.training.as_keras_loss, losses))
         self.model.compile(loss=losses, loss_weights=weights, metrics=metrics)
 
     def __call__(

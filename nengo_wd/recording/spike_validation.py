@@ -12,7 +12,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import Objective, check_simulator, is_whole
-from nengo_wd.recording.readouts import Judge, Judged, Readout, accuracy_of, check_metrics
+from nengo_wd.recording.readouts import Judge, Readout, accuracy_of, check_metrics
 from nengo_wd.recording.recorder import SimulatorCallback
 
 PREFIX = "val_spikes_"
@@ -119,13 +119,13 @@ class SpikeValidation(SimulatorCallback):
         probes = self._readout.targets
         self._metrics = None if metrics is None else _metrics_by_probe(metrics, sim, probes)
         if loss is not None:
-            self._readout.losses(loss)  # which raises what training would raise later
+            self._readout.losses(loss)  # raises what training would raise later
         self._judge: tuple[Any, Judge] | None = None
 
     def evaluate(self) -> dict[str, float]:
-        """Return losses and metrics with spikes as they are now, by their names in the logs.
+        """Return current losses and metrics with spikes, by their names in the logs.
 
-        It raises errors as ``sim.fit`` does.
+        It raises the same errors as ``sim.fit``.
         """
         check_simulator(self.sim)
         parameters.check_layers(self.sim)
@@ -139,7 +139,7 @@ class SpikeValidation(SimulatorCallback):
         return {f"{PREFIX}{name}": value for name, value in found.items()}
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Check the model that is about to be trained, and its losses."""
+        """Check that this simulator is trained, and that its probes have losses."""
         super().on_train_begin(logs)
         self._made_judge()
 
@@ -153,18 +153,15 @@ class SpikeValidation(SimulatorCallback):
         losses = self._readout.losses(self._loss)
         weights = seam.training.compiled_losses(self.sim)[1] if self._loss is None else {}
         if self._judge is None or self._judge[0] != (losses, weights):
+            targets, sizes = (
+                self._readout.targets,
+                {self.sim.get_name(p): p.size_in for p in losses},
+            )
             with seam.training.judging(self.sim):
-                probes = [self._judged(p, loss, weights.get(p, 1.0)) for p, loss in losses.items()]
-                self._judge = (losses, weights), Judge(probes)
+                found = self._metrics or {p: accuracy_of(targets[p], p.size_in) for p in losses}
+                shares, metrics = [weights.get(p, 1.0) for p in losses], [found[p] for p in losses]
+                self._judge = (losses, weights), Judge(sizes, losses.values(), shares, metrics)
         return self._judge[1]
-
-    def _judged(self, probe: nengo.Probe, loss: Any, weight: float) -> Judged:
-        """Return how a probe is judged."""
-        if self._metrics is None:
-            metrics = accuracy_of(self._readout.targets[probe], probe.size_in)
-        else:
-            metrics = self._metrics[probe]
-        return Judged(self.sim.get_name(probe), probe.size_in, loss, weight, metrics)
 
 
 def _metrics_by_probe(metrics: Any, sim: nengo_dl.Simulator, probes: Any) -> dict:
