@@ -84,16 +84,14 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
 def spike_gap(gap: SpikeGap, axes: Any = None) -> Figure:
     """Plot losses and accuracies with spikes, over the time that data are shown, and on rates.
 
-    A line shows a probe with spikes. The thin horizontal line of the same colour shows it on rates.
-    A mark shows where they meet.
+    A line shows a probe with spikes, a thin line of that colour on rates, a mark where they meet.
 
     Parameters
     ----------
     gap : nengo_wd.recording.SpikeGap
         What `nengo_wd.spike_gap` returned.
     axes : array of matplotlib.axes.Axes, optional
-        Where to plot, of shape (2,): losses, and accuracies; of shape (1,) if there are no
-        accuracies.
+        Where to plot, of shape (2,): losses and accuracies; of shape (1,) without accuracies.
 
     Returns
     -------

@@ -148,8 +148,7 @@ def compare(
     Parameters
     ----------
     runs : dict of {str: WeightNorms}
-        What was recorded in each run, by its label. Labels may have Matplotlib's mathematics:
-        ``"$10^{-3}$"``.
+        What was recorded in each run, by label; labels may have mathematics: ``"$10^{-3}$"``.
     which : str, Nengo object, class, network, layer, or list of these, optional
         The parameters, a column each, by name or by what they belong to in the first run. By
         default, all of them. They need the same names in all runs, so give names to layers.

@@ -36,8 +36,7 @@ class SpikeGap:
         With spikes, of shape (n_steps, n_probes). Accuracies are shares of the examples, or NaN if
         a probe's targets are not classes.
     losses_on_rates, accuracies_on_rates : np.ndarray
-        On rates, of the same shape: at the last step if targets have one time step, otherwise at
-        the same step.
+        On rates, of the same shape: at the last step if targets have one step, or step by step.
     tolerance : float
         The tolerance of `meets`.
     """
@@ -54,9 +53,8 @@ class SpikeGap:
     def meets(self) -> np.ndarray:
         """Times in seconds from which on spikes are as good as rates; of shape (n_probes,).
 
-        From then on, the accuracy is at most the tolerance below the accuracy on rates. For probes
-        without an accuracy, the loss is above the loss on rates by at most that share of it. NaN
-        if they do not meet.
+        From then on, the accuracy is at most the tolerance below that on rates. For probes without
+        an accuracy, the loss is above that on rates by at most this share of it. NaN if never.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             by_loss = (self.losses - self.losses_on_rates) / np.abs(self.losses_on_rates)
@@ -122,19 +120,17 @@ def spike_gap(
     r"""Compare a trained network with spikes and on rates, over the time that data are shown.
 
     The network runs on the data twice: with spikes, as in ``sim.predict``, and on rates, as in
-    training. Both times, layers such as dropout behave as in prediction. Like `NeuronRates`, this
-    does not change the simulator.
+    training, but with layers such as dropout in prediction mode. The simulator does not change.
 
-    An answer with spikes is read at each time step :math:`t`, from what a probe records,
-    :math:`y`, over the last :math:`n` steps:
+    Answers with spikes at a time step :math:`t` are means of what a probe records, :math:`y`:
 
     .. math:: \bar{y_t} = \frac{1}{\min(n, t)} \sum_{s > t - n}^t y_s
 
-    By default, :math:`n` is 1, except for a probe without a synapse whose targets have one time
-    step: then an answer is the mean over all steps so far. On rates, the answer is what the probe
-    records at the last step, when the filters of the network have settled. Its loss is the training
-    loss, if the network has no filters or the data are shown for long enough. If targets have as
-    many steps as the data, answers on rates are read at each step, like those with spikes.
+    over the last :math:`n` steps. By default, :math:`n` is 1, except for a probe without a synapse
+    whose targets have one step: then it is the number of steps so far. On rates, the answer is what
+    the probe records at the last step, when the filters of the network have settled. Its loss is
+    the training loss, if the network has no filters or the data are shown for long enough. If
+    targets have as many steps as the data, answers on rates are read like those with spikes.
 
     Parameters
     ----------
@@ -144,8 +140,8 @@ def spike_gap(
         Inputs of shape (n_examples, n_steps, ``node.size_out``), as for ``sim.predict``.
     targets : dict of {nengo.Probe: np.ndarray}
         What probes should answer, of shape (n_examples, 1 or n_steps, size). The probes may have
-        synapses. Targets that are classes have an accuracy: one whole number for each example, from
-        0 on and below the size of the probe, or one-hot vectors.
+        synapses. Targets have an accuracy if they are classes: one-hot vectors, or one whole number
+        for each example, from 0 on and below the size of the probe.
     n_steps : int, optional
         For how many time steps to show data of one step.
     loss : str, callable, tf.keras.losses.Loss, or dict of these by probe, optional

@@ -112,8 +112,7 @@ class Records:
         Parameters
         ----------
         path : str or path-like
-            Where to write, in UTF-8. The columns are step, epoch, loss, name, and those that
-            `column` knows.
+            Where to write, in UTF-8. Columns are step, epoch, loss, name, and those of `column`.
         """
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

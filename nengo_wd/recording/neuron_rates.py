@@ -106,8 +106,7 @@ class NeuronRates(RateHistory, Recorder):
     probes : dict of {str: nengo.Probe}
         The probes by name, in their order. A name is the probe's label, or the ensemble's.
     history : RateHistory
-        The records without the simulator, to copy and pickle. The callback has the same attributes
-        and methods.
+        The records alone, to copy and pickle. The callback has the same attributes and methods.
 
     Raises
     ------

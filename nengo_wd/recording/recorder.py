@@ -104,7 +104,7 @@ class Recorder(SimulatorCallback):
         nengo.exceptions.SimulatorClosed
             If the simulator is closed.
         nengo.exceptions.ValidationError
-            If one of these is not a number, or ``step`` is not a whole number, zero or above; and
+            If ``step`` is not a whole number, zero or above, or another argument is not a number;
             inside a ``tf.function``.
         """
         check_simulator(self.sim)

@@ -23,13 +23,11 @@ class SpikeValidation(SimulatorCallback):
 
     ``sim.fit`` compares its ``validation_data`` with targets at each time step. This callback shows
     data for as long as the network will see its inputs, and reads the answer at the end. It writes
-    ``val_spikes_loss`` and ``val_spikes_accuracy`` into the logs and the history of an epoch.
-    Callbacks that come later in the list can use them:
-    ``tf.keras.callbacks.EarlyStopping(monitor="val_spikes_loss")``, ``ModelCheckpoint``, or
-    Optuna's.
+    ``val_spikes_loss`` and ``val_spikes_accuracy`` into the logs and the history of an epoch. Later
+    callbacks can use them: ``tf.keras.callbacks.EarlyStopping("val_spikes_loss")``,
+    ``ModelCheckpoint``, or Optuna's.
 
-    Like `NeuronRates`, it does not affect training: learned weights, states and random numbers stay
-    the same. It needs NengoDL 3.
+    Like `NeuronRates`, it changes no weights, states or random numbers. It needs NengoDL 3.
 
     Parameters
     ----------
@@ -43,8 +41,7 @@ class SpikeValidation(SimulatorCallback):
     n_steps : int, optional
         For how many time steps to show data of one step.
     every : int
-        The number of epochs from one validation to the next, as in Keras' ``validation_freq``. The
-        logs of other epochs do not change.
+        Epochs from one validation to the next, like Keras' ``validation_freq``; others log nothing.
     window : float, optional
         Over how many seconds to average the answers of all probes. By default, the answer at the
         end of a probe without a synapse is the mean over all steps, and any other answer is what
@@ -153,10 +150,8 @@ class SpikeValidation(SimulatorCallback):
         losses = self._readout.losses(self._loss)
         weights = seam.training.compiled_losses(self.sim)[1] if self._loss is None else {}
         if self._judge is None or self._judge[0] != (losses, weights):
-            targets, sizes = (
-                self._readout.targets,
-                {self.sim.get_name(p): p.size_in for p in losses},
-            )
+            targets = self._readout.targets
+            sizes = {self.sim.get_name(probe): probe.size_in for probe in losses}
             with seam.training.judging(self.sim):
                 found = self._metrics or {p: accuracy_of(targets[p], p.size_in) for p in losses}
                 shares, metrics = [weights.get(p, 1.0) for p in losses], [found[p] for p in losses]

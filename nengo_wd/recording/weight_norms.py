@@ -41,16 +41,14 @@ class WeightNorms(History, Recorder):
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     every : "epoch", "batch" or int
-        When to record: after each epoch, each batch or this many batches; and before and after
-        training.
+        When to record: before and after training, and after each epoch, batch, or so many batches.
     objects : Nengo object, class, nengo.Network, tf.keras.layers.Layer, or a list of these
         What to record: the trainable parameters of objects (an ensemble means its encoders,
         ``ensemble.neurons`` means biases), of all objects of a class or in a network, or of layers.
         By default, all parameters that have a regularizer, a weight decay or a target norm.
     log_dir : str or path-like
-        Where to write files for TensorBoard: columns of the table, such as ``<name>/norm``, the
-        histograms ``<name>/channel_norms`` and ``<name>/values``, and ``penalty`` and ``loss`` of
-        the whole simulator.
+        Where to write files for TensorBoard: columns, such as ``<name>/norm``, ``penalty`` and
+        ``loss`` of the simulator, and histograms ``<name>/channel_norms`` and ``<name>/values``.
     channels : bool
         Whether to keep the norms of all output channels in each record, 16 bytes for each channel.
         With False, only the newest record has them: tables, columns and TensorBoard stay the same,
@@ -61,15 +59,13 @@ class WeightNorms(History, Recorder):
     parameters : dict of {str: Parameter}
         The parameters by name, such as ``"readout.weights"``, in the order of the records.
     history : History
-        The records without the simulator, to copy and pickle. The callback has the same attributes
-        and methods.
+        The records alone, to copy and pickle. The callback has the same attributes and methods.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If an argument is not one of those above, something in ``objects`` has nothing to train,
-        there is nothing to record, or ``log_dir`` can't be written to; in ``sim.fit``, if the
-        callback is given twice.
+        If an argument is not one of those above, an object has nothing to train, there is nothing
+        to record, or ``log_dir`` can't be written to; in ``sim.fit``, if this is given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -80,8 +76,7 @@ class WeightNorms(History, Recorder):
         that is not finite. When a scheduled or variable decay or strength became invalid, or a
         decay would flip the signs of weights.
     UserWarning
-        In ``sim.fit``, when the loss or the optimizer ignores settings, unless the simulator warned
-        of them when it was compiled.
+        In ``sim.fit``, when the loss or optimizer ignores settings, unless ``sim.compile`` warned.
 
     Notes
     -----
@@ -89,9 +84,8 @@ class WeightNorms(History, Recorder):
     you change settings, create a new callback. Weights of rank 0 (single numbers) are not recorded.
 
     In ``sim.fit``, Keras' progress bar and history show the sum of all penalties on weights as
-    ``penalty``: as last recorded, or its mean within an epoch. Put this before callbacks that need
-    it, such as ``EarlyStopping(monitor="penalty")``. Keras itself shows penalties on what probes
-    record.
+    ``penalty``: as last recorded, or its mean within an epoch. Put this before callbacks that use
+    it, such as ``EarlyStopping("penalty")``. Keras itself shows penalties on what probes record.
 
     Examples
     --------

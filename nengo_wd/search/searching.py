@@ -64,8 +64,7 @@ def strengths(
         The seed of the suggestions. A search in one process then has the same trials each time,
         even if it is stopped and continued.
     n_jobs : int
-        The number of trials that run at a time, each in its own process. With 1 they run one after
-        another, in this process.
+        The number of trials that run at a time, each in its own process; with 1, in this process.
     trials_per_process : int, optional
         The number of trials after which a new process replaces the old one. The default is 1, so no
         trial can affect the next. Use more if ``train`` reuses its simulator, with
@@ -80,16 +79,14 @@ def strengths(
     Returns
     -------
     study : optuna.Study
-        The search. ``study.best_params`` are the strengths with the lowest error; if no trial
-        finished, reading them raises an error that says why. ``study.trials_dataframe()`` is the
-        table of all trials.
+        The search. ``study.best_params`` are the strengths with the lowest error; without one, they
+        raise an error that says why. ``study.trials_dataframe()`` is the table of all trials.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If an argument is none of the above; if the storage can't be reached or written to, is lost
-        while the search runs, or holds another search of this name; and if another process uses
-        the same file.
+        If an argument is not one of those above; if the storage can't be reached or written to, is
+        lost while the search runs, has another search of this name, or is a file in use.
     nengo.exceptions.SimulationError
         If a process can't be started.
     ImportError
@@ -141,9 +138,8 @@ def strengths(
 class Start:
     """The beginning of a training, to which a simulator can be reset.
 
-    One simulator can then run many trials of a search. Trials after the first build, trace and
-    compile nothing, if their strengths are variables: in `nengo_wd.regularizers.Scheduled` or in
-    the setting ``weight_decay``.
+    One simulator can then run many trials. Trials after the first build, trace and compile nothing,
+    if their strengths are variables in `regularizers.Scheduled` or the setting ``weight_decay``.
 
     Parameters
     ----------
