@@ -143,12 +143,12 @@ def spike_gap(
         synapses. Targets have an accuracy if they are classes: one-hot vectors, or one whole number
         for each example, from 0 on and below the size of the probe.
     n_steps : int, optional
-        For how many time steps to show data of one step.
+        The number of time steps for which to show data of one step.
     loss : str, callable, tf.keras.losses.Loss, or dict of these by probe, optional
         The losses, by default those that the simulator was compiled with. A probe without a loss
         uses that of another probe of the same object. NengoDL 2 needs this argument.
     window : float, optional
-        Over how many seconds to average the answers with spikes of all probes.
+        The seconds over which to average the answers with spikes of all probes.
     tolerance : float
         How much lower the accuracy with spikes may be when they meet: 0.01 for one point. For
         probes without accuracy, how much higher the loss may be, as a share of the loss on rates.
@@ -162,7 +162,7 @@ def spike_gap(
     ------
     nengo.exceptions.ValidationError
         If an argument is not one of those above, data or targets do not fit the network or are not
-        finite, a probe has no loss or keeps its last step alone, or the network is for inference
+        finite, a probe has no loss or keeps only its last step, or the network is for inference
         only, or is always in training mode.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
@@ -170,7 +170,7 @@ def spike_gap(
     Warns
     -----
     UserWarning
-        If neurons with spikes are shown one time step of data.
+        If spiking neurons are shown only one time step of data.
 
     See Also
     --------

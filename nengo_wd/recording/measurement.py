@@ -142,7 +142,7 @@ class Measurement:
         self.live_strengths: list[tuple[Parameter, Any]] = []
 
     def __call__(self) -> MeasuredWeights:
-        """Measure the parameters as they are now."""
+        """Measure the current parameters."""
         self._build()
         found = dict(zip(self._ends, np.split(self._fetch(), list(self._ends.values())[:-1])))
         multipliers, target_norms = constrained.recorded(self.sim, self._parameters)
@@ -171,12 +171,12 @@ class Measurement:
             self.penalized = bool(self._settings or seam.training.penalties_of_layers(self.sim))
             owners = (p for penalty in [*self._settings, *self._own] for p in penalty.parameters)
             places = {parameter.key: i for i, parameter in enumerate(owners)}
-            # -1, a final zero, for a parameter without one
+            # -1, the final zero, for a parameter without a penalty
             self._penalty_order = [places.get(parameter.key, -1) for parameter in self._parameters]
             self._fetch = seam.values.compiled_fetch(self.sim, self.packed)
 
     def packed(self) -> tf.Tensor:
-        """Return everything that is measured as one vector, which each fetch computes anew."""
+        """Return everything that is measured as one vector, which is computed at each fetch."""
         # in float32, the sums over a million rows would be off by 2e-4, and the squares of small
         # or large weights would be zero or infinite
         variables = [tf.cast(group[0].variable, tf.float64) for group in self._by_variable]

@@ -64,13 +64,13 @@ class NeuronRates(RateHistory, Recorder):
 
     for each neuron :math:`n` of a probe: the mean magnitude of what the probe records, over all
     examples :math:`b` and time steps :math:`t`, divided by the amplitude :math:`A` of the neuron
-    type. A spike counts whatever its sign. The network runs as in ``sim.predict``: with spikes.
+    type. Spikes of either sign count. The network runs as in ``sim.predict``: with spikes.
     Their rates can differ from the rates in training. The difference is the gap
 
     .. math:: g = \langle |r_{bn} - \tilde{r_{bn}}| \rangle_{bn}, \qquad
               r_{bn} = \langle |y_{btn}| \rangle_t / A
 
-    in Hz, a mean over examples and neurons, in which gaps of opposite signs do not cancel. The
+    in Hz, a mean over examples and neurons. Gaps of opposite signs do not cancel. The
     rates :math:`\tilde r` are those of the neurons' output in training, with the same data and
     weights. Layers in TensorNodes run in prediction mode both times, so the gap has no dropout.
     Part of the gap comes from spikes being whole: after 50 ms, a regular neuron has rates in steps
@@ -80,7 +80,7 @@ class NeuronRates(RateHistory, Recorder):
     all stay the same. Processes start afresh for each record, so each record sees the same input.
     But the function of a Node may change its own state.
 
-    Use it like `WeightNorms`: in ``sim.fit(callbacks=[rates])``, or with ``record`` by hand.
+    Use it like `WeightNorms`: in ``sim.fit(callbacks=[rates])``, or call ``record`` yourself.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class NeuronRates(RateHistory, Recorder):
     Warns
     -----
     UserWarning
-        If neurons with spikes are shown one time step of data.
+        If spiking neurons are shown only one time step of data.
 
     See Also
     --------

@@ -55,8 +55,8 @@ class Readout:
             return self.shape[1] if self.has_one_target(probe) and probe.synapse is None else 1
         longest = self.shape[1] * self.sim.dt
         if not is_number(window) or not 0 < window <= longest * (1 + 1e-9):
-            fault = f"window={window!r} must be seconds, above 0 and no more than are shown"
-            raise ValidationError(f"{fault}, which are {longest:g}", attr="window")
+            fault = f"window={window!r} must be a positive number of seconds"
+            raise ValidationError(f"{fault}, at most the {longest:g} that are shown", attr="window")
         return max(1, int(round(window / self.sim.dt)))
 
     def has_one_target(self, probe: nengo.Probe) -> bool:
@@ -66,7 +66,7 @@ class Readout:
     def answers(self, on_rates: bool = False) -> list[np.ndarray]:
         """Return answers of each probe, of shape (n_examples, n_steps, size).
 
-        On rates, as in training, targets of one step get one answer: that at the end, when the
+        On rates, as in training, targets of one step get one answer: the one at the end, when the
         filters of the network have settled.
         """
         recorded = seam.activities.record_probes(self.sim, self.data, list(self.targets), on_rates)
@@ -160,7 +160,7 @@ def check_metrics(metrics: Any, owner: Any) -> list[Any]:
         try:
             known = callable(tf.keras.metrics.get(one)) and not isinstance(one, type)
         except ValueError:
-            known = one in ("accuracy", "acc")  # which Keras looks up by the targets
+            known = one in ("accuracy", "acc")  # Keras chooses one for the targets
         if not known:
             fault = f"{one!r}, a metric of {owner}, is neither the name of a Keras metric"
             others = "nor an instance of one, nor a function of (y_true, y_pred)"

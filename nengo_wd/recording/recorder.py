@@ -32,7 +32,7 @@ class SimulatorCallback(tf.keras.callbacks.Callback):
         """Keep Keras' parameters of a training; raise if the callback is given to it twice."""
         if params is not None and params is getattr(self, "params", None):
             what = f"the same {type(self).__name__} of {self.sim.model.toplevel}"
-            fault = "is given twice to a training, and would do everything twice; give it once"
+            fault = "is given twice to a training, so it would do everything twice; give it once"
             raise ValidationError(f"{what} {fault}", attr="callbacks")
         super().set_params(params)
 
@@ -87,7 +87,7 @@ class Recorder(SimulatorCallback):
     def record(
         self, step: int | None = None, epoch: float | None = None, loss: float = np.nan
     ) -> None:
-        """Record weights or rates as they are now.
+        """Record the current weights or rates.
 
         Parameters
         ----------

@@ -39,11 +39,11 @@ class SpikeValidation(SimulatorCallback):
         What probes should answer, of shape (n_examples, 1 or n_steps, size). With one time step
         they are compared with the answer at the end; otherwise, step by step.
     n_steps : int, optional
-        For how many time steps to show data of one step.
+        The number of time steps for which to show data of one step.
     every : int
         Epochs from one validation to the next, like Keras' ``validation_freq``; others log nothing.
     window : float, optional
-        Over how many seconds to average the answers of all probes. By default, the answer at the
+        The seconds over which to average the answers of all probes. By default, the answer at the
         end of a probe without a synapse is the mean over all steps, and any other answer is what
         the probe records at the step. `spike_gap` has the formula.
     loss : str, callable, tf.keras.losses.Loss, or dict of these by probe, optional
@@ -57,7 +57,7 @@ class SpikeValidation(SimulatorCallback):
     ------
     nengo.exceptions.ValidationError
         If an argument is not one of those above, data or targets do not fit the network or are not
-        finite, a probe keeps its last step alone, or the network is always in training mode; in
+        finite, a probe keeps only its last step, or the network is always in training mode; in
         ``sim.fit``, if a probe has no loss, or the callback is given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
@@ -67,7 +67,7 @@ class SpikeValidation(SimulatorCallback):
     Warns
     -----
     UserWarning
-        If neurons with spikes are shown one time step of data.
+        If spiking neurons are shown only one time step of data.
 
     Notes
     -----

@@ -33,7 +33,7 @@ class WeightNorms(History, Recorder):
     output channel is a row of decoders or weights, of shape ``(size_out, size_in)``; a neuron, for
     encoders and biases; a unit of a dense layer; and a filter of a convolution.
 
-    In NengoDL 3, give it to ``sim.fit(callbacks=[norms])``. Call `record` by hand between calls of
+    In NengoDL 3, give it to ``sim.fit(callbacks=[norms])``. Call `record` yourself between calls of
     ``sim.train`` (NengoDL 2) and in your own training loops.
 
     Parameters
@@ -41,7 +41,7 @@ class WeightNorms(History, Recorder):
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     every : "epoch", "batch" or int
-        When to record: before and after training, and after each epoch, batch, or so many batches.
+        When to record: before and after training, and after each epoch, batch or number of batches.
     objects : Nengo object, class, nengo.Network, tf.keras.layers.Layer, or a list of these
         What to record: the trainable parameters of objects (an ensemble means its encoders,
         ``ensemble.neurons`` means biases), of all objects of a class or in a network, or of layers.

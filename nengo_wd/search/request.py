@@ -97,7 +97,7 @@ def _name(name: Any, is_file: bool) -> str:
     if not isinstance(name, str) or not name:
         _refuse("name", f"name={name!r} must be a string")
     if is_file and re.search(r'[<>:"/\\|?*\x00-\x1f]', name):
-        _refuse("name", f"name={name!r} can't be the name of a file, but the search needs one")
+        _refuse("name", f"name={name!r} can't be the name of a file, but the search is kept in one")
     return name
 
 

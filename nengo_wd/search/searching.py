@@ -37,9 +37,9 @@ def strengths(
     r"""Search for the strengths with the least error, on a logarithmic scale.
 
     Each trial calls ``train`` with strengths that Optuna suggests, based on the trials so far. A
-    storage keeps all trials. The same call continues where an earlier one stopped, whatever stopped
-    it, and repeats an interrupted trial with the same strengths. :doc:`/searching` says more about
-    that, about processes and about machines.
+    storage keeps all trials. If a search stops, for whatever reason, the same call continues it,
+    and repeats an interrupted trial with the same strengths. :doc:`/searching` says more about
+    that, and about processes and machines.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def strengths(
         trial can affect the next. Use more if ``train`` reuses its simulator, with
         `nengo_wd.search.Start`. If you give it, trials run in processes even with ``n_jobs=1``.
     sampler : optuna.samplers.BaseSampler, optional
-        The source of suggestions. By default Optuna's ``TPESampler``.
+        The source of suggestions. By default, Optuna's ``TPESampler``.
     pruner : optuna.pruners.BasePruner, optional
-        The rule that ends hopeless trials. By default Optuna's ``MedianPruner``.
+        The rule that ends hopeless trials. By default, Optuna's ``MedianPruner``.
     progress_bar : bool
         Whether to show a progress bar, over the trials of all processes and machines.
 
@@ -158,7 +158,7 @@ class Start:
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
     NotImplementedError
-        In NengoDL 2, for which there is no search.
+        In NengoDL 2, which has no search.
 
     Notes
     -----
@@ -210,7 +210,7 @@ class Start:
         """Reset weights, states, optimizer and callbacks to what they were."""
         check_simulator(self.sim)
         if seam.training.optimizers_in_use(self.sim) != self._optimizers:
-            fault = "was compiled anew after this Start was made; make another one"
+            fault = "was compiled again after this Start was made; make another one"
             what = f"the simulator of {self.sim.model.toplevel}"
             raise ValidationError(f"{what} {fault}", attr="sim")
         self.sim.reset(include_trainable=False, include_probes=False)  # processes; the rest follows

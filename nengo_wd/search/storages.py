@@ -56,7 +56,7 @@ def opened(request: Request) -> Iterator[optuna.Study]:
             stack.enter_context(_locked(request))
         stack.enter_context(_quiet())
         with _explained(request, UNREACHABLE):
-            study = _created_by_one(request)
+            study = _study(request)
         with _explained(request, LOST, STORAGE_ERRORS):
             _check_study(study, request)
             if request.storage is None:  # no other process can be running these
@@ -103,25 +103,20 @@ def _quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _created_by_one(request: Request) -> optuna.Study:
+def _study(request: Request, tries: int = TRIES) -> optuna.Study:
     """Return the study; try again if another machine creates it at the same time."""
-    for _ in range(TRIES - 1):
-        try:
-            return _create(request)
-        except Exception as error:
-            if "already exists" not in f"{error} {error.__cause__}":
-                raise
-            time.sleep(random.random())
-    return _create(request)
-
-
-def _create(request: Request) -> optuna.Study:
-    storage = _storage(request)
-    optuna.create_study(storage=storage, study_name=request.name, load_if_exists=True)
-    sampler = request.sampler if request.seed is None else trials.SeededSampler(request.seed)
-    study = trials.Study(request.name, storage, sampler, request.pruner)
-    study.set_user_attr("n_trials", request.n_trials)  # raises if the storage is read-only
-    return study
+    try:
+        storage = _storage(request)
+        optuna.create_study(storage=storage, study_name=request.name, load_if_exists=True)
+        sampler = request.sampler if request.seed is None else trials.SeededSampler(request.seed)
+        study = trials.Study(request.name, storage, sampler, request.pruner)
+        study.set_user_attr("n_trials", request.n_trials)  # raises if the storage is read-only
+        return study
+    except Exception as error:
+        if tries == 1 or "already exists" not in f"{error} {error.__cause__}":
+            raise
+    time.sleep(random.random())
+    return _study(request, tries - 1)
 
 
 def _storage(request: Request) -> BaseStorage:

@@ -56,7 +56,7 @@ def try_again(study: optuna.Study, number: int, most: int | None = None) -> None
         return
     if number not in _repeated(trials):
         put_back = RetryHeartbeatStaleTrialCallback(most)
-        put_back(study, copy.deepcopy(trial))  # which changes the trial
+        put_back(study, copy.deepcopy(trial))  # it changes the trial
     if not trial.state.is_finished():  # marked last, or it is lost if this process dies before
         study.tell(number, state=TrialState.FAIL)
 
@@ -94,7 +94,7 @@ class Study(optuna.Study):
 
     @property
     def best_trial(self) -> FrozenTrial:
-        """The trial with the least error, from which ``best_params`` and ``best_value`` follow."""
+        """The trial with the least error, with ``best_params`` and ``best_value``."""
         found = counted_trials(self)
         if all(trial.state != TrialState.COMPLETE for trial in found):
             raise ValidationError(_why_none_is_best(self.study_name, found), attr="best_trial")

@@ -56,7 +56,7 @@ def _run_in_processes(study: optuna.Study, request: Request, show: Callable) -> 
                 show()
                 done, running = futures.wait(threads, THREADS_INTERVAL, futures.FIRST_EXCEPTION)
                 for thread in done:
-                    thread.result()  # which raises its error
+                    thread.result()  # raises its error
         finally:
             while running:  # they may start other processes meanwhile
                 for worker in workers:
@@ -133,7 +133,7 @@ class Worker:
         if trials.rank(self.study, trial.number) >= self.request.n_trials:
             # another machine took the last trial at the same time
             trial.set_user_attr(trials.WITHDRAWN, True)
-            raise OptunaError("there are as many trials as were asked for")
+            raise OptunaError("the total number of trials is reached")
         ranges = self.request.ranges
         strengths = {name: trial.suggest_float(name, *ranges[name], log=True) for name in ranges}
         kind, found, *text = self.train(strengths, trial)

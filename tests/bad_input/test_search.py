@@ -273,7 +273,7 @@ WITH_OPTUNA += [
         lambda s: trained_with(tf.keras.callbacks.CallbackList([watching("acc")])),
         "TFKerasPruningCallback watches 'acc'",
     ),
-    Row("compiled anew", lambda s: of_compiled(compiled_anew), "compiled anew after this Start"),
+    Row("compiled anew", lambda s: of_compiled(compiled_anew), "compiled again after this Start"),
 ]
 ROWS += [one._replace(generation=3) for one in WITH_OPTUNA]
 ROWS += [
