@@ -227,8 +227,13 @@ def search(study: optuna.Study, axes: Any = None) -> Figure:
     names, values = list(study.best_params), [trial.value for trial in complete]
     room = MARGIN * (max(values) - min(values)) or 1.0
     limits = min(values) - room, max(values) + room
-    kinds = _pruned(pruned, limits, value)
-    kinds += [(complete, COMPLETE, "complete"), ([study.best_trial], BEST, "best")]
+    kinds: list[tuple] = [
+        ([trial for trial in pruned if limits[0] <= trial.value <= limits[1]], PRUNED, "pruned"),
+        ([trial for trial in pruned if trial.value > limits[1]], ABOVE, f"pruned, {value} above"),
+        ([trial for trial in pruned if trial.value < limits[0]], BELOW, f"pruned, {value} below"),
+        (complete, COMPLETE, "complete"),
+        ([study.best_trial], BEST, "best"),
+    ]
     with figures.grid_of_axes((1, 1 + len(names)), axes, 2.6, sharey="row") as grid:
         over_trials, *over_strengths = grid[0]
         _plot(over_trials, kinds, limits)
@@ -250,16 +255,6 @@ def _trials(study: Any, state: str) -> list:
         raise ValidationError(f"expected an optuna.Study, got {study!r}", attr="study")
     found = study.get_trials(deepcopy=False)
     return [one for one in found if one.state.name == state and one.value is not None]
-
-
-def _pruned(trials: list, limits: tuple[float, float], value: str) -> list[tuple]:
-    """Return pruned trials within the limits and beyond them, with their looks and labels."""
-    low, high = limits
-    return [
-        ([trial for trial in trials if low <= trial.value <= high], PRUNED, "pruned"),
-        ([trial for trial in trials if trial.value > high], ABOVE, f"pruned, {value} above"),
-        ([trial for trial in trials if trial.value < low], BELOW, f"pruned, {value} below"),
-    ]
 
 
 def _plot(

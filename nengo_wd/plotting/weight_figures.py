@@ -183,7 +183,7 @@ def compare(
     with figures.grid_of_axes((2, len(names)), axes, 3.6, **sharing) as grid:
         for name, over_training, by_channel in zip(names, *grid):
             together = names if equal_axes else [name]
-            over_runs = [_norms_of(run, other) for run in runs.values() for other in together]
+            over_runs = [r.norms[:, r.names.index(n)] for r in runs.values() for n in together]
             samples = [run[other] for run in last.values() for other in together]
             edges, most = _edges_of_bins(samples, bins)
             lines = []
@@ -200,12 +200,8 @@ def compare(
     return grid[0, 0].figure
 
 
-def _norms_of(history: History, name: str) -> np.ndarray:
-    return history.norms[:, history.names.index(name)]
-
-
 def _plot_norms(panel: Axes, history: History, name: str, **line: Any) -> list[Line2D]:
-    norms = _norms_of(history, name)
+    norms = history.norms[:, history.names.index(name)]
     return panel.plot(history.steps, norms, marker=figures.marker_of(history), **line)
 
 

@@ -186,7 +186,7 @@ class NeuronRates(RateHistory, Recorder):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Record the final state, unless the step is recorded already."""
-        if not len(self) or self.last.step != self._step_count.now():
+        if not len(self) or self.last.step != self._now():
             super().on_train_end(logs)
 
 

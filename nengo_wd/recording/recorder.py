@@ -1,4 +1,4 @@
-"""The base of callbacks that record: when they do, how they count steps, and how they warn."""
+"""The base of callbacks that record: when, after how many steps, and how they warn."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Recorder(SimulatorCallback):
     ) -> None:
         super().__init__(sim)
         self.history, self._measure = history, measure
-        self._step_count = StepCount(sim)
-        self._epoch: float = 0
+        self._step, self._epoch = 0, 0.0
+        self._counters: dict[int, tuple[tf.Variable, int]] = {}  # of optimizers, with their counts
         self._begun = False
         self._event_file = None
         if log_dir is not None and seam.simulators.writes(sim):
@@ -124,17 +124,17 @@ class Recorder(SimulatorCallback):
         if not self._begun:
             self._begun = True
             parameters.check_layers(self.sim)
-            before, step = self._step_count.last, self._step_count.now()
+            before, step = self._step, self._now()
             if step < before:  # the simulator was restored to an earlier step
                 self._forget_after(step)
-                self._epoch = self.history.last.epoch if len(self.history) else 0
+                self._epoch = self.history.last.epoch if len(self.history) else 0.0
             self._epoch = max(self._epoch, epoch)
             self._add_if_new()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Record, if it is time."""
         if self.interval is not None:
-            step = self._step_count.now()
+            step = self._now()
             if step - self.history.last.step >= self.interval:
                 self._add(self._measure(), logs, step)
 
@@ -150,46 +150,37 @@ class Recorder(SimulatorCallback):
 
     def _add(self, measured: Any, logs: Any = None, step: Any = None, epoch: Any = None) -> None:
         """Add a record with the loss in ``logs``, and write it for TensorBoard."""
-        step = self._step_count.now() if step is None else step
+        step = self._now() if step is None else step
         self.history.add(step, self._epoch if epoch is None else epoch, loss_of(logs), measured)
         if self._event_file is not None:
             self._event_file.write(step, self.history.scalars(), self.history.histograms())
 
     def _add_if_new(self) -> None:
         """Record, unless the step and the measured values are those of the last record."""
-        step, measured = self._step_count.now(), self._measure()
+        step, measured = self._now(), self._measure()
         if not len(self.history) or self.history.last.differs_from(step, measured):
             self._add(measured, step=step)
 
     def _restart(self) -> None:
         """Forget all records, for a new training."""
         self._forget_after(-1)
-        self._step_count, self._epoch = StepCount(self.sim), 0
+        self._step, self._epoch, self._counters = 0, 0.0, {}
+
+    def _now(self) -> int:
+        """Return the number of batches so far, with all optimizers; a restored one takes it back."""
+        counter = seam.values.step_counter(self.sim)
+        if counter is not None:
+            count = int(seam.values.fetch(self.sim, [counter])[0])
+            _, before = self._counters.get(id(counter), (counter, 0))
+            self._step += count - before if count else 0
+            self._counters[id(counter)] = counter, count
+        return self._step
 
     def _forget_after(self, step: int) -> None:
         """Forget the records of later steps, and have TensorBoard forget them."""
         self.history.rewind(step)
         if self._event_file is not None:
             self._event_file.rewind(step + 1)
-
-
-class StepCount:
-    """The number of batches that a simulator was trained on, with all of its optimizers."""
-
-    def __init__(self, sim: nengo_dl.Simulator) -> None:
-        self.sim = sim
-        self.last = 0  # the most recent count
-        self._seen: dict[int, tuple[tf.Variable, int]] = {}  # by id, each counter and its count
-
-    def now(self) -> int:
-        """Return the count, which goes on with a new optimizer, and back with a restored one."""
-        counter = seam.values.step_counter(self.sim)
-        if counter is not None:
-            count = int(seam.values.fetch(self.sim, [counter])[0])
-            _, before = self._seen.get(id(counter), (counter, 0))
-            self.last += count - before if count else 0
-            self._seen[id(counter)] = counter, count
-        return self.last
 
 
 class Alarm:

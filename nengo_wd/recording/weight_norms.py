@@ -127,7 +127,7 @@ class WeightNorms(History, Recorder):
         measured = measured._replace(activities={name: float(logs[name]) for name in names})
         super()._add(measured, logs, step, epoch)
         self._check_weights(measured, self.last.step)
-        faults = self._faults_of_settings()
+        faults = _faults_of_settings(self.sim, self._measure.live_strengths)
         self._settings_alarm.check(f"at step {self.last.step}, ", faults, faults.__getitem__, "; ")
 
     def _check_weights(self, measured: MeasuredWeights, step: int) -> None:
@@ -141,15 +141,6 @@ class WeightNorms(History, Recorder):
         bad = [name for name, square in squares if not np.isfinite(square)]
         self._weights_alarm.check(f"weights are not finite at step {step}: ", bad, describe, ", ")
 
-    def _faults_of_settings(self) -> dict[str, str]:
-        """Return the faults of decays and strengths, schedules or variables, by name."""
-        optimizers = seam.training.optimizers_in_use(self.sim)
-        faults = (f for one in optimizers for part in own_parts(one) for f in part.faults())
-        found = {fault.parameter.name: fault.reason for fault in faults}
-        for parameter, reason in strength_faults(self.sim, self._measure.live_strengths):
-            found[f"the regularizer of {parameter.name}"] = reason
-        return found
-
     def on_train_begin(self, logs: Any = None) -> None:
         """Warn of settings that training ignores."""
         super().on_train_begin(logs)
@@ -160,7 +151,7 @@ class WeightNorms(History, Recorder):
         n_records = len(self.history)
         super().on_train_batch_end(batch, logs)
         if n_records == len(self.history) and not np.isfinite(loss_of(logs)):
-            self._check_weights(self._measure(), self._step_count.now())
+            self._check_weights(self._measure(), self._now())
         if self.interval is not None:
             self._show_penalty(logs)
 
@@ -173,6 +164,15 @@ class WeightNorms(History, Recorder):
         """Have Keras show the total penalty beside the loss."""
         if logs is not None and self._measure.penalized:
             logs["penalty"] = self.last.measured.total_penalty
+
+
+def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str, str]:
+    """Return the faults of decays and strengths, schedules or variables, by name."""
+    parts = (part for one in seam.training.optimizers_in_use(sim) for part in own_parts(one))
+    found = {fault.parameter.name: fault.reason for part in parts for fault in part.faults()}
+    for parameter, reason in strength_faults(sim, regularized):
+        found[f"the regularizer of {parameter.name}"] = reason
+    return found
 
 
 def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:

@@ -90,7 +90,7 @@ class Worker:
     def work(self) -> None:
         """Run trials until the total is reached, by this worker and others."""
         while not self.stopped and trials.n_finished(self.study) < self.request.n_trials:
-            if self._is_one_left():
+            if trials.n_begun(self.study) < self.request.n_trials:
                 self.prepare()
                 self._run_one()
             elif self._has_heartbeats():
@@ -99,9 +99,6 @@ class Worker:
             else:
                 return
             self.show()
-
-    def _is_one_left(self) -> bool:
-        return trials.n_begun(self.study) < self.request.n_trials
 
     def _has_heartbeats(self) -> bool:
         """Tell whether the storage notices dead machines, so that waiting ends."""
@@ -112,7 +109,7 @@ class Worker:
         """Run a trial, if one is left; put it back if it is interrupted."""
         with contextlib.ExitStack() as turn:
             turn.enter_context(self.lock)
-            if not self._is_one_left():
+            if trials.n_begun(self.study) >= self.request.n_trials:
                 return
             self._number = None
             try:
