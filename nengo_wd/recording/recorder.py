@@ -61,7 +61,8 @@ class Recorder(SimulatorCallback):
     ) -> None:
         super().__init__(sim)
         self.history, self._measure = history, measure
-        self._step, self._epoch = 0, 0.0
+        self._step = 0
+        self._epoch: float = 0
         self._counters: dict[int, tuple[tf.Variable, int]] = {}  # of optimizers, with their counts
         self._begun = False
         self._event_file = None
@@ -127,7 +128,7 @@ class Recorder(SimulatorCallback):
             before, step = self._step, self._now()
             if step < before:  # the simulator was restored to an earlier step
                 self._forget_after(step)
-                self._epoch = self.history.last.epoch if len(self.history) else 0.0
+                self._epoch = self.history.last.epoch if len(self.history) else 0
             self._epoch = max(self._epoch, epoch)
             self._add_if_new()
 
@@ -164,10 +165,10 @@ class Recorder(SimulatorCallback):
     def _restart(self) -> None:
         """Forget all records, for a new training."""
         self._forget_after(-1)
-        self._step, self._epoch, self._counters = 0, 0.0, {}
+        self._step, self._epoch, self._counters = 0, 0, {}
 
     def _now(self) -> int:
-        """Return the number of batches so far, with all optimizers; a restored one takes it back."""
+        """Return the number of batches so far; it goes back when an optimizer is restored."""
         counter = seam.values.step_counter(self.sim)
         if counter is not None:
             count = int(seam.values.fetch(self.sim, [counter])[0])
