@@ -28,7 +28,7 @@ MOST_ROWS = 5  # of records, by default
 COUNTS = {"neurons": "neurons", "parameters": "weights and biases"}  # columns, with their labels
 BEFORE: dict[str, Any] = {"color": "0.85", "label": "before"}
 LEFT: dict[str, Any] = {"color": figures.COLORS[0], "label": "left"}
-ROOM = 1.7  # axes for each longest bar, because numbers are beside the bars
+ROOM = 1.7  # times the longest bar: the limit of the axis, since numbers are beside the bars
 
 
 def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figure:
@@ -128,7 +128,7 @@ def histograms(
                 panel.set(xlim=edges[[0, -1]], ylim=(0, most))
             figures.add_title(column[0], name, len(names))
             column[-1].set_xlabel(CHANNEL_NORM)
-        are_epochs = len(np.unique(history.epochs)) == len(history.epochs)  # different ones
+        are_epochs = len(np.unique(history.epochs)) == len(history.epochs)  # all different
         for panel, row in zip(grid[:, 0], rows):
             time = f"epoch {history.epochs[row]:g}" if are_epochs else f"step {history.steps[row]}"
             panel.set_ylabel(f"{time}\nchannels")

@@ -88,7 +88,7 @@ class SpikeGap:
         return frame(self.rows(), columns=FIELDS)
 
     def __repr__(self) -> str:
-        """Return a table for each probe, of some of the times, and when spikes meet rates."""
+        """Return a table for each probe, at some of the times, and when spikes meet rates."""
         return "\n\n".join(map(self._table, range(len(self.names))))
 
     def _table(self, column: int) -> str:

@@ -22,7 +22,7 @@ INTERVALS = {"epoch": None, "batch": 1}  # in batches
 
 
 class SimulatorCallback(tf.keras.callbacks.Callback):
-    """A callback for the ``sim.fit`` of one simulator, where it is given once."""
+    """A callback for ``sim.fit`` of one simulator, which refuses to be given twice."""
 
     def __init__(self, sim: nengo_dl.Simulator) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Recorder(SimulatorCallback):
             self._event_file = EventFile(sim, log_dir)
 
     def __bool__(self) -> bool:
-        """Return True, also before the first record: Keras ignores a callback that is false."""
+        """Return True, even before the first record: Keras ignores a callback that is false."""
         return True
 
     @property

@@ -23,7 +23,7 @@ from nengo_wd.search import trials
 from nengo_wd.search.request import Request
 
 RANGES = "ranges"  # the attribute of a study
-HEARTBEAT, GRACE_PERIOD = 10, 60  # seconds between heartbeats, and until none means dead
+HEARTBEAT, GRACE_PERIOD = 10, 60  # seconds between heartbeats, and until a machine counts as dead
 TRIES = 10  # to create a study that other machines also create
 BUSY_TIMEOUT = 60  # seconds to wait while another process writes to a file
 STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError, sqlite3.Error)  # of an open storage

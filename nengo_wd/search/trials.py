@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
-WITHDRAWN = "withdrawn"  # the mark of a trial that was one too many
+WITHDRAWN = "withdrawn"  # the mark of a trial beyond the total
 MAX_RETRIES = 3  # of a trial whose process or machine died, after the first try
 STATES = {"FAIL": "failed", "PRUNED": "was pruned", "RUNNING": "is running"}
 
@@ -57,7 +57,7 @@ def try_again(study: optuna.Study, number: int, most: int | None = None) -> None
     if number not in _repeated(trials):
         put_back = RetryHeartbeatStaleTrialCallback(most)
         put_back(study, copy.deepcopy(trial))  # it changes the trial
-    if not trial.state.is_finished():  # marked last, or it is lost if this process dies before
+    if not trial.state.is_finished():  # last, or it is lost if this process dies in between
         study.tell(number, state=TrialState.FAIL)
 
 
