@@ -82,7 +82,7 @@ class Trainer:
 
 
 def rounded(kernel, bits):
-    """Return the kernel at whole multiples of what its largest weight says."""
+    """Return the kernel, rounded to the grid of its largest weight."""
     distance = np.max(np.abs(kernel)) / (2 ** (bits - 1) - 1)
     return distance * np.round(kernel / distance)
 
@@ -97,7 +97,7 @@ def fitted(kernel, bits):
 
 
 def accuracies(options):
-    """Return those of each kind of weights, of shape (bits, seeds, kinds)."""
+    """Return accuracies of each kind of weights, of shape (bits, seeds, kinds)."""
     splits = signals.load_splits()
     first, further, *grids = (
         Trainer(splits, options.decay, *training)

@@ -259,7 +259,7 @@ class PeerTraining:
 
 
 class Peer:
-    """A process that runs `PeerTraining` when it is asked, and tells the milliseconds."""
+    """A process that runs `PeerTraining` on request, and answers with milliseconds."""
 
     def __init__(self, python, kind):
         command = [python, __file__, "--peer", kind]
@@ -273,7 +273,7 @@ class Peer:
 
 
 def answer(kind):
-    """Time what is asked for on the standard input."""
+    """Time what the standard input names."""
     training = PeerTraining(kind)
     for line in sys.stdin:
         print(timed(getattr(training, line.strip())), flush=True)
@@ -289,7 +289,7 @@ def timed(function):
 
 
 def measure(variants, n_rounds):
-    """Return the least milliseconds of fit and predict, by variant, which take turns."""
+    """Return the least milliseconds of fit and predict of each variant; they take turns."""
     least = {(name, what): np.inf for name in variants for what in ("fit", "predict")}
     for _ in range(n_rounds + 1):  # the first compiles
         for name, what in least:

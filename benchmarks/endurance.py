@@ -4,9 +4,9 @@
 
 Fits (trainings, with NengoDL 2) of one batch, with penalties, decoupled decay and, with NengoDL 3,
 a `WeightNorms`, are compared with the same number of them without any of ours, in the same
-process. Objectives are made with a strength that changes each time. Printed are the time of a
-call in the last fifth of the calls over that in the second, both as the least of the medians of
-ten stretches, and by how much the peak of memory grows per call in the last half, in bytes.
+process. Objectives are made with a strength that changes each time. The table gives the time of
+a call in the last fifth of the calls over that in the second, both as the least of the medians of
+ten stretches, and how many bytes the peak of memory grows per call in the last half.
 """
 
 import argparse

@@ -1,13 +1,13 @@
-"""The own tests of nengo-loihi or KerasLMU as the judge of the bridge to today's stack.
+"""The bridge to today's stack, judged by the tests of nengo-loihi or KerasLMU.
 
     python benchmarks/family_tests.py --library nengo_loihi
     python benchmarks/family_tests.py --library keras_lmu
     python benchmarks/family_tests.py --library nengo_loihi --without-bridge --save FILE
 
-Runs the tests that the library ships, those of nengo-loihi on its emulator, and prints every test
-that fares otherwise than on the stack that the library was made for. The exit status is 1 where a
-test fails that does not fail there and whose cause is not known to lie outside of the bridge. What
-follows ``--`` goes to pytest.
+Runs the tests that the library ships, those of nengo-loihi on its emulator. It prints every test
+whose outcome differs from that on the stack that the library was made for. The exit status is 1 if
+a test fails only here, and its cause is not known to lie outside the bridge. What follows ``--``
+goes to pytest.
 
 Needs what `nengo_dl_tests` needs, pytest-plt, and nengo-extras for tests of nengo-loihi.
 """
@@ -20,7 +20,7 @@ from nengo_dl_tests import RESULTS, Judge, command_line, judged
 
 
 class JudgeOfLoihi(Judge):
-    """What nengo-loihi's tests ask of their configuration; its wheel holds them without it."""
+    """What nengo-loihi's tests expect of their configuration, which its wheel lacks."""
 
     library, folder = "nengo_loihi", "."
     names = ("nengo-loihi", "nengo", "numpy")
@@ -35,7 +35,7 @@ markers =
 """
 
     def pytest_configure(self):
-        """Have the emulator raise where it would warn, and check whatever is built."""
+        """Make the emulator raise where it would warn, and check all that is built."""
         import nengo
         import nengo_loihi
         from nengo_loihi.builder.builder import Model, ValidationLevel
@@ -62,7 +62,7 @@ markers =
 
 
 class JudgeOfLMU(Judge):
-    """What KerasLMU's tests ask of their configuration."""
+    """What KerasLMU's tests expect of their configuration."""
 
     library = "keras_lmu"
     names = ("keras-lmu", "tensorflow", "numpy")

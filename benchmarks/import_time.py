@@ -1,4 +1,4 @@
-"""What ``import nengo_wd`` takes, beside what it stands on.
+"""How long ``import nengo_wd`` takes, beside the packages that it imports.
 
     python benchmarks/import_time.py [--rounds 20]
 

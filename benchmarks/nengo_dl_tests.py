@@ -1,14 +1,13 @@
-"""NengoDL's own tests as the judge of the bridge to current TensorFlow.
+"""The bridge to current TensorFlow, judged by NengoDL's own tests.
 
     python benchmarks/nengo_dl_tests.py
     python benchmarks/nengo_dl_tests.py --compiled
     python benchmarks/nengo_dl_tests.py --without-bridge --save FILE    # on TensorFlow 2.12.1
 
-Runs the tests that NengoDL ships and prints every test that fares otherwise than in the result
-it is compared with: on TensorFlow 2.12.1, without the bridge, unless another one is given. The
-exit status is 1 where a test fails that does not fail there and whose cause is not known to lie
-outside of the bridge. With ``--compiled``, XLA compiles every simulator of the tests. What follows
-``--`` goes to pytest.
+Runs the tests that NengoDL ships, and prints every test whose outcome differs from that in another
+result: on TensorFlow 2.12.1, without the bridge, unless one is given. The exit status is 1 if a
+test fails only here, and its cause is not known to lie outside the bridge. With ``--compiled``, XLA
+compiles every simulator of the tests. What follows ``--`` goes to pytest.
 
 Needs pytest below 8, pytest-rng and pytest-allclose.
 """
@@ -71,7 +70,7 @@ OPTIONS = {
 
 
 class Judge:
-    """A pytest plugin: what NengoDL's tests ask of their configuration, and their outcomes."""
+    """A pytest plugin: what NengoDL's tests expect of their configuration, and their outcomes."""
 
     library, folder, settings = "nengo_dl", "tests", SETTINGS
     names = ("nengo-dl", "nengo", "tensorflow", "numpy")  # whose versions matter
@@ -81,13 +80,13 @@ class Judge:
         self.stand_ins = []
 
     def pytest_collection(self):
-        """Have every module of tests imported, so that all of its other tests are judged."""
+        """Import every module of tests, so that all of its other tests run."""
         self.stand_ins = list(removed_names())
         for owner, name, stand_in in self.stand_ins:
             setattr(owner, name, stand_in)
 
     def pytest_collection_finish(self):
-        """Run the tests without what was there for their modules alone."""
+        """Run the tests without the stand-ins that their modules needed."""
         for owner, name, _ in self.stand_ins:
             delattr(owner, name)
 
@@ -137,7 +136,7 @@ def oscillator(tau, frequency, n_neurons):
 
 
 def removed_names():
-    """Yield what modules of tests can't be imported without: owner, name and a stand-in."""
+    """Yield the removed names that modules of tests import: owner, name and a stand-in."""
     import nengo
 
     if not hasattr(nengo.networks, "Oscillator"):  # until Nengo 4.0
@@ -195,7 +194,7 @@ def stack(names):
 
 
 def report(found, expected, explained):
-    """Print how the tests fared, and return how many failures there are to be explained."""
+    """Print the outcomes, and return how many failures have no known cause."""
     print_result("\nresult with", found)
     print_result("compared with", expected)
     unexplained = 0
@@ -220,7 +219,7 @@ def summary(outcomes):
 
 
 def compare(found, expected):
-    """Yield name and both outcomes of each test that passes, fails or is there only in one."""
+    """Yield the name and both outcomes of each test whose outcomes differ."""
     for name in sorted({*found, *expected}):
         now, before = found.get(name, "not there"), expected.get(name, "not there")
         if now.partition(":")[0] != before.partition(":")[0]:
@@ -228,7 +227,7 @@ def compare(found, expected):
 
 
 def command_line(description):
-    """Return a parser of what all scripts of this kind take."""
+    """Return a parser of the options that both scripts take."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -239,7 +238,7 @@ def command_line(description):
 
 
 def judged(options, judge, baseline, explained):
-    """Run the tests as the command line says; return how many failures are to be explained."""
+    """Run the tests as the command line says; return how many failures have no known cause."""
     with contextlib.nullcontext() if options.without_bridge else bridge():
         if getattr(options, "compiled", False):
             compile_all()

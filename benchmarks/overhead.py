@@ -15,8 +15,8 @@ The third network has convolutions and spiking neurons, and is trained on rates,
 it shows what ``spike_noise`` on all neurons costs, with XLA and without. The ratio of the least
 times is that of the epochs that the machine disturbed least.
 
-What has a probe for each connection, `nengo_dl.losses.Regularize` and `FiringRates`, is left out
-where it would take many minutes: above 100 connections.
+Variants with a probe for each connection, `nengo_dl.losses.Regularize` and `FiringRates`, are left
+out above 100 connections, where they would take many minutes.
 """
 
 import argparse
@@ -80,7 +80,7 @@ class Layers(Model):
 
 
 class Connections(Model):
-    """A network of ensembles side by side, the decoders of which have penalties or not."""
+    """A network of ensembles side by side, with or without penalties on their decoders."""
 
     variants = (PENALTIES, RATES, PERCENTILES)
     variants += (NORMS, REGULARIZE) if NENGO_DL_3 else ()

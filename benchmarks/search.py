@@ -6,7 +6,7 @@ The network and the data are those of ``examples/search_strengths.py``. Bare epo
 epochs take within one long training: the median, times the number of epochs. A trial that uses a
 simulator again puts it back to its start, assigns strengths and trains. A trial that builds anew
 makes the network, the simulators and the objective, compiles, trains and closes. They take turns.
-Seconds are those of the CPU, which other work on the machine disturbs less than the time of day;
+Seconds are those of the CPU, which other work on the machine disturbs less than the wall clock;
 the table has medians over the rounds after the first, also of how the peak of memory grows.
 """
 

@@ -69,7 +69,7 @@ def counting_penalties(sim: nengo_dl.Simulator) -> Carried:
     """
     kept, carried = state.simulator_state(sim), state.simulator_state(sim).installed
     if carried is None:
-        asks = not seam.training.is_compiled(sim)
+        asks = not seam.simulators.is_compiled(sim)
         penalties = penalties_of_settings(sim) if asks else []
         activities = activity_penalties(sim) if asks else {}
         carried = Carried(Terms(sim, penalties, live=False), activities, kept.replaced)
@@ -92,7 +92,7 @@ def carry(
     expressions, kept.built = terms.expressions, terms
     carried = Carried(terms, activities, parameters.replaced_defaults(sim), original=terms)
     seam.training.set_losses(sim, expressions)
-    if not seam.training.is_compiled(sim):
+    if not seam.simulators.is_compiled(sim):
         _install(sim, carried)
         if before is None or carried.layout != before.layout:
             seam.training.build_again(sim)  # where Keras alone was asked to compile
@@ -112,9 +112,11 @@ def _changes_strengths(kept: state.SimulatorState, carried: Carried) -> bool:
 
 def _install(sim: nengo_dl.Simulator, carried: Carried | None) -> None:
     """Make these the penalties that count; with None, no setting counts."""
-    state.simulator_state(sim).installed = carried
+    kept, activities = state.simulator_state(sim), {} if carried is None else carried.activities
+    kept.installed = carried
     parameters.apply_defaults(sim, None if carried is None else carried.replaced)
-    seam.training.count_activities(sim, {} if carried is None else carried.activities)
+    if activities or kept.activity_losses is not None:
+        seam.training.count_activities(sim, activities)
     if carried is not None:
         carried.terms.install()
 
@@ -176,7 +178,7 @@ class Watcher:
         if _has_penalties(sim):
             kept = state.simulator_state(sim)
             kept.compiled = True
-            if seam.training.is_compiled(sim):
+            if seam.simulators.is_compiled(sim):
                 kept.left_out_parameters = kept.proximal
                 _install(sim, getattr(objective, "carried", None))
             elif kept.installed is None:
@@ -190,7 +192,7 @@ class Watcher:
                 warn_of_ignored(sim, ignored_by_optimizer(sim, optimizer))
         else:
             state.note_compiled(sim)  # settings that are made later don't count
-        if state.has_record(sim) and seam.training.is_compiled(sim):
+        if state.has_record(sim) and seam.simulators.is_compiled(sim):
             state.simulator_state(sim).advised = False
         if optimizer is not None:
             neurons.advise(sim)
@@ -255,7 +257,7 @@ def warn_of_training(sim: nengo_dl.Simulator) -> None:
     """Warn of settings that the training of a compiled simulator ignores."""
     if _has_penalties(sim):
         warn_of_ignored(sim, ignored_by_loss(sim))
-        used = next(iter(seam.training.optimizers_in_use(sim)), None)
+        used = next(iter(seam.simulators.optimizers_in_use(sim)), None)
         warn_of_ignored(sim, ignored_by_optimizer(sim, used))
 
 

@@ -289,7 +289,7 @@ def defaults_as_set(sim: nengo_dl.Simulator) -> Iterator[None]:
     Afterwards, they count as before, if an objective has fixed which of them count.
     """
     kept = state.simulator_state(sim)
-    before, is_fixed = kept.replaced, kept.installed is not None or seam.training.is_compiled(sim)
+    before, is_fixed = kept.replaced, kept.installed is not None or seam.simulators.is_compiled(sim)
     apply_defaults(sim)
     try:
         yield

@@ -168,7 +168,7 @@ class WeightNorms(History, Recorder):
 
 def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str, str]:
     """Return the faults of decays and strengths, schedules or variables, by name."""
-    parts = (part for one in seam.training.optimizers_in_use(sim) for part in own_parts(one))
+    parts = (part for one in seam.simulators.optimizers_in_use(sim) for part in own_parts(one))
     found = {fault.parameter.name: fault.reason for part in parts for fault in part.faults()}
     for parameter, reason in strength_faults(sim, regularized):
         found[f"the regularizer of {parameter.name}"] = reason

@@ -199,7 +199,7 @@ class Start:
             if not isinstance(callback, tf.keras.callbacks.Callback):
                 fault = f"{callback!r} in callbacks is not a tf.keras.callbacks.Callback"
                 raise ValidationError(fault, attr="callbacks")
-        self._optimizers = seam.training.optimizers_in_use(sim)
+        self._optimizers = seam.simulators.optimizers_in_use(sim)
         self._variables = seam.optimizers.variables_of_training(sim)
         self._values = seam.values.fetch(sim, self._variables)
         found = [vars(callback).items() for callback in self.callbacks]
@@ -209,7 +209,7 @@ class Start:
     def restore(self) -> None:
         """Reset weights, states, optimizer and callbacks to what they were."""
         check_simulator(self.sim)
-        if seam.training.optimizers_in_use(self.sim) != self._optimizers:
+        if seam.simulators.optimizers_in_use(self.sim) != self._optimizers:
             fault = "was compiled again after this Start was made; make another one"
             what = f"the simulator of {self.sim.model.toplevel}"
             raise ValidationError(f"{what} {fault}", attr="sim")

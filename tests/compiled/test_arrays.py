@@ -111,6 +111,7 @@ def test_a_recurrent_network_is_the_one_of_nengo(rng):
 
 
 @pytest.mark.traced
+@pytest.mark.slow
 def test_gradients_of_a_recurrent_network_are_finite_differences(rng):
     net = recurrent()
     with net:

@@ -84,6 +84,7 @@ def test_sparse_transforms_have_gradients(compiles, share, rng):
     "kind, pre_synapse", [("decoders", nengo.Lowpass(0.005)), ("weights", None)]
 )
 @pytest.mark.skipif(not hasattr(nengo, "RLS"), reason="Nengo has RLS from 4.0 on")
+@pytest.mark.slow
 def test_rls_is_as_in_nengo(kind, pre_synapse, compiles):
     with nengo.Network(seed=0) as net:
         use_dtype("float64")

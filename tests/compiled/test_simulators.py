@@ -71,7 +71,7 @@ def compile_and_run(net, **options):
 
 SETTINGS = {
     "loop": ({}, {}),
-    "unrolled": ({}, {"unroll_simulation": 20, "n_steps": 20}),
+    "unrolled": ({}, {"unroll_simulation": N_STEPS}),
     "no history": ({"keep_history": False}, {"keeps": False}),
     "no history, unrolled": ({"keep_history": False}, {"keeps": False, "unroll_simulation": 2}),
     "no loop": ({"use_loop": False}, {"n_steps": 2, "unroll_simulation": 2}),

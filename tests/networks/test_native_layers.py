@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from native_networks import IN_FLOAT32_ALONE, LAYERS, both, give_weights, neurons, varied_input
+from slowly import slow_but
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -15,6 +16,8 @@ pytestmark = [
 ]
 
 keras = tf.keras.layers
+QUICK = {"our dense", "conv 1", "conv 2 same", "our conv 2", "separable 2", "pooling 2", "flatten"}
+QUICK |= {"upsampling", "batch normalization", "dropout", "sequential"}
 
 
 class BetweenNeurons:
@@ -38,7 +41,9 @@ class BetweenNeurons:
             self.currents = nengo.Probe(b.neurons, "input")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LAYERS if kind not in IN_FLOAT32_ALONE])
+@pytest.mark.parametrize(
+    "kind", slow_but(QUICK, [kind for kind in LAYERS if kind not in IN_FLOAT32_ALONE])
+)
 def test_spikes_are_the_same_in_nengo(kind, rng):
     model = BetweenNeurons(kind, rng)
     made, ((a, new_a), (b, new_b), (currents, new_currents)) = both(model.net, rng)
@@ -49,14 +54,7 @@ def test_spikes_are_the_same_in_nengo(kind, rng):
     assert not any(isinstance(one, nengo_dl.TensorNode) for one in made.network.all_nodes)
 
 
-def in_float32():
-    """Yield the layers, all of them with `--slow`."""
-    for kind in LAYERS:
-        is_fast = kind in ("our conv 2", *IN_FLOAT32_ALONE)
-        yield pytest.param(kind, marks=() if is_fast else pytest.mark.slow)
-
-
-@pytest.mark.parametrize("kind", in_float32())
+@pytest.mark.parametrize("kind", slow_but({"our conv 2", *IN_FLOAT32_ALONE}, LAYERS))
 def test_outputs_are_the_same_in_float32(kind, rng):
     model = BetweenNeurons(kind, rng, dtype="float32", spiking=False)
     for before, after in both(model.net, rng)[1]:

@@ -14,6 +14,7 @@ from random_networks import (
     outputs,
     simulator,
 )
+from slowly import slow_but
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -23,15 +24,17 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*size_out' is being overwritten"),
 ]
 
+QUICK = {"decoded", "slices", "dense layer", "convolutional layer"}
+
 
 @pytest.mark.traced  # once for many predictions
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_but(QUICK, KINDS))
 def test_exactly_the_neurons_that_can_go(kind):
     model = Random(list(KINDS).index(kind), spiking=False, kinds=[kind])
     check_that_exactly_those_go(model)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_but(QUICK, KINDS))
 def test_spikes_are_the_same(kind):
     model = Random(list(KINDS).index(kind) + 50, spiking=True, kinds=[kind])
     with model.net:

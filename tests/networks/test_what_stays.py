@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from nengo.exceptions import SimulatorClosed, ValidationError
 from nengo.solvers import NoSolver
+from slowly import slow_but
 
 import nengo_wd
 from nengo_wd import nengo_dl
@@ -18,7 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:LIF neurons without smoothing"),
 ]
 
-STEPS = 30
+STEPS = 10
 
 
 def simulator(net, minibatch_size=1):
@@ -331,7 +332,7 @@ def odd(n):
     return weights
 
 
-@pytest.mark.parametrize("use", [None, "probe", "rule"])
+@pytest.mark.parametrize("use", slow_but({None}, [None, "probe", "rule"]))
 @pytest.mark.parametrize(
     "make",
     [

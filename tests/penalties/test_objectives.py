@@ -206,6 +206,7 @@ def test_optimizer_keeps_its_state_when_the_objective_is_built_anew():
         np.testing.assert_allclose(anew, at_once, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_gradient_is_that_of_the_reported_total():
     """One step of plain gradient descent, against central differences of the loss."""
     rate, step = 0.125, 1e-6

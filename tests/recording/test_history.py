@@ -79,6 +79,7 @@ plotting.norms(history), plotting.histograms(history)
 """
 
 
+@pytest.mark.slow
 def test_history_without_its_simulator(tmp_path):
     """Pickled, and read in a process that has no network."""
     net, _, _, _ = readout_network()

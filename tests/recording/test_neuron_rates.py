@@ -165,6 +165,7 @@ def test_spikes_of_either_sign(name):
 
 
 @pytest.mark.generation(3)
+@pytest.mark.slow
 def test_learned_weights_stay():
     """Training learns the same, whatever is recorded; each record has the weights of its time."""
     learned = []

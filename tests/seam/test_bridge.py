@@ -331,10 +331,10 @@ def test_gpu_is_looked_for_once_when_nengo_dl_asks(devices, monkeypatch):
         looked.append(kind)
         return devices
 
-    monkeypatch.setattr(tf.config.experimental, "list_physical_devices", list_devices)
     utils = sys.modules["nengo_dl.utils"]
     monkeypatch.setattr(utils, "tf_gpu_installed", None, raising=False)  # put back after the test
     del utils.tf_gpu_installed
+    monkeypatch.setattr(tf.config.experimental, "list_physical_devices", list_devices)
     assert not hasattr(utils, "something_else") and looked == []
     assert utils.tf_gpu_installed is utils.tf_gpu_installed is bool(devices)
     assert looked == ["GPU"]

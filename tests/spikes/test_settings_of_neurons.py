@@ -226,6 +226,7 @@ def test_datasets_may_leave_shapes_open(shapes, n_steps):
 @BOTH
 @pytest.mark.generation(3)
 @pytest.mark.traced
+@pytest.mark.slow
 def test_gradients_are_checked_of_rates(model, name, value):
     """Noise differs from call to call, and spikes have no slope."""
     with model.net:

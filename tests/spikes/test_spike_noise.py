@@ -226,6 +226,7 @@ def test_seed_of_the_simulator_decides():
     assert np.abs(first - second).max() > 1e-5
 
 
+@pytest.mark.slow
 def test_batches_have_other_noise():
     """Two epochs of a batch are one epoch of two; two batches of equal noise would be others."""
     model = Neurons()
@@ -275,6 +276,7 @@ def test_xla_has_the_same_noise():
     np.testing.assert_allclose(*found, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_loops_of_all_kinds_have_the_same_noise():
     found = []
     for settings, unrolled in (({}, 1), ({}, 3), ({"use_loop": False}, 3)):
@@ -334,6 +336,7 @@ def test_variables_change_at_once():
 
 
 @pytest.mark.generation(3)
+@pytest.mark.slow
 def test_schedules_have_their_value_at_the_training_step():
     schedule = tf.keras.optimizers.schedules.PiecewiseConstantDecay([1, 3], [0.05, 0.02, 0.005])
     model = Neurons(noise=schedule)

@@ -86,8 +86,8 @@ QUOTES = [
     ),
     (
         README,
-        "With LIF neurons, spikes in training without noise lead to {:.1f} %, against {:.1f} %, for "
-        "{:.0f} % of the events",
+        "With LIF neurons, spikes in training without noise lead to {:.1f} %, against {:.1f} %, "
+        "for {:.0f} % of the events",
         lambda: on_the_front("LIF", "with spikes")[:3],
     ),
     *(

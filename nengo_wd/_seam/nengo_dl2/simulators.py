@@ -17,6 +17,19 @@ GATHERING = {"force_copy": True}  # options with which NengoDL gathers signals
 TAKES_NEURONS = "make the simulator anew"  # for settings of neurons to count
 STATES = ("refractory_data", "voltage_data")  # of NengoDL's builders of neurons
 
+# -- training ------------------------------------------------------------------------------
+
+
+def is_compiled(sim: nengo_dl.Simulator) -> bool:
+    """Return False: each call of ``sim.train`` has its own objective."""
+    return False
+
+
+def optimizers_in_use(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return the optimizers that a simulator is trained with."""
+    return list({id(optimizer): optimizer for optimizer, _ in sim.tensor_graph.optimizers}.values())
+
+
 # -- wrappers, see `hooks` -----------------------------------------------------------------
 
 

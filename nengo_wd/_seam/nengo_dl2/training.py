@@ -251,16 +251,6 @@ def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
     collection[:] = of_layers + kept.settings_losses
 
 
-def optimizers_in_use(sim: nengo_dl.Simulator) -> list[Any]:
-    """Return the optimizers that a simulator is trained with."""
-    return list({id(optimizer): optimizer for optimizer, _ in sim.tensor_graph.optimizers}.values())
-
-
-def is_compiled(sim: nengo_dl.Simulator) -> bool:
-    """Return False: each call of ``sim.train`` has its own objective."""
-    return False
-
-
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
     """Remove penalties on parameters from the losses, also from those of objectives made before."""
     kept, of_graph = state.simulator_state(sim), state.graph_state(sim.tensor_graph.graph)

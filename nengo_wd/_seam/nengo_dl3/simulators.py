@@ -6,6 +6,8 @@ layers of TensorNodes, where Keras finds them for training, but not for saving.
 
 from __future__ import annotations
 
+import functools
+import weakref
 from typing import Any, Callable
 
 import nengo.builder.learning_rules
@@ -15,13 +17,15 @@ from nengo.exceptions import ValidationError
 from nengo_dl.builder import Builder
 from nengo_dl.compat import sub_layers, trackable
 
+from nengo_wd._checks import use_step
+from nengo_wd._groups import Sides, use_sides
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.builders import DecayOperators
-from nengo_wd._seam.nengo_dl3 import compiled, training
+from nengo_wd._seam.nengo_dl3 import compiled
 from nengo_wd._seam.nengo_dl3.builders import neurons, random_numbers
 from nengo_wd._seam.nengo_dl3.builders.operators import RLSBuilder
 from nengo_wd._seam.nengo_dl3.distributed import ReplicatedSimulator
-from nengo_wd._seam.nengo_dl3.values import _tensor_nodes
+from nengo_wd._seam.nengo_dl3.values import _tensor_nodes, step_counter
 
 AXIS = 1  # of neurons, in what is of shape (minibatch_size, size)
 GATHERING: dict = {}  # options with which NengoDL gathers signals
@@ -33,7 +37,7 @@ PREFIX = "nengo_wd_"  # of the names by which the state of steps is saved
 
 def _make(init: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> None:
     init(*args, **kwargs)
-    training._give_training_step(sim)
+    _give_training_step(sim)
     _expect_spikes(watcher, sim)
     watcher.prepare(sim)
 
@@ -75,7 +79,6 @@ def _build(build: Callable, watcher: Any, graph: Any, *args: Any, **kwargs: Any)
 def _build_loop(
     build: Callable, watcher: Any, graph: Any, loop_i: Any, update_probes: Any, progress: Any
 ) -> Any:
-
     def update(recorded: list, loop_i: Any) -> None:
         update_probes(watcher.woken(graph, recorded), loop_i)
 
@@ -120,14 +123,52 @@ def _weights_by_name(sim: Any, weights: dict) -> dict[str, Any]:
     return named
 
 
+# -- training ------------------------------------------------------------------------------
+
+
+def is_compiled(sim: nengo_dl.Simulator) -> bool:
+    """Tell whether sim.compile fixed the penalties, so that later objectives don't change them."""
+    return state.simulator_state(sim).compiled
+
+
+def optimizers_in_use(sim: nengo_dl.Simulator) -> list[Any]:
+    """Return the optimizers that a simulator is trained with."""
+    optimizer = getattr(sim.keras_model, "optimizer", None)
+    return [] if optimizer is None else [optimizer]
+
+
+def _give_training_step(sim: nengo_dl.Simulator) -> None:
+    """Give the penalties of layers the training step of their simulator, and their sides."""
+    reference = weakref.ref(sim)  # or the user's layers would keep the simulator alive
+    for layer in keras2.flat_layers(sim.keras_model):
+        found = layer._callable_losses
+        # a layer that is built only once has the step of an earlier simulator
+        bare = [f.args[0] if getattr(f, "func", None) is _penalty_at_step else f for f in found]
+        sides = [keras2.penalized_sides(layer, one) for one in bare]
+        at_step = [
+            functools.partial(_penalty_at_step, one, reference, its)
+            for one, its in zip(bare, sides)
+        ]
+        keras2.set_penalties(layer, at_step)
+
+
+def _penalty_at_step(function: Callable, reference: weakref.ref, sides: Sides) -> tf.Tensor | None:
+    """Return the penalty that ``function`` returns, or None if it is a step of an optimizer."""
+    sim = reference()
+    if sim is not None and state.is_proximal(sim) and keras2.is_on_variable(function):
+        return None
+    with use_step(None if sim is None else step_counter(sim)), use_sides(sides):
+        return function()
+
+
 # -- layers that are built again -----------------------------------------------------------
 
 
 def _keep_layers(graph: Any, later: Any, watcher: Any) -> None:
     """Give ``graph`` stand-ins for the layers that a later graph is about to build again.
 
-    It gets them if its network concerns this package, or if it was asked for its layers.
-    Otherwise its record says that it has lost them.
+    It gets them if its network concerns this package or its layers were asked for. Otherwise its
+    record says that they are lost.
     """
     rebuilt = {id(part) for op in _tensor_nodes(later) for part in keras2.flat_layers(op.func)}
     taken = [
@@ -225,8 +266,8 @@ def keep_initial(
 def _keep_state(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> None:
     """Have checkpoints of an optimizer hold the state of a step beside its own.
 
-    It is saved by the place of each trained variable among the weights of the model. Other settings
-    may hold where it is loaded, so that some of it is not there, or not asked for.
+    It is saved by the place of each trained variable among the weights of the model. With other
+    settings, a later simulator may lack some of it, or not ask for it.
     """
     places = {id(weight): place for place, weight in enumerate(sim.keras_model.weights)}
     for variable, kept in step.state:

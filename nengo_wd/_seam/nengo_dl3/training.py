@@ -6,8 +6,7 @@ import contextlib
 import functools
 import inspect
 import threading
-import weakref
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import nengo
 import nengo_dl
@@ -15,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from nengo_wd._checks import use_step
-from nengo_wd._groups import Sides, use_sides
 from nengo_wd._seam import keras2, state
 from nengo_wd._seam.keras2 import LayerPenalty
 from nengo_wd._seam.nengo_dl3 import distributed
@@ -76,11 +74,10 @@ def penalized_losses(
 def count_activities(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
     """Make penalties on what probes record losses and, by their names, metrics of the model."""
     kept = state.simulator_state(sim)
-    if activities and kept.activity_losses is None:
+    if kept.activity_losses is None:
         kept.activity_losses = _ActivityLosses(sim)
-    if kept.activity_losses is not None:
-        with _scope(sim):
-            kept.activity_losses.update_values(activities)
+    with _scope(sim):
+        kept.activity_losses.update_values(activities)
 
 
 def build_again(sim: nengo_dl.Simulator) -> None:
@@ -185,30 +182,6 @@ def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
         ]
 
 
-def _give_training_step(sim: nengo_dl.Simulator) -> None:
-    """Give the penalties of layers the training step of their simulator, and their sides."""
-    reference = weakref.ref(sim)  # or the user's layers would keep the simulator alive
-    for layer in keras2.flat_layers(sim.keras_model):
-        found = layer._callable_losses
-        # a layer that is built only once has the step of an earlier simulator
-        bare = [f.args[0] if getattr(f, "func", None) is _penalty_at_step else f for f in found]
-        sides = [keras2.penalized_sides(layer, one) for one in bare]
-        at_step = [
-            functools.partial(_penalty_at_step, one, reference, its)
-            for one, its in zip(bare, sides)
-        ]
-        keras2.set_penalties(layer, at_step)
-
-
-def _penalty_at_step(function: Callable, reference: weakref.ref, sides: Sides) -> tf.Tensor | None:
-    """Return the penalty that ``function`` returns, or None if it is a step of an optimizer."""
-    sim = reference()
-    if sim is not None and state.is_proximal(sim) and keras2.is_on_variable(function):
-        return None
-    with use_step(None if sim is None else step_counter(sim)), use_sides(sides):
-        return function()
-
-
 def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
     """Add the sum of these to ``sim.keras_model.losses``, unless it is there."""
     with use_step(training_step(sim)):
@@ -220,22 +193,11 @@ def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
         sim.tensor_graph.add_loss(kept.settings_loss)
 
 
-def is_compiled(sim: nengo_dl.Simulator) -> bool:
-    """Tell whether sim.compile fixed the penalties, so that later objectives don't change them."""
-    return state.simulator_state(sim).compiled
-
-
-def optimizers_in_use(sim: nengo_dl.Simulator) -> list[Any]:
-    """Return the optimizers that a simulator is trained with."""
-    optimizer = getattr(sim.keras_model, "optimizer", None)
-    return [] if optimizer is None else [optimizer]
-
-
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
     """Remove penalties on parameters from the losses, at the next compilation if there was one."""
     kept = state.simulator_state(sim)
     kept.proximal = True
-    kept.left_out_parameters = kept.left_out_parameters or not is_compiled(sim)
+    kept.left_out_parameters = kept.left_out_parameters or not kept.compiled
 
 
 def count_default(sim: nengo_dl.Simulator, layer: Any, variable: Any, counts: bool) -> None:
