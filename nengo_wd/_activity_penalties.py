@@ -90,11 +90,8 @@ def _penalties_on_probes(model: Any) -> Iterator[ActivityPenalty]:
             check_history(model, probe, "firing rates are means over all of them")
             yield ActivityPenalty(probe, snapshot(regularizer), amplitude(probe))
         elif own:
-            raise ValidationError(
-                f"{probe} has FiringRates as its regularizer, but {why_not}",
-                attr="regularizer",
-                obj=probe,
-            )
+            message = f"{probe} has FiringRates as its regularizer, but {why_not}"
+            raise ValidationError(message, attr="regularizer", obj=probe)
 
 
 def _check_no_groups(probe: nengo.Probe, regularizer: Any) -> None:
@@ -216,12 +213,9 @@ def why_no_rates(probe: Any) -> str | None:
 def check_history(model: Any, probe: nengo.Probe, needs: str) -> None:
     """Raise if a probe keeps only its last time step, and say what needs all of them."""
     if not config.get_setting(model, "keep_history", default=True, obj=probe):
-        raise ValidationError(
-            f"{probe} keeps the last time step alone, and {needs}; set "
-            "net.config[probe].keep_history = True",
-            attr="keep_history",
-            obj=probe,
-        )
+        fault = f"{probe} keeps the last time step alone, and {needs}"
+        hint = "set net.config[probe].keep_history = True"
+        raise ValidationError(f"{fault}; {hint}", attr="keep_history", obj=probe)
 
 
 def amplitude(probe: nengo.Probe) -> float:

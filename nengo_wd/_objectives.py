@@ -211,11 +211,9 @@ def losses_by_probe(
         by_probe = dict(objective)
     elif isinstance(objective, (list, tuple)):
         if len(objective) != len(probes):
-            raise ValidationError(
-                f"{len(objective)} losses for {len(probes)} probes in {sim.model.toplevel}; "
-                "give one for each, or a dictionary from probes to losses",
-                attr=attr,
-            )
+            fault = f"{len(objective)} losses for {len(probes)} probes in {sim.model.toplevel}"
+            hint = "give one for each, or a dictionary from probes to losses"
+            raise ValidationError(f"{fault}; {hint}", attr=attr)
         by_probe = dict(zip(probes, objective))
     else:
         by_probe = {probe: objective for probe in probes}
@@ -228,10 +226,8 @@ def losses_by_probe(
 def _check_key(sim: nengo_dl.Simulator, key: Any, attr: str) -> None:
     probes = seam.training.probe_names(sim)
     if isinstance(key, tuple) and not (key and seam.training.TUPLES_OF_PROBES):
-        raise ValidationError(
-            f"{key!r} is not a key of an objective; NengoDL 2 alone takes tuples of probes",
-            attr=attr,
-        )
+        message = f"{key!r} is not a key of an objective; NengoDL 2 alone takes tuples of probes"
+        raise ValidationError(message, attr=attr)
     for probe in key if isinstance(key, tuple) else (key,):
         known = probe in probes if isinstance(probe, str) else probe in sim.model.probes
         if not known:

@@ -23,7 +23,7 @@ from nengo_wd.layers import TimeLoopLayer
 
 PROXIMAL = "regularized_optimizer(..., proximal=True) or proximal_regularization(...)"
 PENALIZED = "compile with loss=nengo_wd.regularized_objective(...)"
-# The ends of the names of metrics such as accuracy; Keras appends numbers to equal names.
+# The names of metrics such as accuracy end like this; Keras appends numbers to equal names.
 HIGHER_IS_BETTER = re.compile(
     r"(^|_)(acc|accuracy|auc|precision|recall|sensitivity|specificity|io_u|iou|(f1|fbeta|r2)_score)"
     r"(_\d+)?$"
@@ -35,8 +35,8 @@ class Carried(NamedTuple):
 
     terms: Terms  # on parameters
     activities: dict[str, ActivityPenalty]  # on what probes record, by name
-    replaced: parameters.Nodes  # those with settings in the place of default penalties
-    original: Terms | None = None  # those of the objective, before others changed its strengths
+    replaced: parameters.Nodes  # whose settings replace default penalties
+    original: Terms | None = None  # of the objective, before others changed its strengths
     as_steps: bool = False  # whether an optimizer has the regularizers of parameters as steps
 
     @property
@@ -50,7 +50,7 @@ class Carried(NamedTuple):
         return self.terms.layout, _keys(self.activities.values()), self.replaced, self.as_steps
 
     def is_current(self, sim: nengo_dl.Simulator) -> bool:
-        """Tell whether settings ask for these penalties now, those that are steps left out."""
+        """Tell whether settings ask for these penalties now, except those that are steps."""
         if _keys(activity_penalties(sim).values()) != _keys(self.activities.values()):
             return False
         now, carried = penalties_of_settings(sim), self.penalties
@@ -64,8 +64,8 @@ def _keys(penalties: Iterable[Penalty | ActivityPenalty]) -> list[tuple]:
 def counting_penalties(sim: nengo_dl.Simulator) -> Carried:
     """Return the penalties of settings that count now.
 
-    They are those of the objective that the simulator was compiled with last. Before that, they
-    are those of the objective that was made last, or else those that settings ask for now.
+    They are those of the objective in the last ``sim.compile``. Before that, they are those of the
+    last objective, or else those that settings ask for now.
     """
     kept, carried = state.simulator_state(sim), state.simulator_state(sim).installed
     if carried is None:
@@ -83,8 +83,8 @@ def carry(
 ) -> Carried:
     """Return the penalties of a new objective.
 
-    They count at once in a simulator that was not compiled yet. Strengths of L1 and L2 count at
-    once where the simulator was compiled with the same penalties of other strengths.
+    They count at once in a simulator that is not compiled yet. Strengths of L1 and L2 also do if
+    the simulator was compiled with penalties that differ in nothing else.
     """
     kept = state.simulator_state(sim)
     before, built = kept.installed, [] if kept.built is None else [kept.built]
@@ -95,7 +95,7 @@ def carry(
     if not seam.simulators.is_compiled(sim):
         _install(sim, carried)
         if before is None or carried.layout != before.layout:
-            seam.training.build_again(sim)  # where Keras alone was asked to compile
+            seam.training.build_again(sim)  # if Keras itself was asked to compile
     elif before is not None and _changes_strengths(kept, carried):
         kept.installed = before._replace(terms=terms)
         terms.install()
@@ -111,7 +111,7 @@ def _changes_strengths(kept: state.SimulatorState, carried: Carried) -> bool:
 
 
 def _install(sim: nengo_dl.Simulator, carried: Carried | None) -> None:
-    """Make these the penalties that count; with None, no setting counts."""
+    """Let these penalties count; with None, no setting counts."""
     kept, activities = state.simulator_state(sim), {} if carried is None else carried.activities
     kept.installed = carried
     parameters.apply_defaults(sim, None if carried is None else carried.replaced)
@@ -126,14 +126,14 @@ class Watcher:
 
     @staticmethod
     def prepare(sim: nengo_dl.Simulator) -> None:
-        """Leave out default penalties where settings take their place; compile the time loop."""
+        """Leave out default penalties that settings replace; compile the time loop."""
         parameters.apply_defaults(sim)
         if settings.is_jit_compiled(sim.model.toplevel):
             seam.compiled.compile_loop(sim)
 
     @staticmethod
     def woken(graph: Any, recorded: list) -> list:
-        """Return what probes record at a time step, with gradients for neurons that are silent."""
+        """Return what probes record at a time step, with gradients for silent neurons."""
         rates_of = None
         if _is_for_spikes(graph):
             rates_of = spike_training.rates_in_training
@@ -143,13 +143,13 @@ class Watcher:
 
     @staticmethod
     def expect_spikes(graph: Any) -> None:
-        """Have neurons trained for their spikes as settings ask for now."""
+        """Train neurons for their spikes as settings ask for now."""
         if _is_for_spikes(graph):
             spike_training.expect_spikes(graph)
 
     @staticmethod
     def check_shown(sim: nengo_dl.Simulator, data: Any, n_steps: int | None = None) -> None:
-        """Warn of what training ignores of settings for spikes, and of a single time step."""
+        """Warn of settings for spikes that training ignores, and of a single time step."""
         if _is_for_spikes(sim.tensor_graph):
             warn_of_ignored(sim, spike_training.ignored_for_spikes(sim))
             spike_training.check_shown(sim, data, n_steps)
@@ -163,18 +163,13 @@ class Watcher:
         _check_layers(sim, bool(made_for))
         for what, other in made_for:
             if other is not sim:
-                one, this = (
-                    f"the simulator of {s.model.toplevel} at {id(s):#x}" for s in (other, sim)
-                )
-                raise ValidationError(
-                    f"the {what} was made for {one}, and is given to {this}, which is another "
-                    "simulator; make one for each simulator",
-                    attr=what,
-                )
+                one, this = (f"{s.model.toplevel} at {id(s):#x}" for s in (other, sim))
+                fault = f"the {what} was made for the simulator of {one}, not for that of {this}"
+                raise ValidationError(f"{fault}; make one for each simulator", attr=what)
 
     @staticmethod
     def compiled(sim: nengo_dl.Simulator, objective: Any, optimizer: Any) -> None:
-        """Count the penalties of the objective, and warn of settings that are ignored."""
+        """Let the penalties of the objective count; warn of settings that are ignored."""
         if _has_penalties(sim):
             kept = state.simulator_state(sim)
             kept.compiled = True
@@ -191,7 +186,7 @@ class Watcher:
                     step.added()
                 warn_of_ignored(sim, ignored_by_optimizer(sim, optimizer))
         else:
-            state.note_compiled(sim)  # settings that are made later don't count
+            state.note_compiled(sim)  # later settings don't count
         if state.has_record(sim) and seam.simulators.is_compiled(sim):
             state.simulator_state(sim).advised = False
         if optimizer is not None:
@@ -221,7 +216,7 @@ def _is_for_spikes(graph: Any) -> bool:
 
 
 def _check_layers(sim: nengo_dl.Simulator, is_ours: bool = False) -> None:
-    """Raise if a later simulator has the weights of a layer, where that concerns this package."""
+    """Raise if a later simulator has the weights of a layer, in a network that concerns us."""
     if seam.values.lost_layers(sim) and (is_ours or Watcher.concerns(sim.model.toplevel)):
         parameters.check_layers(sim)
 
@@ -234,23 +229,16 @@ def _has_penalties(sim: nengo_dl.Simulator) -> bool:
 
 
 def check_watched(callbacks: Any) -> None:
-    """Raise if one of Optuna's callbacks would prune the best trials of a search.
-
-    That happens if it reports a metric such as accuracy to a study that minimizes.
-    """
+    """Raise if a callback of Optuna reports a metric such as accuracy to a study that minimizes."""
     for callback in tf.nest.flatten(getattr(callbacks, "callbacks", callbacks)):
         metric = getattr(callback, "_monitor", None)
-        study = getattr(getattr(callback, "_trial", None), "study", None)
-        if study is None or not HIGHER_IS_BETTER.search(str(metric)):
-            continue
-        if [direction.name for direction in study.directions] == ["MINIMIZE"]:
-            raise ValidationError(
-                f"{type(callback).__name__} watches {metric!r}, which is the higher the better, in "
-                f"the search {study.study_name!r}, which minimizes: it would prune the best "
-                "trials. Have it watch a loss, or an error such as 1 - accuracy, which a callback "
-                "before it puts among the logs",
-                attr="callbacks",
-            )
+        study: Any = getattr(getattr(callback, "_trial", None), "study", None)
+        is_high = study is not None and HIGHER_IS_BETTER.search(str(metric))
+        if is_high and [direction.name for direction in study.directions] == ["MINIMIZE"]:
+            fault = f"{type(callback).__name__} watches {metric!r}, which should be high"
+            why = f"the search {study.study_name!r} minimizes, so it would prune the best trials"
+            hint = "let it watch a loss, or an error (1 - accuracy) that an earlier callback logs"
+            raise ValidationError(f"{fault}, but {why}; {hint}", attr="callbacks")
 
 
 def warn_of_training(sim: nengo_dl.Simulator) -> None:
@@ -291,8 +279,5 @@ def warn_of_ignored(sim: nengo_dl.Simulator, idle: Iterator[tuple[str, str]]) ->
     for name, remedy in idle:
         if f"{name}: {remedy}" not in state.simulator_state(sim).warned:
             state.simulator_state(sim).warned.add(f"{name}: {remedy}")
-            warnings.warn(
-                f"{sim.model.toplevel} is trained without its settings for {name}: {remedy}",
-                UserWarning,
-                stacklevel=2,
-            )
+            what = f"{sim.model.toplevel} is trained without its settings for {name}"
+            warnings.warn(f"{what}: {remedy}", UserWarning, stacklevel=2)

@@ -217,8 +217,6 @@ def numbers_now(
 
 def _check_graph(sim: nengo_dl.Simulator, value: Any) -> None:
     if isinstance(value, tf.Variable) and not seam.values.in_graph(sim, value):
-        raise ValidationError(
-            f"{value.name} is not in the graph of the simulator of {sim.model.toplevel}; make "
-            "the variable within sim.tensor_graph.graph.as_default()",
-            attr="variable",
-        )
+        fault = f"{value.name} is not in the graph of the simulator of {sim.model.toplevel}"
+        hint = "make the variable within sim.tensor_graph.graph.as_default()"
+        raise ValidationError(f"{fault}; {hint}", attr="variable")

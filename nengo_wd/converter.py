@@ -93,24 +93,23 @@ class Converter(_Base):
             return super().verify(training, *args, **kwargs)
 
     def _check_losses(self, allow_fallback: bool) -> None:
-        """Raise an error or a warning if ``add_loss`` has added a loss that the network lacks."""
+        """Raise or warn if ``add_loss`` has added a loss that the network lacks."""
         nodes = (n for n in self.net.all_nodes if isinstance(n, nengo_dl.TensorNode))
         copies = (layer for node in nodes for layer in parameters.layers(node))
         kept = {getattr(copy, "name", None): n_added_losses(copy) for copy in copies}
         flat = flat_layers(self.model)
         lost = [one.name for one in flat if n_added_losses(one) > kept.get(one.name, 0)]
         if lost:
-            message = (
-                f"what was added to the losses of {', '.join(map(repr, lost))} by add_loss is not "
-                "carried over, because it is about the Keras model's weights and outputs; make it "
-                "a regularizer of a layer, or add it to the objective"
-            )
+            fault = f"the losses of {', '.join(map(repr, lost))} from add_loss are not carried over"
+            why = "because they use the Keras model's weights and outputs"
+            hint = "make each a regularizer of a layer, or add it to the objective"
+            message = f"{fault}, {why}; {hint}"
             if not allow_fallback:
                 raise TypeError(message)
             warnings.warn(message, UserWarning, stacklevel=3)
 
     def get_converter(self, layer: tf.keras.layers.Layer) -> Any:
-        """Return the layer's converter, which notes outputs with an activity regularizer."""
+        """Return the layer's converter, which notes outputs that have an activity regularizer."""
         is_new = layer not in self._layer_converters
         converter = super().get_converter(layer)
         convert = converter.convert
@@ -120,7 +119,7 @@ class Converter(_Base):
             self._activities.append((nengo.Network.context[-1], output, layer, shape))
             return output
 
-        # not the public attribute, by which Keras' wrappers show that of the inner layer
+        # not the public attribute: Keras' wrappers return the inner layer's
         if is_new and getattr(layer, "_activity_regularizer", None) is not None:
             converter.convert = convert_and_note
         return converter
@@ -137,7 +136,7 @@ def _probe_activity(network: nengo.Network, output: Any, layer: Any, shape: tupl
 
 
 def _leave_out_biases(network: nengo.Network) -> None:
-    """Have settings of classes leave out the connections that are biases."""
+    """Exclude the connections that are biases from the settings of classes."""
     biases = [connection for connection in network.connections if _is_bias(connection)]
     if biases:
         with network:
@@ -155,7 +154,7 @@ def _is_bias(connection: nengo.Connection) -> bool:
 
 
 class _Penalized(nengo_dl.Simulator):
-    """NengoDL's simulator, which adds the penalties to the losses of some probes."""
+    """NengoDL's simulator, with losses of some probes only, and the penalties."""
 
     def __init__(self, probes: list[nengo.Probe], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -172,20 +171,18 @@ class _Penalized(nengo_dl.Simulator):
 
 
 def _check_model(model: Any) -> None:
-    """Raise unless ``model`` is a model of the Keras that NengoDL uses, with a known input."""
+    """Raise unless ``model`` is a model of Keras 2 with an input shape."""
     if not isinstance(model, tf.keras.Model):
         check_keras_2(model, "model", "Converter")
         raise ValidationError(f"{model!r} can't be converted; give a tf.keras.Model", attr="model")
     if isinstance(model, tf.keras.Sequential) and not model.inputs:
-        raise ValidationError(
-            f"the model {model.name!r} has no input shape yet, and so can't be converted; give its "
-            "first layer one, or call model.build(input_shape)",
-            attr="model",
-        )
+        fault = f"the model {model.name!r} has no input shape yet, so it can't be converted"
+        hint = "give its first layer one, or call model.build(input_shape)"
+        raise ValidationError(f"{fault}; {hint}", attr="model")
 
 
 class CarriesRegularizers:
-    """A mixin for NengoDL's layer converters, which makes regularizers of weights settings."""
+    """A mixin for NengoDL's layer converters that makes regularizers of weights settings."""
 
     layer: Any
     converter: Any
@@ -240,12 +237,8 @@ for _layer, _base in _Base.converters.items():
         _CARRYING[_layer] = type(f"Regularized{_base.__name__}", _bases, _attributes)
 Converter.converters = collections.ChainMap(_CARRYING, _Base.converters)
 
-# Our layers, each with the Keras layer as which it is converted. NengoDL 2 converts none.
-for _ours, _theirs in (
-    (layers.RegularizedDense, tf.keras.layers.Dense),
-    (layers.RegularizedConv1D, tf.keras.layers.Conv1D),
-    (layers.RegularizedConv2D, tf.keras.layers.Conv2D),
-    (layers.RegularizedConv3D, tf.keras.layers.Conv3D),
-):
-    if _theirs in Converter.converters:
-        Converter.register(_ours)(Converter.converters[_theirs])
+# Our layers are converted like Keras' layers. NengoDL 2 converts none.
+for _name in ("Dense", "Conv1D", "Conv2D", "Conv3D"):
+    _theirs = Converter.converters.get(getattr(tf.keras.layers, _name))
+    if _theirs is not None:
+        Converter.register(getattr(layers, f"Regularized{_name}"))(_theirs)

@@ -69,63 +69,44 @@ class DistributedSimulator(seam.distributed.ReplicatedSimulator):
     def __init__(
         self, network: nengo.Network | None, strategy: Any, minibatch_size: int, **kwargs: Any
     ) -> None:
-        _check_strategy(strategy)
-        _check_minibatch(strategy, minibatch_size)
+        _check_strategy(strategy, minibatch_size)
         if kwargs.get("device") is not None:
-            raise ValidationError(
-                f"device={kwargs['device']!r} is one device, but the strategy has its own; name "
-                "them there, as in tf.distribute.MirroredStrategy(devices=[...])",
-                attr="device",
-            )
+            fault = f"device={kwargs['device']!r} is one device, but a strategy has its own"
+            hint = "name them there, as in tf.distribute.MirroredStrategy(devices=[...])"
+            raise ValidationError(f"{fault}; {hint}", attr="device")
         _check_network(network or getattr(kwargs.get("model"), "toplevel", None), strategy)
         super().__init__(network, strategy, minibatch_size, **kwargs)
 
 
-def _check_strategy(strategy: Any) -> None:
-    """Raise unless each replica of a strategy has all weights, and all train in step."""
+def _check_strategy(strategy: Any, size: Any) -> None:
+    """Raise unless replicas of a strategy have all weights, train in step and share a minibatch."""
     kinds = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
     if not isinstance(strategy, kinds):
-        raise ValidationError(
-            f"expected a tf.distribute.MirroredStrategy or MultiWorkerMirroredStrategy, got "
-            f"{strategy!r} of type {type(strategy).__name__}; for one device, use a "
-            "nengo_dl.Simulator",
-            attr="strategy",
-        )
-
-
-def _check_minibatch(strategy: Any, size: Any) -> None:
-    """Raise unless a minibatch can be divided among the replicas of a strategy."""
+        wanted = "expected a tf.distribute.MirroredStrategy or MultiWorkerMirroredStrategy"
+        fault = f"{wanted}, got {strategy!r} of type {type(strategy).__name__}"
+        hint = "for one device, use a nengo_dl.Simulator"
+        raise ValidationError(f"{fault}; {hint}", attr="strategy")
     n_replicas = strategy.num_replicas_in_sync
     if not is_whole(size):
-        raise ValidationError(
-            f"minibatch_size={size!r} must be a whole number above zero: how many examples all "
-            "replicas have in a step",
-            attr="minibatch_size",
-        )
+        fault = f"minibatch_size={size!r} must be a whole number above zero"
+        what = "the number of examples in a step of all replicas together"
+        raise ValidationError(f"{fault}: {what}", attr="minibatch_size")
     if size % n_replicas:
-        raise ValidationError(
-            f"{n_replicas} replicas can't share minibatch_size={size} evenly; give a multiple of "
-            f"{n_replicas}, such as {-(-int(size) // n_replicas) * n_replicas}",
-            attr="minibatch_size",
-        )
+        fault = f"{n_replicas} replicas can't share minibatch_size={size} evenly"
+        fitting = -(-int(size) // n_replicas) * n_replicas
+        hint = f"give a multiple of {n_replicas}, such as {fitting}"
+        raise ValidationError(f"{fault}; {hint}", attr="minibatch_size")
 
 
 def _check_network(network: nengo.Network | None, strategy: Any) -> None:
-    """Raise if replicas would have different weights: by learning rules, or by random numbers."""
-    if network is None:
-        return
-    for connection in network.all_connections:
+    """Raise if learning rules or random numbers would make the weights of replicas differ."""
+    for connection in () if network is None else network.all_connections:
         if connection.learning_rule_type:
-            raise ValidationError(
-                f"{connection} has a learning rule, with which each example of a minibatch has "
-                "weights of its own; use a nengo_dl.Simulator",
-                attr="learning_rule_type",
-                obj=connection,
-            )
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and network.seed is None:
-        raise ValidationError(
-            f"{network} has no seed, so that each worker would build and shuffle by random numbers "
-            "of its own; give it one: nengo.Network(seed=0)",
-            attr="seed",
-            obj=network,
-        )
+            fault = f"{connection} has a learning rule, which gives each example its own weights"
+            hint = "use a nengo_dl.Simulator"
+            raise ValidationError(f"{fault}; {hint}", attr="learning_rule_type", obj=connection)
+    is_on_many = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if is_on_many and network is not None and network.seed is None:
+        fault = f"{network} has no seed, so each worker would build and shuffle differently"
+        hint = "give it one: nengo.Network(seed=0)"
+        raise ValidationError(f"{fault}; {hint}", attr="seed", obj=network)

@@ -11,7 +11,7 @@ from nengo.connection import LearningRule
 from nengo.exceptions import ValidationError
 from nengo.learning_rules import LearningRuleType
 from nengo.params import EnumParam
-from nengo_dl.builder import Builder as NengoDLBuilder  # by this name also after a failed import
+from nengo_dl.builder import Builder as NengoDLBuilder  # the same after a failed import
 
 from nengo_wd import _seam as seam
 from nengo_wd._checks import check_strength, is_number
@@ -84,12 +84,8 @@ class Decay(LearningRuleType):
 
     def __init__(self, rate: float, towards: str = "zero", modifies: str = "decoders") -> None:
         if not is_number(rate):
-            raise ValidationError(
-                f"{rate!r} is not a rate; give a number in 1/s, and for a rate that changes, "
-                "connect a node to the rule",
-                attr="rate",
-                obj=Decay,
-            )
+            hint = "give a number in 1/s, and connect a node to the rule to change the rate"
+            raise ValidationError(f"{rate!r} is not a rate; {hint}", attr="rate", obj=Decay)
         check_strength(float(rate), "rate", "rate", "Decay")
         super().__init__(learning_rate=float(rate), size_in=1)
         self.towards = towards
@@ -105,35 +101,26 @@ class Decay(LearningRuleType):
 
 
 class SimDecay(Operator):
-    """Computes the change of weights that decay.
-
-    The change is an update: Nengo's own `Copy` adds it to the weights in the next time step.
-    """
+    """Compute the change of weights that decay; Nengo's `Copy` adds it in the next time step."""
 
     def __init__(
-        self,
-        weights: Signal,
-        scale: Signal,  # a factor of the rate, of shape (1,)
-        delta: Signal,  # the change, of the shape of the weights
-        remainder: Signal,  # the sum of what rounding has left out of the changes, of that shape
-        rate: float,  # in 1/s
-        initial: np.ndarray | None = None,  # the weights to decay towards, by default zero
+        self, reads: list[Signal], updates: list[Signal], rate: float, initial: np.ndarray | None
     ) -> None:
         super().__init__()
-        self.rate, self.initial = rate, initial
+        self.rate, self.initial = rate, initial  # in 1/s; the weights to decay towards, None for 0
+        self.reads, self.updates = reads, updates
         self.sets: list[Signal] = []
         self.incs: list[Signal] = []
-        self.reads, self.updates = [weights, scale], [delta, remainder]
 
     # Nengo and NengoDL put other signals into the lists
     weights = property(lambda self: self.reads[0])
-    scale = property(lambda self: self.reads[1])
-    delta = property(lambda self: self.updates[0])
-    remainder = property(lambda self: self.updates[1])
+    scale = property(lambda self: self.reads[1])  # a factor of the rate, of shape (1,)
+    delta = property(lambda self: self.updates[0])  # the change, of the shape of the weights
+    remainder = property(lambda self: self.updates[1])  # what rounding has left out so far
 
     @staticmethod
     def change(weights: Any, factor: Any, initial: Any, remainder: Any) -> tuple[Any, Any]:
-        """Return the change that is left after rounding, and the remainder."""
+        """Return the change as rounding leaves it, and the remainder."""
         distance = weights if initial is None else weights - initial
         wanted = factor * distance + remainder
         made = (weights + wanted) - weights
@@ -153,16 +140,16 @@ class SimDecay(Operator):
 
 @Builder.register(Decay)
 def build_decay(model: Model, decay: Decay, rule: LearningRule) -> None:
-    """Build the rule into a model, in which Nengo has built its weights and its change."""
-    copy = model.operators[-1]  # Nengo's, which adds the change to the weights
+    """Build the rule into a model, after Nengo has built the weights and their change."""
+    copy = model.operators[-1]  # Nengo's Copy, which adds the change to the weights
     scale = Signal(shape=(1,), name="Decay:scale")  # in the precision of nengo.rc, as weights are
     model.add_op(Reset(scale, value=1.0))
-    model.sig[rule]["in"] = scale  # to which connections add
+    model.sig[rule]["in"] = scale  # connections add to it
     remainder = Signal(shape=copy.src.shape, name="Decay:remainder")
     initial = copy.dst.initial_value if decay.towards == "initial" else None
-    model.add_op(SimDecay(copy.dst, scale, copy.src, remainder, decay.rate, initial))
-    # NengoDL merges copies that read equally many signals. Merged with the copies of another rule,
-    # this one would add to the same weights twice, by a slow scatter.
+    model.add_op(SimDecay([copy.dst, scale], [copy.src, remainder], decay.rate, initial))
+    # NengoDL merges copies that read the same number of signals. If it merged this one with another
+    # rule's, both would add to the same weights, by a slow scatter.
     copy.reads.append(remainder)
 
 

@@ -175,12 +175,9 @@ def is_jit_compiled(network: nengo.Network | None) -> bool:
     """
     asking = [one for one in _networks(network) if _asks_for_xla(one[0])] if network else []
     if asking and asking[0][0] is not network:
-        raise ValidationError(
-            f"{asking[0][0]} asks for jit_compile, which is a setting of whole simulators; set it "
-            f"in {network}, the outermost network",
-            attr="jit_compile",
-            obj=asking[0][0],
-        )
+        fault = f"{asking[0][0]} asks for jit_compile, which is a setting of whole simulators"
+        hint = f"set it in {network}, the outermost network"
+        raise ValidationError(f"{fault}; {hint}", attr="jit_compile", obj=asking[0][0])
     return bool(asking)
 
 
@@ -273,12 +270,9 @@ def _check_members(network: nengo.Network, name: str) -> None:
     inside = set(members(network))
     for obj, params in network.config.params.items():
         if not inspect.isclass(obj) and has_setting(params, name) and obj not in inside:
-            raise ValidationError(
-                f"{obj} has a {name} in the config of {network}, but is not in that network; "
-                "set it in the config of the network that holds the object",
-                attr=name,
-                obj=obj,
-            )
+            fault = f"{obj} has a {name} in the config of {network}, but is not in that network"
+            hint = "set it in the config of the network that holds the object"
+            raise ValidationError(f"{fault}; {hint}", attr=name, obj=obj)
 
 
 def explain_error(get: Callable, params: ClassParams, name: str) -> Any:

@@ -1,7 +1,7 @@
 """Values of the setting ``target_norm``: a number, or a rule that finds it during training.
 
-A rule is a frozen dataclass, and one of `RULES` and `TargetNorm`. ``optimizers/bounds.py`` finds
-the norms: a new rule needs a vector in ``Bounds.__init__``, and places in its other methods.
+A new rule is a frozen dataclass in `RULES` and `TargetNorm`. ``optimizers/bounds.py`` finds the
+norms, so the rule needs a vector in ``Bounds.__init__``, and a place in its other methods.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ __all__ = ["AtStep", "InflectionPoint", "OfInitial"]
 class OfInitial:
     r"""A factor of the norm before the first step: :math:`f \, \|w_0\|`.
 
-    The initial norm is measured before the first step of `nengo_wd.constrained_norms`, so loaded
-    weights count. That function raises an error if all weights are zero.
+    `nengo_wd.constrained_norms` measures it before its first step, so loaded weights count, and
+    raises an error if all weights are zero.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class AtStep:
     Raises
     ------
     nengo.exceptions.ValidationError
-        If that is not a whole number above zero.
+        If the number is not a whole number above zero.
 
     Notes
     -----
@@ -92,7 +92,7 @@ class InflectionPoint:
     Raises
     ------
     nengo.exceptions.ValidationError
-        If that is not a whole number above one.
+        If the number is not a whole number above one.
 
     Notes
     -----
@@ -111,27 +111,24 @@ RULES = (OfInitial, AtStep, InflectionPoint)
 
 
 def check_target_norm(value: Any, name: str, owner: str) -> TargetNorm:
-    """Return a target norm, or raise if ``value`` is not one."""
+    """Return a target norm; raise if ``value`` is not one."""
     if isinstance(value, RULES):
         return value
     if not is_number(value):
         rules = ", ".join(f"nengo_wd.target_norms.{rule.__name__}(...)" for rule in RULES)
-        raise ValidationError(
-            f"{owner}: {value!r} is not a {name}; give a number, or one of {rules}", attr=name
-        )
+        fault = f"{owner}: {value!r} is not a {name}; give a number, or one of {rules}"
+        raise ValidationError(fault, attr=name)
     _check_positive(owner, name, value)
     return float(value)
 
 
 def _check_positive(owner: str, name: str, value: Any) -> None:
     if not (is_number(value) and 0 < np.float64(value) <= LARGEST_FLOAT32):
-        raise ValidationError(
-            f"{owner}: the {name} {value!r} must be a finite number above zero", attr=name
-        )
+        fault = f"the {name} {value!r} must be a finite number above zero"
+        raise ValidationError(f"{owner}: {fault}", attr=name)
 
 
 def _check_steps(owner: str, name: str, value: Any, least: int) -> None:
     if not is_whole(value, least):
-        raise ValidationError(
-            f"{owner}: {name}={value!r} must be a whole number of steps, {least} or more", attr=name
-        )
+        fault = f"{name}={value!r} must be a whole number of steps, {least} or more"
+        raise ValidationError(f"{owner}: {fault}", attr=name)

@@ -302,7 +302,7 @@ def test_losses_that_a_layer_adds_itself():
     with simulator(converter.net) as sim:
         assert nengo_wd.regularization_losses(sim) == {"scaling.loss": pytest.approx(6)}
     layer.add_loss(lambda: tf.reduce_sum(layer.scale))
-    with pytest.warns(UserWarning, match="'scaling' by add_loss is not carried over"):
+    with pytest.warns(UserWarning, match="'scaling' from add_loss are not carried over"):
         nengo_wd.Converter(model)
 
 

@@ -1,5 +1,7 @@
 """Which rows of which variable belong to which Nengo object."""
 
+# ruff: noqa: F401  these names are for the rest of the package
+
 from nengo_wd._parameters.objects import (
     Nodes,
     all_parameters,
@@ -20,22 +22,3 @@ from nengo_wd._parameters.parameter import (
     sparse_places,
     trained_variables,
 )
-
-__all__ = [
-    "Nodes",
-    "Parameter",
-    "all_parameters",
-    "apply_defaults",
-    "check_layers",
-    "defaults_as_set",
-    "label",
-    "layers",
-    "parameter_values",
-    "parameters_of",
-    "replaced_defaults",
-    "sparse_places",
-    "trained_variables",
-    "unique_names",
-    "why_not_trained",
-    "with_setting",
-]

@@ -30,7 +30,7 @@ KINDS = {  # the trainable parameter of each class, and the signal that holds it
 
 
 def label(obj: Any) -> str:
-    """Return the label of an object, or one made of its class or of the ends it connects."""
+    """Return the label of an object, or one from its class or from the ends that it connects."""
     if isinstance(obj, nengo.ensemble.Neurons):
         return label(obj.ensemble)
     if getattr(obj, "label", None) is not None:
@@ -54,10 +54,7 @@ def unique_names(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parameters_of(sim: nengo_dl.Simulator, obj: Any) -> Iterator[Parameter]:
-    """Yield the parameters of an object, if it has any.
-
-    For a TensorNode, they are the variables that are trained, or penalized but not trained.
-    """
+    """Yield the parameters of an object: of a TensorNode, those that are trained or penalized."""
     if isinstance(obj, nengo_dl.TensorNode):
         variables = (one for one in _variables(sim, obj) if one.shape.rank > 0)
         yield from (_layer_parameter(sim, obj, variable) for variable in variables)
@@ -70,9 +67,9 @@ def parameters_of(sim: nengo_dl.Simulator, obj: Any) -> Iterator[Parameter]:
 def all_parameters(
     sim: nengo_dl.Simulator, skip_later: bool = False, kind: type = object
 ) -> list[Parameter]:
-    """Return the parameters of all objects of ``kind`` in a simulator's network, each of them once.
+    """Return the parameters of all objects of ``kind`` in a simulator's network, each one once.
 
-    With ``skip_later``, layers that a later simulator built again are left out.
+    With ``skip_later``, leave out layers that a later simulator has built again.
     """
     objects = [] if sim.model.toplevel is None else settings.members(sim.model.toplevel)
     found: dict[tuple[int, int], Parameter] = {}
@@ -95,10 +92,8 @@ def why_not_trained(sim: nengo_dl.Simulator, obj: Any) -> str | None:
     if signal is None or signal not in sim.tensor_graph.signals:
         return f"it has no {kind} that could be trained"
     if signal.minibatched:
-        return (
-            f"its {kind} are changed by a learning rule, not by training; nengo_wd.Decay is a "
-            "learning rule that has them decay"
-        )
+        hint = "nengo_wd.Decay is a learning rule that makes them decay"
+        return f"its {kind} are changed by a learning rule, not by training; {hint}"
     if not signal.trainable and not sim.tensor_graph.inference_only:
         return f"its {kind} are set not to be trainable"
     return None
@@ -107,7 +102,7 @@ def why_not_trained(sim: nengo_dl.Simulator, obj: Any) -> str | None:
 def layers(holder: Any, sim: nengo_dl.Simulator | None = None) -> list[Any]:
     """Return a layer or a TensorNode's function, and the layers in it.
 
-    With ``sim``, they have the weights of that simulator, also after a later one was made.
+    With ``sim``, they have the weights of that simulator, even if there is a later one.
     """
     is_node = isinstance(holder, nengo_dl.TensorNode)
     func = seam.values.function_of(holder) if is_node else holder
@@ -138,10 +133,10 @@ def _layer_parameter(
 def _variables(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> list[tf.Variable]:
     """Return the variables of a TensorNode's function that are trained or penalized."""
     func, *inner = layers(node, sim)
-    if not isinstance(func, tf.Module):  # which every Keras layer is
-        return trained_variables(func)
-    wanted = {id(variable) for variable in trained_variables(func)}
-    wanted.update(*(variable_penalties(layer) for layer in (func, *inner)))
+    trained = trained_variables(func)
+    if not isinstance(func, tf.Module):  # every Keras layer is one
+        return trained
+    wanted = {id(one) for one in trained}.union(*map(variable_penalties, (func, *inner)))
     return [variable for variable in func.variables if id(variable) in wanted]
 
 
@@ -152,20 +147,16 @@ def check_layers(sim: nengo_dl.Simulator) -> None:
 
 
 def _lost_error(name: str, obj: Any) -> ValidationError:
-    return ValidationError(
-        f"{name} was built again by a later simulator, to which its weights belong now; "
-        "use one simulator of its network at a time",
-        attr="tensor_func",
-        obj=obj,
-    )
+    fault = f"{name} was built again by a later simulator, which has its weights now"
+    hint = "use one simulator of its network at a time"
+    return ValidationError(f"{fault}; {hint}", attr="tensor_func", obj=obj)
 
 
 def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Any]]:
     """Return each parameter whose object has a setting, with the value.
 
-    A regularizer that was given to a layer wins over those of classes and networks; a layer's None
-    does not. Settings that contradict each other raise a ``ValidationError``, and so does an
-    object's own setting if the object has nothing to train.
+    A layer's own regularizer wins over those of classes and networks; a layer's None does not.
+    Raise if settings contradict each other, or an object has its own and nothing to train.
     """
     if not settings.is_configured(sim.model.toplevel):
         return []
@@ -177,55 +168,41 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
 
 
 def _set_parameters(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Setting]]:
-    """Return each parameter with the setting that was made for its object, None included."""
+    """Return each parameter with the setting of its object, None included."""
     _check_not_removed(sim)
     found: dict[tuple[int, int], tuple[Parameter, Setting]] = {}
     for setting in settings.look_up(sim.model.toplevel, name, settings.TRAINABLE):
         for parameter in _parameters_with(sim, name, setting):
             other, first = found.setdefault(parameter.key, (parameter, setting))
             if not _is_same(first.value, setting.value):
-                raise ValidationError(
-                    f"{parameter.name} is shared by {other.obj} and {setting.obj}, which have "
-                    f"different settings for {name}; give both the same",
-                    attr=name,
-                    obj=setting.obj,
-                )
+                who = f"{parameter.name} is shared by {other.obj} and {setting.obj}"
+                fault = f"which have different settings for {name}; give them the same"
+                raise ValidationError(f"{who}, {fault}", attr=name, obj=setting.obj)
             if setting.own:
                 found[parameter.key] = other, setting
     return list(found.values())
 
 
-def _parameters_with(
-    sim: nengo_dl.Simulator, name: str, setting: settings.Setting
-) -> list[Parameter]:
+def _parameters_with(sim: nengo_dl.Simulator, name: str, setting: Setting) -> list[Parameter]:
     """Return the parameters that a setting applies to; raise if an object's own applies to none."""
     is_none = setting.value is None
     if is_none and not isinstance(setting.obj, nengo_dl.TensorNode):
         return []  # None asks for nothing; native parameters are not shared
     least_rank = 2 if settings.SETTINGS[name].keeps_small else 1  # of the weights of layers
-    found = [
-        parameter
-        for parameter in parameters_of(sim, setting.obj)
-        if parameter.is_trained and (parameter.layer is None or len(parameter.shape) >= least_rank)
-    ]
+    found = [one for one in parameters_of(sim, setting.obj) if one.is_trained]
+    found = [one for one in found if one.layer is None or len(one.shape) >= least_rank]
     if not (found or is_none) and setting.own and not sim.tensor_graph.inference_only:
-        raise ValidationError(
-            f"{setting.obj} has a {name}, but {why_not_trained(sim, setting.obj)}",
-            attr=name,
-            obj=setting.obj,
-        )
+        fault = f"{setting.obj} has a {name}, but {why_not_trained(sim, setting.obj)}"
+        raise ValidationError(fault, attr=name, obj=setting.obj)
     return found
 
 
 def _holds_beside_layer(parameter: Parameter, setting: Setting) -> bool:
-    """Tell whether a setting counts beside the layer's own regularizer; raise if they conflict."""
+    """Tell whether the layer has no regularizer, so the setting counts; raise if they conflict."""
     if parameter.layer_penalty is not None and setting.own:
-        raise ValidationError(
-            f"layer {parameter.layer.name!r} was given a regularizer for {parameter.name}, and its "
-            f"{setting.obj} has a setting of its own, {setting.value}; leave one of them out",
-            attr="regularizer",
-            obj=setting.obj,
-        )
+        layer = f"layer {parameter.layer.name!r} was given a regularizer for {parameter.name}"
+        fault = f"{setting.obj} has its own setting, {setting.value}; leave one of them out"
+        raise ValidationError(f"{layer}, and its {fault}", attr="regularizer", obj=setting.obj)
     return parameter.layer_penalty is None
 
 
@@ -236,25 +213,19 @@ def _check_not_removed(sim: nengo_dl.Simulator) -> None:
         of_probe = isinstance(getattr(obj, "post_obj", None), nengo.Probe)  # made by the builder
         can_have = isinstance(obj, (*settings.TRAINABLE, nengo.Probe)) and not of_probe
         if can_have and obj not in inside:
-            raise ValidationError(
-                f"{obj} was removed from {sim.model.toplevel} after the simulator was built, which "
-                "still has it; make a simulator anew",
-                attr="network",
-                obj=obj,
-            )
+            fault = f"{obj} was removed from {sim.model.toplevel} after the simulator was built"
+            raise ValidationError(f"{fault}; make a simulator anew", attr="network", obj=obj)
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
     try:
-        return type(one) is type(other) and one.get_config() == other.get_config()
+        return one is other or (type(one) is type(other) and one.get_config() == other.get_config())
     except (AttributeError, NotImplementedError, TypeError):  # no configuration to compare
         return bool(one == other)
 
 
 def replaced_defaults(sim: nengo_dl.Simulator) -> Nodes:
-    """Return the TensorNodes whose settings replace the default penalties of layers, as of now."""
+    """Return the TensorNodes whose settings replace the default penalties of layers now."""
     network = sim.model.toplevel
     return frozenset(
         setting.obj
@@ -266,9 +237,9 @@ def replaced_defaults(sim: nengo_dl.Simulator) -> Nodes:
 
 
 def apply_defaults(sim: nengo_dl.Simulator, without: Nodes | None = None) -> None:
-    """Count the default penalties of all layers, except those in the TensorNodes ``without``.
+    """Count the default penalties of all layers, except in the TensorNodes ``without``.
 
-    If that is None, these are the TensorNodes whose settings replace defaults now.
+    By default, these are the ones whose settings replace defaults now.
     """
     check_layers(sim)
     if not settings.is_configured(sim.model.toplevel):
@@ -284,10 +255,7 @@ def apply_defaults(sim: nengo_dl.Simulator, without: Nodes | None = None) -> Non
 
 @contextlib.contextmanager
 def defaults_as_set(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Apply the current settings to default penalties in the body.
-
-    Afterwards, they count as before, if an objective has fixed which of them count.
-    """
+    """Apply current settings to default penalties in the body; restore what an objective fixed."""
     kept = state.simulator_state(sim)
     before, is_fixed = kept.replaced, kept.installed is not None or seam.simulators.is_compiled(sim)
     apply_defaults(sim)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Iterable, Iterator, NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple
 
 import nengo_dl
 import numpy as np
@@ -20,8 +20,7 @@ from nengo_wd._seam.keras2 import variable_name, variable_penalties
 class Channels(NamedTuple):
     """The output channels of a parameter: the groups of its rows, times its channel axes.
 
-    Decoders have a channel in each row; the kernel of a convolution has all of its channels in
-    every row, along its last axis.
+    Decoders have one channel in each row. Kernels of convolutions have all channels in every row.
     """
 
     rows: np.ndarray  # the group of each row, along the first axis
@@ -39,7 +38,7 @@ class Parameter:
     sim: nengo_dl.Simulator
     obj: Any  # the Connection, Ensemble, Neurons or TensorNode
     name: str  # label of the object and kind of the parameter, such as "readout.weights"
-    variable: tf.Variable  # holds the values, with those of other objects where NengoDL merges them
+    variable: tf.Variable  # has the values, and other objects' where NengoDL merges them
     rows: np.ndarray  # the indices of its rows in the variable, along the first axis
     # (size_out, size_in) for the weights of a connection, (n_neurons, dimensions) for encoders,
     # (n_neurons,) for biases, (n_nonzero,) for sparse weights, that of the variable for a layer
@@ -57,10 +56,7 @@ class Parameter:
 
     @property
     def initial(self) -> np.ndarray:
-        """The value before training, of shape ``shape``.
-
-        For a layer, this is the value at the first time that this is read.
-        """
+        """The value before training, of shape ``shape``; of a layer, the value when first read."""
         return parameter_values([self], "initial_variable")[0]
 
     @property
@@ -99,40 +95,33 @@ class Parameter:
         found = sides_of_native(self.obj, len(self.shape), self.name)
         if not self.signal.sparse:
             return found
-        return found._replace(
-            places=sparse_places(self.signal.initial_value), size=self.signal.shape
-        )
+        places = sparse_places(self.signal.initial_value)
+        return found._replace(places=places, size=self.signal.shape)
 
     @property
     def n_channels(self) -> int:
         """How many output channels the parameter has."""
-        channels = self.channels
-        sizes = [int(self.variable.shape[axis]) for axis in channels.axes]
-        return channels.n_groups * int(np.prod(sizes))
+        _, n_groups, axes = self.channels
+        return n_groups * int(np.prod([int(self.variable.shape[axis]) for axis in axes]))
 
     @property
     def layer_penalty(self) -> Callable | None:
         """The function that computes the layer's own penalty on the parameter, or None."""
-        for layer in () if self.layer is None else (self.layer, *self._stand_ins()):
-            found = variable_penalties(layer).get(id(self.variable))
-            if found is not None:
-                return found
-        return None
+        if self.layer is None:
+            return None
+        function = seam.values.function_of(self.obj)
+        stand_in = seam.values.layer_in(self.sim, function)  # if a later simulator has the layer
+        inner = () if stand_in is function else (stand_in, *stand_in.submodules)
+        found = [variable_penalties(one).get(id(self.variable)) for one in (self.layer, *inner)]
+        return next((one for one in found if one is not None), None)
 
     @property
     def is_trained(self) -> bool:
-        """Whether training changes the parameter: the weights of frozen layers stay."""
+        """Whether training changes the parameter; the weights of frozen layers stay."""
         if self.layer is None:
             return True
         func = seam.values.layer_in(self.sim, seam.values.function_of(self.obj))
         return any(self.variable is variable for variable in trained_variables(func))
-
-    def _stand_ins(self) -> Iterator[Any]:
-        """Yield the layer's stand-in and its sublayers, if a later simulator has the layer."""
-        func = seam.values.function_of(self.obj)
-        stand_in = seam.values.layer_in(self.sim, func)
-        if stand_in is not func:
-            yield from (stand_in, *stand_in.submodules)
 
     def gather(self) -> tf.Tensor:
         """Return a tensor of shape ``shape`` with the value."""
@@ -140,7 +129,7 @@ class Parameter:
 
 
 def sparse_places(weights: Any) -> np.ndarray:
-    """Return row and column of each weight of a sparse matrix, in the order of their values."""
+    """Return row and column of each weight of a sparse matrix, in the order of the weights."""
     if isinstance(weights, SparseMatrix):
         return weights.indices
     found = weights.tocoo()
@@ -155,28 +144,20 @@ def trained_variables(function: Any) -> list[tf.Variable]:
     return [v for v in held if isinstance(v, tf.Variable) and v.trainable]
 
 
-def parameter_values(
-    parameters: Iterable[Parameter], held_in: str = "variable"
-) -> list[np.ndarray]:
-    """Return the current value of each parameter, fetching each variable once.
-
-    With ``held_in="initial_variable"``, they are the initial values.
-    """
+def parameter_values(among: Iterable[Parameter], held_in: str = "variable") -> list[np.ndarray]:
+    """Return each value, now or in the "initial_variable", and fetch each variable once."""
     check_called_now()
-    parameters = list(parameters)
-    if not parameters:
+    among = list(among)
+    if not among:
         return []
-    variables = {id(parameter.variable): parameter for parameter in parameters}
+    variables = {id(parameter.variable): parameter for parameter in among}
     held = [getattr(parameter, held_in) for parameter in variables.values()]
-    fetched = dict(zip(variables, seam.values.fetch(parameters[0].sim, held)))
-    return [np.reshape(fetched[id(p.variable)][p.rows], p.shape) for p in parameters]
+    fetched = dict(zip(variables, seam.values.fetch(among[0].sim, held)))
+    return [np.reshape(fetched[id(p.variable)][p.rows], p.shape) for p in among]
 
 
 def _keep_initial(sim: nengo_dl.Simulator, obj: Any, variable: tf.Variable) -> tf.Variable:
-    """Return a variable with the initial values: of Nengo's builder, or of a layer as it is now.
-
-    A layer has one set of initial values for all of its simulators.
-    """
+    """Return a variable with initial values: of Nengo's builder, or of a layer when first asked."""
     built = seam.values.built_values(sim, variable)
     if built is not None:
         return seam.simulators.keep_initial(sim, variable, built)[0]
@@ -184,7 +165,7 @@ def _keep_initial(sim: nengo_dl.Simulator, obj: Any, variable: tf.Variable) -> t
     among = function.variables if isinstance(function, tf.Module) else vars(function).values()
     namesakes = [v for v in among if getattr(v, "name", None) == variable.name]
     name = variable.name, next(i for i, v in enumerate(namesakes) if v is variable)
-    known = state.layer_state(function).initial
+    known = state.layer_state(function).initial  # one for all simulators of the layer
     initial = known[name] if name in known else seam.values.fetch(sim, [variable])[0]
     kept, known[name] = seam.simulators.keep_initial(sim, variable, initial)
     return kept
@@ -207,10 +188,9 @@ def sum_rows(values: tf.Tensor, keep: tuple[int, ...] = ()) -> tf.Tensor:
 
 
 def norms_of_groups(values: tf.Tensor, groups: np.ndarray, n_groups: int) -> tf.Tensor:
-    """Return the L2 norm of each group of rows in float64; rows of group ``n_groups`` are left out.
+    """Return the L2 norm of each group of rows in float64; leave out rows of group ``n_groups``.
 
-    That is one pass with no copy. Where the squares are too large or too small for the precision of
-    the values, there is a second pass.
+    This is one pass without a copy, and a second one if float32 can't represent some squares.
     """
     norms = _norms_of_groups(values, groups, n_groups)
     if values.dtype == tf.float64:

@@ -18,32 +18,26 @@ from nengo_wd._seam.state import original
 
 
 def select_parameters(sim: nengo_dl.Simulator, asked: Any) -> list[Parameter]:
-    """Return the parameters of objects, classes, networks or layers, each of them once.
-
-    Raise for anything that is not in the simulator's network, or has nothing to train.
-    """
+    """Return the parameters of objects, classes, networks or layers; raise if one has none."""
     among = parameters.all_parameters(sim)
     found: dict[tuple[int, int], Parameter] = {}
     for one in asked if isinstance(asked, (list, tuple, set)) else [asked]:
         of_one = matching_parameters(among, one)
         if not of_one:
-            raise ValidationError(
-                f"{one!r} stands for no parameter of {sim.model.toplevel}: "
-                f"{_why_no_parameters(sim, one)}; give objects that have something to train, "
-                "classes or networks of them, or layers",
-                attr="objects",
-                obj=one,
-            )
+            fault = f"{one!r} stands for no parameter of {sim.model.toplevel}"
+            hint = "give objects with something to train, classes or networks of them, or layers"
+            why = _why_no_parameters(sim, one)
+            raise ValidationError(f"{fault}: {why}; {hint}", attr="objects", obj=one)
         found.update((p.key, p) for p in of_one if p.key not in found)
     if not found:
-        raise ValidationError(f"{asked!r} holds no objects to record", attr="objects")
+        raise ValidationError(f"{asked!r} contains no objects to record", attr="objects")
     return list(found.values())
 
 
 def recorded_by_default(
     sim: nengo_dl.Simulator, among: list[Parameter] | None = None
 ) -> list[Parameter]:
-    """Return the parameters with a penalty of their layer, or with a setting that is recorded."""
+    """Return the parameters with a penalty of their layer, or a setting that keeps them small."""
     among = parameters.all_parameters(sim) if among is None else among
     with parameters.defaults_as_set(sim):
         found = {p.key: p for p in among if p.layer_penalty is not None}
@@ -54,12 +48,9 @@ def recorded_by_default(
 
 
 def names_by_key(sim: nengo_dl.Simulator) -> dict[tuple[int, int], str]:
-    """Return the names of all parameters, by their keys.
-
-    Among equal labels, those that are recorded by default come first, and so keep their names
-    whatever else is in the network.
-    """
+    """Return the names of all parameters, by their keys."""
     current = parameters.all_parameters(sim, skip_later=True)
+    # the ones that are recorded by default come first, so others do not change their names
     found = {p.key: p for p in [*recorded_by_default(sim, current), *current]}
     named = parameters.unique_names((parameter.name, key) for key, parameter in found.items())
     return {key: name for name, key in named.items()}
@@ -75,7 +66,7 @@ def matching_parameters(among: list[Parameter], one: Any) -> list[Parameter]:
     if isinstance(one, (tf.Module, nengo_dl.TensorNode)):
         ids = {id(layer) for layer in parameters.layers(one)}
         return [p for p in among if id(original(p.layer)) in ids]
-    # of the same type, because others may not be comparable
+    # of the same type, because objects of two types may not be comparable
     return [p for p in among if type(p.obj) is type(one) and p.obj == one]
 
 
@@ -83,7 +74,7 @@ def _why_no_parameters(sim: nengo_dl.Simulator, one: Any) -> str:
     """Say why something stands for no parameters."""
     network = sim.model.toplevel
     if not isinstance(one, settings.TRAINABLE):
-        return "it is nothing that could have any, or has nothing to train"
+        return "objects like it have no parameters, or nothing to train"
     if network is None or one not in set(settings.members(network)):
         return "it is not in that network"
     return why_not_trained(sim, one) or "it has nothing to train"

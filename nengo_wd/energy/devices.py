@@ -38,21 +38,17 @@ devices: dict[str, Device] = {
 def get_device(name: Any) -> Device:
     """Return a device by its name, or raise an error that lists all names."""
     if not isinstance(name, str) or name not in devices:
-        raise ValidationError(
-            f"{name!r} is not a device; there are {', '.join(devices)}, and Energy.register_device "
-            "adds others",
-            attr="device",
-        )
+        fault = f"{name!r} is not a device"
+        hint = f"there are {', '.join(devices)}, and Energy.register_device adds others"
+        raise ValidationError(f"{fault}; {hint}", attr="device")
     return devices[name]
 
 
 def _joules(value: Any, attr: str, name: str) -> float:
     """Return a figure as a number, or raise if it is not finite, zero or above."""
     if not checks.is_number(value) or not 0 <= value < np.inf:
-        raise ValidationError(
-            f"device {name!r}: {attr}={value!r} must be a number of joules, zero or above",
-            attr=attr,
-        )
+        message = f"device {name!r}: {attr}={value!r} must be a number of joules, zero or above"
+        raise ValidationError(message, attr=attr)
     return float(value)
 
 

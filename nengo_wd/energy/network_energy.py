@@ -179,11 +179,9 @@ class Energy(Costs):
 def check_network(sim: nengo_dl.Simulator) -> None:
     """Raise unless a simulator has all objects of a network."""
     if sim.model.toplevel is None:
-        raise ValidationError(
-            "the simulator was made of a model without a network, which has no objects to count; "
-            "make it of the network",
-            attr="sim",
-        )
+        fault = "the simulator was made of a model without a network, which has no objects to count"
+        hint = "make it of the network"
+        raise ValidationError(f"{fault}; {hint}", attr="sim")
     network = sim.model.toplevel
     for obj in (*network.all_nodes, *network.all_ensembles, *network.all_connections):
         if obj not in sim.model.sig:
@@ -194,11 +192,9 @@ def check_network(sim: nengo_dl.Simulator) -> None:
 def _check_spiking(sim: nengo_dl.Simulator, flow: Flow) -> None:
     """Raise if no neurons spike, and warn of those that don't."""
     if nengo_dl.config.get_setting(sim.model, "learning_phase"):
-        raise ValidationError(
-            f"{sim.model.toplevel} has learning_phase=True, and so runs on rates without spikes; "
-            "leave the setting out",
-            attr="learning_phase",
-        )
+        fault = f"{sim.model.toplevel} has learning_phase=True, and so runs on rates without spikes"
+        hint = "leave the setting out"
+        raise ValidationError(f"{fault}; {hint}", attr="learning_phase")
     silent = {
         source.obj: getattr(source.neurons, "__name__", type(source.neurons).__name__)
         for source in flow.sources
@@ -207,11 +203,9 @@ def _check_spiking(sim: nengo_dl.Simulator, flow: Flow) -> None:
     if not any(source.spikes for source in flow.sources):
         kinds = ", ".join(sorted({*silent.values()}))
         what = f"only neurons that do not spike ({kinds})" if silent else "no neurons"
-        raise ValidationError(
-            f"{sim.model.toplevel} has {what}, and so no spikes to count; use neurons such as "
-            "nengo.LIF or nengo.SpikingRectifiedLinear",
-            attr="neuron_type",
-        )
+        fault = f"{sim.model.toplevel} has {what}, and so no spikes to count"
+        hint = "use neurons such as nengo.LIF or nengo.SpikingRectifiedLinear"
+        raise ValidationError(f"{fault}; {hint}", attr="neuron_type")
     for obj, kind in silent.items():
         warnings.warn(
             f"the neurons of {obj} do not spike ({kind}); each counts with an event at each time "
@@ -276,12 +270,9 @@ def _count_events(
     found = dict(zip(inner, measured))
     for source, events in found.items():
         if not np.isfinite(events).all():
-            raise ValidationError(
-                f"the output of {source.obj} is not finite while the data is shown; look for NaN "
-                "or infinite numbers in the data and the weights",
-                attr="data",
-                obj=source.obj,
-            )
+            fault = f"the output of {source.obj} is not finite while the data is shown"
+            hint = "look for NaN or infinite numbers in the data and the weights"
+            raise ValidationError(f"{fault}; {hint}", attr="data", obj=source.obj)
     for source in flow.sources:
         if source.obj in shown.values:
             found[source] = np.count_nonzero(shown.values[source.obj], axis=1).mean(axis=0)

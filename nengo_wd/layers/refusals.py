@@ -34,20 +34,16 @@ def check_class(layer: Any) -> None:
     name = type(layer).__name__
     if not isinstance(layer, tf.keras.layers.Layer):
         example = "Mine" if name == MIXIN else name
-        raise ValidationError(
-            f"{name} has no Keras layer among its base classes; {MIXIN} is for classes such as "
-            f"class {example}({MIXIN}, tf.keras.layers.Dense)",
-            attr="bases",
-        )
+        fault = f"{name} has no Keras layer among its base classes"
+        hint = f"{MIXIN} is for classes such as class {example}({MIXIN}, tf.keras.layers.Dense)"
+        raise ValidationError(f"{fault}; {hint}", attr="bases")
     call = list(inspect.signature(_keras_method(layer, "call")).parameters.values())[1:]
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     n_required = sum(one.kind in positional and one.default is one.empty for one in call)
     if isinstance(layer, WITH_SEVERAL_INPUTS) or n_required > 1:
-        raise ValidationError(
-            f"{name} is a layer of several inputs, and a TensorNode has one; connect all of them "
-            "to one TensorNode, whose layer splits its input",
-            attr="bases",
-        )
+        fault = f"{name} is a layer of several inputs, and a TensorNode has one"
+        hint = "connect all of them to one TensorNode, whose layer splits its input"
+        raise ValidationError(f"{fault}; {hint}", attr="bases")
 
 
 def _keras_method(layer: Any, name: str) -> Callable:

@@ -185,11 +185,9 @@ def _without_time(inputs: Any) -> Any:
 def _check_in_build(layer: Any) -> None:
     """Raise if a layer makes a variable in ``__init__`` or ``call``, and not in ``build``."""
     if not hasattr(layer, "_dtype_given"):
-        raise ValidationError(
-            f"{type(layer).__name__} makes a variable in __init__, before there is a simulator; "
-            "make it in build",
-            attr="add_weight",
-        )
+        fault = f"{type(layer).__name__} makes a variable in __init__, before there is a simulator"
+        hint = "make it in build"
+        raise ValidationError(f"{fault}; {hint}", attr="add_weight")
     if vars(layer).get("_in_call", False):
         why = "makes a variable in call, inside the time loop, where no loss can reach it"
         refusals.refuse(layer, f"{why}; make it in build", "add_weight")

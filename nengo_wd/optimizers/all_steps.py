@@ -28,8 +28,7 @@ def regularized_optimizer(
     1. decay, for ``weight_decay``, as `decoupled_weight_decay`;
     2. the step of the optimizer, with the gradients from before the decay;
     3. with ``proximal``, proximal steps, for ``regularizer``, as `proximal_regularization`;
-    4. constraints, for ``target_norm``, as `constrained_norms`: they bound norms after all other
-       steps.
+    4. constraints, for ``target_norm``, as `constrained_norms`, after everything else.
 
     A `LayerwiseSGD` decays weights itself, so its decay is not a separate step. Together with
     `regularized_objective`, all settings count.
@@ -37,8 +36,7 @@ def regularized_optimizer(
     Parameters
     ----------
     sim : nengo_dl.Simulator
-        The simulator to be trained, still open. Its network has the settings; see
-        `configure_settings`.
+        The simulator to be trained, still open, with settings as in `configure_settings`.
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
         An optimizer for the simulator; in NengoDL 3 also an optimizer's name.
     proximal : bool
@@ -51,10 +49,10 @@ def regularized_optimizer(
     optimizer
         For ``sim.compile(optimizer)`` (NengoDL 3: the same object, extended) or ``sim.train(data,
         optimizer)`` (NengoDL 2). If no setting asks for a step, it is ``optimizer`` itself.
-        Otherwise, its method ``update_settings()`` applies settings that changed after this call,
-        or raises an error and applies none. Nothing is compiled again. Only numbers can change in
-        this way. Schedules, variables, rules for target norms, other kinds of regularizers and
-        objects in variables without settings need a new optimizer.
+        Otherwise, its ``update_settings()`` applies changed settings without compiling again, or
+        raises an error and applies none. Only numbers can change in this way. Schedules, variables,
+        rules for target norms, other kinds of regularizers and objects in variables without
+        settings need a new optimizer.
 
     Raises
     ------
@@ -73,7 +71,7 @@ def regularized_optimizer(
     -----
     UserWarning
         If a schedule or variable would now remove all of the weights in a step, or more, and if
-        `constrained_norms` warns of a target norm.
+        `constrained_norms` warns of a target norm. ``update_settings()`` warns of the same.
 
     Examples
     --------
@@ -96,7 +94,8 @@ def regularized_optimizer(
     for kind in [*kinds, ConstrainedStep]:
         found = kind.asked(sim)
         if found:
-            steps.append(kind(sim, optimizer, scale_by_learning_rate, found))
+            scaled = scale_by_learning_rate and kind is not ConstrainedStep
+            steps.append(kind(sim, optimizer, scaled, found))
         else:
             checks.append(partial(kind.check_unasked, sim))
     return add_steps(optimizer, steps, checks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, List, NamedTuple, Tuple
 
 import nengo_dl
 import numpy as np
@@ -13,12 +13,12 @@ from nengo_wd._checks import is_number
 from nengo_wd._parameters import Parameter
 from nengo_wd._parameters.parameter import norms_of_groups
 from nengo_wd._strengths import LiveArray, where
-from nengo_wd.optimizers.steps import SetValues
 from nengo_wd.target_norms import AtStep, InflectionPoint, OfInitial
 
 MEMORY = 0.99  # of the average of the norm
 LEAST_GROWTH = 0.01  # of the average in an interval, at an inflection point
 LEAST_FACTOR = float(np.finfo(np.float32).tiny)
+Rules = List[Tuple[np.ndarray, Any]]  # target norms, each with the rows of its object
 
 
 class Progress(NamedTuple):
@@ -36,13 +36,16 @@ class Bounds:
     """The bounds of all objects in a variable, as vectors in float64 with a value for each object.
 
     Objects without a target norm are among them, because what is saved must not depend on settings.
-    ``found`` has the settings of these and others. ``progress`` is a variable that has what
-    `Progress` has, of shape (n_fields, n_objects).
+    ``values`` are the target norms of the others, each with its rows. ``progress`` is a variable
+    with the fields of `Progress`, of shape (n_fields, n_objects).
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, objects: list[Parameter], found: SetValues) -> None:
-        self.objects, self.variable = objects, objects[0].variable
-        rules = self._rules(found)
+    def __init__(
+        self, among: list[Parameter], sim: nengo_dl.Simulator, variable: tf.Variable, values: Rules
+    ) -> None:
+        self.variable = variable
+        self.objects = objects = [one for one in among if one.variable is variable]
+        rules = self._rules(values)
         self._numbers = LiveArray(sim, _as_numbers(rules))
         self._factors = _each(rules, OfInitial, "factor", 1.0)
         self._initial = np.array([isinstance(rule, OfInitial) for rule in rules])
@@ -56,46 +59,43 @@ class Bounds:
         start[Progress._fields.index("found")] = np.nan
         self.progress = seam.values.state_variable(sim, start)
 
-    def update_values(self, found: SetValues) -> None:
+    def update_values(self, values: Rules) -> None:
         """Replace target norms that are numbers by others."""
-        self._numbers.assign(_as_numbers(self._rules(found)))
+        self._numbers.assign(_as_numbers(self._rules(values)))
 
-    def _rules(self, found: SetValues) -> list[Any]:
+    def _rules(self, values: Rules) -> list[Any]:
         """Return the target norm of each object; None where it has none."""
-        targets = {parameter.key: target for parameter, target in found}
-        return [targets.get(one.key) for one in self.objects]
+        targets = {int(rows[0]): target for rows, target in values}
+        return [targets.get(int(one.rows[0])) for one in self.objects]
 
     def begin(self) -> list[Any]:
         """Note the initial norms before the first step; return the operations to wait for."""
         if not self._initial.any():
             return []
-        now = self._now()
+        now = Progress(*tf.unstack(self.progress.read_value()))
         missing = self._initial & tf.math.is_nan(now.found)
         norms = tf.cond(tf.reduce_any(missing), self._norms, lambda: tf.zeros_like(now.found))
-        missing &= norms > 0
-        return [self._keep(now._replace(found=where(missing, norms, now.found)))]
+        now = now._replace(found=where(missing & (norms > 0), norms, now.found))
+        return [self.progress.assign(tf.stack(now), read_value=False)]
 
     def constrain(self) -> list[Any]:
         """Take a step; return the operations to wait for."""
-        before, norms = self._now(), self._norms()
-        now = before._replace(steps=before.steps + 1)
+        now, norms = Progress(*tf.unstack(self.progress.read_value())), self._norms()
+        now = now._replace(steps=now.steps + 1)
         multiplier, factors = self._constrained(now, norms)
         now = self._found(now._replace(multiplier=multiplier), norms)
         # for TensorFlow 1, in which a value that was read may change with its variable
         with tf.control_dependencies([factors]):
-            kept = self._keep(now)
+            kept = self.progress.assign(tf.stack(now), read_value=False)
         is_above = tf.reduce_any(tf.not_equal(factors, 1.0))
-        return [kept, seam.values.multiply_if(is_above, self.variable, self._over_rows(factors))]
-
-    def _over_rows(self, factors: tf.Tensor) -> tf.Tensor:
-        """Return the factors of objects in a shape that fits the variable's."""
         # rows of no object get the last factor, 1
         by_row = tf.gather(tf.concat([factors, tf.ones(1, factors.dtype)], 0), self._object_of_row)
         by_row = tf.reshape(by_row, [-1] + [1] * (self.variable.shape.rank - 1))
-        return tf.cast(by_row, self.variable.dtype.base_dtype)
+        by_row = tf.cast(by_row, self.variable.dtype.base_dtype)
+        return [kept, seam.values.multiply_if(is_above, self.variable, by_row)]
 
     def recorded(self, progress: np.ndarray) -> dict[tuple[int, int], list]:
-        """Return multipliers and target norms at some progress, by parameter; NaN for none."""
+        """Return multipliers and target norms by parameter, at some progress; NaN for none."""
         now, numbers = Progress(*progress), self._numbers.values
         target = np.where(np.isnan(numbers), self._factors * now.found, numbers)
         has_rule = self._initial | np.isfinite(self._at_step) | np.isfinite(self._every)
@@ -139,12 +139,6 @@ class Bounds:
     def _norms(self) -> tf.Tensor:
         weights = self.variable.read_value()
         return norms_of_groups(weights, self._object_of_row, len(self.objects))
-
-    def _now(self) -> Progress:
-        return Progress(*tf.unstack(self.progress.read_value()))
-
-    def _keep(self, progress: Progress) -> Any:
-        return self.progress.assign(tf.stack(progress), read_value=False)
 
 
 def _as_numbers(rules: list) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any, Callable
 
 import nengo_dl
@@ -19,7 +20,7 @@ from nengo_wd.optimizers.bounds import Bounds
 from nengo_wd.optimizers.steps import ObjectSetting, SetValues, Step, add_steps, check_optimizer
 from nengo_wd.target_norms import OfInitial
 
-SMALLEST = 1e-3  # target norm, in root mean square, that a multiplier reaches in hundreds of steps
+SMALLEST = 1e-3  # the target norm, in root mean square, that takes hundreds of steps to reach
 
 
 class ConstrainedStep(Step):
@@ -28,26 +29,16 @@ class ConstrainedStep(Step):
     name, settings = "ConstrainedNorms", ("target_norm",)
     change, does = "constraint", "constrains norms"
 
-    def __init__(
-        self,
-        sim: nengo_dl.Simulator,
-        optimizer: Any,
-        scaled: bool = False,
-        found: SetValues | None = None,
-    ) -> None:
-        super().__init__(sim, optimizer, found=found)
-        self._targets = ObjectSetting(sim, "target_norm", self.made_for, key=lambda rule: rule)
-        for parameter, target in self.made_for:
-            _check_initial(parameter, target)
-            _warn_of_small(parameter, target)
-        objects: dict[int, list[Parameter]] = {key: [] for key in self._targets.variables}
-        for one in parameters.all_parameters(sim, skip_later=True):
-            objects.get(id(one.variable), []).append(one)
-        self.bounds = {key: Bounds(sim, group, self.made_for) for key, group in objects.items()}
+    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, *args: Any) -> None:
+        super().__init__(sim, optimizer, *args)
+        _check_targets(self.made_for)
+        make = partial(Bounds, parameters.all_parameters(sim, skip_later=True))
+        self._targets = ObjectSetting(sim, "target_norm", self.made_for, make)
+        self.bounds = self._targets.by_variable
         self.state = [(bounds.variable, bounds.progress) for bounds in self.bounds.values()]
 
     def begin(self, variables: list) -> list[Any]:
-        """Take the initial norms of ``variables``, before the first step."""
+        """Note the initial norms of ``variables`` before the first step."""
         return [done for bounds in self._bounds_of(variables) for done in bounds.begin()]
 
     def after(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
@@ -55,59 +46,43 @@ class ConstrainedStep(Step):
         return [done for bounds in self._bounds_of(variables) for done in bounds.constrain()]
 
     def prepare_update(self) -> Callable[[], None]:
-        """Return a function that applies other numbers; raise for a rule that is new, or gone."""
+        """Return a function that applies other numbers; raise if a rule is new or missing."""
         found = self._targets.current_values()
-
-        def update() -> None:
-            self._targets.update_values(found)
-            for bounds in self.bounds.values():
-                bounds.update_values(found)
-
-        return update
+        _check_targets([pair for pair in found if is_number(pair[1])])  # rules stay as they were
+        return partial(self._targets.update_values, found)
 
     def added(self) -> None:
-        """Have records show the bounds of this step."""
+        """Let records show the bounds of this step."""
         state.simulator_state(self.sim).bounds.update(self.bounds)
 
     def _bounds_of(self, variables: list) -> list[Bounds]:
         return [self.bounds[id(v)] for v in variables if id(v) in self.bounds]
 
 
-def _norm(parameter: Parameter) -> float:
-    return float(np.linalg.norm(np.asarray(parameter.value, np.float64)))
-
-
-def _warn_of_small(parameter: Parameter, target: Any) -> None:
-    """Warn of a target norm that is so small that the multiplier hardly moves.
+def _check_targets(found: SetValues) -> None:
+    """Raise for an initial norm that can't be a bound; warn of a bound that takes long to reach.
 
     Without gradients, a norm of twice the target falls below it after 0.57 steps over the root mean
     square of weights at the target.
     """
-    factor = getattr(target, "factor", 1.0)  # rules that find a norm take the weights as they are
-    norm = target if is_number(target) else factor * _norm(parameter)
-    size = norm / np.sqrt(np.prod(parameter.shape))
-    if 0 < size < SMALLEST:
-        warnings.warn(
-            f"{parameter.name} has the target norm {target}, which is {size:.1g} in root mean "
-            f"square: weights of twice that norm take about {0.57 / size:.2g} steps to come back, "
-            "because the multiplier moves by mean squares; use a weight_decay, which works at any "
-            "scale",
-            stacklevel=4,  # the call that makes the optimizer
-        )
-
-
-def _check_initial(parameter: Parameter, target: Any) -> None:
-    """Raise if the initial norm of which a target is a factor can't be a bound."""
-    if isinstance(target, OfInitial):
-        norm = _norm(parameter)
-        if not 0 < norm < np.inf:
-            raise ValidationError(
-                f"{parameter.name} has the target norm {target}, but the norm of its weights is "
-                f"{norm} now, and a factor makes no bound of it; give a number or AtStep(...), or "
-                "load the weights before the optimizer is made",
-                attr="target_norm",
-                obj=parameter.obj,
-            )
+    for one, target in found:
+        norm = target if is_number(target) else float(np.linalg.norm(one.value.astype(float)))
+        what = f"{one.name} has the target norm {target}"
+        if isinstance(target, OfInitial):
+            if not 0 < norm < np.inf:
+                fault = f"the norm of its weights is {norm} now, which makes no bound"
+                hint = "give a number or AtStep(...), or load the weights before this call"
+                fault = f"{what}, but {fault}; {hint}"
+                raise ValidationError(fault, attr="target_norm", obj=one.obj)
+            norm *= target.factor
+        size = norm / np.sqrt(np.prod(one.shape))
+        if 0 < size < SMALLEST:
+            slow = f"weights of twice that norm take about {0.57 / size:.2g} steps to come back"
+            why = "because the multiplier moves by mean squares"
+            fault = f"{what}, which is {size:.1g} in root mean square: {slow}, {why}"
+            hint = "use a weight_decay, which works at any scale"
+            # the call that makes the optimizer, or updates its settings
+            warnings.warn(f"{fault}; {hint}", stacklevel=4)
 
 
 def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
@@ -133,8 +108,8 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     Parameters
     ----------
     sim : nengo_dl.Simulator
-        The simulator to be trained, still open. The setting ``target_norm`` in the config of its
-        network is a positive number, or one of ``nengo_wd.target_norms``.
+        The simulator to be trained, still open. In the config of its network, ``target_norm`` is a
+        positive number or one of ``nengo_wd.target_norms``.
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
         As for `regularized_optimizer`. It may decay weights; this happens before its step and the
         constraint.
@@ -153,6 +128,7 @@ def constrained_norms(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     -----
     UserWarning
         If a target norm is below 0.001 in root mean square, which takes hundreds of steps to hold.
+        ``update_settings()`` warns of such a number, too.
 
     Notes
     -----

@@ -15,19 +15,12 @@ from nengo_wd import _seam as seam
 from nengo_wd._checks import is_number
 from nengo_wd._seam import state
 from nengo_wd._seam.keras2 import own_decay
-from nengo_wd._strengths import RowValues, numbers_now
-from nengo_wd.optimizers.steps import (
-    Fault,
-    ObjectSetting,
-    SetValues,
-    Step,
-    add_steps,
-    check_optimizer,
-    name_of,
-)
+from nengo_wd._strengths import numbers_now
+from nengo_wd.optimizers import steps
+from nengo_wd.optimizers.steps import Fault, ObjectSetting, SetValues
 
 
-class DecayStep(Step):
+class DecayStep(steps.Step):
     """Multiply each row of the weights by one minus its decay, before the gradient step."""
 
     name, settings = "Decay", ("weight_decay",)
@@ -35,34 +28,27 @@ class DecayStep(Step):
 
     def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, *args: Any) -> None:
         super().__init__(sim, optimizer, *args)
-        self.decays = RowSetting(sim, "weight_decay", self.made_for)
+        self.decays = ObjectSetting(sim, "weight_decay", self.made_for)
         check_decays(self.faults())
 
-    def check_is_new(self, optimizer: Any) -> None:
-        """Raise if an optimizer, or one inside it, decays weights already, in any way."""
-        super().check_is_new(optimizer)
+    def check_fits(self, optimizer: Any) -> None:
+        """Raise also if an optimizer, or one inside it, decays weights in another way."""
+        super().check_fits(optimizer)
         for one in reversed(state.chain(optimizer)):
             decay, excludes = own_decay(one)
             if decay or isinstance(one, seam.optimizers.RuleOptimizer):
                 how = f", with weight_decay={decay}" if decay else ""
-                raise ValidationError(
-                    f"{name_of(one)} decays weights already{how}; decay by one of the two",
-                    attr="weight_decay",
-                    obj=one,
-                )
+                fault = f"decays weights already{how}; use only one of the two"
+                raise ValidationError(f"{steps.name_of(one)} {fault}", attr="weight_decay", obj=one)
             if excludes:
-                raise ValidationError(
-                    f"{type(one).__name__} leaves out variables by exclude_from_weight_decay, "
-                    "which settings ignore; leave out objects by "
-                    "net.config[...].weight_decay = None",
-                    attr="weight_decay",
-                    obj=one,
-                )
+                fault = f"{type(one).__name__} leaves out variables by exclude_from_weight_decay"
+                hint = "leave out objects by net.config[...].weight_decay = None"
+                fault = f"{fault}, which settings ignore; {hint}"
+                raise ValidationError(fault, attr="weight_decay", obj=one)
 
     def before(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
         """Decay those of ``variables`` that have settings."""
-        by_variable = self.decays.by_variable
-        done = []
+        by_variable, done = self.decays.by_variable, []
         for rows in (by_variable[id(v)] for v in variables if id(v) in by_variable):
             decay = rows.tensor(iteration)
             if self.needs_learning_rate:
@@ -77,37 +63,10 @@ class DecayStep(Step):
         return partial(self.decays.update_values, found)
 
     def faults(self, decays: SetValues | None = None) -> Iterator[Fault]:
-        """Yield the faults that decays have now, by default those in force."""
+        """Yield what is wrong with decays now, by default with those that the step uses."""
         decays = self.decays.found if decays is None else decays
         rate = seam.optimizers.learning_rate(self.optimizer) if self.needs_learning_rate else None
         return faults_of_decays(self.sim, decays, [rate] * len(decays), self._step())
-
-
-class RowSetting(ObjectSetting):
-    """One setting of all objects in a simulator, by row of the variables, by their ids.
-
-    Rows for which nothing is set have the value ``unset``.
-    """
-
-    def __init__(
-        self, sim: nengo_dl.Simulator, name: str, found: SetValues, unset: float = 0.0
-    ) -> None:
-        super().__init__(sim, name, found)
-        self.by_variable = {
-            key: RowValues(sim, variable, _rows_in(key, found), unset)
-            for key, variable in self.variables.items()
-        }
-
-    def update_values(self, found: SetValues) -> None:
-        """Use the values that `current_values` returned; compile nothing again."""
-        super().update_values(found)
-        for key, rows in self.by_variable.items():
-            rows.update_values(_rows_in(key, found))
-
-
-def _rows_in(key: int, found: SetValues) -> list[tuple[Any, Any]]:
-    """Return the values in the variable with an id, with the rows that they are for."""
-    return [(one.rows, value) for one, value in found if id(one.variable) == key]
 
 
 def decoupled_weight_decay(
@@ -127,8 +86,8 @@ def decoupled_weight_decay(
     Parameters
     ----------
     sim : nengo_dl.Simulator
-        The simulator to be trained, still open. The setting ``weight_decay`` in the config
-        of its network says what to decay; see `configure_settings`.
+        The simulator to be trained, still open. The setting ``weight_decay`` in the config of its
+        network says what to decay; see `configure_settings`.
     optimizer : tf.keras.optimizers.Optimizer or tf.compat.v1.train.Optimizer
         As for `regularized_optimizer`.
     scale_by_learning_rate : bool
@@ -141,11 +100,9 @@ def decoupled_weight_decay(
 
     Raises
     ------
-    nengo.exceptions.ValidationError
-        As in `regularized_optimizer`, and if nothing has a ``weight_decay``, or ``optimizer``
-        already decays, like `LayerwiseSGD`.
-    nengo.exceptions.SimulatorClosed
-        If ``sim`` is closed.
+    nengo.exceptions.ValidationError, nengo.exceptions.SimulatorClosed
+        Where `regularized_optimizer` raises them, and if nothing has a ``weight_decay``, or
+        ``optimizer`` already decays, like `LayerwiseSGD`.
 
     Warns
     -----
@@ -168,8 +125,8 @@ def decoupled_weight_decay(
     ...     optimizer = tf.keras.optimizers.Adam(1e-3)
     ...     sim.compile(nengo_wd.decoupled_weight_decay(sim, optimizer), loss={probe: "mse"})
     """
-    optimizer = check_optimizer(sim, optimizer)
-    return add_steps(optimizer, [DecayStep(sim, optimizer, scale_by_learning_rate)])
+    optimizer = steps.check_optimizer(sim, optimizer)
+    return steps.add_steps(optimizer, [DecayStep(sim, optimizer, scale_by_learning_rate)])
 
 
 def faults_of_decays(
@@ -177,8 +134,8 @@ def faults_of_decays(
 ) -> Iterator[Fault]:
     r"""Yield what is wrong with decays :math:`\lambda` at a step.
 
-    They are finite and not negative, and :math:`\eta \lambda < 1`, or else the step would turn the
-    signs of the weights. The learning rate of each is among ``rates``, or None if it has none.
+    They must be finite and not negative, with :math:`\eta \lambda < 1`, or else the step would turn
+    the signs of the weights. ``rates`` has the learning rate of each, or None if it is not scaled.
     """
     values = [decay for _, decay in decays]
     factors = [1.0 if rate is None else rate for rate in rates]
@@ -186,26 +143,20 @@ def faults_of_decays(
     decay_now, rate_now = np.reshape(numbers, (2, -1))
     with np.errstate(over="ignore", invalid="ignore"):
         wrong = ~np.isfinite(decay_now) | (decay_now < 0) | (decay_now * rate_now >= 1)
-    for i in np.flatnonzero(wrong):
+    for i in map(int, np.flatnonzero(wrong)):
         (parameter, _), decay, rate = decays[i], float(decay_now[i]), float(rate_now[i])
         is_for_sure = is_number(values[i]) and is_number(factors[i])
         if not (np.isfinite(decay) and decay >= 0):
             is_for_sure, what = True, "must be a finite number, zero or above"
-        elif rates[i] is None:
-            what = (
-                "is not scaled by the learning rate, and so would take all of the weights, or "
-                "more; it must be below 1"
-            )
         else:
-            what = (
-                "would take all of the weights, or more, and turn their signs: times the learning "
-                f"rate {rate} it is {decay * rate}, and must be below 1"
-            )
+            scaled = f"times the learning rate {rate} it is {decay * rate}"
+            scaled = "it is not scaled by the learning rate" if rates[i] is None else scaled
+            what = f"would remove all weights, or turn their signs: {scaled}, and must be below 1"
         yield Fault(parameter, f"the weight_decay {decay} of {parameter.obj} {what}", is_for_sure)
 
 
 def check_decays(found: Iterator[Fault], stacklevel: int = 4) -> None:
-    """Raise for faults that will stay, and warn of faults that may not."""
+    """Raise for faults that will stay, and warn of others."""
     for fault in found:
         if fault.for_sure:
             raise ValidationError(fault.reason, attr="weight_decay", obj=fault.parameter.obj)

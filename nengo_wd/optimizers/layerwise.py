@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator
+from functools import partial
+from typing import Any, Callable, Dict, Iterator
 
 import nengo_dl
 import numpy as np
 import tensorflow as tf
 from nengo.exceptions import ValidationError
 
+from nengo_wd import _checks as checks
 from nengo_wd import _seam as seam
-from nengo_wd._checks import (
-    Hyperparameter,
-    check_called_now,
-    check_hyperparameter,
-    check_momentum,
-    check_simulator,
-    check_trains,
-    is_number,
-)
+from nengo_wd._checks import Hyperparameter, check_hyperparameter, check_momentum, is_number
 from nengo_wd._parameters import with_setting
-from nengo_wd._strengths import LiveArray, numbers_now
+from nengo_wd._strengths import LiveArray, RowValues, numbers_now
 from nengo_wd.optimizers import steps
-from nengo_wd.optimizers.decay import RowSetting, check_decays, faults_of_decays
-from nengo_wd.optimizers.steps import Fault, SetValues
+from nengo_wd.optimizers.decay import check_decays, faults_of_decays
+from nengo_wd.optimizers.steps import Fault, ObjectSetting, SetValues
+
+Found = Dict[str, SetValues]  # the values of each setting
 
 
 class LayerwiseSGD(seam.optimizers.RuleOptimizer):
@@ -38,10 +34,10 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
     decay. On a TensorNode, learning rate and momentum are for all variables of its layer, including
     biases, and the decay is for those of rank 2 or more.
 
-    Here the decay goes through the momentum, like the gradient of :math:`\lambda \|w\|^2 / 2`. So
-    it is not decoupled. It differs from `decoupled_weight_decay`, which changes weights by
-    :math:`\epsilon \lambda w` at once. Keras' SGD does the same with an L2 penalty of
-    :math:`\lambda / 2`; the ``weight_decay`` of Keras' SGD is decoupled.
+    The decay goes through the momentum, like the gradient of :math:`\lambda \|w\|^2 / 2`. So it is
+    not decoupled: `decoupled_weight_decay` and the ``weight_decay`` of Keras' SGD change weights by
+    :math:`\epsilon \lambda w` at once. An L2 penalty of :math:`\lambda / 2` with Keras' SGD is the
+    same as here.
 
     Parameters
     ----------
@@ -81,15 +77,15 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         momentum: Hyperparameter = 0.0,
         name: str = "LayerwiseSGD",
     ) -> None:
-        check_simulator(sim)
+        checks.check_simulator(sim, trains=True)
         check_hyperparameter(learning_rate, "learning_rate", name)
         check_momentum(momentum, "momentum", name)
         super().__init__(sim, learning_rate, name)
-        check_trains(sim)
-        self._momentum = momentum
-        self._live = LiveArray(sim, _as_array(momentum))
-        found = {name: with_setting(sim, name) for name in self.settings}
-        self._by_object = {name: RowSetting(sim, name, found[name], np.nan) for name in found}
+        number = np.array(momentum if is_number(momentum) else np.nan, float)
+        self._momentum, self._live = momentum, LiveArray(sim, number)
+        found: Found = {name: with_setting(sim, name) for name in self.settings}
+        rows = partial(RowValues, unset=np.nan)
+        self._by_object = {name: ObjectSetting(sim, name, found[name], rows) for name in found}
         self._check_values(found)
         check_decays(self.faults(), stacklevel=3)
 
@@ -100,17 +96,14 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
 
     @momentum.setter
     def momentum(self, value: Hyperparameter) -> None:
-        check_called_now()
+        checks.check_called_now()
         check_momentum(value, "momentum", type(self).__name__)
         if not (is_number(value) and is_number(self._momentum)):
-            raise ValidationError(
-                f"a momentum of {self._momentum!r} can't become {value!r}, because only a number "
-                "can become another number; make the optimizer anew",
-                attr="momentum",
-                obj=self,
-            )
+            fault = f"a momentum of {self._momentum!r} can't become {value!r}"
+            hint = "only a number can become another number; make the optimizer anew"
+            raise ValidationError(f"{fault}: {hint}", attr="momentum", obj=self)
         self._momentum = value
-        self._live.assign(_as_array(value))
+        self._live.assign(np.array(value, float))
 
     update_settings = steps.update_settings
 
@@ -126,15 +119,15 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
 
         return update
 
-    def faults(self, found: dict[str, SetValues] | None = None) -> Iterator[Fault]:
-        """Yield the faults that decays have now, by default those in force."""
+    def faults(self, found: Found | None = None) -> Iterator[Fault]:
+        """Yield what is wrong with decays now, by default with those that the optimizer uses."""
         found = found or {name: setting.found for name, setting in self._by_object.items()}
         decays, default = found["weight_decay"], seam.optimizers.learning_rate(self)
         own = {parameter.key: rate for parameter, rate in found["learning_rate"]}
         rates = [own.get(parameter.key, default) for parameter, _ in decays]
         return faults_of_decays(self.sim, decays, rates, seam.optimizers.iteration(self.sim, self))
 
-    def _check_values(self, found: dict[str, SetValues]) -> None:
+    def _check_values(self, found: Found) -> None:
         """Raise if a learning rate or momentum can't be used now."""
         step = seam.optimizers.iteration(self.sim, self)
         own = {"learning_rate": seam.optimizers.learning_rate(self), "momentum": self._momentum}
@@ -149,32 +142,20 @@ class LayerwiseSGD(seam.optimizers.RuleOptimizer):
         self, weights: Any, gradient: tf.Tensor, last: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
     ) -> tf.Tensor:
         """Return what to add to ``weights``, after ``last`` was added in the last step."""
-        momentum = self._live.tensor() if is_number(self._momentum) else self._momentum
-        momentum = momentum(step) if callable(momentum) else momentum
-        defaults = {"learning_rate": rate, "momentum": momentum, "weight_decay": 0.0}
-        rate, momentum, decay = (
-            self._values(name, weights, default, step) for name, default in defaults.items()
-        )
+        live = is_number(self._momentum)
+        momentum = self._live.tensor() if live else checks.value_at(self._momentum, step)
+        defaults = zip(self.settings, (rate, momentum, 0.0))
+        found = [self.by_row(name, weights, default, step) for name, default in defaults]
+        shape = [-1] + [1] * (weights.shape.rank - 1)
+        rate, momentum, decay = (tf.reshape(v, shape) if v.shape.rank else v for v in found)
         return momentum * last - rate * (gradient + decay * weights)
 
-    def learning_rates_by_row(self, variable: tf.Variable, rate: Any, step: tf.Tensor) -> tf.Tensor:
-        """Return the learning rates of a variable's rows, of shape (n_rows,), or one for all.
-
-        The optimizer's own at this step is ``rate``.
-        """
-        rows = self._by_object["learning_rate"].by_variable.get(id(variable))
-        return tf.convert_to_tensor(rate) if rows is None else rows.tensor(step, rate)
-
-    def _values(self, name: str, variable: tf.Variable, default: Any, step: tf.Tensor) -> Any:
+    def by_row(self, name: str, variable: tf.Variable, default: Any, step: tf.Tensor) -> tf.Tensor:
+        """Return a setting's value for each row of a variable, or ``default`` if none is set."""
         rows = self._by_object[name].by_variable.get(id(variable))
-        if rows is None:
-            return tf.cast(default, variable.dtype.base_dtype)
-        return rows.over_rows(rows.tensor(step, default))
+        default = tf.cast(default, variable.dtype.base_dtype)
+        return default if rows is None else rows.tensor(step, default)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments, the simulator left out."""
+        """Return the arguments without the simulator."""
         return {**super().get_config(), "momentum": self._momentum}
-
-
-def _as_array(momentum: Hyperparameter) -> np.ndarray:
-    return np.array(momentum if is_number(momentum) else np.nan)

@@ -45,31 +45,28 @@ class ProximalStep(Step):
 
     @classmethod
     def asked(cls, sim: nengo_dl.Simulator) -> SetValues:
-        """Return all parameters with a regularizer, of a setting or of their layer, checked."""
-        found = super().asked(sim)
+        """Return all parameters with a regularizer of a setting or of their layer; check them."""
+        found = [*super().asked(sim)]
         with parameters.defaults_as_set(sim):
-            for parameter in parameters.all_parameters(sim, kind=nengo_dl.TensorNode):
-                function = parameter.layer_penalty
-                if function is not None:
-                    found.append((parameter, regularizer_of(function)))
-        for parameter, regularizer in found:
-            _check_has_step(parameter, regularizer)
+            of_layers = parameters.all_parameters(sim, kind=nengo_dl.TensorNode)
+            given = [(one, one.layer_penalty) for one in of_layers]
+        found += [(one, regularizer_of(penalty)) for one, penalty in given if penalty is not None]
+        _forms(found)  # raises for a regularizer without a step
         check_live_strengths(sim, found)
         return found
 
     def after(self, variables: list, learning_rate: Any, iteration: tf.Tensor) -> list[Any]:
         """Take the steps of those of ``variables`` that are regularized."""
         found = [self.by_variable[id(v)] for v in variables if id(v) in self.by_variable]
-        scales = [self._scale(one.variable, learning_rate, iteration) for one in found]
-        return [one(scale, iteration) for one, scale in zip(found, scales)]
+        return [one(self._scale(one, learning_rate, iteration), iteration) for one in found]
 
     def faults(self) -> Iterator[Fault]:
-        """Yield the faults that strengths have now, if they are variables or schedules."""
+        """Yield what is wrong now with strengths that are variables or schedules."""
         for parameter, fault in strength_faults(self.sim, self._moving):
             yield Fault(parameter, fault, for_sure=False)
 
     def prepare_update(self) -> Callable[[], None]:
-        """Return a function that applies other strengths; raise if other steps are needed."""
+        """Return a function that applies other strengths; raise if they need other steps."""
         regularized = [pair for pair in self.asked(self.sim) if pair[0].is_trained]
         forms, built = _forms(regularized), self.by_variable
         new = [one.name for one, _ in regularized if id(one.variable) not in built]
@@ -78,7 +75,7 @@ class ProximalStep(Step):
         return partial(self._update_values, regularized, forms)
 
     def added(self) -> None:
-        """Have the regularizers of parameters be steps, and no part of the loss."""
+        """Leave the regularizers of parameters out of the loss."""
         seam.training.leave_out_parameters(self.sim)
 
     def _update_values(self, regularized: SetValues, forms: Forms) -> None:
@@ -86,19 +83,16 @@ class ProximalStep(Step):
         for key, step in self.by_variable.items():
             step.update_values(*forms[key])
 
-    def _scale(self, variable: tf.Variable, learning_rate: Any, iteration: tf.Tensor) -> tf.Tensor:
+    def _scale(self, step: VariableStep, learning_rate: Any, iteration: tf.Tensor) -> tf.Tensor:
         """Return the factor of the strengths: a scalar, or one for each row."""
-        if not self.needs_learning_rate:
-            scale = tf.ones(())
-        elif isinstance(self.optimizer, LayerwiseSGD):
-            scale = self.optimizer.learning_rates_by_row(variable, learning_rate, iteration)
-        else:
-            scale = learning_rate
-        return tf.cast(scale, variable.dtype.base_dtype)
+        scale = learning_rate if self.needs_learning_rate else tf.ones(())
+        if self.needs_learning_rate and isinstance(self.optimizer, LayerwiseSGD):
+            scale = self.optimizer.by_row("learning_rate", step.variable, scale, iteration)
+        return tf.cast(scale, step.variable.dtype.base_dtype)
 
 
 class VariableStep:
-    """The proximal steps of all in one variable: of L1 and L2, and of ``wholes``."""
+    """The proximal steps of all objects in one variable: of L1 and L2, and of ``wholes``."""
 
     def __init__(self, sim: nengo_dl.Simulator, row_forms: RowForms, wholes: Wholes) -> None:
         first, self.wholes = (row_forms or wholes)[0][0], wholes
@@ -108,7 +102,7 @@ class VariableStep:
         self._update = seam.values.updater(self.variable, self._all_steps)
 
     def __call__(self, scale: tf.Tensor, iteration: tf.Tensor) -> Any:
-        """Take the steps, with strengths times ``scale``, and return the operations to wait for."""
+        """Take the steps with strengths times ``scale``; return the operations to wait for."""
         strengths = {} if self.rows is None else self.rows.strengths
         sizes = {n: one.over_rows(scale * one.tensor(iteration)) for n, one in strengths.items()}
         lengths = []
@@ -120,11 +114,10 @@ class VariableStep:
     def can_update_to(self, row_forms: RowForms, wholes: Wholes) -> bool:
         """Tell whether the built steps can apply other regularizers."""
         can_rows = not row_forms if self.rows is None else self.rows.can_update_to(row_forms)
-        built = _built(self.wholes)
-        return can_rows and {**built, **_built(wholes)} == built
+        return can_rows and _built(wholes).items() <= _built(self.wholes).items()
 
     def update_values(self, row_forms: RowForms, wholes: Wholes) -> None:
-        """Apply the strengths of other regularizers; weights without one take no step."""
+        """Apply the strengths of other regularizers; weights without a regularizer stay."""
         if self.rows is not None:
             self.rows.update_values(row_forms)
         if self.lengths is not None:
@@ -144,34 +137,44 @@ class VariableStep:
 
 
 def _forms(regularized: SetValues) -> Forms:
-    """Return parameters with the forms of their regularizers, by the ids of the variables."""
+    """Return the parameters in each variable, by id, with their forms; raise if one has none."""
     forms: Forms = defaultdict(lambda: ([], []))
-    for parameter, regularizer in regularized:
-        row_forms, wholes = forms[id(parameter.variable)]
+    for one, regularizer in regularized:
+        row_forms, wholes = forms[id(one.variable)]
         form, whole = row_form(regularizer), whole_form(regularizer)
-        row_forms += [] if form is None else [(parameter, form)]
-        wholes += [] if whole is None else [(parameter, whole)]
+        if form is not None:
+            row_forms.append((one, form))
+        elif whole is not None:
+            _fixed(one, whole)  # raises if the weights have no such groups
+            wholes.append((one, whole))
+        else:
+            fault = f"{one.name} has the regularizer {regularizer}, which has no proximal step"
+            known = "L1, L2, both, GroupLasso, TowardsGrid, TowardsInitial and these Scheduled"
+            hint = "Use the penalty: loss=nengo_wd.regularized_objective(...), without such steps"
+            raise ValidationError(
+                f"{fault}; {known} have one. {hint}", attr="regularizer", obj=one.obj
+            )
     return forms
 
 
 def _lengths(wholes: Wholes) -> list[tuple[np.ndarray, Any]]:
-    """Return the strengths of regularizers with the rows that they are for."""
+    """Return the strengths of regularizers, each with its rows."""
     return [(parameter.rows, form.strength) for parameter, form in wholes]
 
 
 def _built(wholes: Wholes) -> dict[tuple, tuple]:
-    """Return what is fixed: groups, costs or bits, and strengths that are not numbers."""
+    """Return what can't change: groups, costs or bits, and strengths that are not numbers."""
     return {(p.key, *_fixed(p, form)): form.strength.ids for p, form in wholes}
 
 
 def _fixed(parameter: Parameter, form: WholeForm) -> tuple:
-    """Return what a step has besides its strength; raise if the weights have no such groups."""
+    """Return all that defines a step but the strength; raise if the weights lack such groups."""
     with use_sides(parameter.sides):
         return form.fixed(parameter.shape)
 
 
 def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> tf.Tensor:
-    """Return weights with other values in some rows: in one pass where these are blocks."""
+    """Replace some rows of weights, in one pass if they are blocks."""
     if not found:
         return weights
     if not all(is_block(rows) for rows, _ in found):
@@ -186,16 +189,12 @@ def _replaced(weights: tf.Tensor, found: list[tuple[np.ndarray, tf.Tensor]]) -> 
 
 
 def _row_steps(weights: tf.Tensor, sizes: dict, centre: Any) -> tf.Tensor:
-    """Return weights after steps of these sizes, which shrink their distance from a centre.
-
-    The centre is as in `RowRegularizer`. Without strength, weights stay the same to the last bit.
-    """
+    """Return weights after steps towards a centre, which is as in `RowRegularizer`."""
     if centre is None:
         return proximal_steps(weights, sizes)
     initial, pulled = centre
-    moves = sum(sizes.values()) > 0
-    distant = proximal_steps(weights - pulled * initial, sizes) + pulled * initial
-    return where(moves, distant, weights)
+    stepped = proximal_steps(weights - pulled * initial, sizes) + pulled * initial
+    return where(sum(sizes.values()) > 0, stepped, weights)  # no strength: not even rounded
 
 
 def proximal_regularization(
@@ -270,18 +269,3 @@ def proximal_regularization(
     """
     optimizer = check_optimizer(sim, optimizer)
     return add_steps(optimizer, [ProximalStep(sim, optimizer, scale_by_learning_rate)])
-
-
-def _check_has_step(parameter: Parameter, regularizer: Any) -> None:
-    form = whole_form(regularizer)
-    if form is not None:
-        _fixed(parameter, form)  # which raises where there are no such groups
-    elif row_form(regularizer) is None:
-        raise ValidationError(
-            f"{parameter.name} has the regularizer {regularizer}, which has no proximal step; L1, "
-            "L2, both, GroupLasso, TowardsGrid, TowardsInitial and these Scheduled have one. Use "
-            "the penalty: loss=nengo_wd.regularized_objective(...), and an optimizer without "
-            "proximal steps",
-            attr="regularizer",
-            obj=parameter.obj,
-        )

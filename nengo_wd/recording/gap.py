@@ -13,7 +13,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import Objective, check_simulator, check_trains, frame, is_number
+from nengo_wd._checks import Objective, check_simulator, frame, is_number
 from nengo_wd.recording.readouts import Judge, Readout, accuracy_of
 
 ROWS = 10  # of the table that is printed
@@ -190,8 +190,7 @@ def spike_gap(
     >>> gap.names, gap.losses.shape, float(gap.times[-1])
     (['decoded'], (200, 1), 0.2)
     """
-    check_simulator(sim)
-    check_trains(sim)
+    check_simulator(sim, trains=True)
     if not is_number(tolerance) or not 0 <= tolerance < np.inf:
         fault = f"tolerance={tolerance!r} must be a finite number, zero or above"
         raise ValidationError(fault, attr="tolerance")

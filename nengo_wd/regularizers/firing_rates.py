@@ -104,11 +104,9 @@ class FiringRates(tf.keras.regularizers.Regularizer):
                 "FiringRates has nothing to do with l1=0 and l2=0; give a strength", attr="l2"
             )
         if self.maximum is None and self.minimum == 0:
-            raise ValidationError(
-                "FiringRates has nothing to do, as all rates are above minimum=0; give a minimum "
-                "or a maximum, in Hz",
-                attr="minimum",
-            )
+            fault = "FiringRates has nothing to do, as all rates are above minimum=0"
+            hint = "give a minimum or a maximum, in Hz"
+            raise ValidationError(f"{fault}; {hint}", attr="minimum")
 
     def __call__(self, weights: Any) -> Any:
         """Raise a ValidationError: only a setting knows whose rates they are."""

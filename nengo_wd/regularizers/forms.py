@@ -38,10 +38,8 @@ def as_regularizer(
     check_keras_2(value, attr, owner)
     if isinstance(value, type):
         name = value.__name__
-        raise ValidationError(
-            f"{owner}: {name} is a class, not a regularizer; give an instance, {name}(...)",
-            attr=attr,
-        )
+        message = f"{owner}: {name} is a class, not a regularizer; give an instance, {name}(...)"
+        raise ValidationError(message, attr=attr)
     try:
         found = tf.keras.regularizers.get(value)
         if isinstance(found, str):  # Keras 2.13 and later return an unknown name
@@ -113,11 +111,9 @@ class Scheduled(tf.keras.regularizers.Regularizer):
         owner = type(self).__name__
         self.regularizer: Any = as_regularizer(regularizer, "regularizer", owner, of_probe=True)
         if self.regularizer is None or isinstance(self.regularizer, Scheduled):
-            raise ValidationError(
-                f"{owner}: {regularizer!r} can't be multiplied by a strength; give a regularizer "
-                "that is not scheduled itself",
-                attr="regularizer",
-            )
+            fault = f"{owner}: {regularizer!r} can't be multiplied by a strength"
+            hint = "give a regularizer that is not scheduled itself"
+            raise ValidationError(f"{fault}; {hint}", attr="regularizer")
         check_hyperparameter(strength, "strength", owner)
         self.strength: Any = float(strength) if is_number(strength) else strength  # type: ignore
 

@@ -76,10 +76,8 @@ class TowardsGrid(tf.keras.regularizers.Regularizer):
     def __init__(self, strength: Any = 0.01, bits: int = 8) -> None:
         self.strength = as_strength(strength, "strength", "TowardsGrid")
         if not is_whole(bits, 2) or bits > MOST_BITS:
-            raise ValidationError(
-                f"TowardsGrid: bits={bits!r} must be a whole number from 2 to {MOST_BITS}",
-                attr="bits",
-            )
+            message = f"TowardsGrid: bits={bits!r} must be a whole number from 2 to {MOST_BITS}"
+            raise ValidationError(message, attr="bits")
         self.bits = int(bits)
 
     def __call__(self, weights: Any) -> tf.Tensor:

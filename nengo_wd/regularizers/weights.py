@@ -172,11 +172,9 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
         self.axis: Any = by_default if axis is AXIS else axis
         self.groups, self.costs = groups, None if costs is None else _as_costs(costs)
         if not all(is_whole(one, -np.inf) for one in self._axes_of_groups()):
-            raise ValidationError(
-                f"GroupLasso: axis={axis!r} is not an axis; give an integer, a tuple of integers "
-                "or None",
-                attr="axis",
-            )
+            fault = f"GroupLasso: axis={axis!r} is not an axis"
+            hint = "give an integer, a tuple of integers or None"
+            raise ValidationError(f"{fault}; {hint}", attr="axis")
         if groups is not None:
             _check_groups(groups, axis)
 
@@ -229,11 +227,8 @@ class GroupLasso(tf.keras.regularizers.Regularizer):
     def _along_axes(self, rank: int) -> AlongAxes:
         along = self._axes_of_groups()
         if any(not -rank <= axis < rank for axis in along):
-            raise ValidationError(
-                f"GroupLasso along axis {self.axis} does not fit weights of rank {rank}",
-                attr="axis",
-                obj=self,
-            )
+            message = f"GroupLasso along axis {self.axis} does not fit weights of rank {rank}"
+            raise ValidationError(message, attr="axis", obj=self)
         return AlongAxes(tuple(sorted({axis % rank for axis in along})), rank)
 
     def _axes_of_groups(self) -> list[Any]:
@@ -255,11 +250,9 @@ def _check_groups(groups: Any, axis: Any) -> None:
             f'GroupLasso: groups={groups!r} is neither "inputs" nor "outputs"', attr="groups"
         )
     if axis is not AXIS:
-        raise ValidationError(
-            f"GroupLasso: axis={axis!r} and groups={groups!r} both say what the groups are; leave "
-            "one of them out",
-            attr="groups",
-        )
+        fault = f"GroupLasso: axis={axis!r} and groups={groups!r} both say what the groups are"
+        hint = "leave one of them out"
+        raise ValidationError(f"{fault}; {hint}", attr="groups")
 
 
 def _as_costs(costs: Any) -> tuple[float, ...]:

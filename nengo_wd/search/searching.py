@@ -13,7 +13,7 @@ import tensorflow as tf
 from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_simulator, check_trains
+from nengo_wd._checks import check_simulator
 from nengo_wd.recording.recorder import Recorder
 from nengo_wd.search.request import PROCESS, Request
 
@@ -192,8 +192,7 @@ class Start:
     def __init__(
         self, sim: nengo_dl.Simulator, callbacks: Sequence[tf.keras.callbacks.Callback] = ()
     ) -> None:
-        check_simulator(sim)
-        check_trains(sim)
+        check_simulator(sim, trains=True)
         self.sim, self.callbacks = sim, list(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, tf.keras.callbacks.Callback):

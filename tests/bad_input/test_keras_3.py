@@ -70,7 +70,7 @@ CALLS = {
     "model": (lambda s: nengo_wd.Converter(keras.Sequential([keras.Input((2,))])), "Sequential"),
 }
 ROWS = [
-    Row(kind, call, f" is of Keras 3.* take {name} from tf.keras, after nengo_wd is imported")
+    Row(kind, call, f" is of Keras 3.* take {name} from tf.keras, after you import nengo_wd")
     for kind, (call, name) in CALLS.items()
 ]
 

@@ -128,7 +128,7 @@ ROWS += [
     Row(
         "all of the weights at once",
         lambda s: s.decaying(1.0, scale_by_learning_rate=False),
-        "the weight_decay 1.0 of <Connection conn> is not scaled by the learning rate",
+        "weight_decay 1.0 of <Connection conn> would remove all .* is not scaled by the learning",
     ),
 ]
 
@@ -322,7 +322,7 @@ ROWS += [
     Row(
         "all steps, and a decay of all",
         regularized(value=1.0, scale_by_learning_rate=False),
-        "the weight_decay 1.0 of <Connection conn> is not scaled by the learning rate",
+        "weight_decay 1.0 of <Connection conn> would remove all .* is not scaled by the learning",
     ),
     Row(
         "all steps, and a regularizer without one",

@@ -30,7 +30,7 @@ NO_OBJECTS = {
     "text": (lambda s: "dense", f"'dense' {NOTHING}"),
     "number": (lambda s: 5, f"5 {NOTHING}"),
     "name in a list": (lambda s: ["dense.kernel"], f"'dense.kernel' {NOTHING}"),
-    "nothing": (lambda s: [], r"\[\] holds no objects"),
+    "nothing": (lambda s: [], r"\[\] contains no objects"),
     "node": (lambda s: s.source, f"source.* {NOTHING}"),
     "probe": (lambda s: s.probe, f"probe.* {NOTHING}"),
     "of another network": (

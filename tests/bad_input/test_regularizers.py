@@ -298,12 +298,12 @@ NO_PENALTIES = {
     "bool tensor": (lambda w: tf.reduce_any(w > 0), "has dtype bool, but must be a real"),
     "NumPy bool": (lambda w: np.bool_(True), "has dtype bool, but must be a real"),
     "complex tensor": (lambda w: tf.cast(total(w), tf.complex64), "has dtype complex64, but must"),
-    "NaN": (lambda w: float("nan"), "is nan for the weights as they are"),
-    "infinite": (lambda w: float("inf"), "is inf for the weights as they are"),
+    "NaN": (lambda w: float("nan"), "is nan for the current weights"),
+    "infinite": (lambda w: float("inf"), "is inf for the current weights"),
 }
 NOT_FINITE = {
-    "NaN tensor": (lambda w: total(w) * np.nan, "is nan for the weights as they are"),
-    "infinite tensor": (lambda w: total(w**2) * np.inf, "is inf for the weights as they are"),
+    "NaN tensor": (lambda w: total(w) * np.nan, "is nan for the current weights"),
+    "infinite tensor": (lambda w: total(w**2) * np.inf, "is inf for the current weights"),
 }
 ROWS += [
     Row(

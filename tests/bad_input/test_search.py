@@ -253,7 +253,7 @@ WITH_OPTUNA += [
         Row(
             f"watches {metric}",
             lambda s, metric=metric: check_watched([watching(metric)]),
-            f"TFKerasPruningCallback watches '{metric}', which is the higher the better, .*minimize"
+            f"TFKerasPruningCallback watches '{metric}', which should be high, .*minimizes"
             ".* prune the best.*1 - accuracy",
         )
         for metric in GET_GREATER

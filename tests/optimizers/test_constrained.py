@@ -231,6 +231,25 @@ def test_warning_of_a_bound_that_takes_long(wrap, model):
     assert named == pytest.approx(rule.steps, rel=0.05)
 
 
+@pytest.mark.parametrize("wrap", [nengo_wd.constrained_norms, nengo_wd.regularized_optimizer])
+def test_changed_settings_warn_as_new_ones(wrap, model):
+    """But a rule has its norm from the start, whatever the weights are now."""
+    small = 1e-4 * np.sqrt(6)
+    model.set("target_norm", ABOVE, OfInitial(1e-9))
+    with simulator(model.net) as sim:
+        with pytest.warns(UserWarning, match="has the target norm OfInitial"):
+            optimizer = wrap(sim, sgd(RATE))
+        variable = parameters_of(sim, model.connections[0])[0].variable
+        assign(sim, variable, np.zeros_like(values(sim, [variable])[0]))
+        model.set("target_norm", small, OfInitial(1e-9))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            optimizer.update_settings()
+    (warning,) = [one for one in caught if "target norm" in str(one.message)]
+    assert f"has the target norm {small}, which is 0.0001 in" in str(warning.message)
+    assert warning.filename == __file__
+
+
 @pytest.mark.parametrize(
     "target, warns",
     [

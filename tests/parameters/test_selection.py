@@ -46,7 +46,7 @@ def test_objects_classes_networks_and_layers_choose():
         assert nengo_wd.WeightNorms(sim).names == ["layer.kernel"]  # the one with a regularizer
 
         for empty in ([], (), set()):
-            with pytest.raises(ValidationError, match="holds no objects"):
+            with pytest.raises(ValidationError, match="contains no objects"):
                 chosen(empty)
         for nothing in (
             source,

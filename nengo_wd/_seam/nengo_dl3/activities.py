@@ -39,10 +39,8 @@ def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndar
     """
     is_known = data is None or isinstance(data, (list, tuple, dict, np.ndarray))
     if not (is_known or tf.is_tensor(data)):
-        raise ValidationError(
-            f"data={data!r} can't be counted on; give arrays, by Node, as for sim.predict",
-            attr="data",
-        )
+        message = f"data={data!r} can't be counted on; give arrays, by Node, as for sim.predict"
+        raise ValidationError(message, attr="data")
     nodes = {sim.get_name(node): node for node in sim.node_inputs}
     found = sim._standardize_data({} if data is None else data, list(nodes.values()))
     return shown_data(sim.model.toplevel, found, nodes)

@@ -51,10 +51,8 @@ def check_optimizer(optimizer: Any) -> Any:
     if not isinstance(optimizer, OPTIMIZERS):
         check_keras_2(optimizer, "optimizer", "sim.compile")
         hint = "an instance of it" if isinstance(optimizer, type) else "a Keras optimizer"
-        raise ValidationError(
-            f"{optimizer!r} is not an optimizer that sim.compile takes; give {hint}",
-            attr="optimizer",
-        )
+        message = f"{optimizer!r} is not an optimizer that sim.compile takes; give {hint}"
+        raise ValidationError(message, attr="optimizer")
     return optimizer
 
 
@@ -67,11 +65,9 @@ def _optimizer_by_name(name: str) -> Any:
         known = sorted({one.__name__.lower() for one in kinds - set(OPTIMIZERS)})
         close = [repr(one) for one in difflib.get_close_matches(name.lower(), known)]
         hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise ValidationError(
-            f"{name!r} is not an optimizer that Keras knows; {hint}There are "
-            f"{', '.join(map(repr, known))}",
-            attr="optimizer",
-        ) from error
+        fault = f"{name!r} is not an optimizer that Keras knows"
+        hint = f"{hint}There are {', '.join(map(repr, known))}"
+        raise ValidationError(f"{fault}; {hint}", attr="optimizer") from error
 
 
 def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
@@ -217,11 +213,9 @@ class RuleOptimizer(Rule, DecayedBySettings, tf.keras.optimizers.Optimizer):
     @classmethod
     def from_config(cls, config: Any, *args: Any, **kwargs: Any) -> Any:
         """Raise an error: a configuration holds no simulator."""
-        raise ValidationError(
-            f"{cls.__name__} can't be made of a configuration, which holds no simulator; make it "
-            f"with {cls.__name__}(sim, ...)",
-            attr="optimizer",
-        )
+        fault = f"{cls.__name__} can't be made of a configuration, which holds no simulator"
+        hint = f"make it with {cls.__name__}(sim, ...)"
+        raise ValidationError(f"{fault}; {hint}", attr="optimizer")
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the optimizer."""
@@ -234,10 +228,8 @@ def variables_of_training(sim: nengo_dl.Simulator) -> list[tf.Variable]:
     model = sim.keras_model
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
-        raise ValidationError(
-            f"the simulator of {sim.model.toplevel} is not compiled; call sim.compile first",
-            attr="sim",
-        )
+        message = f"the simulator of {sim.model.toplevel} is not compiled; call sim.compile first"
+        raise ValidationError(message, attr="sim")
     for one in chain(optimizer):
         distributed._make_variables(one, model.trainable_variables)
     of_optimizer = optimizer.variables  # a method of Keras' legacy optimizers
