@@ -1,9 +1,8 @@
-"""Figures of norms, rates, gaps to spikes, runs, energy, searches, what is left; their look."""
+"""Figures of norms, firing rates, gaps to spikes, energy, pruned networks and searches."""
 
 from nengo_wd.plotting.figures import style
-from nengo_wd.plotting.network_figures import pruned
 from nengo_wd.plotting.result_figures import energy, rates, search, spike_gap
-from nengo_wd.plotting.weight_figures import compare, histograms, norms
+from nengo_wd.plotting.weight_figures import compare, histograms, norms, pruned
 
 __all__ = [
     "compare",

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-# Okabe and Ito's colours, told apart by colour-blind readers; without yellow, too light for lines
+# Okabe and Ito's colours, which colour-blind readers can tell apart; yellow is too light for lines
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-# told apart in grey; no two of the 7 * 5 styles are alike, as the numbers have no common divisor
+# differ in grey; all 7 * 5 styles are different, because 7 and 5 have no common divisor
 LINES: Any = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 LOOK: dict[str, Any] = {
     "font.size": 8,
@@ -83,7 +83,7 @@ def style(rc: Mapping[str, Any] | None = None) -> ContextManager[None]:
 
 
 def line_styles() -> Iterator[dict[str, Any]]:
-    """Yield colours and dashes of lines, for ever."""
+    """Yield colours and dashes of lines, without end."""
     pairs = zip(itertools.cycle(COLORS), itertools.cycle(LINES))
     return ({"color": color, "linestyle": line} for color, line in pairs)
 
@@ -92,7 +92,7 @@ def line_styles() -> Iterator[dict[str, Any]]:
 def grid_of_axes(
     shape: tuple[int, int], axes: Any, height: float, **sharing: Any
 ) -> Iterator[np.ndarray]:
-    """Give a grid of axes, of the shape: those of the user, or those of a new figure."""
+    """Give a grid of axes with this shape: the user's axes, or those of a new figure."""
     if axes is not None:
         yield _reshaped(axes, shape)
         return
@@ -119,7 +119,7 @@ def _reshaped(axes: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def escaped(name: str) -> str:
-    """Return a name in which "$" is escaped, so that it begins no mathematics."""
+    """Return a name with each "$" escaped, so that Matplotlib does not read mathematics."""
     return name.replace("$", r"\$")
 
 
@@ -135,15 +135,15 @@ def label_of(run: Any) -> str:
 
 
 def add_title(column: Axes, name: str, n_columns: int) -> None:
-    """Put a name above a column, in lines that fit."""
+    """Put a name above a column, broken into lines that fit."""
     width = int(max(WIDTH / n_columns, COLUMN) / CHARACTER)
     column.set_title(escaped(textwrap.fill(name, width)), loc="center")
 
 
 def add_legend(panel: Axes, axes: Any, lines: Sequence[Line2D] = ()) -> None:
-    """Add a legend: beside the panel in a new figure, which makes room for it, or within.
+    """Add a legend: beside the panel in a new figure, or inside a panel of the user's.
 
-    Matplotlib leaves out labels that begin with an underscore; those of ``lines`` are shown.
+    Matplotlib leaves out labels that begin with an underscore, unless their lines are given.
     """
     place: Any = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if axes is None else {}
     shown = panel.get_legend_handles_labels()[0]
@@ -154,13 +154,13 @@ def add_legend(panel: Axes, axes: Any, lines: Sequence[Line2D] = ()) -> None:
 
 
 def upper_limit(samples: list[np.ndarray]) -> float:
-    """Return an upper limit of an axis for all samples, those that are not finite left out."""
+    """Return an upper limit of an axis for all finite samples."""
     values = np.concatenate(samples)
     return 1.05 * np.max(values, where=np.isfinite(values), initial=0) or 1.0
 
 
 def asked_for(history: Any, which: Any, kind: str = "WeightNorms", where: str = "") -> list[str]:
-    """Return the names of all that ``which`` asks for in records of a kind, each once, or raise."""
+    """Return the names that ``which`` asks for in records of a kind, each once, or raise."""
     if not isinstance(history, KINDS[kind]):
         raise ValidationError(f"expected a {kind}, got {history!r}{where}", attr="history")
     if not len(history.steps):
@@ -170,17 +170,16 @@ def asked_for(history: Any, which: Any, kind: str = "WeightNorms", where: str = 
     for one in which if isinstance(which, (list, tuple)) else [which]:
         names = _names_of(history, one)
         if not names:
-            fault = f"nothing was recorded of {one!r}{where}"
-            known = ", ".join(history.names)
-            raise ValidationError(f"{fault}, but only of {known}", attr="which")
+            fault = f"nothing was recorded of {one!r}{where}, but only of"
+            raise ValidationError(f"{fault} {', '.join(history.names)}", attr="which")
         found += names
     if not found:
-        raise ValidationError(f"which={which!r} holds nothing to plot", attr="which")
+        raise ValidationError(f"which={which!r} has nothing to plot", attr="which")
     return list(dict.fromkeys(found))
 
 
 def _names_of(history: Any, one: Any) -> list[str]:
-    """Return the names of the parameters of an object or of a probe, or the name itself; or all."""
+    """Return the names of a probe or of an object's parameters; a name itself; for None, all."""
     if one is None or isinstance(one, str):
         return [name for name in history.names if one in (None, name)]
     if isinstance(history, RateHistory):
@@ -190,10 +189,10 @@ def _names_of(history: Any, one: Any) -> list[str]:
 
 
 def marker_of(history: Records) -> str | None:
-    """Return the marker of a line over training: one record has nothing to connect."""
+    """Return the marker of lines over training: a single record needs one to be visible."""
     return "o" if len(history.steps) == 1 else None
 
 
 def height_for(names: list[str]) -> float:
-    """Return the height in inches of a figure whose legend has some names."""
+    """Return the height in inches of a figure with these names in its legend."""
     return max(2.8, 0.7 + 0.18 * len(names))

@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     import optuna
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 BLUE, ORANGE = figures.COLORS[:2]
 BAND = (10, 90)  # percentiles of the neurons
-HATCHES = ("", "///", "...", "xxx", "---")  # which tell bars of one colour apart
-WIDTH_OF_BAR = 0.6
+HATCHES = ("", "///", "...", "xxx", "---")  # for bars of the same colour
 COMPLETE: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 3.5, "color": BLUE}
 PRUNED: dict[str, Any] = {**COMPLETE, "marker": "x", "color": "0.6"}
 ABOVE: dict[str, Any] = {**PRUNED, "marker": "^", "clip_on": False}
@@ -33,7 +31,7 @@ MARGIN = 0.1  # of the range of errors, above and below
 
 
 def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
-    """Plot firing rates over training: most of the neurons, the silent ones, and the gap to spikes.
+    """Plot firing rates over training, shares of silent neurons, and gaps to spikes.
 
     On the left, a line is the mean over a probe's neurons, and the band around it goes from their
     10th to their 90th percentile. The next panel has the shares of silent neurons. The last one has
@@ -64,22 +62,20 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
     has_gaps = np.isfinite(history.gaps).any()
     with figures.grid_of_axes((1, 2 + has_gaps), axes, figures.height_for(names)) as grid:
         firing, silent, *gap = grid[0]
-        marker = figures.marker_of(history)
-        lines = []
+        steps, lines = history.steps, []
         for name, line in zip(names, figures.line_styles()):
-            of_neurons, column = history.rates[name], history.names.index(name)
-            low, high = np.percentile(of_neurons, BAND, axis=1)
-            firing.fill_between(history.steps, low, high, color=line["color"], alpha=0.2, lw=0)
-            firing.plot(history.steps, history.mean_rates[:, column], marker=marker, **line)
+            line["marker"], column = figures.marker_of(history), history.names.index(name)
+            low, high = np.percentile(history.rates[name], BAND, axis=1)
+            firing.fill_between(steps, low, high, color=line["color"], alpha=0.2, lw=0)
+            firing.plot(steps, history.mean_rates[:, column], **line)
             share, label = 100 * history.silent[:, column], figures.escaped(name)
-            lines += silent.plot(history.steps, share, marker=marker, label=label, **line)
+            lines += silent.plot(steps, share, label=label, **line)
             for panel in gap:
-                panel.plot(history.steps, history.gaps[:, column], marker=marker, **line)
-        firing.set(xlabel=figures.STEP, ylabel="firing rate (Hz)")
-        firing.set_ylim(bottom=0)
+                panel.plot(steps, history.gaps[:, column], **line)
         silent.set(xlabel=figures.STEP, ylabel="silent neurons (%)", ylim=(-2, 102))
-        for panel in gap:
-            panel.set(xlabel=figures.STEP, ylabel="gap of rates to spikes (Hz)")
+        labels = "firing rate (Hz)", "gap of rates to spikes (Hz)"
+        for panel, label in zip([firing, *gap], labels):
+            panel.set(xlabel=figures.STEP, ylabel=label)
             panel.set_ylim(bottom=0)
         figures.add_legend(grid[0, -1], axes, lines)
     return firing.figure
@@ -88,16 +84,14 @@ def rates(history: RateHistory, which: Any = None, axes: Any = None) -> Figure:
 def spike_gap(gap: SpikeGap, axes: Any = None) -> Figure:
     """Plot losses and accuracies with spikes, over the time that data are shown, and on rates.
 
-    A line shows a probe with spikes. The thin horizontal line of the same colour shows it on rates.
-    A mark shows where they meet.
+    A line shows a probe with spikes, a thin line of that colour on rates, a mark where they meet.
 
     Parameters
     ----------
     gap : nengo_wd.recording.SpikeGap
         What `nengo_wd.spike_gap` returned.
     axes : array of matplotlib.axes.Axes, optional
-        Where to plot, of shape (2,): losses, and accuracies; of shape (1,) if there are no
-        accuracies.
+        Where to plot, of shape (2,): losses and accuracies; of shape (1,) without accuracies.
 
     Returns
     -------
@@ -118,24 +112,17 @@ def spike_gap(gap: SpikeGap, axes: Any = None) -> Figure:
     if np.isfinite(gap.accuracies).any():
         kinds.append(("accuracy (%)", 100 * gap.accuracies, 100 * gap.accuracies_on_rates))
     with figures.grid_of_axes((1, len(kinds)), axes, figures.height_for(gap.names)) as grid:
-        lines = []
-        for panel, (label, *values) in zip(grid[0], kinds):
-            lines = [_over_time(panel, gap, i, *values) for i in range(len(gap.names))]
-            panel.set(xlabel="time shown (s)", ylabel=label)
+        for panel, (quantity, with_spikes, on_rates) in zip(grid[0], kinds):
+            lines = []
+            for i, (name, style) in enumerate(zip(gap.names, figures.line_styles())):
+                meets = np.flatnonzero(gap.times == gap.meets[i]).tolist()
+                mark: dict[str, Any] = {"marker": "o", "markersize": 4, "markevery": meets}
+                label = figures.escaped(name)
+                lines += panel.plot(gap.times, with_spikes[:, i], label=label, **mark, **style)
+                panel.plot(gap.times, on_rates[:, i], linewidth=0.6, **style)
+            panel.set(xlabel="time shown (s)", ylabel=quantity)
         figures.add_legend(grid[0, -1], axes, lines)
     return panel.figure
-
-
-def _over_time(
-    panel: Axes, gap: SpikeGap, i: int, with_spikes: np.ndarray, on_rates: np.ndarray
-) -> Line2D:
-    """Plot the lines of a probe, with a mark where they meet, and return that with spikes."""
-    style = next(itertools.islice(figures.line_styles(), i, None))
-    meets, label = np.flatnonzero(gap.times == gap.meets[i]), figures.escaped(gap.names[i])
-    mark: dict[str, Any] = {"marker": "o", "markersize": 4, "markevery": meets.tolist()}
-    (line,) = panel.plot(gap.times, with_spikes[:, i], label=label, **mark, **style)
-    panel.plot(gap.times, on_rates[:, i], linewidth=0.6, **style)
-    return line
 
 
 def energy(
@@ -178,12 +165,11 @@ def energy(
         panel = grid[0, 0]
         shown = []
         bottoms = np.cumsum(heights, axis=0) - heights  # on the bars of the objects before
-        drawn = list(zip(names, heights, bottoms, styles))
-        for name, height, bottom, style in reversed(drawn):  # from the top, as in the legend
+        drawn = list(zip(names, heights, bottoms, styles))[::-1]  # from the top, as in the legend
+        for name, height, bottom, (color, hatch) in drawn:
             if height.any():
-                bars = panel.bar(range(len(found)), height, WIDTH_OF_BAR, bottom)
-                for bar in bars:
-                    bar.set(facecolor=style[0], hatch=style[1], edgecolor="white", linewidth=0.5)
+                look = {"hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
+                bars = panel.bar(range(len(found)), height, 0.6, bottom, color=color, **look)
                 bars[0].set_label(figures.escaped(name))
                 shown.append(bars[0])
         panel.set_xticks(range(len(found)), [figures.label_of(label) for label in found])
@@ -234,14 +220,20 @@ def search(study: optuna.Study, axes: Any = None) -> Figure:
     """
     complete, pruned = _trials(study, "COMPLETE"), _trials(study, "PRUNED")
     if not complete:
-        fault = f"no trial of the search {study.study_name!r} came to its end"
+        fault = f"no trial of the search {study.study_name!r} is complete"
         raise ValidationError(f"{fault}, so there is nothing to plot", attr="study")
     maximizes = study.direction.name == "MAXIMIZE"  # a study of the user's own
     value, better = ("value", np.maximum) if maximizes else ("error", np.minimum)
     names, values = list(study.best_params), [trial.value for trial in complete]
-    limits = _limits(values)
-    kinds = _pruned(pruned, limits, value)
-    kinds += [(complete, COMPLETE, "complete"), ([study.best_trial], BEST, "best")]
+    room = MARGIN * (max(values) - min(values)) or 1.0
+    limits = min(values) - room, max(values) + room
+    kinds: list[tuple] = [
+        ([trial for trial in pruned if limits[0] <= trial.value <= limits[1]], PRUNED, "pruned"),
+        ([trial for trial in pruned if trial.value > limits[1]], ABOVE, f"pruned, {value} above"),
+        ([trial for trial in pruned if trial.value < limits[0]], BELOW, f"pruned, {value} below"),
+        (complete, COMPLETE, "complete"),
+        ([study.best_trial], BEST, "best"),
+    ]
     with figures.grid_of_axes((1, 1 + len(names)), axes, 2.6, sharey="row") as grid:
         over_trials, *over_strengths = grid[0]
         _plot(over_trials, kinds, limits)
@@ -258,21 +250,11 @@ def search(study: optuna.Study, axes: Any = None) -> Figure:
 
 
 def _trials(study: Any, state: str) -> list:
-    """Return the trials that are in a state and have a value, in their order."""
+    """Return the trials that are in a state and have a value, in order."""
     if not hasattr(study, "get_trials"):
         raise ValidationError(f"expected an optuna.Study, got {study!r}", attr="study")
     found = study.get_trials(deepcopy=False)
     return [one for one in found if one.state.name == state and one.value is not None]
-
-
-def _pruned(trials: list, limits: tuple[float, float], value: str) -> list[tuple]:
-    """Return trials that were pruned, with their look and label: within the limits or beyond."""
-    low, high = limits
-    return [
-        ([trial for trial in trials if low <= trial.value <= high], PRUNED, "pruned"),
-        ([trial for trial in trials if trial.value > high], ABOVE, f"pruned, {value} above"),
-        ([trial for trial in trials if trial.value < low], BELOW, f"pruned, {value} below"),
-    ]
 
 
 def _plot(
@@ -285,10 +267,3 @@ def _plot(
             y = np.clip([trial.value for trial in trials], *limits)
             panel.plot(x, y, label=label, zorder=2 + 0.1 * order, **look)
     panel.set_ylim(limits)
-
-
-def _limits(values: list[float]) -> tuple[float, float]:
-    """Return the limits of the values of complete trials, with room around."""
-    least, most = min(values), max(values)
-    room = MARGIN * (most - least) or 1.0
-    return least - room, most + room

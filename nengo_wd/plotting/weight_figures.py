@@ -1,4 +1,4 @@
-"""Figures of weights: their norms over training and by output channel, of one run or several."""
+"""Figures of weights: their norms over training and by channel, and what pruning leaves of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from nengo.exceptions import ValidationError
 
 from nengo_wd._checks import is_whole
+from nengo_wd.networks import MadeNetwork
 from nengo_wd.plotting import figures
 from nengo_wd.recording.history import History
 
@@ -23,7 +24,11 @@ STATISTICS: dict[str, Any] = {  # of the channels, and their lines
     "maximum": (np.max, {"color": figures.COLORS[1], "linestyle": "--", "linewidth": 1}),
 }
 MOST_BINS = 10_000  # more than any figure has dots
-MOST_ROWS = 5  # of records, unless more are asked for
+MOST_ROWS = 5  # of records, by default
+COUNTS = {"neurons": "neurons", "parameters": "weights and biases"}  # columns, with their labels
+BEFORE: dict[str, Any] = {"color": "0.85", "label": "before"}
+LEFT: dict[str, Any] = {"color": figures.COLORS[0], "label": "left"}
+ROOM = 1.7  # times the longest bar: the limit of the axis, since numbers are beside the bars
 
 
 def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figure:
@@ -36,7 +41,7 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
     which : str, Nengo object, class, network, layer, or list of these, optional
         The parameters to plot, by name or by what they belong to. By default, all.
     axes : matplotlib.axes.Axes, optional
-        Where to plot. By default in a new figure.
+        Where to plot. By default, in a new figure.
 
     Returns
     -------
@@ -54,10 +59,9 @@ def norms(history: History, which: Any = None, axes: Axes | None = None) -> Figu
     names = figures.asked_for(history, which)
     with figures.grid_of_axes((1, 1), axes, figures.height_for(names)) as grid:
         panel = grid[0, 0]
-        lines = [
-            _plot_norms(panel, history, name, label=figures.escaped(name), **line)
-            for name, line in zip(names, figures.line_styles())
-        ]
+        lines = []
+        for name, line in zip(names, figures.line_styles()):
+            lines += _plot_norms(panel, history, name, label=figures.escaped(name), **line)
         panel.set(xlabel=figures.STEP, ylabel=NORM)
         panel.set_ylim(bottom=0)
         figures.add_legend(panel, axes, lines)
@@ -81,12 +85,12 @@ def histograms(
     history : WeightNorms
         What was recorded.
     which : str, Nengo object, class, network, layer, or list of these, optional
-        The parameters, a column each, by name or by what they belong to. By default all.
+        The parameters, a column each, by name or by what they belong to. By default, all.
     records : int or sequence of int, optional
         The records, a row each, by their place in ``history.steps``. By default, at most five,
         including the first and the last.
     bins : int
-        How many bins there are from zero to the largest norm, 10,000 at the most.
+        The number of bins from zero to the largest norm, at most 10,000.
     axes : array of matplotlib.axes.Axes, optional
         Where to plot, of shape (n_records, n_parameters).
     equal_axes : bool
@@ -117,12 +121,17 @@ def histograms(
             samples = [sample for other in together for sample in values[other]]
             edges, most = _edges_of_bins(samples, bins)
             for panel, sample in zip(column, values[name]):
-                _plot_channels(panel, sample, edges)
+                # a single shape, however many bins
+                panel.stairs(np.histogram(sample, edges)[0], edges, fill=True, color="0.8")
+                for label, (statistic, line) in STATISTICS.items():
+                    panel.axvline(statistic(sample), label=label, **line)
                 panel.set(xlim=edges[[0, -1]], ylim=(0, most))
             figures.add_title(column[0], name, len(names))
             column[-1].set_xlabel(CHANNEL_NORM)
+        are_epochs = len(np.unique(history.epochs)) == len(history.epochs)  # all different
         for panel, row in zip(grid[:, 0], rows):
-            panel.set_ylabel(f"{_time_of_record(history, row)}\nchannels")
+            time = f"epoch {history.epochs[row]:g}" if are_epochs else f"step {history.steps[row]}"
+            panel.set_ylabel(f"{time}\nchannels")
         figures.add_legend(grid[0, -1], axes)
     return grid[0, 0].figure
 
@@ -139,13 +148,12 @@ def compare(
     Parameters
     ----------
     runs : dict of {str: WeightNorms}
-        What was recorded in each run, by its label. Labels may have Matplotlib's mathematics:
-        ``"$10^{-3}$"``.
+        What was recorded in each run, by label; labels may have mathematics: ``"$10^{-3}$"``.
     which : str, Nengo object, class, network, layer, or list of these, optional
         The parameters, a column each, by name or by what they belong to in the first run. By
         default, all of them. They need the same names in all runs, so give names to layers.
     bins : int
-        How many bins there are from zero to the largest norm, 10,000 at the most.
+        The number of bins from zero to the largest norm, at most 10,000.
     axes : array of matplotlib.axes.Axes, optional
         Where to plot, of shape (2, n_parameters): norms in the first row, histograms in the second.
     equal_axes : bool
@@ -175,13 +183,13 @@ def compare(
     with figures.grid_of_axes((2, len(names)), axes, 3.6, **sharing) as grid:
         for name, over_training, by_channel in zip(names, *grid):
             together = names if equal_axes else [name]
-            over_runs = [_norms_of(run, other) for run in runs.values() for other in together]
+            over_runs = [r.norms[:, r.names.index(n)] for r in runs.values() for n in together]
             samples = [run[other] for run in last.values() for other in together]
             edges, most = _edges_of_bins(samples, bins)
             lines = []
             for (label, history), line in zip(runs.items(), figures.line_styles()):
                 shown = figures.label_of(label)
-                lines.append(_plot_norms(over_training, history, name, label=shown, **line))
+                lines += _plot_norms(over_training, history, name, label=shown, **line)
                 by_channel.stairs(np.histogram(last[label][name], edges)[0], edges, **line)
             figures.add_title(over_training, name, len(names))
             over_training.set(xlabel=figures.STEP, ylim=(0, figures.upper_limit(over_runs)))
@@ -192,32 +200,13 @@ def compare(
     return grid[0, 0].figure
 
 
-def _norms_of(history: History, name: str) -> np.ndarray:
-    return history.norms[:, history.names.index(name)]
-
-
-def _plot_norms(panel: Axes, history: History, name: str, **line: Any) -> Line2D:
-    norms = _norms_of(history, name)
-    return panel.plot(history.steps, norms, marker=figures.marker_of(history), **line)[0]
-
-
-def _plot_channels(panel: Axes, norms: np.ndarray, edges: Any) -> None:
-    """Plot a histogram of the norms of channels, with lines for their statistics."""
-    # one shape, however many bins
-    panel.stairs(np.histogram(norms, edges)[0], edges, fill=True, color="0.8")
-    for label, (statistic, line) in STATISTICS.items():
-        panel.axvline(statistic(norms), label=label, **line)
-
-
-def _time_of_record(history: History, row: int) -> str:
-    """Say when a record was made: by its epoch, where that tells it from the others."""
-    if len(np.unique(history.epochs)) == len(history.epochs):
-        return f"epoch {history.epochs[row]:g}"
-    return f"step {history.steps[row]}"
+def _plot_norms(panel: Axes, history: History, name: str, **line: Any) -> list[Line2D]:
+    norms = history.norms[:, history.names.index(name)]
+    return panel.plot(history.steps, norms, marker=figures.marker_of(history), **line)
 
 
 def _edges_of_bins(samples: list[np.ndarray], bins: int) -> tuple[np.ndarray, float]:
-    """Return the edges of bins for all samples, and the upper limit for all of their counts."""
+    """Return the edges of bins for all samples, and the upper limit of all their counts."""
     if not is_whole(bins) or bins > MOST_BINS:
         fault = f"bins={bins!r} must be a number of bins, from 1 to {MOST_BINS:,}"
         raise ValidationError(fault, attr="bins")
@@ -236,3 +225,57 @@ def _records_to_plot(history: History, records: int | Sequence[int] | None) -> l
         fault = f"records={records} must be places among the {n_records} records"
         raise ValidationError(fault, attr="records")
     return [int(row) for row in rows]
+
+
+def pruned(smaller: MadeNetwork, axes: Any = None) -> Figure:
+    """Plot what is left of a network, by object: neurons, and weights and biases.
+
+    A grey bar shows an object before, its coloured part shows what is left, and the numbers are
+    next to it. Objects without neurons or without weights have no bar there.
+
+    Parameters
+    ----------
+    smaller : nengo_wd.networks.MadeNetwork
+        What `nengo_wd.pruned` returned.
+    axes : array of matplotlib.axes.Axes, optional
+        Where to plot, of shape (2,): neurons, and weights and biases.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+        The figure, as `norms` returns it.
+
+    Raises
+    ------
+    nengo.exceptions.ValidationError
+        If ``smaller`` is something else, or has neither neurons nor weights; for other ``axes``.
+    ImportError
+        If Matplotlib is not installed.
+    """
+    if not isinstance(smaller, MadeNetwork):
+        fault = f"expected a network that was pruned, got {smaller!r}"
+        raise ValidationError(f"{fault}; give what nengo_wd.pruned returns", attr="smaller")
+    rows = [row for row in smaller.rows if any(row[column] for column in COUNTS)]
+    if not rows:
+        fault = f"{smaller.network} was made of a network without neurons and without weights"
+        raise ValidationError(f"{fault}, so there is nothing to plot", attr="smaller")
+    with figures.grid_of_axes((1, 2), axes, 0.8 + 0.22 * len(rows)) as grid:
+        for panel, (column, label) in zip(grid[0], COUNTS.items()):
+            _plot_counts(panel, *([row[one] for row in rows] for one in (column, f"{column}_left")))
+            panel.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))  # from the top down
+            panel.set_yticks(range(len(rows)), [figures.escaped(row["name"]) for row in rows])
+        if axes is None:
+            grid[0, 1].set_yticklabels([])
+        figures.add_legend(grid[0, 1], axes)
+    return panel.figure
+
+
+def _plot_counts(panel: Axes, before: list[int], left: list[int]) -> None:
+    """Plot bars with numbers beside them."""
+    for values, look in ((before, BEFORE), (left, LEFT)):
+        panel.barh(range(len(before)), values, 0.6, **look)
+    for place, (n_before, n_left) in enumerate(zip(before, left)):
+        if n_before:
+            text = f" {n_left:,} of {n_before:,}"
+            panel.text(max(n_before, n_left), place, text, va="center", fontsize="small")
+    panel.set_xlim(0, ROOM * max(*before, *left, 1))

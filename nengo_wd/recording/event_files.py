@@ -22,13 +22,8 @@ BINS = 30
 class EventFile:
     """A file of scalars and histograms, in the format that both generations of TensorFlow write.
 
-    Its folder is made if it does not exist, and again if it was deleted. A simulator's first file
-    in a folder continues others there, if it begins after step zero.
-
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If ``log_dir`` is not a path, or not a folder that can be written to.
+    It makes its folder, and makes it again if it was deleted. A simulator's first file in a folder
+    continues others there, if it begins after step zero.
     """
 
     _numbers = itertools.count()
@@ -41,18 +36,18 @@ class EventFile:
         self._open()
 
     def rewind(self, step: int) -> None:
-        """Have TensorBoard forget what the folder has of this step and later ones."""
+        """Have TensorBoard forget this step and later ones in the folder."""
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
         self._writer.add_session_log(start, step)
 
     def _open(self) -> None:
-        # or files made in the same second would be one, or not be read in their order
+        # TensorBoard would take files of the same second for one, or read them in another order
         self._suffix = f".{next(self._numbers):08d}.{uuid.uuid4().hex}"
         try:
             tf.io.gfile.makedirs(self.log_dir)
             if not tf.io.gfile.isdir(self.log_dir):
                 raise NotADirectoryError(f"{self.log_dir} is not a folder")
-            with tf.Graph().as_default():  # the writer refuses to be made in eager mode
+            with tf.Graph().as_default():  # eager mode refuses to make the writer
                 make_writer = tf.compat.v1.summary.FileWriter
                 self._writer = make_writer(self.log_dir, filename_suffix=self._suffix)
         except (tf.errors.OpError, OSError) as error:
@@ -62,7 +57,7 @@ class EventFile:
         weakref.finalize(self, self._writer.close)
 
     def _file_exists(self) -> bool:
-        """Tell whether the file is still where it was made."""
+        """Tell whether the file is still in its folder."""
         try:
             return any(name.endswith(self._suffix) for name in tf.io.gfile.listdir(self.log_dir))
         except tf.errors.OpError:
@@ -71,10 +66,10 @@ class EventFile:
     def write(
         self, step: int, scalars: dict[str, float], histograms: dict[str, np.ndarray]
     ) -> None:
-        """Write the scalars that are known and the histograms of one step, by tag."""
+        """Write scalars and histograms of a step, by tag; leave out scalars that are NaN."""
         if self._begun and not self._file_exists():
-            lost = f"what was written for TensorBoard to {self.log_dir} before step {step}"
-            warnings.warn(f"{lost} was deleted; a new file is begun", RuntimeWarning, stacklevel=2)
+            lost = f"TensorBoard's files in {self.log_dir} from before step {step} were deleted"
+            warnings.warn(f"{lost}; a new file begins", RuntimeWarning, stacklevel=2)
             self._open()
         summary = tf.compat.v1.Summary()
         for tag, value in scalars.items():
@@ -91,35 +86,24 @@ class EventFile:
 
 
 def _path(log_dir: Any) -> str:
+    fault = f"log_dir={log_dir!r} is not a path"
     try:
         path = os.fsdecode(log_dir)
     except TypeError as error:
-        raise ValidationError(
-            f"log_dir={log_dir!r} is not a path: {error}", attr="log_dir"
-        ) from error
+        raise ValidationError(f"{fault}: {error}", attr="log_dir") from error
     if not path or "\0" in path:
-        raise ValidationError(f"log_dir={log_dir!r} is not a path", attr="log_dir")
+        raise ValidationError(fault, attr="log_dir")
     return path
 
 
 def _histogram(values: np.ndarray) -> tf.compat.v1.HistogramProto:
-    """Return the histogram of the values, those that are not finite left out."""
+    """Return the histogram of the finite values, with bins that floats can tell apart."""
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
-    counts, edges = np.histogram(values, BINS, _range(values))
-    return tf.compat.v1.HistogramProto(
-        min=values.min(initial=np.inf),
-        max=values.max(initial=-np.inf),
-        num=len(values),
-        sum=values.sum(),
-        sum_squares=np.square(values).sum(),
-        bucket_limit=edges[1:],
-        bucket=counts,
-    )
-
-
-def _range(values: np.ndarray) -> tuple[float, float]:
-    """Return a range of the values that is wide enough to be split into bins."""
     low, high = (values.min(), values.max()) if len(values) else (0.0, 0.0)
     margin = 1e-6 * max(abs(low), abs(high))
-    return (low, high) if high - low > margin else (low - margin, high + margin)
+    limits = (low, high) if high - low > margin else (low - margin, high + margin)
+    counts, edges = np.histogram(values, BINS, limits)
+    sums = {"num": len(values), "sum": values.sum(), "sum_squares": np.square(values).sum()}
+    ends = {"min": values.min(initial=np.inf), "max": values.max(initial=-np.inf)}
+    return tf.compat.v1.HistogramProto(**ends, **sums, bucket_limit=edges[1:], bucket=counts)

@@ -14,7 +14,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import Objective, check_simulator, frame, is_number
-from nengo_wd.recording.readouts import Judge, Judged, Readout, accuracy_of
+from nengo_wd.recording.readouts import Judge, Readout, accuracy_of
 
 ROWS = 10  # of the table that is printed
 ROUNDING = 1e-6  # of metrics in float32
@@ -24,7 +24,7 @@ FIELDS = ("time", "name", "loss", "loss_on_rates", "accuracy", "accuracy_on_rate
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class SpikeGap:
-    """What `nengo_wd.spike_gap` found, as arrays and as a table. It can be pickled and copied.
+    """What `nengo_wd.spike_gap` found, as arrays and as a table. You can copy and pickle it.
 
     Attributes
     ----------
@@ -36,8 +36,7 @@ class SpikeGap:
         With spikes, of shape (n_steps, n_probes). Accuracies are shares of the examples, or NaN if
         a probe's targets are not classes.
     losses_on_rates, accuracies_on_rates : np.ndarray
-        On rates, of the same shape: at the last step if targets have one time step, otherwise at
-        the same step.
+        On rates, of the same shape: at the last step if targets have one step, or step by step.
     tolerance : float
         The tolerance of `meets`.
     """
@@ -54,9 +53,8 @@ class SpikeGap:
     def meets(self) -> np.ndarray:
         """Times in seconds from which on spikes are as good as rates; of shape (n_probes,).
 
-        From then on, the accuracy is at most the tolerance below the accuracy on rates. For probes
-        without an accuracy, the loss is above the loss on rates by at most that share of it. NaN
-        if they do not meet.
+        From then on, the accuracy is at most the tolerance below that on rates. For probes without
+        an accuracy, the loss is above that on rates by at most this share of it. NaN if never.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             by_loss = (self.losses - self.losses_on_rates) / np.abs(self.losses_on_rates)
@@ -68,15 +66,14 @@ class SpikeGap:
         return np.where(stays[-1], self.times[stays.argmax(axis=0)], np.nan)
 
     def rows(self) -> Iterator[tuple]:
-        """Yield the rows of the table: of each time and name, the columns of `to_frame`."""
+        """Yield a row for each time and name, with the columns of `to_frame`."""
         for i, time in enumerate(self.times):
             for j, name in enumerate(self.names):
                 yield (float(time), name, *(float(one[i, j]) for one in self._arrays))
 
     @property
     def _arrays(self) -> tuple[np.ndarray, ...]:
-        on_rates = self.losses_on_rates, self.accuracies_on_rates
-        return self.losses, on_rates[0], self.accuracies, on_rates[1]
+        return self.losses, self.losses_on_rates, self.accuracies, self.accuracies_on_rates
 
     def to_frame(self) -> Any:
         """Return a ``pandas.DataFrame`` with a row for each time and name.
@@ -91,7 +88,7 @@ class SpikeGap:
         return frame(self.rows(), columns=FIELDS)
 
     def __repr__(self) -> str:
-        """Return a table for each probe, of some of the times, and when spikes meet rates."""
+        """Return a table for each probe, at some of the times, and when spikes meet rates."""
         return "\n\n".join(map(self._table, range(len(self.names))))
 
     def _table(self, column: int) -> str:
@@ -102,11 +99,12 @@ class SpikeGap:
         for i in range((len(self.times) - 1) % every, len(self.times), every):
             values = (array[i, column] for array in self._arrays[: len(heads)])
             lines.append(f"{self.times[i]:9.3f}" + "".join(f"{value:10.4f}" for value in values))
-        kind = "accuracy" if has_accuracy else "loss"
-        to = f"{self.tolerance:g}" if has_accuracy else f"{100 * self.tolerance:g}%"
+        within = f"the loss is within {100 * self.tolerance:g} %"
+        if has_accuracy:
+            within = f"the accuracy is within {self.tolerance:g}"
         when = self.meets[column]
         since = "at no time" if np.isnan(when) else f"from {when:.3f} s on"
-        end = f"with spikes, the {kind} is within {to} of that on rates {since}"
+        end = f"with spikes, {within} of that on rates {since}"
         return "\n".join([f"{self.names[column]}: {end}", *lines])
 
 
@@ -122,19 +120,17 @@ def spike_gap(
     r"""Compare a trained network with spikes and on rates, over the time that data are shown.
 
     The network runs on the data twice: with spikes, as in ``sim.predict``, and on rates, as in
-    training. Both times, layers such as dropout behave as in prediction. Like `NeuronRates`, this
-    does not change the simulator.
+    training, but with layers such as dropout in prediction mode. The simulator does not change.
 
-    An answer with spikes is read at each time step :math:`t`, from what a probe records,
-    :math:`y`, over the last :math:`n` steps:
+    Answers with spikes at a time step :math:`t` are means of what a probe records, :math:`y`:
 
     .. math:: \bar{y_t} = \frac{1}{\min(n, t)} \sum_{s > t - n}^t y_s
 
-    By default, :math:`n` is 1, except for a probe without a synapse whose targets have one time
-    step: then an answer is the mean over all steps so far. On rates, the answer is what the probe
-    records at the last step, when the filters of the network have settled. Its loss is the training
-    loss, if the network has no filters or the data are shown for long enough. If targets have as
-    many steps as the data, answers on rates are read at each step, like those with spikes.
+    over the last :math:`n` steps. By default, :math:`n` is 1, except for a probe without a synapse
+    whose targets have one step: then it is the number of steps so far. On rates, the answer is what
+    the probe records at the last step, when the filters of the network have settled. Its loss is
+    the training loss, if the network has no filters or the data are shown for long enough. If
+    targets have as many steps as the data, answers on rates are read like those with spikes.
 
     Parameters
     ----------
@@ -144,15 +140,15 @@ def spike_gap(
         Inputs of shape (n_examples, n_steps, ``node.size_out``), as for ``sim.predict``.
     targets : dict of {nengo.Probe: np.ndarray}
         What probes should answer, of shape (n_examples, 1 or n_steps, size). The probes may have
-        synapses. Targets that are classes have an accuracy: one whole number for each example, from
-        0 on and below the size of the probe, or one-hot vectors.
+        synapses. Targets have an accuracy if they are classes: one-hot vectors, or one whole number
+        for each example, from 0 on and below the size of the probe.
     n_steps : int, optional
-        For how many time steps to show data of one step.
+        The number of time steps for which to show data of one step.
     loss : str, callable, tf.keras.losses.Loss, or dict of these by probe, optional
         The losses, by default those that the simulator was compiled with. A probe without a loss
         uses that of another probe of the same object. NengoDL 2 needs this argument.
     window : float, optional
-        Over how many seconds to average the answers with spikes of all probes.
+        The seconds over which to average the answers with spikes of all probes.
     tolerance : float
         How much lower the accuracy with spikes may be when they meet: 0.01 for one point. For
         probes without accuracy, how much higher the loss may be, as a share of the loss on rates.
@@ -166,7 +162,7 @@ def spike_gap(
     ------
     nengo.exceptions.ValidationError
         If an argument is not one of those above, data or targets do not fit the network or are not
-        finite, a probe has no loss or keeps its last step alone, or the network is for inference
+        finite, a probe has no loss or keeps only its last step, or the network is for inference
         only, or is always in training mode.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
@@ -174,7 +170,7 @@ def spike_gap(
     Warns
     -----
     UserWarning
-        If neurons with spikes are shown one time step of data.
+        If spiking neurons are shown only one time step of data.
 
     See Also
     --------
@@ -200,25 +196,23 @@ def spike_gap(
         raise ValidationError(fault, attr="tolerance")
     readout = Readout(sim, data, targets, n_steps, window)
     losses, columns = readout.losses(loss), []
-    answers = zip(losses.items(), readout.with_spikes(), readout.on_rates())
-    for (probe, one), with_spikes, on_rates in answers:
-        columns.append(_over_time(sim, readout.targets[probe], one, (with_spikes, on_rates)))
+    for (probe, one), *answers in zip(losses.items(), readout.answers(), readout.answers(True)):
+        columns.append(_over_time(sim, readout.targets[probe], one, answers))
     labels = (parameters.label(p.obj if p.label is None else p) for p in losses)
-    names = list(parameters.unique_names((label, None) for label in labels))
+    names = list(parameters.unique_names(zip(labels, losses)))
     times = sim.dt * np.arange(1, readout.shape[1] + 1)
     arrays = dict(zip(MEASURED, np.stack(columns, axis=-1)))
     return SpikeGap(names, times, tolerance=float(tolerance), **arrays)
 
 
 def _over_time(
-    sim: nengo_dl.Simulator, targets: np.ndarray, loss: Any, answers: tuple[np.ndarray, np.ndarray]
+    sim: nengo_dl.Simulator, targets: np.ndarray, loss: Any, answers: list[np.ndarray]
 ) -> np.ndarray:
-    """Return losses and accuracies with spikes, and on rates, of shape (4, n_steps)."""
+    """Return losses and accuracies, with spikes and then on rates, of shape (4, n_steps)."""
     n_steps, size = answers[0].shape[1:]
     found = []
     with seam.training.judging(sim):
-        metrics = accuracy_of(targets, size)
-        judge = Judge(sim, [Judged("answers", targets, size, loss, metrics=metrics)])
+        judge = Judge({"answers": size}, [loss], [1.0], [accuracy_of(targets, size)])
         for one in answers:
             by_step = [
                 judge([one[:, t : t + 1]], [targets[:, min(t, targets.shape[1] - 1)][:, None]])

@@ -1,4 +1,4 @@
-"""Records in the order of their steps, as arrays and as a table: of anything, and of weights."""
+"""Histories: records in the order of their steps, as arrays and as a table."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd._checks import frame
 from nengo_wd._parameters import Parameter
-from nengo_wd.recording.columns import COLUMNS, Column, Record
+from nengo_wd.recording.measurement import COLUMNS, Column, Record
 
 
 class Records:
-    """Records of things that have names and parts, such as parameters with their channels.
-
-    They may share the list of ``records`` with others.
-    """
+    """Records of things that have names and parts; others may share the list of ``records``."""
 
     columns: tuple[Column, ...] = ()
 
@@ -115,8 +112,7 @@ class Records:
         Parameters
         ----------
         path : str or path-like
-            Where to write, in UTF-8. The columns are step, epoch, loss, name, and those that
-            `column` knows.
+            Where to write, in UTF-8. Columns are step, epoch, loss, name, and those of `column`.
         """
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -133,18 +129,18 @@ class Records:
         """
         return frame(self.rows(), columns=self._fields)
 
-    def _split(self, values: np.ndarray) -> dict[str, np.ndarray]:
+    def _by_name(self, values: Any) -> dict[str, np.ndarray]:
         """Split values of all parts along the last axis, by the name of their owner."""
         ends = np.cumsum(list(self._n_parts.values()))
         return dict(zip(self.names, np.split(values, ends[:-1], axis=-1)))
 
     def _parts(self) -> dict[str, np.ndarray]:
-        """Return what was measured of parts: of each name, of shape (n_records, n_parts)."""
-        shape = len(self), sum(self._n_parts.values())
-        return self._split(np.reshape([record.measured.parts for record in self._records], shape))
+        """Return what was measured of parts, by name, in arrays of shape (n_records, n_parts)."""
+        values = [record.measured.parts for record in self._records]
+        return self._by_name(np.reshape(values, (len(self), sum(self._n_parts.values()))))
 
     def scalars(self) -> dict[str, float]:
-        """Return what TensorBoard shows of the last record as numbers, by tag."""
+        """Return the numbers of the last record that TensorBoard shows, by tag."""
         values = {"loss": self.last.loss}
         for column in self.columns:
             if column.in_event_file:
@@ -160,7 +156,7 @@ def column_of(name: str, doc: str) -> Any:
 
 
 class Remembered(NamedTuple):
-    """What a history that was copied or loaded knows of a parameter, without a simulator."""
+    """What a copied or loaded history knows of a parameter, without its simulator."""
 
     name: str
     shape: tuple[int, ...]
@@ -172,13 +168,13 @@ class Remembered(NamedTuple):
 class History(Records):
     """What a `nengo_wd.WeightNorms` recorded, as arrays and as a table.
 
-    A history can be copied and pickled. A copy knows names and shapes of the parameters, but not
-    their objects or values, because these belong to the simulator.
+    You can copy and pickle it. A copy knows the names and shapes of the parameters, but not their
+    objects or values, because these belong to the simulator.
 
     Attributes
     ----------
     parameters : dict of {str: Parameter}
-        What is recorded, by name; the order is that of the columns of the arrays.
+        What is recorded, by name, in the order of the columns of the arrays.
     channels : bool
         Whether all records keep the norms of output channels, or only the last one.
     """
@@ -195,16 +191,15 @@ class History(Records):
         self.parameters, self.channels = parameters, channels
 
     def add(self, step: int, epoch: float, loss: float, measured: Any) -> None:
-        """Add a record to the end; leave out the channels of the one before, if asked to."""
+        """Add a record to the end; with ``channels=False``, drop the channels of the one before."""
         if not self.channels and self._records:
             less = self.last.measured._replace(channel_sums={})
             self._records[-1] = self.last._replace(measured=less)
         super().add(step, epoch, loss, measured)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the records, and what is known of the parameters without the simulator."""
-        found = self.parameters.items()
-        known = {name: Remembered(p.name, p.shape, p.n_channels) for name, p in found}
+        """Return the records, and what the parameters are without the simulator."""
+        known = {n: Remembered(p.name, p.shape, p.n_channels) for n, p in self.parameters.items()}
         return {**vars(self), "parameters": known}
 
     norms: np.ndarray = column_of("norm", "L2 norms of the parameters.")
@@ -237,26 +232,24 @@ class History(Records):
     def last_channel_norms(self) -> dict[str, np.ndarray]:
         """L2 norms by output channel in the last record, by name, of shape (n_channels,)."""
         self._check_channels(self.last.measured.parts is not None)
-        return self._split(self.last.measured.parts)
+        return self._by_name(self.last.measured.parts)
 
     def _check_channels(self, are_kept: bool) -> None:
-        """Raise if norms of channels are asked for that were left out."""
+        """Raise if the norms of channels were left out."""
         if not are_kept:
-            raise ValidationError(
-                "channels=False keeps the norms of channels of the newest record alone; make the "
-                "WeightNorms with channels=True to have those of all records",
-                attr="channels",
-            )
+            fault = "channels=False keeps the norms of channels only in the newest record"
+            remedy = "make the WeightNorms with channels=True to have those of all records"
+            raise ValidationError(f"{fault}; {remedy}", attr="channels")
 
     def scalars(self) -> dict[str, float]:
-        """Return what TensorBoard shows of the last record as numbers, by tag."""
+        """Return the numbers of the last record that TensorBoard shows, by tag."""
         measured = self.last.measured
-        of_activities = {f"{name}/penalty": value for name, value in measured.activities.items()}
-        return {"penalty": measured.total_penalty, **of_activities, **super().scalars()}
+        on_probes = {f"{name}/penalty": value for name, value in measured.activities.items()}
+        return {"penalty": measured.total_penalty, **on_probes, **super().scalars()}
 
     def histograms(self) -> dict[str, np.ndarray]:
-        """Return the weights as they are now, and the norms of their output channels, by tag."""
-        weights = zip(self.names, parameters.parameter_values(self.parameters.values()))
-        found = {f"{name}/values": values for name, values in weights}
+        """Return the current weights, and the norms of their output channels, by tag."""
+        weights = parameters.parameter_values(self.parameters.values())
+        found = {f"{name}/values": values for name, values in zip(self.names, weights)}
         channels = self.last_channel_norms.items()
         return {**found, **{f"{name}/channel_norms": norms for name, norms in channels}}

@@ -14,23 +14,23 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._activity_penalties import amplitude, check_history, why_no_rates
-from nengo_wd._checks import check_simulator
+from nengo_wd._checks import check_simulator, check_switch
 from nengo_wd._neurons import has_spikes
 from nengo_wd._shown import check_data, warn_of_one_step
-from nengo_wd.recording.columns import RATE_COLUMNS, MeasuredRates, Record
 from nengo_wd.recording.history import Records, column_of
+from nengo_wd.recording.measurement import RATE_COLUMNS, MeasuredRates, Record
 from nengo_wd.recording.recorder import Recorder
 
 
 class RateHistory(Records):
     """What a `nengo_wd.NeuronRates` recorded, as arrays and as a table.
 
-    A history can be copied and pickled. A copy knows the names of the probes, but not the probes.
+    You can copy and pickle it. A copy knows the names of the probes, but not the probes.
 
     Attributes
     ----------
     probes : dict of {str: nengo.Probe}
-        The probes by name; the order is that of the columns of the arrays.
+        The probes by name, in the order of the columns of the arrays.
     """
 
     columns = RATE_COLUMNS
@@ -64,13 +64,13 @@ class NeuronRates(RateHistory, Recorder):
 
     for each neuron :math:`n` of a probe: the mean magnitude of what the probe records, over all
     examples :math:`b` and time steps :math:`t`, divided by the amplitude :math:`A` of the neuron
-    type. A spike counts whatever its sign. The network runs as in ``sim.predict``: with spikes.
+    type. Spikes of either sign count. The network runs as in ``sim.predict``: with spikes.
     Their rates can differ from the rates in training. The difference is the gap
 
     .. math:: g = \langle |r_{bn} - \tilde{r_{bn}}| \rangle_{bn}, \qquad
               r_{bn} = \langle |y_{btn}| \rangle_t / A
 
-    in Hz, a mean over examples and neurons, in which gaps of opposite signs do not cancel. The
+    in Hz, a mean over examples and neurons. Gaps of opposite signs do not cancel. The
     rates :math:`\tilde r` are those of the neurons' output in training, with the same data and
     weights. Layers in TensorNodes run in prediction mode both times, so the gap has no dropout.
     Part of the gap comes from spikes being whole: after 50 ms, a regular neuron has rates in steps
@@ -80,7 +80,7 @@ class NeuronRates(RateHistory, Recorder):
     all stay the same. Processes start afresh for each record, so each record sees the same input.
     But the function of a Node may change its own state.
 
-    Use it like `WeightNorms`: in ``sim.fit(callbacks=[rates])``, or with ``record`` by hand.
+    Use it like `WeightNorms`: in ``sim.fit(callbacks=[rates])``, or call ``record`` yourself.
 
     Parameters
     ----------
@@ -106,8 +106,7 @@ class NeuronRates(RateHistory, Recorder):
     probes : dict of {str: nengo.Probe}
         The probes by name, in their order. A name is the probe's label, or the ensemble's.
     history : RateHistory
-        The records without the simulator, to copy and pickle. The callback has the same attributes
-        and methods.
+        The records alone, to copy and pickle. The callback has the same attributes and methods.
 
     Raises
     ------
@@ -121,7 +120,7 @@ class NeuronRates(RateHistory, Recorder):
     Warns
     -----
     UserWarning
-        If neurons with spikes are shown one time step of data.
+        If spiking neurons are shown only one time step of data.
 
     See Also
     --------
@@ -153,8 +152,7 @@ class NeuronRates(RateHistory, Recorder):
         gap: bool = True,
     ) -> None:
         check_simulator(sim)
-        if not isinstance(gap, bool):
-            raise ValidationError(f"gap={gap!r} must be True or False", attr="gap")
+        self.gap = check_switch(gap, "gap", "NeuronRates")
         self.every, self.data = every, check_data(data)
         shown = seam.activities.data_by_node(sim, self.data)
         found = _to_record(sim, probes)
@@ -163,9 +161,9 @@ class NeuronRates(RateHistory, Recorder):
         RateHistory.__init__(self, recorded)
         history = RateHistory(recorded, self._records)
         Recorder.__init__(self, sim, history, self._run, log_dir)
-        self.gap, types = gap, [one.neuron_type for one in sim.model.toplevel.all_ensembles]
-        self._any_spikes = any(map(has_spikes, types))
-        if any(has_spikes(p.obj.ensemble.neuron_type) for p in self.probes.values()):
+        ensembles = sim.model.toplevel.all_ensembles
+        self._any_spikes = any(has_spikes(one.neuron_type) for one in ensembles)
+        if any(has_spikes(p.obj.ensemble.neuron_type) for p in found):
             n_steps = min(len(values[0]) for values in shown.values())
             warn_of_one_step(sim.model.toplevel, n_steps, stacklevel=2)
 
@@ -179,9 +177,7 @@ class NeuronRates(RateHistory, Recorder):
             gaps = {name: np.mean(np.abs(with_spikes[name] - trained[name])) for name in gaps}
         return MeasuredRates({n: rates.mean(axis=0) for n, rates in with_spikes.items()}, gaps)
 
-    def _rates(
-        self, values: Any, shape: tuple[int, int], training: bool = False
-    ) -> dict[str, np.ndarray]:
+    def _rates(self, values: Any, shape: Any, training: bool = False) -> dict[str, np.ndarray]:
         """Return the rates that probes record, of shape (n_examples, n_neurons)."""
         probes = list(self.probes.values())
         totals = seam.activities.summed_magnitudes(self.sim, values, shape, probes, training)
@@ -189,8 +185,8 @@ class NeuronRates(RateHistory, Recorder):
         return {name: total / shape[1] / amplitude(probe) for name, probe, total in found}
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Record the final state, unless it was recorded already."""
-        if not len(self) or self.last.step != self._step_count.now():
+        """Record the final state, unless the step is recorded already."""
+        if not len(self) or self.last.step != self._now():
             super().on_train_end(logs)
 
 

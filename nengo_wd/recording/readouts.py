@@ -1,8 +1,8 @@
-"""What probes answer on data, read over time, and how good Keras finds the answers."""
+"""What probes answer on data, read over time, and Keras' losses and metrics of the answers."""
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping
 
 import nengo
 import nengo_dl
@@ -22,16 +22,19 @@ from nengo_wd._shown import check_data, repeated, shown_targets, warn_of_one_ste
 class Readout:
     """Data that a network is shown, and how the answers of its probes are read over time.
 
-    Where targets of a probe have one time step, answers of a probe without a synapse are means over
+    If targets of a probe have one time step, answers of a probe without a synapse are means over
     all steps so far. Any other answer is what the probe records at the step. With a ``window`` in
-    seconds, all answers with spikes are means over the last steps, as many as there are in it.
+    seconds, all answers with spikes are means over the time steps of the last window.
     """
 
     def __init__(
         self, sim: nengo_dl.Simulator, data: Any, targets: Any, n_steps: Any, window: Any
     ) -> None:
         self.sim, network = sim, sim.model.toplevel
-        self._check_spikes()
+        if get_setting(sim.model, "learning_phase", None):
+            cause = "because of nengo_dl.configure_settings(learning_phase=True)"
+            fault = f"neurons of {network} never spike in this simulator, {cause}"
+            raise ValidationError(f"{fault}; make it without that setting", attr="learning_phase")
         if n_steps is not None and not is_whole(n_steps):
             fault = f"n_steps={n_steps!r} must be a whole number of time steps, 1 or more"
             raise ValidationError(fault, attr="n_steps")
@@ -40,58 +43,42 @@ class Readout:
         _, _, self.shape = seam.activities.input_values(sim, self.data, None)
         named = {**{probe: probe for probe in sim.model.probes}, **seam.training.probe_names(sim)}
         self.targets = shown_targets(network, targets, named, self.shape)
-        self.window = None if window is None else self._steps_in(window)
+        self._windows = {probe: self._steps_in(window, probe) for probe in self.targets}
         for probe in self.targets:
             check_history(sim.model, probe, "answers with spikes are read over time")
         if any(has_spikes(one.neuron_type) for one in network.all_ensembles):
             warn_of_one_step(network, self.shape[1], stacklevel=3)
 
-    def _check_spikes(self) -> None:
-        """Raise if the simulator always runs as it trains."""
-        if get_setting(self.sim.model, "learning_phase", None):
-            raise ValidationError(
-                f"neurons of {self.sim.model.toplevel} never spike in this simulator, because of "
-                "nengo_dl.configure_settings(learning_phase=True); make it without that setting",
-                attr="learning_phase",
-            )
-
-    def _steps_in(self, window: Any) -> int:
+    def _steps_in(self, window: Any, probe: nengo.Probe) -> int:
+        """Return over how many time steps answers of a probe are averaged."""
+        if window is None:
+            return self.shape[1] if self.has_one_target(probe) and probe.synapse is None else 1
         longest = self.shape[1] * self.sim.dt
         if not is_number(window) or not 0 < window <= longest * (1 + 1e-9):
-            fault = f"window={window!r} must be seconds, above 0 and no more than are shown"
-            raise ValidationError(f"{fault}, which are {longest:g}", attr="window")
+            fault = f"window={window!r} must be a positive number of seconds"
+            raise ValidationError(f"{fault}, at most the {longest:g} that are shown", attr="window")
         return max(1, int(round(window / self.sim.dt)))
 
     def has_one_target(self, probe: nengo.Probe) -> bool:
         """Tell whether the targets of a probe are for the end of what is shown."""
         return self.targets[probe].shape[1] == 1
 
-    def with_spikes(self) -> list[np.ndarray]:
-        """Return answers of each probe, of shape (n_examples, n_steps, size)."""
-        recorded = seam.activities.record_probes(self.sim, self.data, list(self.targets))
-        return [running_mean(y, self._window(p)) for p, y in zip(self.targets, recorded)]
+    def answers(self, on_rates: bool = False) -> list[np.ndarray]:
+        """Return answers of each probe, of shape (n_examples, n_steps, size).
 
-    def on_rates(self) -> list[np.ndarray]:
-        """Return answers in training, of the same shape, those at the end for targets of one step.
-
-        By then, the filters of the network have settled.
+        On rates, as in training, targets of one step get one answer: the one at the end, when the
+        filters of the network have settled.
         """
-        recorded = seam.activities.record_probes(self.sim, self.data, list(self.targets), True)
+        recorded = seam.activities.record_probes(self.sim, self.data, list(self.targets), on_rates)
         return [
-            y[:, -1:] if self.has_one_target(p) else running_mean(y, self._window(p))
+            y[:, -1:] if on_rates and self.has_one_target(p) else _running_mean(y, self._windows[p])
             for p, y in zip(self.targets, recorded)
         ]
 
-    def _window(self, probe: nengo.Probe) -> int:
-        """Return over how many steps answers of a probe are averaged."""
-        if self.window is None:
-            return self.shape[1] if self.has_one_target(probe) and probe.synapse is None else 1
-        return self.window
-
     def losses(self, loss: Any = None) -> dict[nengo.Probe, Any]:
-        """Return the loss of each probe: what is given, or what the simulator was compiled with.
+        """Return the loss of each probe: the given one, or that of the compiled simulator.
 
-        A probe that has none takes that of another probe of the same object.
+        A probe without a loss uses that of another probe of the same object.
         """
         if loss is None:
             compiled, _ = seam.training.compiled_losses(self.sim)
@@ -111,8 +98,8 @@ def _loss_of(probe: nengo.Probe, losses: Mapping[nengo.Probe, Any]) -> Any:
     return found
 
 
-def running_mean(values: np.ndarray, n_steps: int) -> np.ndarray:
-    """Return means over the last time steps, axis 1; over as many as there are so far at first."""
+def _running_mean(values: np.ndarray, n_steps: int) -> np.ndarray:
+    """Return means over the last ``n_steps`` steps, axis 1; at first, over all steps so far."""
     if n_steps == 1:
         return values
     sums = np.cumsum(values, axis=1, dtype=np.float64)
@@ -121,54 +108,38 @@ def running_mean(values: np.ndarray, n_steps: int) -> np.ndarray:
     return (sums / counts[:, None]).astype(values.dtype)
 
 
-class Judged(NamedTuple):
-    """A probe whose answers are judged: its name, targets, loss, its weight, and metrics."""
-
-    name: str
-    targets: np.ndarray
-    size: int
-    loss: Any
-    weight: float = 1.0
-    metrics: Sequence[Any] = ()
-
-
 class Judge:
-    """A Keras model that hands on the answers of probes, for Keras' losses and metrics of them.
+    """A Keras model that returns the answers of probes unchanged, for Keras' losses and metrics.
 
-    It is made and called in the context of ``seam.training.judging``.
+    It is made and called in the context of ``seam.training.judging``. ``sizes`` are by the names of
+    probes; losses, their weights, and lists of metrics are in the same order.
     """
 
-    def __init__(self, sim: nengo_dl.Simulator, probes: Sequence[Judged]) -> None:
-        self.probes, dtype = probes, tf.keras.backend.floatx()
-        layers, start = tf.keras.layers, "nengo_wd_"  # named, so that others' names don't change
-        inputs = [
-            layers.Input((None, p.size), name=f"{start}answer_{i}") for i, p in enumerate(probes)
-        ]
-        outputs = [
-            layers.Activation("linear", dtype=dtype, name=f"{start}output_{i}")(tensor)
-            for i, tensor in enumerate(inputs)
-        ]
-        self.model = tf.keras.Model(inputs, outputs, name=f"{start}judge")
-        self.model.output_names = [probe.name for probe in probes]
-        self.model.compile(
-            loss=[seam.training.as_keras_loss(probe.loss) for probe in probes],
-            loss_weights=[probe.weight for probe in probes],
-            metrics=[list(probe.metrics) for probe in probes],
-        )
+    def __init__(self, sizes: dict[str, int], losses: Any, weights: list, metrics: list) -> None:
+        layers, inputs, outputs = tf.keras.layers, [], []
+        for i, size in enumerate(sizes.values()):  # named, so that others keep their names
+            inputs.append(layers.Input((None, size), name=f"nengo_wd_answer_{i}"))
+            dtype = tf.keras.backend.floatx()
+            output = layers.Activation("linear", dtype=dtype, name=f"nengo_wd_output_{i}")
+            outputs.append(output(inputs[-1]))
+        self.model = tf.keras.Model(inputs, outputs, name="nengo_wd_judge")
+        self.model.output_names = list(sizes)
+        losses = list(map(seam.training.as_keras_loss, losses))
+        self.model.compile(loss=losses, loss_weights=weights, metrics=metrics)
 
     def __call__(
-        self, answers: Sequence[np.ndarray], targets: Sequence[np.ndarray] | None = None
+        self, answers: Iterable[np.ndarray], targets: Iterable[np.ndarray]
     ) -> dict[str, float]:
         """Return losses and metrics of answers, of all examples, by Keras' names."""
-        wanted = [p.targets for p in self.probes] if targets is None else targets
-        kinds = zip(wanted, answers)
-        typed = [t.astype(y.dtype) if t.dtype.kind == "f" else t for t, y in kinds]
-        found = np.atleast_1d(self.model.test_on_batch(list(answers), typed))
+        answers = list(answers)
+        pairs = zip(targets, answers)
+        typed = [t.astype(y.dtype) if t.dtype.kind == "f" else t for t, y in pairs]
+        found = np.atleast_1d(self.model.test_on_batch(answers, typed))
         return dict(zip(self.model.metrics_names, map(float, found)))
 
 
 def accuracy_of(targets: np.ndarray, size: int) -> list[Any]:
-    """Return Keras' accuracy in a list, if targets are classes; an empty list if they are not.
+    """Return Keras' accuracy in a list if targets are classes, or an empty list if they are not.
 
     Classes are whole numbers, one for each answer of several numbers, or one-hot vectors.
     """
@@ -189,9 +160,9 @@ def check_metrics(metrics: Any, owner: Any) -> list[Any]:
         try:
             known = callable(tf.keras.metrics.get(one)) and not isinstance(one, type)
         except ValueError:
-            known = one in ("accuracy", "acc")  # which Keras looks up by the targets
+            known = one in ("accuracy", "acc")  # Keras chooses one for the targets
         if not known:
             fault = f"{one!r}, a metric of {owner}, is neither the name of a Keras metric"
-            remedy = "nor an instance of one, nor a function of (y_true, y_pred)"
-            raise ValidationError(f"{fault}, {remedy}", attr="metrics")
+            others = "nor an instance of one, nor a function of (y_true, y_pred)"
+            raise ValidationError(f"{fault}, {others}", attr="metrics")
     return found

@@ -1,4 +1,4 @@
-"""The base of callbacks that record: when, after how many steps, and what they warn of."""
+"""The base of callbacks that record: when, after how many steps, and how they warn."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ from nengo_wd.recording.event_files import EventFile
 from nengo_wd.recording.history import Records
 
 MOST_NAMED = 10  # faults in one warning
+INTERVALS = {"epoch": None, "batch": 1}  # in batches
 
 
 class SimulatorCallback(tf.keras.callbacks.Callback):
-    """A callback of the ``sim.fit`` of one simulator, once in each training."""
+    """A callback for ``sim.fit`` of one simulator, which refuses to be given twice."""
 
     def __init__(self, sim: nengo_dl.Simulator) -> None:
         super().__init__()
         self.sim = sim
 
     def set_params(self, params: Any) -> None:
-        """Keep Keras' parameters of a training; raise if the callback is in it twice."""
+        """Keep Keras' parameters of a training; raise if the callback is given to it twice."""
         if params is not None and params is getattr(self, "params", None):
             what = f"the same {type(self).__name__} of {self.sim.model.toplevel}"
-            fault = "is given twice to a training, which would do all twice; give it once"
+            fault = "is given twice to a training, so it would do everything twice; give it once"
             raise ValidationError(f"{what} {fault}", attr="callbacks")
         super().set_params(params)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Check the model that is about to be trained."""
+        """Raise if another model is about to be trained."""
         if self.model is not self.sim.keras_model:
             what = f"the {type(self).__name__} of a simulator of {self.sim.model.toplevel}"
             fault = "is a callback of another model's training; make one for each simulator"
@@ -60,15 +61,16 @@ class Recorder(SimulatorCallback):
     ) -> None:
         super().__init__(sim)
         self.history, self._measure = history, measure
-        self._step_count = StepCount(sim)
+        self._step = 0
         self._epoch: float = 0
+        self._counters: dict[int, tuple[tf.Variable, int]] = {}  # of optimizers, with their counts
         self._begun = False
         self._event_file = None
         if log_dir is not None and seam.simulators.writes(sim):
             self._event_file = EventFile(sim, log_dir)
 
     def __bool__(self) -> bool:
-        """Return True, also before the first record: Keras ignores a callback that is false."""
+        """Return True, even before the first record: Keras ignores a callback that is false."""
         return True
 
     @property
@@ -77,13 +79,16 @@ class Recorder(SimulatorCallback):
         return self._every
 
     @every.setter
-    def every(self, every: str | int) -> None:
-        self._every, self.interval = every, _interval(every)
+    def every(self, every: Any) -> None:
+        if not is_whole(every) and not (isinstance(every, str) and every in INTERVALS):
+            remedy = "give 'epoch', 'batch', or a number of batches"
+            raise ValidationError(f"{every!r} does not say when to record; {remedy}", attr="every")
+        self._every, self.interval = every, INTERVALS.get(every, every)
 
     def record(
         self, step: int | None = None, epoch: float | None = None, loss: float = np.nan
     ) -> None:
-        """Record weights or rates as they are now.
+        """Record the current weights or rates.
 
         Parameters
         ----------
@@ -100,7 +105,7 @@ class Recorder(SimulatorCallback):
         nengo.exceptions.SimulatorClosed
             If the simulator is closed.
         nengo.exceptions.ValidationError
-            If one of these is not a number, or the step not a whole number, zero or above; and
+            If ``step`` is not a whole number, zero or above, or another argument is not a number;
             inside a ``tf.function``.
         """
         check_simulator(self.sim)
@@ -111,7 +116,7 @@ class Recorder(SimulatorCallback):
         self._add(self._measure(), {"loss": _number(loss, f"{what}loss")}, step, epoch)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Check the model that is about to be trained."""
+        """Prepare to record the initial state."""
         super().on_train_begin(logs)
         self._begun = False
 
@@ -120,22 +125,22 @@ class Recorder(SimulatorCallback):
         if not self._begun:
             self._begun = True
             parameters.check_layers(self.sim)
-            before, step = self._step_count.last, self._step_count.now()
-            if step < before:  # it was restored to an earlier step
+            before, step = self._step, self._now()
+            if step < before:  # the simulator was restored to an earlier step
                 self._forget_after(step)
                 self._epoch = self.history.last.epoch if len(self.history) else 0
             self._epoch = max(self._epoch, epoch)
             self._add_if_new()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Record, if it is time to."""
+        """Record, if it is time."""
         if self.interval is not None:
-            step = self._step_count.now()
+            step = self._now()
             if step - self.history.last.step >= self.interval:
                 self._add(self._measure(), logs, step)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Record, if it is time to."""
+        """Record, if it is time."""
         self._epoch += 1
         if self.interval is None:
             self._add(self._measure(), logs)
@@ -144,54 +149,39 @@ class Recorder(SimulatorCallback):
         """Record the final state."""
         self._add_if_new()
 
-    def _add(
-        self, measured: Any, logs: Any = None, step: int | None = None, epoch: float | None = None
-    ) -> None:
-        """Add a record with the loss in ``logs``; write it for TensorBoard, too."""
-        step = self._step_count.now() if step is None else step
+    def _add(self, measured: Any, logs: Any = None, step: Any = None, epoch: Any = None) -> None:
+        """Add a record with the loss in ``logs``, and write it for TensorBoard."""
+        step = self._now() if step is None else step
         self.history.add(step, self._epoch if epoch is None else epoch, loss_of(logs), measured)
         if self._event_file is not None:
             self._event_file.write(step, self.history.scalars(), self.history.histograms())
 
     def _add_if_new(self) -> None:
-        """Record, unless step and weights are those of the last record."""
-        step, measured = self._step_count.now(), self._measure()
+        """Record, unless the step and the measured values are those of the last record."""
+        step, measured = self._now(), self._measure()
         if not len(self.history) or self.history.last.differs_from(step, measured):
             self._add(measured, step=step)
 
     def _restart(self) -> None:
-        """Forget all records, for a training that begins anew."""
+        """Forget all records, for a new training."""
         self._forget_after(-1)
-        self._step_count, self._epoch = StepCount(self.sim), 0
+        self._step, self._epoch, self._counters = 0, 0, {}
 
-    def _forget_after(self, step: int) -> None:
-        """Forget the records of later steps; have TensorBoard forget them, too."""
-        self.history.rewind(step)
-        if self._event_file is not None:
-            self._event_file.rewind(step + 1)
-
-
-class StepCount:
-    """How many batches a simulator has been trained on, with whichever optimizers."""
-
-    def __init__(self, sim: nengo_dl.Simulator) -> None:
-        self.sim = sim
-        self.last = 0  # the count when it was last asked for
-        self._seen: dict[int, tuple[tf.Variable, int]] = {}  # by id, each counter and its count
-
-    def now(self) -> int:
-        """Return the count.
-
-        It goes on where another optimizer's count begins at zero, and goes back where an optimizer
-        was restored.
-        """
+    def _now(self) -> int:
+        """Return the number of batches so far; it goes back when an optimizer is restored."""
         counter = seam.values.step_counter(self.sim)
         if counter is not None:
             count = int(seam.values.fetch(self.sim, [counter])[0])
-            _, before = self._seen.get(id(counter), (counter, 0))
-            self.last += count - before if count else 0
-            self._seen[id(counter)] = counter, count
-        return self.last
+            _, before = self._counters.get(id(counter), (counter, 0))
+            self._step += count - before if count else 0
+            self._counters[id(counter)] = counter, count
+        return self._step
+
+    def _forget_after(self, step: int) -> None:
+        """Forget the records of later steps, and have TensorBoard forget them."""
+        self.history.rewind(step)
+        if self._event_file is not None:
+            self._event_file.rewind(step + 1)
 
 
 class Alarm:
@@ -203,7 +193,7 @@ class Alarm:
     def check(
         self, start: str, faults: Iterable[str], describe: Callable[[str], str], separator: str
     ) -> None:
-        """Warn of the faults, by name, that were not there at the last check."""
+        """Warn of the faults, by name, that the last check did not find."""
         new = [name for name in faults if name not in self._known]
         self._known = set(faults)
         if new:
@@ -214,18 +204,8 @@ class Alarm:
 
 
 def loss_of(logs: Any) -> float:
-    """Return the loss that Keras reports, NaN where it reports none."""
+    """Return the loss that Keras reports; NaN if it reports none."""
     return float((logs or {}).get("loss", np.nan))
-
-
-def _interval(every: Any) -> int | None:
-    """Return the number of batches between records; None for an epoch."""
-    if isinstance(every, str) and every in ("epoch", "batch"):
-        return None if every == "epoch" else 1
-    if is_whole(every):
-        return int(every)
-    remedy = "give 'epoch', 'batch', or a number of batches"
-    raise ValidationError(f"{every!r} does not say when to record; {remedy}", attr="every")
 
 
 def _number(value: Any, argument: str) -> float:

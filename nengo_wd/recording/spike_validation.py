@@ -12,7 +12,7 @@ from nengo.exceptions import ValidationError
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd._checks import Objective, check_simulator, is_whole
-from nengo_wd.recording.readouts import Judge, Judged, Readout, accuracy_of, check_metrics
+from nengo_wd.recording.readouts import Judge, Readout, accuracy_of, check_metrics
 from nengo_wd.recording.recorder import SimulatorCallback
 
 PREFIX = "val_spikes_"
@@ -23,13 +23,11 @@ class SpikeValidation(SimulatorCallback):
 
     ``sim.fit`` compares its ``validation_data`` with targets at each time step. This callback shows
     data for as long as the network will see its inputs, and reads the answer at the end. It writes
-    ``val_spikes_loss`` and ``val_spikes_accuracy`` into the logs and the history of an epoch.
-    Callbacks that come later in the list can use them:
-    ``tf.keras.callbacks.EarlyStopping(monitor="val_spikes_loss")``, ``ModelCheckpoint``, or
-    Optuna's.
+    ``val_spikes_loss`` and ``val_spikes_accuracy`` into the logs and the history of an epoch. Later
+    callbacks can use them: ``tf.keras.callbacks.EarlyStopping("val_spikes_loss")``,
+    ``ModelCheckpoint``, or Optuna's.
 
-    Like `NeuronRates`, it does not affect training: learned weights, states and random numbers stay
-    the same. It needs NengoDL 3.
+    Like `NeuronRates`, it changes no weights, states or random numbers. It needs NengoDL 3.
 
     Parameters
     ----------
@@ -41,12 +39,11 @@ class SpikeValidation(SimulatorCallback):
         What probes should answer, of shape (n_examples, 1 or n_steps, size). With one time step
         they are compared with the answer at the end; otherwise, step by step.
     n_steps : int, optional
-        For how many time steps to show data of one step.
+        The number of time steps for which to show data of one step.
     every : int
-        The number of epochs from one validation to the next, as in Keras' ``validation_freq``. The
-        logs of other epochs do not change.
+        Epochs from one validation to the next, like Keras' ``validation_freq``; others log nothing.
     window : float, optional
-        Over how many seconds to average the answers of all probes. By default, the answer at the
+        The seconds over which to average the answers of all probes. By default, the answer at the
         end of a probe without a synapse is the mean over all steps, and any other answer is what
         the probe records at the step. `spike_gap` has the formula.
     loss : str, callable, tf.keras.losses.Loss, or dict of these by probe, optional
@@ -60,7 +57,7 @@ class SpikeValidation(SimulatorCallback):
     ------
     nengo.exceptions.ValidationError
         If an argument is not one of those above, data or targets do not fit the network or are not
-        finite, a probe keeps its last step alone, or the network is always in training mode; in
+        finite, a probe keeps only its last step, or the network is always in training mode; in
         ``sim.fit``, if a probe has no loss, or the callback is given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
@@ -70,7 +67,7 @@ class SpikeValidation(SimulatorCallback):
     Warns
     -----
     UserWarning
-        If neurons with spikes are shown one time step of data.
+        If spiking neurons are shown only one time step of data.
 
     Notes
     -----
@@ -119,51 +116,47 @@ class SpikeValidation(SimulatorCallback):
         probes = self._readout.targets
         self._metrics = None if metrics is None else _metrics_by_probe(metrics, sim, probes)
         if loss is not None:
-            self._readout.losses(loss)  # which raises what training would raise later
+            self._readout.losses(loss)  # raises what training would raise later
         self._judge: tuple[Any, Judge] | None = None
 
     def evaluate(self) -> dict[str, float]:
-        """Return losses and metrics with spikes as they are now, by their names in the logs.
+        """Return current losses and metrics with spikes, by their names in the logs.
 
-        It raises errors as ``sim.fit`` does.
+        It raises the same errors as ``sim.fit``.
         """
         check_simulator(self.sim)
         parameters.check_layers(self.sim)
-        judge = self._made_judge()
+        judge, targets = self._made_judge(), self._readout.targets
         answers = [
             answer[:, -1:] if self._readout.has_one_target(probe) else answer
-            for probe, answer in zip(self._readout.targets, self._readout.with_spikes())
+            for probe, answer in zip(targets, self._readout.answers())
         ]
         with seam.training.judging(self.sim):
-            return {f"{PREFIX}{name}": value for name, value in judge(answers).items()}
+            found = judge(answers, targets.values())
+        return {f"{PREFIX}{name}": value for name, value in found.items()}
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Check the model that is about to be trained, and its losses."""
+        """Check that this simulator is trained, and that its probes have losses."""
         super().on_train_begin(logs)
         self._made_judge()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Validate, if it is time to."""
+        """Validate, if it is time."""
         if (epoch + 1) % self.every == 0 and logs is not None:
             logs.update(self.evaluate())
 
     def _made_judge(self) -> Judge:
-        """Return what judges the answers by the losses of now."""
+        """Return a judge with the current losses: the one made before, if they are the same."""
         losses = self._readout.losses(self._loss)
-        _, compiled = seam.training.compiled_losses(self.sim)
-        weights = compiled if self._loss is None else {}
+        weights = seam.training.compiled_losses(self.sim)[1] if self._loss is None else {}
         if self._judge is None or self._judge[0] != (losses, weights):
+            targets = self._readout.targets
+            sizes = {self.sim.get_name(probe): probe.size_in for probe in losses}
             with seam.training.judging(self.sim):
-                probes = [self._judged(p, loss, weights) for p, loss in losses.items()]
-                self._judge = (losses, weights), Judge(self.sim, probes)
+                found = self._metrics or {p: accuracy_of(targets[p], p.size_in) for p in losses}
+                shares, metrics = [weights.get(p, 1.0) for p in losses], [found[p] for p in losses]
+                self._judge = (losses, weights), Judge(sizes, losses.values(), shares, metrics)
         return self._judge[1]
-
-    def _judged(self, probe: nengo.Probe, loss: Any, weights: Mapping) -> Judged:
-        """Return a probe as it is judged."""
-        targets, size = self._readout.targets[probe], probe.size_in
-        metrics = accuracy_of(targets, size) if self._metrics is None else self._metrics[probe]
-        name = self.sim.get_name(probe)
-        return Judged(name, targets, size, loss, weights.get(probe, 1.0), metrics)
 
 
 def _metrics_by_probe(metrics: Any, sim: nengo_dl.Simulator, probes: Any) -> dict:
@@ -174,6 +167,5 @@ def _metrics_by_probe(metrics: Any, sim: nengo_dl.Simulator, probes: Any) -> dic
     by_probe = {names.get(key, key): one for key, one in metrics.items()}
     for key in by_probe:
         if key not in probes:
-            fault = f"there are metrics of {key!r}, which has no targets"
-            raise ValidationError(fault, attr="metrics")
+            raise ValidationError(f"{key!r} has metrics, but no targets", attr="metrics")
     return {probe: check_metrics(by_probe.get(probe, []), probe) for probe in probes}

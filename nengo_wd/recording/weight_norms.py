@@ -11,14 +11,13 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
-from nengo_wd._checks import check_simulator
+from nengo_wd._checks import check_simulator, check_switch
 from nengo_wd._parameters import Parameter, selection
 from nengo_wd._penalties import strength_faults
 from nengo_wd._seam.state import own_parts
 from nengo_wd._simulators import counting_penalties, warn_of_training
-from nengo_wd.recording.columns import MeasuredWeights
 from nengo_wd.recording.history import History
-from nengo_wd.recording.measurement import Measurement
+from nengo_wd.recording.measurement import MeasuredWeights, Measurement
 from nengo_wd.recording.recorder import Alarm, Recorder, loss_of
 
 
@@ -34,7 +33,7 @@ class WeightNorms(History, Recorder):
     output channel is a row of decoders or weights, of shape ``(size_out, size_in)``; a neuron, for
     encoders and biases; a unit of a dense layer; and a filter of a convolution.
 
-    In NengoDL 3, give it to ``sim.fit(callbacks=[norms])``. Call `record` by hand between calls of
+    In NengoDL 3, give it to ``sim.fit(callbacks=[norms])``. Call `record` yourself between calls of
     ``sim.train`` (NengoDL 2) and in your own training loops.
 
     Parameters
@@ -42,16 +41,14 @@ class WeightNorms(History, Recorder):
     sim : nengo_dl.Simulator
         The simulator to be trained, still open.
     every : "epoch", "batch" or int
-        When to record: after each epoch, each batch or this many batches; and before and after
-        training.
+        When to record: before and after training, and after each epoch, batch or number of batches.
     objects : Nengo object, class, nengo.Network, tf.keras.layers.Layer, or a list of these
         What to record: the trainable parameters of objects (an ensemble means its encoders,
         ``ensemble.neurons`` means biases), of all objects of a class or in a network, or of layers.
         By default, all parameters that have a regularizer, a weight decay or a target norm.
     log_dir : str or path-like
-        Where to write files for TensorBoard: columns of the table, such as ``<name>/norm``, the
-        histograms ``<name>/channel_norms`` and ``<name>/values``, and ``penalty`` and ``loss`` of
-        the whole simulator.
+        Where to write files for TensorBoard: columns, such as ``<name>/norm``, ``penalty`` and
+        ``loss`` of the simulator, and histograms ``<name>/channel_norms`` and ``<name>/values``.
     channels : bool
         Whether to keep the norms of all output channels in each record, 16 bytes for each channel.
         With False, only the newest record has them: tables, columns and TensorBoard stay the same,
@@ -62,15 +59,13 @@ class WeightNorms(History, Recorder):
     parameters : dict of {str: Parameter}
         The parameters by name, such as ``"readout.weights"``, in the order of the records.
     history : History
-        The records without the simulator, to copy and pickle. The callback has the same attributes
-        and methods.
+        The records alone, to copy and pickle. The callback has the same attributes and methods.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If an argument is not one of those above, something in ``objects`` has nothing to train,
-        there is nothing to record, or ``log_dir`` can't be written to; in ``sim.fit``, if the
-        callback is given twice.
+        If an argument is not one of those above, an object has nothing to train, there is nothing
+        to record, or ``log_dir`` can't be written to; in ``sim.fit``, if this is given twice.
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
 
@@ -81,8 +76,7 @@ class WeightNorms(History, Recorder):
         that is not finite. When a scheduled or variable decay or strength became invalid, or a
         decay would flip the signs of weights.
     UserWarning
-        In ``sim.fit``, when the loss or the optimizer ignores settings, unless the simulator warned
-        of them when it was compiled.
+        In ``sim.fit``, when the loss or optimizer ignores settings, unless ``sim.compile`` warned.
 
     Notes
     -----
@@ -90,9 +84,8 @@ class WeightNorms(History, Recorder):
     you change settings, create a new callback. Weights of rank 0 (single numbers) are not recorded.
 
     In ``sim.fit``, Keras' progress bar and history show the sum of all penalties on weights as
-    ``penalty``: as last recorded, or its mean within an epoch. Put this before callbacks that need
-    it, such as ``EarlyStopping(monitor="penalty")``. Keras itself shows penalties on what probes
-    record.
+    ``penalty``: as last recorded, or its mean within an epoch. Put this before callbacks that use
+    it, such as ``EarlyStopping("penalty")``. Keras itself shows penalties on what probes record.
 
     Examples
     --------
@@ -121,18 +114,14 @@ class WeightNorms(History, Recorder):
         channels: bool = True,
     ) -> None:
         check_simulator(sim)
-        if not isinstance(channels, (bool, np.bool_)):
-            raise ValidationError(f"channels={channels!r} must be True or False", attr="channels")
-        self.every = every
+        self.every, channels = every, check_switch(channels, "channels", "WeightNorms")
         recorded, known = _to_record(sim, objects), selection.names_by_key(sim)
-        History.__init__(self, {known[p.key]: p for p in recorded}, bool(channels))
+        History.__init__(self, {known[p.key]: p for p in recorded}, channels)
         history = History(self.parameters, self.channels, self._records)
         Recorder.__init__(self, sim, history, Measurement(sim, recorded), log_dir)
         self._weights_alarm, self._settings_alarm = Alarm(), Alarm()
 
-    def _add(
-        self, measured: Any, logs: Any = None, step: int | None = None, epoch: float | None = None
-    ) -> None:
+    def _add(self, measured: Any, logs: Any = None, step: Any = None, epoch: Any = None) -> None:
         """Record, with penalties that Keras reports; warn of weights and settings that are bad."""
         names = [name for name in self._measure.activities if name in (logs or {})]
         measured = measured._replace(activities={name: float(logs[name]) for name in names})
@@ -143,10 +132,14 @@ class WeightNorms(History, Recorder):
 
     def _check_weights(self, measured: MeasuredWeights, step: int) -> None:
         """Warn of parameters that are not finite."""
-        finite = np.isfinite(measured.over_channels("squares"))
-        bad = [name for name, is_finite in zip(self.names, finite) if not is_finite]
-        start = f"weights are not finite at step {step}: "
-        self._weights_alarm.check(start, bad, lambda name: _bad(name, self.parameters[name]), ", ")
+
+        def describe(name: str) -> str:
+            value = self.parameters[name].value
+            return f"{np.sum(~np.isfinite(value))} of the {np.size(value)} in {name}"
+
+        squares = zip(self.names, measured.over_channels("squares"))
+        bad = [name for name, square in squares if not np.isfinite(square)]
+        self._weights_alarm.check(f"weights are not finite at step {step}: ", bad, describe, ", ")
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Warn of settings that training ignores."""
@@ -154,16 +147,16 @@ class WeightNorms(History, Recorder):
         warn_of_training(self.sim)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Record, if it is time to; look for weights that are not finite if the loss is not."""
+        """Record, if it is time; if not, and the loss is not finite, check the weights."""
         n_records = len(self.history)
         super().on_train_batch_end(batch, logs)
         if n_records == len(self.history) and not np.isfinite(loss_of(logs)):
-            self._check_weights(self._measure(), self._step_count.now())
+            self._check_weights(self._measure(), self._now())
         if self.interval is not None:
             self._show_penalty(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Record, if it is time to."""
+        """Record, if it is time."""
         super().on_epoch_end(epoch, logs)
         self._show_penalty(logs)
 
@@ -175,16 +168,11 @@ class WeightNorms(History, Recorder):
 
 def _faults_of_settings(sim: nengo_dl.Simulator, regularized: list) -> dict[str, str]:
     """Return the faults of decays and strengths, schedules or variables, by name."""
-    parts = [part for one in seam.simulators.optimizers_in_use(sim) for part in own_parts(one)]
-    faults = [fault for part in parts for fault in part.faults()]
-    found = {fault.parameter.name: fault.reason for fault in faults}
+    parts = (part for one in seam.simulators.optimizers_in_use(sim) for part in own_parts(one))
+    found = {fault.parameter.name: fault.reason for part in parts for fault in part.faults()}
     for parameter, reason in strength_faults(sim, regularized):
         found[f"the regularizer of {parameter.name}"] = reason
     return found
-
-
-def _bad(name: str, parameter: Parameter) -> str:
-    return f"{np.sum(~np.isfinite(parameter.value))} of the {np.prod(parameter.shape)} in {name}"
 
 
 def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
@@ -195,10 +183,8 @@ def _to_record(sim: nengo_dl.Simulator, objects: Any) -> list[Parameter]:
     counted = (penalty.parameter for penalty in counting_penalties(sim).penalties)
     found = {p.key: p for p in (*selection.recorded_by_default(sim), *counted)}
     if not found:
-        raise ValidationError(
-            f"no weights in {sim.model.toplevel} have a regularizer, a weight_decay or a "
-            "target_norm; say which objects to record, such as "
-            "objects=[nengo.Connection, nengo_dl.TensorNode]",
-            attr="objects",
-        )
+        fault = "have a regularizer, a weight_decay or a target_norm; say which objects to record"
+        example = "objects=[nengo.Connection, nengo_dl.TensorNode]"
+        told = f"no weights in {sim.model.toplevel} {fault}, such as {example}"
+        raise ValidationError(told, attr="objects")
     return list(found.values())

@@ -1,4 +1,4 @@
-"""A search for strengths, with Optuna: resumable, on one machine or many."""
+"""A search for strengths with Optuna, on one machine or several, which can be continued."""
 
 from nengo_wd.search.searching import Start, strengths
 

@@ -1,4 +1,4 @@
-"""The arguments of a search, checked; without Optuna, which may not be installed."""
+"""The arguments of a search, and their checks; without Optuna, which may not be installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROCESS = "nengo_wd.search"  # how the names of processes begin
 
 @dataclasses.dataclass
 class Request:
-    """The arguments of `nengo_wd.search.strengths`, or an error if one of them is wrong."""
+    """The arguments of `nengo_wd.search.strengths`; raises an error if one of them is wrong."""
 
     train: Callable
     ranges: Mapping[str, tuple[float, float]]
@@ -48,13 +48,17 @@ class Request:
         self.n_processes = 0 if here else _whole_number(self.n_jobs, "n_jobs")  # beside this one
         per_process = 1 if self.trials_per_process is None else self.trials_per_process
         self.trials_per_process = _whole_number(per_process, "trials_per_process")
-        if self.n_processes:
-            _check_can_be_sent("train", self.train)
-            _check_can_be_sent("pruner", self.pruner)
+        for attr in ("train", "pruner") if self.n_processes else ():
+            try:
+                pickle.dumps(getattr(self, attr))
+            except Exception as error:
+                fault = f"{attr}={getattr(self, attr)!r} can't be sent to other processes ({error})"
+                remedy = "define it at the top level of a module or script, or run all trials here"
+                raise ValidationError(f"{fault}; {remedy}: n_jobs=1", attr=attr) from error
 
 
 def _ranges(ranges: Any) -> dict[str, tuple[float, float]]:
-    """Return the ranges by name of a strength, or raise."""
+    """Return the range of each strength by name, or raise."""
     if not isinstance(ranges, Mapping) or not ranges:
         _refuse("ranges", f"{ranges!r} are not ranges; give a dictionary {{name: (low, high)}}")
     for name in ranges:
@@ -64,19 +68,17 @@ def _ranges(ranges: Any) -> dict[str, tuple[float, float]]:
 
 
 def _range(name: str, ends: Any) -> tuple[float, float]:
-    """Return the ends of a range, or raise unless they are positive and go up."""
+    """Return the ends of a range; raise unless they are positive and go up."""
+    given = f"the range of {name!r} is {ends!r}"
     try:
         low, high = ends
         if isinstance(ends, str) or not (is_number(low) and is_number(high)):
             raise TypeError("they are not numbers")
     except (TypeError, ValueError):
-        _refuse("ranges", f"the range of {name!r} is {ends!r}; give two numbers, (low, high)")
+        _refuse("ranges", f"{given}; give two numbers, (low, high)")
     if not 0 < low < high <= LARGEST_FLOAT32:
-        _refuse(
-            "ranges",
-            f"the range of {name!r} is {ends!r}, but must go up from a number above zero, since it "
-            "is searched on a logarithmic scale, to one that is finite in float32",
-        )
+        rule = "must go up from a positive number, because the scale is logarithmic"
+        _refuse("ranges", f"{given}, but {rule}, and be finite in float32")
     return float(low), float(high)
 
 
@@ -95,19 +97,8 @@ def _name(name: Any, is_file: bool) -> str:
     if not isinstance(name, str) or not name:
         _refuse("name", f"name={name!r} must be a string")
     if is_file and re.search(r'[<>:"/\\|?*\x00-\x1f]', name):
-        _refuse("name", f"name={name!r} can't be that of a file, which the search is kept in")
+        _refuse("name", f"name={name!r} can't be the name of a file, but the search is kept in one")
     return name
-
-
-def _check_can_be_sent(attr: str, given: Any) -> None:
-    try:
-        pickle.dumps(given)
-    except Exception as error:
-        raise ValidationError(
-            f"{attr}={given!r} can't be sent to other processes ({error}); define it at the top "
-            "level of a module or script, or run all trials in this process, with n_jobs=1",
-            attr=attr,
-        ) from error
 
 
 def _refuse(attr: str, message: str) -> NoReturn:

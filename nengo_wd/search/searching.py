@@ -1,4 +1,4 @@
-"""What users call: a search for strengths, and the start of each training in it."""
+"""What users call: a search for strengths, and the start of each of its trainings."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def strengths(
     r"""Search for the strengths with the least error, on a logarithmic scale.
 
     Each trial calls ``train`` with strengths that Optuna suggests, based on the trials so far. A
-    storage keeps all trials. The same call continues where an earlier one stopped, whatever stopped
-    it, and repeats an interrupted trial with the same strengths. :doc:`/searching` says more about
-    that, about processes and about machines.
+    storage keeps all trials. If a search stops, for whatever reason, the same call continues it,
+    and repeats an interrupted trial with the same strengths. :doc:`/searching` says more about
+    that, and about processes and machines.
 
     Parameters
     ----------
@@ -64,32 +64,29 @@ def strengths(
         The seed of the suggestions. A search in one process then has the same trials each time,
         even if it is stopped and continued.
     n_jobs : int
-        The number of trials that run at a time, each in its own process. With 1 they run one after
-        another, in this process.
+        The number of trials that run at a time, each in its own process; with 1, in this process.
     trials_per_process : int, optional
         The number of trials after which a new process replaces the old one. The default is 1, so no
         trial can affect the next. Use more if ``train`` reuses its simulator, with
         `nengo_wd.search.Start`. If you give it, trials run in processes even with ``n_jobs=1``.
     sampler : optuna.samplers.BaseSampler, optional
-        The source of suggestions. By default Optuna's ``TPESampler``.
+        The source of suggestions. By default, Optuna's ``TPESampler``.
     pruner : optuna.pruners.BasePruner, optional
-        The rule that ends hopeless trials. By default Optuna's ``MedianPruner``.
+        The rule that ends hopeless trials. By default, Optuna's ``MedianPruner``.
     progress_bar : bool
         Whether to show a progress bar, over the trials of all processes and machines.
 
     Returns
     -------
     study : optuna.Study
-        The search. ``study.best_params`` are the strengths with the lowest error; if no trial
-        finished, reading them raises an error that says why. ``study.trials_dataframe()`` is the
-        table of all trials.
+        The search. ``study.best_params`` are the strengths with the lowest error; without one, they
+        raise an error that says why. ``study.trials_dataframe()`` is the table of all trials.
 
     Raises
     ------
     nengo.exceptions.ValidationError
-        If an argument is none of the above; if the storage can't be reached or written to, is lost
-        while the search runs, or holds another search of this name; and if another process uses
-        the same file.
+        If an argument is not one of those above; if the storage can't be reached or written to, is
+        lost while the search runs, has another search of this name, or is a file in use.
     nengo.exceptions.SimulationError
         If a process can't be started.
     ImportError
@@ -122,21 +119,18 @@ def strengths(
     (40, -3)
     """
     if multiprocessing.current_process().name.startswith(PROCESS):
-        raise ValidationError(
-            "a process of a search for strengths imports the script, which would begin another "
-            'search there; put what the script does below: if __name__ == "__main__":',
-            attr="n_jobs",
-        )
+        fault = "a process of a search imports the script, and would begin another search"
+        remedy = 'put what the script does below: if __name__ == "__main__":'
+        raise ValidationError(f"{fault}; {remedy}", attr="n_jobs")
     request = Request(
         train, ranges, n_trials, storage, name, seed, n_jobs, trials_per_process, sampler, pruner
     )
     try:
         from optuna.storages import RetryHeartbeatStaleTrialCallback  # noqa: F401
     except ImportError as error:
-        raise ImportError(
-            "nengo_wd.search needs Optuna 5, on Python 3.9 or later: pip install 'optuna>=5'"
-        ) from error
-    from nengo_wd.search import worker  # which imports Optuna
+        needs = "nengo_wd.search needs Optuna 5, on Python 3.9 or later"
+        raise ImportError(f"{needs}: pip install 'optuna>=5'") from error
+    from nengo_wd.search import worker  # imports Optuna
 
     return worker.run(request, progress_bar)
 
@@ -144,9 +138,8 @@ def strengths(
 class Start:
     """The beginning of a training, to which a simulator can be reset.
 
-    One simulator can then run many trials of a search. Trials after the first build, trace and
-    compile nothing, if their strengths are variables: in `nengo_wd.regularizers.Scheduled` or in
-    the setting ``weight_decay``.
+    One simulator can then run many trials. Trials after the first build, trace and compile nothing,
+    if their strengths are variables in `regularizers.Scheduled` or the setting ``weight_decay``.
 
     Parameters
     ----------
@@ -165,7 +158,7 @@ class Start:
     nengo.exceptions.SimulatorClosed
         If ``sim`` is closed.
     NotImplementedError
-        In NengoDL 2, for which there is no search.
+        In NengoDL 2, which has no search.
 
     Notes
     -----
@@ -216,10 +209,10 @@ class Start:
         """Reset weights, states, optimizer and callbacks to what they were."""
         check_simulator(self.sim)
         if seam.simulators.optimizers_in_use(self.sim) != self._optimizers:
-            fault = "was compiled anew after this Start was made; make another one"
+            fault = "was compiled again after this Start was made; make another one"
             what = f"the simulator of {self.sim.model.toplevel}"
             raise ValidationError(f"{what} {fault}", attr="sim")
-        self.sim.reset(include_trainable=False, include_probes=False)  # processes, for the rest
+        self.sim.reset(include_trainable=False, include_probes=False)  # processes; the rest follows
         for variable, values in zip(self._variables, self._values):
             seam.values.assign(self.sim, variable, values)
         for callback, attributes in zip(self.callbacks, self._attributes):
@@ -230,9 +223,7 @@ class Start:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether a value is a number, string or array, or a container of these alone."""
-    if isinstance(value, dict):
-        return all(_is_plain(one) for one in value.values())
-    if isinstance(value, (list, tuple, set)):
-        return all(_is_plain(one) for one in value)
+    """Tell whether a value is a number, string or array, or a container of only these."""
+    if isinstance(value, (dict, list, tuple, set)):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
     return value is None or isinstance(value, (numbers.Number, str, np.ndarray, np.generic))

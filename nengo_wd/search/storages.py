@@ -1,4 +1,4 @@
-"""The storage of a search: opened, checked, and named in errors without its passwords."""
+"""The storage of a search: how it is opened and checked, and shown in errors without passwords."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from nengo_wd.search import trials
 from nengo_wd.search.request import Request
 
 RANGES = "ranges"  # the attribute of a study
-HEARTBEAT, GRACE_PERIOD = 10, 60  # seconds between heartbeats, and without any of them
-TRIES = 10  # to create a study that other machines create, too
+HEARTBEAT, GRACE_PERIOD = 10, 60  # seconds between heartbeats, and until a machine counts as dead
+TRIES = 10  # to create a study that other machines also create
 BUSY_TIMEOUT = 60  # seconds to wait while another process writes to a file
-STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError, sqlite3.Error)  # errors of an open storage
+STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError, sqlite3.Error)  # of an open storage
 
 UNREACHABLE = "can't be kept in {} ({}); give a storage that can be reached and written to"
 LOST = (
@@ -39,7 +39,7 @@ IN_USE = (
 )
 
 HIDDEN = "***"
-# Values of a URL's query, or of a text with settings, and the text between a user and the host.
+# The passwords in a URL's query or in a text with settings, and the one between user and host.
 IN_QUERY = re.compile(
     r"(?i)([^?&;=\s]*(?:pass|pwd|secret|token|key|cred)[^?&;=\s]*\s*=\s*)([^&]*)()"
 )
@@ -56,7 +56,7 @@ def opened(request: Request) -> Iterator[optuna.Study]:
             stack.enter_context(_locked(request))
         stack.enter_context(_quiet())
         with _explained(request, UNREACHABLE):
-            study = _created_by_one(request)
+            study = _study(request)
         with _explained(request, LOST, STORAGE_ERRORS):
             _check_study(study, request)
             if request.storage is None:  # no other process can be running these
@@ -66,38 +66,33 @@ def opened(request: Request) -> Iterator[optuna.Study]:
 
 
 def _check_kind(attr: str, given: Any, kind: type, example: str) -> None:
-    """Raise if an argument is not one of Optuna's objects, such as a name or a class of them."""
-    if given is None or isinstance(given, kind):
-        return
-    fault = f"is not an optuna {kind.__name__}; give one"
-    if isinstance(given, type) and issubclass(given, kind):
-        fault = "is a class; give an instance"
-    told = f"{attr}={given!r} {fault}, such as optuna.{attr}s.{example}()"
-    raise ValidationError(told, attr=attr)
+    """Raise if an argument is not one of Optuna's objects: if it is a name or a class."""
+    if given is not None and not isinstance(given, kind):
+        is_class = isinstance(given, type) and issubclass(given, kind)
+        fault = "a class" if is_class else f"not an optuna {kind.__name__}"
+        told = f"{attr}={given!r} is {fault}; give an instance, such as optuna.{attr}s.{example}()"
+        raise ValidationError(told, attr=attr)
 
 
 @contextlib.contextmanager
 def _locked(request: Request) -> Iterator[None]:
-    """Keep other processes from the file of a search.
-
-    SQLite's lock works on all systems, and ends with its process, however that ends.
-    """
+    """Keep other processes from the file of a search, until this process ends or dies."""
     with contextlib.ExitStack() as stack:
         with _explained(request, UNREACHABLE):
             path = f"{request.file_name}.lock"
             lock = stack.enter_context(contextlib.closing(sqlite3.connect(path, timeout=0)))
-            path = os.path.abspath(path)  # as train may change the working folder
+            path = os.path.abspath(path)  # train may change the working folder
             lock.execute("BEGIN EXCLUSIVE")
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # Windows keeps it
+            with contextlib.suppress(OSError):  # Windows keeps open files
                 os.remove(path)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna's lines for each trial out of the progress bar, and quiet about heartbeats."""
+    """Hide Optuna's messages on each trial, and its warnings of heartbeats."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -108,29 +103,24 @@ def _quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _created_by_one(request: Request) -> optuna.Study:
+def _study(request: Request, tries: int = TRIES) -> optuna.Study:
     """Return the study; try again if another machine creates it at the same time."""
-    for _ in range(TRIES - 1):
-        try:
-            return _create(request)
-        except Exception as error:
-            if "already exists" not in f"{error} {error.__cause__}":
-                raise
-            time.sleep(random.random())
-    return _create(request)
-
-
-def _create(request: Request) -> optuna.Study:
-    storage = _storage(request)
-    optuna.create_study(storage=storage, study_name=request.name, load_if_exists=True)
-    sampler = request.sampler if request.seed is None else trials.SeededSampler(request.seed)
-    study = trials.Study(request.name, storage, sampler, request.pruner)
-    study.set_user_attr("n_trials", request.n_trials)  # which shows whether it can be written to
-    return study
+    try:
+        storage = _storage(request)
+        optuna.create_study(storage=storage, study_name=request.name, load_if_exists=True)
+        sampler = request.sampler if request.seed is None else trials.SeededSampler(request.seed)
+        study = trials.Study(request.name, storage, sampler, request.pruner)
+        study.set_user_attr("n_trials", request.n_trials)  # raises if the storage is read-only
+        return study
+    except Exception as error:
+        if tries == 1 or "already exists" not in f"{error} {error.__cause__}":
+            raise
+    time.sleep(random.random())
+    return _study(request, tries - 1)
 
 
 def _storage(request: Request) -> BaseStorage:
-    """Return the storage that a request names, or raise if it can't keep a search."""
+    """Return the storage of a request, or raise if it can't keep a search."""
     given = request.storage
     if given is None:
         timeout = {"connect_args": {"timeout": BUSY_TIMEOUT}}
@@ -155,16 +145,15 @@ def _refuse(why: str, storage: Any) -> None:
 
 
 def _check_study(study: optuna.Study, request: Request) -> None:
-    """Raise if the study in the storage is of another search; save the ranges in it."""
-    held = f"the search {request.name!r} that the storage holds"
-    remedy = "give the search another name"
+    """Raise if the study in the storage belongs to another search; save the ranges in it."""
+    what, remedy = f"the search {request.name!r} in the storage", "give the search another name"
     if study.directions != [optuna.study.StudyDirection.MINIMIZE]:
-        raise ValidationError(f"{held} does not minimize one error; {remedy}", attr="name")
+        raise ValidationError(f"{what} does not minimize one error; {remedy}", attr="name")
     known = set(study.user_attrs.get(RANGES, ()))
     known = known or {name for t in study.get_trials(deepcopy=False) for name in t.params}
     if known and known != set(request.ranges):
-        differ = f"is over {sorted(known)}, not over {sorted(request.ranges)}"
-        raise ValidationError(f"{held} {differ}; {remedy}", attr="ranges")
+        fault = f"is over {sorted(known)}, not over {sorted(request.ranges)}"
+        raise ValidationError(f"{what} {fault}; {remedy}", attr="ranges")
     study.set_user_attr(RANGES, request.ranges)
 
 
@@ -172,7 +161,7 @@ def _check_study(study: optuna.Study, request: Request) -> None:
 def _explained(
     request: Request, fault: str, kinds: tuple[type[Exception], ...] = (Exception,)
 ) -> Iterator[None]:
-    """Raise errors again, with the names of the search and of its storage."""
+    """Raise errors as ValidationErrors that name the search and its storage."""
     try:
         yield
     except (ValidationError, ImportError):
@@ -195,7 +184,7 @@ def _place(request: Request) -> str:
 
 
 def _shown_cause(error: Exception, request: Request) -> Exception | None:
-    """Return an error as the cause of another one; None if its text has a password."""
+    """Return an error to be shown as a cause; None if its text or a cause's has a password."""
     told: BaseException | None = error
     while told is not None:
         if _hide(str(told), request) != str(told):
@@ -205,7 +194,7 @@ def _shown_cause(error: Exception, request: Request) -> Exception | None:
 
 
 def _hide(text: str, request: Request) -> str:
-    """Return a text without the passwords of the storage, as they are in the URL or decoded."""
+    """Return a text without the storage's passwords, encoded as in its URL or decoded."""
     url = request.storage if isinstance(request.storage, str) else ""
     for secret in (match.group(2) for rule in _rules(url) for match in rule.finditer(url)):
         for spelled in (secret, unquote(secret), unquote_plus(secret)) if secret else ():
@@ -220,5 +209,5 @@ def _without_passwords(url: str) -> str:
 
 
 def _rules(url: str) -> list[re.Pattern]:
-    """Return the patterns of passwords: SQLite has no users, and paths may have any signs."""
+    """Return the patterns of passwords; SQLite has no users, and its paths may have any signs."""
     return [IN_QUERY] if url.startswith("sqlite") else [IN_QUERY, OF_USER]

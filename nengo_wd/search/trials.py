@@ -1,4 +1,4 @@
-"""The trials of a study: which of them count, are shown, are tried again and are the best."""
+"""The trials of a study: which of them count, which are repeated, and which is the best."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
-WITHDRAWN = "withdrawn"  # the mark of a trial that was one too many
-MAX_RETRIES = 3  # of a trial whose process or machine died, beside the first
+WITHDRAWN = "withdrawn"  # the mark of a trial beyond the total
+MAX_RETRIES = 3  # of a trial whose process or machine died, after the first try
 STATES = {"FAIL": "failed", "PRUNED": "was pruned", "RUNNING": "is running"}
 
 
 def counted_trials(study: optuna.Study, first: int | None = None) -> list[FrozenTrial]:
-    """Return the trials, or the first of them, that count: not tried again, not withdrawn."""
+    """Return the trials that count, of the ``first`` or all: neither repeated nor withdrawn."""
     trials = study.get_trials(deepcopy=False)[:first]
-    again = _tried_again(trials)
+    again = _repeated(trials)
     return [t for t in trials if t.number not in again and WITHDRAWN not in t.user_attrs]
 
 
-def _tried_again(trials: list[FrozenTrial]) -> set[int]:
+def _repeated(trials: list[FrozenTrial]) -> set[int]:
     return {number for t in trials for number in t.system_attrs.get("retry_history", ())}
 
 
@@ -44,36 +44,29 @@ def n_begun(study: optuna.Study) -> int:
 
 
 def rank(study: optuna.Study, number: int) -> int:
-    """Return how many trials that count came before the trial with this number.
-
-    An earlier trial counts even if it was tried again after this one.
-    """
+    """Return how many of the trials before the one with this number counted when it began."""
     return sum(trial.number < number for trial in counted_trials(study, number + 1))
 
 
 def try_again(study: optuna.Study, number: int, most: int | None = None) -> None:
-    """Put an unfinished or failed trial back, with its strengths, up to ``most`` times.
-
-    Only then is it marked as failed, so that no trial is lost if this process dies in between.
-    """
+    """Put an unfinished or failed trial back, with its strengths, up to ``most`` times."""
     trials = study.get_trials(deepcopy=False)
     trial = trials[number]
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         return
-    if number not in _tried_again(trials):
+    if number not in _repeated(trials):
         put_back = RetryHeartbeatStaleTrialCallback(most)
-        put_back(study, copy.deepcopy(trial))  # which changes the trial
-    if not trial.state.is_finished():
+        put_back(study, copy.deepcopy(trial))  # it changes the trial
+    if not trial.state.is_finished():  # last, or it is lost if this process dies in between
         study.tell(number, state=TrialState.FAIL)
 
 
 @contextlib.contextmanager
 def progress_shown(study: optuna.Study, n_trials: int, progress_bar: bool) -> Iterator[Callable]:
-    """Give a function that has a progress bar show the number of finished trials."""
+    """Give a function that shows the number of finished trials in a progress bar."""
     if not progress_bar:
         yield lambda: None
         return
-
     bar = progressbar.ProgressBar(max_value=n_trials, prefix=f"{study.study_name}: ")
 
     def show(force: bool = False) -> None:
@@ -88,24 +81,22 @@ def progress_shown(study: optuna.Study, n_trials: int, progress_bar: bool) -> It
 
 
 def warn_if_all_failed(study: optuna.Study) -> None:
-    """Raise a warning, of the caller of `nengo_wd.search.strengths`, if all trials failed."""
+    """Warn the caller of `nengo_wd.search.strengths` if all trials failed."""
     found = counted_trials(study)
     if found and all(trial.state == TrialState.FAIL for trial in found):
-        warnings.warn(
-            f"all {len(found)} trials of the search {study.study_name!r} failed, and they count: "
-            "mend what the warnings name, and give the search another name",
-            stacklevel=4,
-        )
+        fault = f"all {len(found)} trials of the search {study.study_name!r} failed, and they count"
+        remedy = "correct what the warnings say, and give the search another name"
+        warnings.warn(f"{fault}: {remedy}", stacklevel=4)
 
 
 class Study(optuna.Study):
-    """Optuna's study; reading the best of its trials says why there is none."""
+    """Optuna's study; if it has no best trial, its error says why."""
 
     @property
     def best_trial(self) -> FrozenTrial:
-        """The trial with the least error, from which ``best_params`` and ``best_value`` follow."""
+        """The trial with the least error, with ``best_params`` and ``best_value``."""
         found = counted_trials(self)
-        if not any(trial.state == TrialState.COMPLETE for trial in found):
+        if all(trial.state != TrialState.COMPLETE for trial in found):
             raise ValidationError(_why_none_is_best(self.study_name, found), attr="best_trial")
         return super().best_trial
 
@@ -117,17 +108,14 @@ def _why_none_is_best(name: str, found: list[FrozenTrial]) -> str:
         message = f"all {len(found)} trials of the search {name!r} failed"
     else:
         told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        message = f"none of the {len(found)} trials of the search {name!r} came to its end: {told}"
+        message = f"none of the {len(found)} trials of the search {name!r} is complete: {told}"
     errors = [trial.number for trial in found if "error" in trial.user_attrs]
     where = f"; study.trials[{errors[0]}].user_attrs['error'] has a traceback" if errors else ""
-    return f"{message}, so none is the best{where}"
+    return f"{message}, so there is no best trial{where}"
 
 
 class SeededSampler(BaseSampler):
-    """Optuna's ``TPESampler``, with a new seed for each trial: the number of trials before it.
-
-    Its suggestions depend on the trials so far, and on nothing that is lost with a process.
-    """
+    """Optuna's ``TPESampler``, seeded anew for each trial with the number of trials before it."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

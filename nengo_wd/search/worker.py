@@ -1,9 +1,10 @@
-"""Workers, which run the trials of a search until the total is reached: here, or in processes."""
+"""Workers, which run the trials of a search until the total is reached, here or in processes."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import os
 import pickle
@@ -45,7 +46,7 @@ def run(request: Request, progress_bar: bool) -> optuna.Study:
 
 
 def _run_in_processes(study: optuna.Study, request: Request, show: Callable) -> None:
-    """Run workers in threads, each of which waits for a process of its own."""
+    """Run workers in threads, each of which waits for its own process."""
     lock = threading.Lock()
     workers = [ProcessWorker(study, request, lock) for _ in range(request.n_processes)]
     with futures.ThreadPoolExecutor(len(workers)) as pool:
@@ -55,9 +56,9 @@ def _run_in_processes(study: optuna.Study, request: Request, show: Callable) -> 
                 show()
                 done, running = futures.wait(threads, THREADS_INTERVAL, futures.FIRST_EXCEPTION)
                 for thread in done:
-                    thread.result()  # which raises its error
+                    thread.result()  # raises its error
         finally:
-            while running:  # and may start other processes meanwhile
+            while running:  # they may start other processes meanwhile
                 for worker in workers:
                     worker.stop()
                 running = futures.wait(threads, THREADS_INTERVAL).not_done
@@ -65,25 +66,22 @@ def _run_in_processes(study: optuna.Study, request: Request, show: Callable) -> 
 
 
 class DeadProcessError(BaseException):
-    """The process of a trial died. It is no Exception, so that Optuna leaves the trial running."""
+    """The process of a trial died; not an Exception, so that Optuna leaves the trial running."""
 
 
 @dataclasses.dataclass(eq=False)
 class Worker:
-    """Runs trials of a study, one after another, in this process; calls ``show`` after each.
-
-    Workers that share ``lock`` take trials one at a time, so that none takes too many.
-    """
+    """Runs trials of a study, one after another, in this process."""
 
     study: optuna.Study
     request: Request
-    lock: Any
-    show: Callable = lambda: None
+    lock: Any  # workers that share it take trials one at a time, so that none takes too many
+    show: Callable = lambda: None  # called after each trial
     stopped = False
     _number: int | None = None  # of the trial that runs
 
     def prepare(self) -> None:
-        """Get ready to train, before there is a trial."""
+        """Prepare to train, before there is a trial."""
 
     def train(self, strengths: dict[str, float], trial: optuna.Trial) -> tuple:
         """Train with strengths, and return an `outcome`."""
@@ -92,7 +90,7 @@ class Worker:
     def work(self) -> None:
         """Run trials until the total is reached, by this worker and others."""
         while not self.stopped and trials.n_finished(self.study) < self.request.n_trials:
-            if self._one_is_left():
+            if trials.n_begun(self.study) < self.request.n_trials:
                 self.prepare()
                 self._run_one()
             elif self._has_heartbeats():
@@ -102,11 +100,8 @@ class Worker:
                 return
             self.show()
 
-    def _one_is_left(self) -> bool:
-        return trials.n_begun(self.study) < self.request.n_trials
-
     def _has_heartbeats(self) -> bool:
-        """Tell whether the storage notices dead machines, so that waiting has an end."""
+        """Tell whether the storage notices dead machines, so that waiting ends."""
         interval = getattr(self.study._storage, "get_heartbeat_interval", lambda: None)
         return interval() is not None
 
@@ -114,32 +109,28 @@ class Worker:
         """Run a trial, if one is left; put it back if it is interrupted."""
         with contextlib.ExitStack() as turn:
             turn.enter_context(self.lock)
-            if not self._one_is_left():
+            if trials.n_begun(self.study) >= self.request.n_trials:
                 return
             self._number = None
             try:
-                self.study.optimize(
-                    lambda trial: self._objective(trial, turn), n_trials=1, catch=(Exception,)
-                )
-            except DeadProcessError:
-                self._try_again(None if self.stopped else trials.MAX_RETRIES)
-            except BaseException:  # Ctrl-C, or train ends Python
-                self._try_again()
-                raise
-
-    def _try_again(self, most: int | None = None) -> None:
-        """Put the trial that ran back, if there was one."""
-        if self._number is not None:
-            trials.try_again(self.study, self._number, most)
+                objective = functools.partial(self._objective, turn=turn)
+                self.study.optimize(objective, n_trials=1, catch=(Exception,))
+            except BaseException as error:  # Ctrl-C, train ends Python, or its process died
+                has_died = isinstance(error, DeadProcessError)
+                if self._number is not None:
+                    most = trials.MAX_RETRIES if has_died and not self.stopped else None
+                    trials.try_again(self.study, self._number, most)
+                if not has_died:
+                    raise
 
     def _objective(self, trial: optuna.Trial, turn: contextlib.ExitStack) -> float:
         """Return the error of a trial; for another outcome, raise what Optuna expects."""
         self._number = trial.number
-        turn.close()  # the trial is there, and counts: others may take theirs
+        turn.close()  # the trial exists and counts, so others may take theirs
         if trials.rank(self.study, trial.number) >= self.request.n_trials:
-            # other machines took the last one at the same time
+            # another machine took the last trial at the same time
             trial.set_user_attr(trials.WITHDRAWN, True)
-            raise OptunaError("there are as many trials as were asked for")
+            raise OptunaError("the total number of trials is reached")
         ranges = self.request.ranges
         strengths = {name: trial.suggest_float(name, *ranges[name], log=True) for name in ranges}
         kind, found, *text = self.train(strengths, trial)
@@ -147,15 +138,14 @@ class Worker:
             raise optuna.TrialPruned(found)
         if kind == "failed":
             trial.set_user_attr("error", text[0][-MAX_TEXT:])
-            message = f"failed with {strengths}: {found}"
             which = f"trial {trial.number} of the search {self.request.name!r}"
-            warnings.warn(f"{which} {message}", stacklevel=2)
-            raise OptunaError(message)
+            warnings.warn(f"{which} failed with {strengths}: {found}", stacklevel=2)
+            raise OptunaError(found)
         return found
 
 
 class ProcessWorker(Worker):
-    """Runs trials in a process, which it replaces after so many trials, and if it dies."""
+    """Runs trials in a process, which it replaces after some trials, and if it dies."""
 
     def __init__(self, study: optuna.Study, request: Request, lock: Any) -> None:
         super().__init__(study, request, lock)
@@ -172,14 +162,14 @@ class ProcessWorker(Worker):
             self._end()
 
     def prepare(self) -> None:
-        """Start a process, unless there is one that can serve another trial."""
+        """Start a process, unless the one before can run another trial."""
         if self._left and self._process.is_alive():
             return
         self._end()
         self._connection, theirs = SPAWN.Pipe()
         name = f"{PROCESS} {self.request.name}"
         self._process = SPAWN.Process(target=_serve, args=(theirs, self._job), name=name)
-        self._process.daemon = True  # which ends with this one
+        self._process.daemon = True  # it ends with this process
         self._process.start()
         theirs.close()
         try:
@@ -188,8 +178,8 @@ class ProcessWorker(Worker):
             self._process.join()
             raise SimulationError(
                 f"a process of the search {self.request.name!r} ended before it could begin (exit "
-                f"code {self._process.exitcode}); what it printed says why. In a script, strengths "
-                'has to be called below: if __name__ == "__main__":'
+                f"code {self._process.exitcode}); what it printed says why. In a script, call "
+                'strengths below: if __name__ == "__main__":'
             ) from None
         self._left = self.request.trials_per_process
 
@@ -204,20 +194,20 @@ class ProcessWorker(Worker):
             raise DeadProcessError("the process of the trial died") from None
 
     def stop(self) -> None:
-        """Take no more trials, and end the process, also if it is training."""
+        """Take no more trials, and end the process, even if it is training."""
         self.stopped = True
         self._kill()
 
     def _end(self) -> None:
-        """End the process, which is not training, and wait until it has ended."""
+        """End the process, which is not training, and wait for its end."""
         if self._process is not None:
-            self._connection.close()  # on which it ends by itself
+            self._connection.close()  # so it ends by itself
             self._process.join(EXIT_TIMEOUT)
             self._kill()
 
     def _kill(self) -> None:
-        """Kill the process, if it runs; this thread or that of `run` may do so."""
-        process = self._process  # which the thread of the worker may replace
+        """Kill the process, if it runs; the worker's thread and that of `run` call this."""
+        process = self._process  # the worker's thread may replace it
         if process is not None and process.is_alive():
             process.kill()
             process.join()

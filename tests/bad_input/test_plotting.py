@@ -21,7 +21,7 @@ NOT_RECORDED = {
     "network": (lambda s: s.elsewhere, f"nothing was recorded of <Network.*elsewhere.*{ONLY}"),
     "number": (lambda s: 0, f"nothing was recorded of 0.*{ONLY}"),
     "one of two": (lambda s: ["dense.kernel", "b"], f"nothing was recorded of 'b'.*{ONLY}"),
-    "nothing": (lambda s: [], r"which=\[\] holds nothing to plot"),
+    "nothing": (lambda s: [], r"which=\[\] has nothing to plot"),
 }
 ROWS = [
     Row(f"{name}, {kind}", lambda s, f=f, which=which: f(s, which=which(s)), pattern)

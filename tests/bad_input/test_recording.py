@@ -207,10 +207,10 @@ BAD_ARGUMENTS = {
     "n_steps=0": ({"n_steps": 0}, "n_steps=0 must be a whole number of time steps"),
     "n_steps=1.5": ({"n_steps": 1.5}, "n_steps=1.5 must be a whole number"),
     "n_steps=True": ({"n_steps": True}, "n_steps=True must be a whole number"),
-    "window=0": ({"window": 0}, "window=0 must be seconds, above 0"),
-    "window=nan": ({"window": np.nan}, "window=nan must be seconds, above 0"),
-    "window='10 ms'": ({"window": "10 ms"}, "window='10 ms' must be seconds"),
-    "long window": ({"window": 0.021}, "window=0.021 must be .* no more than are shown.* 0.02"),
+    "window=0": ({"window": 0}, "window=0 must be a positive number of seconds"),
+    "window=nan": ({"window": np.nan}, "window=nan must be a positive number of seconds"),
+    "window='10 ms'": ({"window": "10 ms"}, "window='10 ms' must be a positive number of seconds"),
+    "long window": ({"window": 0.021}, "window=0.021 must be .* at most the 0.02 that are shown"),
     "no loss": ({"loss": "nothing"}, "loss: the loss 'nothing' of .* is neither the name of a"),
     "no simulator": ({"sim": 5}, "expected a nengo_dl.Simulator, got 5"),
     "no data": ({"data": {}}, "data must be a dict.* and not empty"),
@@ -288,7 +288,7 @@ NO_METRICS = {
     "name": (lambda s: "precise", "'precise', a metric of .*decoded.*, is neither"),
     "class": (lambda s: tf.keras.metrics.Mean, "Mean.*, a metric of .*decoded.*, is neither"),
     "number": (lambda s: ["mae", 5], "5, a metric of .*decoded.*, is neither"),
-    "no targets": (lambda s: {s.probe: "mae"}, "metrics of .*probe.*, which has no targets"),
+    "no targets": (lambda s: {s.probe: "mae"}, ".*probe.* has metrics, but no targets"),
 }
 ROWS += [
     Row(

@@ -64,7 +64,7 @@ ROWS += [
 ]
 ROWS += [row(f"seed={seed!r}", "seed=.* whole", seed=seed) for seed in (-1, 0.5, "0", 2**32)]
 ROWS += [row(f"name={name!r}", "name=.* must be a string", name=name) for name in ("", 3)]
-ROWS += [row(f"name={name!r}", "can't be that of a file", name=name) for name in ("a/b", "a:b")]
+ROWS += [row(f"name={name!r}", "can't be the name of a file", name=name) for name in ("a/b", "a:b")]
 ROWS += [
     row("no function", "'train.py' can't be called", train="train.py"),
     row("local function", "can't be sent to other processes", train=lambda s, t: 0.0, n_jobs=2),
@@ -201,7 +201,7 @@ WITH_OPTUNA = [
 ]
 WITH_OPTUNA += [
     Row("figure of no study", lambda s: plotting.search(3), "expected an optuna.Study, got 3"),
-    Row("figure of nothing", lambda s: figure_of_nothing(), "no trial of the search 'empty' came"),
+    Row("figure of nothing", lambda s: figure_of_nothing(), "no trial of .* 'empty' is complete"),
     Row("axes", lambda s: figure(axes=Figure().subplots(2)), r"axes has shape \(2,\), but must"),
 ]
 WITH_OPTUNA += [
@@ -214,7 +214,7 @@ WITH_OPTUNA += [
     )
 ]
 WITH_OPTUNA += [
-    row(f"{attr}={value!r}", f"{attr}={pattern}.*is not an? .*; give one, such as", **{attr: value})
+    row(f"{attr}={value!r}", f"{attr}={pattern}.*is not an? .*; give an inst", **{attr: value})
     for attr, value, pattern in (
         ("pruner", "median", "'median'"),
         ("pruner", 3, "3"),
@@ -273,7 +273,7 @@ WITH_OPTUNA += [
         lambda s: trained_with(tf.keras.callbacks.CallbackList([watching("acc")])),
         "TFKerasPruningCallback watches 'acc'",
     ),
-    Row("compiled anew", lambda s: of_compiled(compiled_anew), "compiled anew after this Start"),
+    Row("compiled anew", lambda s: of_compiled(compiled_anew), "compiled again after this Start"),
 ]
 ROWS += [one._replace(generation=3) for one in WITH_OPTUNA]
 ROWS += [

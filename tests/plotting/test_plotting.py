@@ -180,7 +180,7 @@ def test_bad_arguments(recorded):
             plotting.compare(runs)
     with pytest.raises(ValidationError, match="expected a WeightNorms"):
         plotting.norms({"run": norms})
-    with pytest.raises(ValidationError, match="holds nothing to plot"):
+    with pytest.raises(ValidationError, match="has nothing to plot"):
         plotting.norms(norms, [])
     for bins in (0, -1, 1.5):
         with pytest.raises(ValidationError, match="must be a number of bins"):

@@ -8,7 +8,7 @@ from nengo.exceptions import ValidationError
 from networks import EveryParameter, native_weights
 
 import nengo_wd
-from nengo_wd.recording.columns import COLUMNS
+from nengo_wd.recording.measurement import COLUMNS
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,8 @@ def test_folder_that_is_deleted_is_made_again(tmp_path):
         norms = nengo_wd.WeightNorms(sim, log_dir=tmp_path / "log")
         norms.record(step=0)
         shutil.rmtree(str(tmp_path / "log"))
-        with pytest.warns(RuntimeWarning, match=r"TensorBoard to .*log before step 1 was deleted"):
+        deleted = "TensorBoard's files in .*log from before step 1 were deleted; a new file begins"
+        with pytest.warns(RuntimeWarning, match=deleted):
             norms.record(step=1)
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -174,7 +174,7 @@ def failing_or_pruned(strengths, trial):
 
 ALL_FAILED = r"all 2 trials of the search 'mine' failed.*study.trials\[0\].user_attrs\['error'\]"
 NONE_ENDED = (
-    r"none of the 3 trials of the search 'mine' .* end: 2 failed, 1 was pruned.*trials\[0\]"
+    r"none of the 3 trials of the search 'mine' is complete: 2 failed, 1 was pruned.*trials\[0\]"
 )
 
 
