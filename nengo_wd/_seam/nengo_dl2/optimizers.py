@@ -1,4 +1,4 @@
-"""TensorFlow 1's optimizers, with steps beside their own."""
+"""TensorFlow 1's optimizers, with additional steps."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def check_optimizer(optimizer: Any) -> Any:
 
 
 def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
-    """Return an optimizer that takes ``step`` beside each of its own: ``optimizer``, if it can."""
+    """Return an optimizer that also takes ``step``: ``optimizer`` itself, if it can."""
     if not isinstance(optimizer, OptimizerWithSteps):
         optimizer = OptimizerWithSteps(sim, optimizer)
-    steps = optimizer.nengo_wd_steps
-    steps.append(step)
-    added = "And".join(one.name for one in steps)
+    optimizer.nengo_wd_steps.append(step)
+    added = "And".join(one.name for one in optimizer.nengo_wd_steps)
     optimizer._name = f"{optimizer.inner_optimizer.get_name()}With{added}"
     return optimizer
 
 
 class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
-    """An optimizer that takes steps before and after each of another optimizer's."""
+    """An optimizer that takes steps before and after each step of another optimizer."""
 
     def __init__(self, sim: nengo_dl.Simulator, inner: Any) -> None:
         super().__init__(False, inner.get_name())
-        self.sim, self.inner_optimizer, self.nengo_wd_steps = sim, inner, []  # type: ignore[var-annotated]
+        self.sim, self.inner_optimizer = sim, inner
+        self.nengo_wd_steps: list[Any] = []
         self.compute_gradients = inner.compute_gradients
         self.get_slot, self.get_slot_names = inner.get_slot, inner.get_slot_names
 
@@ -51,7 +51,7 @@ class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
             scaled = any(step.needs_learning_rate for step in self.nengo_wd_steps)
             rate = learning_rate(self.inner_optimizer) if scaled else None
             rate = rate(iteration) if callable(rate) else rate
-            # read before the inner optimizer counts its own step
+            # read before the inner optimizer counts its step
             moment = (variables, rate, tf.identity(iteration))
         done = done + [moment[-1]]
         with tf.control_dependencies(done):
@@ -84,7 +84,7 @@ def learning_rate(optimizer: Any) -> Any:
 
 
 def iteration(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
-    """Return how many steps a simulator has been trained for."""
+    """Return the number of training steps of a simulator."""
     return sim.tensor_graph.training_step
 
 
