@@ -171,9 +171,6 @@ def _innermost(function: Callable) -> Any:
     return function
 
 
-# -- names ---------------------------------------------------------------------------------
-
-
 def variable_name(variable: tf.Variable) -> str:
     """Return the last part of a variable's name, such as ``"kernel"``."""
     return variable.name.split("/")[-1].split(":")[0]

@@ -21,12 +21,11 @@ MADE = ("_losses", "_callable_losses", "_trainable_weights", "_non_trainable_wei
 
 
 def simulation_dtype() -> str | None:
-    """Return the dtype of the simulator that is being built, if any: that of its variables."""
-    for variable in tf.compat.v1.trainable_variables() + tf.compat.v1.local_variables():
-        own = variable.name.startswith(("trainable_vars/", "local_vars/"))  # made before layers are
-        if own and variable.dtype.is_floating:
-            return variable.dtype.base_dtype.name
-    return None
+    """Return the dtype of the simulator that is being built, if any."""
+    variables = tf.compat.v1.trainable_variables() + tf.compat.v1.local_variables()
+    # NengoDL makes the simulation's own variables before it builds layers
+    own = [v for v in variables if v.name.startswith(("trainable_vars/", "local_vars/"))]
+    return next((v.dtype.base_dtype.name for v in own if v.dtype.is_floating), None)
 
 
 @contextlib.contextmanager

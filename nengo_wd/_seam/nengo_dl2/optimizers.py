@@ -14,8 +14,7 @@ from nengo_wd._seam.state import NotCopyable, Rule
 def check_optimizer(optimizer: Any) -> Any:
     """Return ``optimizer``, if it is one that NengoDL 2 takes."""
     if not isinstance(optimizer, tf.compat.v1.train.Optimizer):
-        is_class = isinstance(optimizer, type)
-        hint = "an instance of it" if is_class else "one of tf.compat.v1.train"
+        hint = "an instance of it" if isinstance(optimizer, type) else "one of tf.compat.v1.train"
         raise ValidationError(
             f"{optimizer!r} is not an optimizer that sim.train takes; give {hint}", attr="optimizer"
         )
@@ -44,7 +43,7 @@ class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
 
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
         """Take all steps, after all gradients have been computed."""
-        grads_and_vars, iteration = list(grads_and_vars), self.sim.tensor_graph.training_step
+        grads_and_vars, iteration = list(grads_and_vars), self.sim.training_step
         variables = [variable for _, variable in grads_and_vars]
         done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         with tf.control_dependencies(done):
@@ -76,16 +75,14 @@ def learning_rate(optimizer: Any) -> Any:
     """Return the learning rate: a number, a tensor, a function of the step, or None."""
     if isinstance(optimizer, RuleOptimizer):
         return optimizer.learning_rate
-    for attr in ("_learning_rate", "_lr"):  # private in TensorFlow 1.15
-        found = getattr(optimizer, attr, None)
-        if found is not None:
-            return found() if callable(found) else found
-    return None
+    rates = (getattr(optimizer, attr, None) for attr in ("_learning_rate", "_lr"))  # private
+    found = next((rate for rate in rates if rate is not None), None)
+    return found() if callable(found) else found
 
 
 def iteration(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
     """Return the number of training steps of a simulator."""
-    return sim.tensor_graph.training_step
+    return sim.training_step
 
 
 class RuleOptimizer(Rule, tf.compat.v1.train.Optimizer):
@@ -100,7 +97,7 @@ class RuleOptimizer(Rule, tf.compat.v1.train.Optimizer):
             self._zeros_slot(variable, "increment", self._name)
 
     def _apply_dense(self, gradient: tf.Tensor, variable: tf.Variable) -> tf.Operation:
-        step = self.sim.tensor_graph.training_step
+        step = self.sim.training_step
         rate = self.learning_rate
         rate = tf.cast(rate(step) if callable(rate) else rate, variable.dtype.base_dtype)
         last = self.get_slot(variable, "increment")

@@ -17,8 +17,6 @@ GATHERING = {"force_copy": True}  # options with which NengoDL gathers signals
 TAKES_NEURONS = "make the simulator anew"  # for settings of neurons to count
 STATES = ("refractory_data", "voltage_data")  # of NengoDL's builders of neurons
 
-# -- training ------------------------------------------------------------------------------
-
 
 def is_compiled(sim: nengo_dl.Simulator) -> bool:
     """Return False, because each call of ``sim.train`` has its own objective."""
@@ -110,9 +108,6 @@ class _Step:
             self.signals.training = before
 
 
-# -- saving --------------------------------------------------------------------------------
-
-
 def writes(sim: nengo_dl.Simulator) -> bool:
     """Tell whether a simulator writes files."""
     return True
@@ -123,9 +118,6 @@ def keep_initial(
 ) -> tuple[tf.Variable, Any]:
     """Return a variable with the initial values of another one, and these for later simulators."""
     return state_variable(sim, values), values
-
-
-# -- the time loop -------------------------------------------------------------------------
 
 
 class DecayBuilder(DecayOperators):
