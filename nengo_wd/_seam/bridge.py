@@ -119,7 +119,7 @@ def users_of_keras_3() -> list[str]:
     script = sys.modules.get("__main__")  # which has another name as well
     found = {
         name.partition(".")[0]
-        for name, module in sys.modules.items()
+        for name, module in list(sys.modules.items())
         if isinstance(module, ModuleType) and module is not script
         if any(map(is_keras_3, list(vars(module).values())))
     }

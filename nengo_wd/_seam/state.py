@@ -168,9 +168,7 @@ with_layers: weakref.WeakSet = globals().setdefault("with_layers", weakref.WeakS
 
 def simulator_state(sim: Any) -> SimulatorState:
     """Return the record of a simulator."""
-    if ATTRIBUTE not in vars(sim):
-        vars(sim)[ATTRIBUTE] = SimulatorState(compiled=sim in _compiled)
-    return vars(sim)[ATTRIBUTE]
+    return vars(sim).setdefault(ATTRIBUTE, SimulatorState(compiled=sim in _compiled))
 
 
 def note_compiled(sim: Any) -> None:

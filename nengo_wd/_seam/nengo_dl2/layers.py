@@ -42,7 +42,7 @@ def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
         if not (isinstance(value, (tf.Variable, LOCAL)) or any(part in name for part in TRACKED))
     }
     kept["_layers"] = [one for one in layer._layers if isinstance(one, tf.keras.layers.Layer)]
-    return {**kept, **{name: [] for name in MADE}, "built": False}
+    return {**kept, **{name: [] for name in MADE}, "penalized": [], "built": False}
 
 
 def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
