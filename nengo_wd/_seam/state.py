@@ -131,7 +131,7 @@ class DecayedBySettings(NotCopyable):
 
     def exclude_from_weight_decay(self, *args: Any, **kwargs: Any) -> None:
         """Leave out variables from Keras' decay; raise if settings say what decays."""
-        self._check_no_settings("exclude_from_weight_decay would leave out none")
+        self._check_no_settings("exclude_from_weight_decay would have no effect")
         super().exclude_from_weight_decay(*args, **kwargs)  # type: ignore[misc]
 
     def _check_no_settings(self, what: str) -> None:
