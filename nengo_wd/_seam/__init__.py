@@ -1,9 +1,8 @@
 """What differs between the generations of NengoDL; no other module asks which one runs.
 
-Each generation is a package of the same topics: modules of the same names, with functions and
-classes of the same names and signatures. The rest of the package calls them by topic:
-``from nengo_wd import _seam as seam`` and ``seam.values.fetch(sim, variables)``. NengoDL itself is
-imported here first of all, across the bridge to current TensorFlow.
+Each generation is a package with the same topics: modules with the same functions and classes. The
+rest of the package calls them by topic: ``from nengo_wd import _seam as seam`` and
+``seam.values.fetch(sim, variables)``. NengoDL is first imported here, with the bridge's help.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from nengo.exceptions import SimulationError
 watch_imports()
 
 SUPPORTED = (2, 3)
+INSTALL = 'install NengoDL 3 with: pip install "nengo-dl>=3.6,<4"'
 
 
 def generation(version: str) -> int:
-    """Return the generation of a version of NengoDL, or raise an error with what to install."""
+    """Return the generation of a version of NengoDL; raise an error that says what to install."""
     number = int(version.partition(".")[0])
-    known = " and ".join(map(str, SUPPORTED))
     if number not in SUPPORTED:
         raise ImportError(
-            f"nengo_wd runs on NengoDL {known}, but NengoDL {version} is installed; install "
-            'NengoDL 3 with: pip install "nengo-dl>=3.6,<4"'
+            f"nengo_wd runs on NengoDL {' and '.join(map(str, SUPPORTED))}, but NengoDL {version} "
+            f"is installed; {INSTALL}"
         )
     return number
 
@@ -41,16 +40,15 @@ class LackingError(NotImplementedError, SimulationError):
 
 
 class Lacking:
-    """Stands for a class or a function that the running generation lacks: calling it raises."""
+    """Replaces a class or function that the running generation lacks: calling it raises."""
 
     reason: tuple[str, str]  # what needs it, and what NengoDL does instead
-    converters: dict = {}  # as `nengo_dl.Converter` has
+    converters: dict = {}  # `nengo_dl.Converter` has them
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         what, why = cls.reason
         raise LackingError(
-            f"nengo_wd.{what} needs NengoDL 3: NengoDL {nengo_dl.__version__} {why}; install "
-            'NengoDL 3, with: pip install "nengo-dl>=3.6,<4"'
+            f"nengo_wd.{what} needs NengoDL 3: NengoDL {nengo_dl.__version__} {why}; {INSTALL}"
         )
 
 
@@ -80,8 +78,7 @@ else:
     compiled, distributed = SimpleNamespace(), SimpleNamespace()
     for _name, _reason in LACKING.items():
         _topic, _, _attribute = _name.partition(".")
-        _stand_in = type(_attribute, (Lacking,), {"reason": _reason})
-        setattr(globals()[_topic], _attribute, _stand_in)
+        setattr(globals()[_topic], _attribute, type(_attribute, (Lacking,), {"reason": _reason}))
 
 __all__ = [
     "activities",

@@ -1,4 +1,4 @@
-"""What NengoDL's builders add to the time loop, in either generation."""
+"""What our builders add to the time loop, in all generations of NengoDL."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ where = tf.compat.v2.where  # which broadcasts, also in TensorFlow 1.15
 
 
 class DecayOperators(OpBuilder):
-    """Builds a group of operators of decaying weights as one."""
+    """Builds a group of operators that decay weights as one."""
 
-    axis: int  # of operators, and of rows of weights; the minibatch is before all axes or after
+    axis: int  # of operators and of rows of weights; the minibatch is the first or the last axis
 
     def combine(self, ops: Any, signals: Any, constant: Callable) -> None:
-        """Put the signals and constants of the group together."""
+        """Combine the signals and constants of the group."""
         self.change, beside = ops[0].change, 0 if self.axis else -1  # where the minibatch is
         for name in ("weights", "scale", "delta", "remainder"):
             setattr(self, name, signals.combine([getattr(op, name) for op in ops]))
         rates = np.array([-op.rate * signals.dt_val for op in ops])
-        # in float64: an error would add up over time
+        # in float64, because errors would add up over time
         self.exponents = constant(np.expand_dims(rates, beside), tf.float64)
         rows = [op.weights.shape[0] for op in ops]
         self.owners = constant(np.repeat(np.arange(len(ops)), rows))  # the operator of each row
@@ -57,41 +57,27 @@ def neuron_builders(graph: Any) -> Iterator[tuple[Any, Sequence[Any]]]:
 
 
 def has_rates_and_spikes(builder: Any) -> bool:
-    """Tell whether neurons have rates in training; they have none where NengoDL runs Python."""
+    """Tell whether neurons have rates in training, which they lack if NengoDL runs Python."""
     built = builder.built_neurons
     return not isinstance(built, GenericNeuronBuilder) and getattr(built, "spiking", True)
 
 
 class TrainedForSpikes:
-    """How the neurons of one builder are trained for the spikes that they will have.
-
-    Parameters
-    ----------
-    with_spikes : np.ndarray of bool
-        Which of the neurons spike in training, in a shape that fits their outputs.
-    deviation : callable, optional
-        From rates in training to the standard deviation of the noise that they get.
-    place : int
-        The number of the builder among those of the graph.
-
-    Attributes
-    ----------
-    recorded : tf.Tensor or None
-        What probes record of the neurons in the step that was built last: rates without noise, or
-        spikes. None outside of training.
-    rates : tf.Tensor
-        The rates of that step in training, of which the gradient is, without noise.
-    """
+    """How the neurons of one builder are trained for the spikes that they will have."""
 
     def __init__(self, with_spikes: np.ndarray, deviation: Callable | None, place: int) -> None:
-        self.with_spikes, self.deviation, self.place = with_spikes, deviation, place
+        self.with_spikes = with_spikes  # which neurons spike in training; it fits their outputs
+        self.deviation = deviation  # from rates in training to the standard deviation of noise
+        self.place = place  # the number of the builder among those of the graph
+        # What probes record in the newest step (rates without noise, or spikes), and the rates
+        # without noise, which have the gradient; None outside of training.
         self.recorded = self.rates = None
 
     def build(self, step: Any, training: Any) -> None:
         """Build a time step of the neurons.
 
-        ``step.predicted()`` and ``step.trained()`` return outputs and states as NengoDL has them,
-        ``step.assign(values)`` sets them, ``step.noise(outputs)`` returns normal random numbers.
+        NengoDL's outputs and states come from ``step.predicted()`` and ``step.trained()``, and
+        ``step.assign(values)`` sets them. ``step.noise(outputs)`` returns normal random numbers.
         """
         is_training = smart_cond.smart_constant_value(training)
         self.recorded = self.rates = predicted = None
@@ -114,7 +100,7 @@ class TrainedForSpikes:
         if self.deviation is not None:
             outputs += tf.stop_gradient(self.deviation(rates) * step.noise(rates))
         if predicted is not None and self.with_spikes.any():
-            # the spikes exactly, with the gradient of the rates
+            # exactly the spikes, with the gradient of the rates
             spikes = predicted[0] + (rates - tf.stop_gradient(rates))
             outputs, recorded = (where(self.with_spikes, spikes, one) for one in (outputs, rates))
             pairs = zip(predicted[1:], states)

@@ -1,10 +1,9 @@
-"""All that this package changes in classes, modules and objects of others.
+"""All that this package changes in classes, modules and objects of other libraries.
 
-`CHANGES` is a table of attributes of classes and modules, `OBJECTS` one of attributes of single
-objects. `install` makes the lasting changes once, also if modules are reloaded. `replaced` makes a
-change for the time of a with block. The table names functions by strings, ``"module:name"``,
-because most of their modules import this one. Each call looks the name up, so that a module can be
-reloaded.
+`CHANGES` lists attributes of classes and modules, and `OBJECTS` attributes of single objects.
+`install` makes the permanent changes once, even if modules are reloaded. `replaced` makes a change
+inside a with block. The tables name functions by strings, ``"module:name"``, because most of these
+modules import this one. Each call looks the name up, so modules can be reloaded.
 """
 
 from __future__ import annotations
@@ -29,31 +28,34 @@ class Change(NamedTuple):
     """A change of an attribute of a class or module."""
 
     place: str  # the attribute
-    # What makes the change. For a wrapped method, the function that is called instead, with the
-    # bound method, what `calls` names, the instance, and the arguments; else the new value.
+    # What makes the change. For a method: the function that is called instead, with the bound
+    # method, what `calls` names, the instance and the arguments. For others: the new value.
     by: str
     why: str  # what the change is for
-    versions: str = ""  # the package and its major version that need the change; empty if all do
+    versions: str = ""  # the package and its major version that need the change; empty for all
     calls: str = ""  # what a wrapper calls downstream of the seam
-    only: str = ""  # what tells, of the instance, whether a wrapper is wanted; always, if empty
+    only: str = ""  # the function that tells for which instances a wrapper is used; empty for all
 
 
 SIMULATOR, GRAPH = "nengo_dl.simulator:Simulator", "nengo_dl.tensor_graph:TensorGraph"
+SIGNALS, NODE = "nengo_dl.signals:SignalDict", "nengo_dl.tensor_node:SimTensorNodeBuilder"
+NEURON, PROCESS = "nengo_dl.neuron_builders:SimNeuronsBuilder", "nengo_dl.process_builders"
+CONVOLUTION = "nengo_dl.transform_builders:ConvIncBuilder"
+SPARSE = "nengo_dl.op_builders:SparseDotIncBuilder"
+SCIPY, NODES = "nengo._vendor.scipy.sparse.linalg", "nengo_dl.tensor_node"
 WRAPPERS, SETTINGS = "nengo_wd._seam:simulators", "nengo_wd.settings"
-SIGNALS = "nengo_dl.signals:SignalDict"
 COMPILED = "nengo_wd._seam.nengo_dl3.compiled"
 ARRAYS, NEURONS, OPERATORS, PROCESSES, RANDOM, WINDOWS = (
     f"nengo_wd._seam.nengo_dl3.builders.{module}"
     for module in ("arrays", "neurons", "operators", "processes", "random_numbers", "windows")
 )
-STATE = "nengo_wd._seam.state"
+HOOKS, BRIDGE, STATE = (f"nengo_wd._seam.{module}" for module in ("hooks", "bridge", "state"))
+XLA, WHOLE = f"{STATE}:is_compiling", f"{STATE}:is_compiled_whole"
+DRAWS, EITHER = f"{STATE}:draws", f"{STATE}:compiles_or_draws"
+FOR_SPIKES, OTHERWISE = f"{STATE}:for_spikes", f"{STATE}:checks_otherwise"
 STEPS, LACKS_INPUTS = "tells XLA the number of steps", f"{STATE}:lacks_inputs"
-OTHERWISE = f"{STATE}:checks_otherwise"
-EITHER = f"{STATE}:compiles_or_draws"
-XLA, WHOLE, DRAWS = f"{STATE}:is_compiling", f"{STATE}:is_compiled_whole", f"{STATE}:draws"
-HOOKS, BRIDGE = "nengo_wd._seam.hooks", "nengo_wd._seam.bridge"
 # Its methods: prepare(sim), after a simulator is made; check(sim, objective, optimizer) before and
-# compiled(...) after it is compiled, with None for what is not given; before_training(sim,
+# compiled(...) after it is compiled, with None for a missing argument; before_training(sim,
 # callbacks) and check_shown(sim, data, n_steps); concerns(network), before its layers are built
 # again; expect_spikes(graph), before neurons are built for training; and woken(graph, recorded).
 WATCHER = "nengo_wd._simulators:Watcher"
@@ -61,33 +63,22 @@ DL2, DL3 = "nengo_dl 2", "nengo_dl 3"
 
 WRAPPED = (  # methods, by `install`
     Change(f"{SIMULATOR}.__init__", f"{WRAPPERS}._make", "replaces defaults", "", WATCHER),
-    Change(f"{SIMULATOR}.compile", f"{WRAPPERS}._compile", "has penalties count", DL3, WATCHER),
+    Change(f"{SIMULATOR}.compile", f"{WRAPPERS}._compile", "makes penalties count", DL3, WATCHER),
     Change(f"{SIMULATOR}.fit", f"{WRAPPERS}._fit", "warns of idle settings", DL3, WATCHER),
     Change(f"{SIMULATOR}.evaluate", f"{WRAPPERS}._evaluate", "takes weights by probe", DL3),
-    Change(f"{SIMULATOR}.train", f"{WRAPPERS}._train", "has penalties count", DL2, WATCHER),
+    Change(f"{SIMULATOR}.train", f"{WRAPPERS}._train", "makes penalties count", DL2, WATCHER),
     Change(f"{SIMULATOR}.loss", f"{WRAPPERS}._loss", "checks the objective", DL2, WATCHER),
     Change(f"{SIMULATOR}.save_params", f"{HOOKS}:_save_params", "warns of what it leaves out"),
     Change(f"{GRAPH}.build", f"{WRAPPERS}._build", "keeps and saves layers", DL3, WATCHER),
     Change(f"{GRAPH}._build_inner_loop", f"{WRAPPERS}._build_loop", "wakes neurons", DL3, WATCHER),
     Change(f"{GRAPH}.build_step", f"{WRAPPERS}._build_step", "wakes neurons", DL2, WATCHER),
+    Change(f"{NODES}:TensorFuncParam.coerce", "nengo_wd._seam:layers._coerce", "shows errors", DL3),
     Change(
-        "nengo_dl.tensor_node:TensorFuncParam.coerce",
-        "nengo_wd._seam:layers._coerce",
-        "raises what is wrong with a layer",
-        DL3,
-    ),
-    Change(
-        "nengo_dl.process_builders:LinearFilterBuilder.build_pre",
-        f"{BRIDGE}:build_filter",
-        "takes filters as Nengo 4 has them",
-        DL3,
+        f"{PROCESS}:LinearFilterBuilder.build_pre", f"{BRIDGE}:build_filter", "fits Nengo 4", DL3
     ),
     Change("nengo.synapses:Synapse.filt", f"{BRIDGE}:filter_data", "takes 1-D data", "numpy 2"),
     Change(
-        "nengo_dl.neuron_builders:SimNeuronsBuilder.build_step",
-        f"{WRAPPERS}._build_neurons",
-        "trains neurons for their spikes",
-        only=f"{STATE}:for_spikes",
+        f"{NEURON}.build_step", f"{WRAPPERS}._build_neurons", "trains for spikes", only=FOR_SPIKES
     ),
     Change("nengo.config:ClassParams.get_param", f"{SETTINGS}:explain_error", "explains its error"),
     Change("nengo.config:Config.__getitem__", f"{HOOKS}:_settings_of", "explains its error"),
@@ -99,71 +90,32 @@ COMPILING = (  # methods, by `install`: for XLA, and for what runs in TensorFlow
     Change(f"{SIMULATOR}.check_gradients", f"{COMPILED}:_check", "of rates", DL3, "", OTHERWISE),
     Change(f"{SIGNALS}.gather", f"{ARRAYS}:_gather", "reads by slices", DL3, "", XLA),
     Change(f"{SIGNALS}.scatter", f"{ARRAYS}:_scatter", "writes by slices", DL3, "", XLA),
-    Change(
-        "nengo_dl.tensor_node:SimTensorNodeBuilder.build_step",
-        f"{WINDOWS}:_build_tensor_node",
-        "makes windows of convolutions, which are fast",
-        DL3,
-        "",
-        XLA,
-    ),
-    Change(
-        "nengo_dl.transform_builders:ConvIncBuilder.build_step",
-        f"{WINDOWS}:_build_conv_inc",
-        "the same",
-        DL3,
-        "",
-        XLA,
-    ),
-    Change(
-        "nengo_dl.op_builders:SparseDotIncBuilder.build_step",
-        f"{OPERATORS}:_build_sparse",
-        "XLA lacks the product with a sparse matrix",
-        DL3,
-        "",
-        XLA,
-    ),
-    Change(
-        "nengo_dl.process_builders:SimProcessBuilder.__init__",
-        f"{PROCESSES}:_init",
-        "runs more processes in TensorFlow",
-        DL3,
-    ),
-    Change(
-        f"{GRAPH}._build_no_loop", f"{COMPILED}:_build_loop", "seeds what draws", DL3, "", DRAWS
-    ),
+    # Convolutions become windows, which are fast; XLA lacks the product with a sparse matrix.
+    Change(f"{NODE}.build_step", f"{WINDOWS}:_build_tensor_node", "windows", DL3, "", XLA),
+    Change(f"{CONVOLUTION}.build_step", f"{WINDOWS}:_build_conv_inc", "windows", DL3, "", XLA),
+    Change(f"{SPARSE}.build_step", f"{OPERATORS}:_build_sparse", "product", DL3, "", XLA),
+    Change(f"{PROCESS}:SimProcessBuilder.__init__", f"{PROCESSES}:_init", "in TensorFlow", DL3),
+    Change(f"{GRAPH}._build_no_loop", f"{COMPILED}:_build_loop", "seeds them", DL3, "", DRAWS),
     Change(f"{GRAPH}.build_post", f"{RANDOM}:_build_post", "draws anew", DL3, "", DRAWS),
 )
 SET = (  # attributes, by `install`
     Change("nengo_dl.utils:__getattr__", f"{BRIDGE}:look_for_gpu", "tf_gpu_installed, if asked"),
-    Change(
-        "nengo_dl.tensor_node:TensorNode._param_init_order",
-        f"{BRIDGE}:NO_ORDER",
-        "copies nodes: Nengo 4 sets size_in first, which NengoDL computes from the shape",
-        DL3,
-    ),
-    Change(
-        "nengo_dl.neuron_builders:SimNeuronsBuilder.TF_NEURON_IMPL",
-        f"{NEURONS}:IMPLEMENTATIONS",
-        "runs more neurons in TensorFlow, and seeds those that draw random numbers",
-        DL3,
-    ),
+    # Nengo 4 sets size_in of copies first, which NengoDL computes from the shape.
+    Change(f"{NODES}:TensorNode._param_init_order", f"{BRIDGE}:NO_ORDER", "copies nodes", DL3),
+    # These run in TensorFlow, and those that draw random numbers are seeded.
+    Change(f"{NEURON}.TF_NEURON_IMPL", f"{NEURONS}:IMPLEMENTATIONS", "more neurons", DL3),
     *(
-        Change(f"{module}:np", f"{BRIDGE}:NUMPY_1", "uses names that NumPy 2 removed", "numpy 2")
-        for module in (
-            "nengo._vendor.scipy.sparse.linalg_interface",
-            "nengo._vendor.scipy.sparse.linalg_expm",
-            "nengo._vendor.scipy.sparse.linalg_onenormest",
-        )
+        Change(f"{SCIPY}_{module}:np", f"{BRIDGE}:NUMPY_1", "uses what NumPy 2 removed", "numpy 2")
+        for module in ("interface", "expm", "onenormest")
     ),
 )
-LATER = tuple(  # attributes, by `install` where the module is there, or when it is imported
+LATER = tuple(  # attributes, by `install` if the module is imported, or when it is imported
     Change(f"nengo_loihi.{module}:np", f"{BRIDGE}:NUMPY_1", "was written for NumPy 1", "numpy 2")
     for module in ("block", "dvs", "neurons")
 )
 LMU = "keras_lmu.layers"  # finds Keras 2 while it is imported
 LATE = {LMU, *(change.place.partition(":")[0] for change in LATER)}
-TEMPORARY = (  # for the time of a with block
+TEMPORARY = (  # inside a with block
     Change("subprocess:call", f"{BRIDGE}:without_second_python", "imports NengoDL faster"),
     Change("sys:modules", f"{BRIDGE}:standing_in", "others import from Keras", "tensorflow 2"),
     Change("warnings:filters", f"{BRIDGE}:bridged", "NengoDL does not know Nengo 4", DL3),
@@ -172,34 +124,34 @@ TEMPORARY = (  # for the time of a with block
 )
 AT_IMPORT = (  # by the bridge, before and after it imports NengoDL
     Change("os:environ", f"{BRIDGE}:choose_keras_2", "TensorFlow chooses Keras 2", "tensorflow 2"),
-    Change("sys:meta_path", f"{BRIDGE}:watch_imports", "knows when to change what is LATER"),
+    Change("sys:meta_path", f"{BRIDGE}:watch_imports", "learns when to make changes in LATER"),
     Change("tensorflow:__path__", f"{BRIDGE}:choose_keras_2", "the same", "tensorflow 2"),
     Change("nengo_dl.utils:tf_gpu_installed", f"{BRIDGE}:bridged", "deletes it: see SET"),
 )
 CHANGES = (*WRAPPED, *COMPILING, *SET, *LATER, *TEMPORARY, *AT_IMPORT)
 
-# Attributes of single objects: what has them, their names, and what they are for.
+# Attributes of single objects: the objects, the names, and what the attributes are for.
 OBJECTS = (
     ("simulators, layers, graphs", state.ATTRIBUTE, "their record, see `state`"),
     ("builders of neurons", state.ATTRIBUTE, "how neurons are trained, see `builders`"),
     ("functions in the place of methods", state.ATTRIBUTE, "`install` knows them by it"),
     ("TensorGraphs", "_nengo_wd_params", "Keras saves what attributes refer to"),
-    ("TensorGraphs", "_nengo_wd_layers", "the same for layers of TensorNodes"),
-    ("TensorGraphs", "_nengo_wd_initial", "the same for initial values"),
+    ("TensorGraphs", "_nengo_wd_layers", "the same, for layers of TensorNodes"),
+    ("TensorGraphs", "_nengo_wd_initial", "the same, for initial values"),
     ("TensorGraphs", "call", "adds the penalties on what probes record"),
-    ("TensorGraphs", "_build_inner_loop", "NengoDL's own, for a while: signals are measured"),
+    ("TensorGraphs", "_build_inner_loop", "NengoDL's own, while signals are measured"),
     ("Keras models of simulators", "compute_metrics", "shows these penalties"),
-    ("Keras models of simulators", "evaluate", "returns a list, if there are no losses of probes"),
+    ("Keras models of simulators", "evaluate", "returns a list if probes have no losses"),
     ("operators of TensorNodes", "func", "a stand-in for a layer that is built again"),
     ("layers in TensorNodes", "convolution_op", "windows, while XLA's time loop is built"),
-    ("layers", "_callable_losses", "penalties that know the training step, or are left out"),
-    ("initializers", "_used", "Keras warns of a second use, where a layer is built again"),
-    ("optimizers", "__class__", "a class that extends their own by steps, and its nengo_wd_*"),
+    ("layers", "_callable_losses", "with penalties that know the training step, without others"),
+    ("initializers", "_used", "prevents a warning of Keras when a layer is built again"),
+    ("optimizers", "__class__", "extends their own class by steps, and by nengo_wd_*"),
 )
 
 
 def install() -> None:
-    """Make the lasting changes that the installed versions need and that are not made yet."""
+    """Make the permanent changes that the installed versions need and that are not made yet."""
     imported = [change for change in LATER if change.place.partition(":")[0] in sys.modules]
     for change in filter(_is_needed, (*WRAPPED, *COMPILING, *SET, *imported)):
         with contextlib.suppress(ModuleNotFoundError):  # of a module that these versions lack
@@ -231,7 +183,7 @@ def _resolve(name: str) -> Any:
 def _wrap(change: Change, owner: Any, name: str) -> None:
     """Put a function that calls the wrapper in the place of a method."""
     method = inspect.getattr_static(owner, name)
-    if hasattr(method, state.ATTRIBUTE):  # it is wrapped, maybe by others since
+    if hasattr(method, state.ATTRIBUTE):  # it is wrapped, perhaps by others as well since then
         return
 
     @functools.wraps(method)
@@ -247,16 +199,16 @@ def _wrap(change: Change, owner: Any, name: str) -> None:
 
 
 class Watch:
-    """A finder that has the bridge help the modules that need it when they are imported."""
+    """A finder for modules that need the bridge's help when they are imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Return where such a module is, else None."""
+        """Return the spec of such a module, and None for others."""
         return _resolve(f"{BRIDGE}:find_helped")(self, name, path, target) if name in LATE else None
 
 
 @contextlib.contextmanager
 def replaced(place: str, value: Any) -> Iterator[None]:
-    """Put a value in the place of an attribute in the body; the table must have the change."""
+    """Replace an attribute by a value in the body; the table must have the change."""
     if place not in {change.place for change in TEMPORARY}:
         raise KeyError(f"{place} is not in the table of temporary changes")
     owner, name = _owner(place)
@@ -271,7 +223,7 @@ def replaced(place: str, value: Any) -> Iterator[None]:
 def _save_params(save_params: Callable, sim: Any, *args: Any, **kwargs: Any) -> Any:
     """Warn if the simulator has initial values, which NengoDL does not save."""
     saved = save_params(*args, **kwargs)
-    # NengoDL 2 has itself save its state alone, again and again
+    # without it, NengoDL 2 saves its own state, which it does repeatedly
     if kwargs.get("include_global", True) and state.simulator_state(sim).initial:
         warnings.warn(
             f"save_params of the simulator of {sim.model.toplevel} leaves out the initial "
@@ -283,7 +235,7 @@ def _save_params(save_params: Callable, sim: Any, *args: Any, **kwargs: Any) -> 
 
 
 def _settings_of(get: Callable, config: nengo.Config, key: Any) -> Any:
-    """Explain Nengo's error about a layer, or a part of an object, which have no settings."""
+    """Explain Nengo's error for layers and parts of objects, which have no settings."""
     try:
         return get(key)
     except ConfigError as error:

@@ -1,19 +1,13 @@
 """The private parts of Keras 2 that this package uses; leaving Keras 2 replaces this module.
 
-Keras' optimizers have more, in ``nengo_dl3/optimizers.py``, and TensorFlow 1.15 in ``nengo_dl2``.
+- TensorFlow 1.15 to 2.15, tf-keras: ``_losses`` and ``_callable_losses`` of layers; ``AddLoss``,
+  a layer for tensors that are added as losses; partial functions and closures around regularizers.
+- TensorFlow 2, tf-keras: ``_flatten_layers``, ``_metrics`` and ``_handle_weight_regularization`` of
+  layers, ``_keras_history``, ``_inbound_nodes``, ``_used`` of initializers, ``_track_trackable``,
+  ``_coalesced_children``, ``base_layer_utils.call_context``.
+- TensorFlow 2.12 to 2.15, tf-keras: ``_exclude_from_weight_decay``, also with ``_names``.
 
-========================================================  =======================================
-``_losses``, ``_callable_losses`` of layers               TensorFlow 1.15 to 2.15, tf-keras
-partial functions and closures around regularizers        the same
-``AddLoss``, a layer for a tensor that is added as loss   the same
-``_flatten_layers``, ``_metrics`` of layers               TensorFlow 2, tf-keras
-``_keras_history``, ``_inbound_nodes``                    TensorFlow 2, tf-keras
-``_handle_weight_regularization`` of layers               the same
-``_used`` of initializers                                 the same
-``base_layer_utils.call_context``                         the same
-``_track_trackable``, ``_coalesced_children``             the same
-``_exclude_from_weight_decay``, with ``_names``           TensorFlow 2.12 to 2.15, tf-keras
-========================================================  =======================================
+``nengo_dl3/optimizers.py`` uses more of Keras' optimizers, and ``nengo_dl2`` of TensorFlow 1.15.
 """
 
 from __future__ import annotations
@@ -39,34 +33,29 @@ from nengo_wd._seam import state
 
 
 def check_penalty(name: str, penalty: Any) -> tf.Tensor:
-    """Return ``penalty`` as a tensor, or raise if it is not a real scalar."""
-    number = (numbers.Real, np.ndarray, np.generic)
+    """Return ``penalty`` as a tensor; raise if it is not a real scalar."""
+    number, hint = (numbers.Real, np.ndarray, np.generic), "have its regularizer return one"
     if isinstance(penalty, bool) or not (tf.is_tensor(penalty) or isinstance(penalty, number)):
-        raise ValidationError(
-            f"the penalty {name} is {penalty!r}, but must be a scalar tensor; have its "
-            "regularizer return one",
-            attr="regularizer",
-        )
+        raise _penalty_error(name, f"is {penalty!r}", f"a scalar tensor; {hint}")
     if isinstance(penalty, numbers.Real):
         check_finite(name, penalty)
     penalty = tf.convert_to_tensor(penalty)
-    if not is_real(penalty.dtype.base_dtype):
-        raise ValidationError(
-            f"the penalty {name} has dtype {penalty.dtype.base_dtype.name}, but must be a real "
-            "number; have its regularizer return one",
-            attr="regularizer",
-        )
-    if penalty.shape.rank not in (0, None):
-        raise ValidationError(
-            f"the penalty {name} has shape {tuple(penalty.shape.as_list())}, but must be a scalar; "
-            "reduce what its regularizer returns, with tf.reduce_sum for example",
-            attr="regularizer",
-        )
+    dtype, shape = penalty.dtype.base_dtype, penalty.shape
+    if not is_real(dtype):
+        raise _penalty_error(name, f"has dtype {dtype.name}", f"a real number; {hint}")
+    if shape.rank not in (0, None):
+        hint = "reduce what its regularizer returns, with tf.reduce_sum for example"
+        raise _penalty_error(name, f"has shape {tuple(shape.as_list())}", f"a scalar; {hint}")
     return penalty
 
 
+def _penalty_error(name: str, found: str, wanted: str) -> ValidationError:
+    """Return the error for a penalty that is not a real scalar."""
+    return ValidationError(f"the penalty {name} {found}, but must be {wanted}", "regularizer")
+
+
 class LayerPenalty(NamedTuple):
-    """A penalty of a layer: its name, its value, and the variable that it is on, if on one."""
+    """A penalty of a layer: its name, its value, and its variable if it is on a single one."""
 
     name: str
     value: tf.Tensor
@@ -79,27 +68,24 @@ class LayerPenalty(NamedTuple):
 
 
 def layer_penalties(layer: tf.keras.layers.Layer, skip: Any = None) -> Iterator[LayerPenalty]:
-    """Yield each penalty of ``layer`` itself, without those of its sub-layers.
+    """Yield each penalty of ``layer`` but not of its sub-layers; raise if it is not a scalar.
 
-    If the function ``skip`` was added to the layer's losses, it is left out. Raise an error if a
-    penalty is not a scalar. ``layer.losses`` does not say which weight a penalty is on, so they
-    are read from where it reads them.
+    The loss ``skip`` is left out. ``layer.losses`` does not say which weight a penalty is on.
     """
     found: list[tuple[Any, Any]] = [(loss, None) for loss in layer._losses]
     for function in layer._callable_losses:
         bound = _innermost(function)
-        if skip is None or bound is not skip:
+        if bound is not skip:
             with use_sides(penalized_sides(layer, function)):
                 found.append((function(), bound if is_on_variable(function) else None))
     for loss, variable in found:
-        if loss is not None:  # it is a step of the optimizer, or Keras' own None
-            weight = "loss" if variable is None else variable_name(variable)
-            name = f"{layer.name}.{weight}"
+        if loss is not None:  # None for a step of the optimizer, or from Keras
+            name = f"{layer.name}.{'loss' if variable is None else variable_name(variable)}"
             yield LayerPenalty(name, check_penalty(name, loss), variable)
 
 
 def penalized_sides(layer: Any, function: Callable) -> Sides:
-    """Return where inputs and outputs lie in what a function of a layer penalizes."""
+    """Return the axes of inputs and outputs in what a function of a layer penalizes."""
     if not is_on_variable(function):
         return KERAS
     weight = variable_name(_innermost(function))
@@ -118,10 +104,7 @@ def is_on_variable(function: Callable) -> bool:
 
 
 def regularizer_of(function: Callable) -> Any:
-    """Return the regularizer in a function that computes the penalty of a layer on a variable.
-
-    Return None if this Keras does not keep it where current versions do.
-    """
+    """Return the regularizer in a layer's penalty on a variable, or None if Keras hides it."""
     while isinstance(function, functools.partial):
         function = function.args[0] if callable(function.args[0]) else function.func
     found = inspect.getclosurevars(function).nonlocals.get("regularizer")
@@ -131,12 +114,12 @@ def regularizer_of(function: Callable) -> Any:
 def own_decay(optimizer: Any) -> tuple[Any, bool]:
     """Return the decay that an optimizer has itself, and whether it leaves out variables."""
     decay = getattr(optimizer, "weight_decay", None) or getattr(optimizer, "_weight_decay", None)
-    excluded = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_names")
-    return decay, any(getattr(optimizer, attr, None) for attr in excluded)
+    excluded = "_exclude_from_weight_decay"
+    return decay, any(getattr(optimizer, excluded + end, None) for end in ("", "_names"))
 
 
 def chain_of(model: Any) -> list[Any] | None:
-    """Return the layers of a model in their order; None, if it is not a chain of layers."""
+    """Return the layers of a model in order, or None if it is not a chain of layers."""
     functional = tf.keras.Sequential.__mro__[1]
     if type(model).call not in (tf.keras.Sequential.call, functional.call):
         return None
@@ -156,23 +139,21 @@ def chain_of(model: Any) -> list[Any] | None:
 def n_added_losses(layer: Any) -> int:
     """Return how many losses were added to ``layer`` by ``add_loss``, not by regularizers."""
     functions = getattr(layer, "_callable_losses", ())
-    of_tensor = type(layer).__name__ == "AddLoss"
-    return of_tensor + sum(not is_on_variable(function) for function in functions)
+    return (type(layer).__name__ == "AddLoss") + sum(not is_on_variable(f) for f in functions)
 
 
 def set_penalties(layer: Any, functions: Sequence[Callable]) -> None:
-    """Give ``layer`` other penalties, which Keras does not track: copies of it would fail."""
+    """Replace the penalties of ``layer``; Keras must not track them, or copies would fail."""
     vars(layer)["_callable_losses"] = list(functions)
 
 
 def leave_out(left_out: dict[int, Callable], layer: Any, variable: tf.Variable) -> bool:
     """Put the penalty of ``layer`` on a variable aside, and return whether there was one."""
     function = variable_penalties(layer).get(id(variable))
-    if function is None:
-        return False
-    left_out[id(variable)] = function
-    set_penalties(layer, [other for other in layer._callable_losses if other is not function])
-    return True
+    if function is not None:
+        left_out[id(variable)] = function
+        set_penalties(layer, [other for other in layer._callable_losses if other is not function])
+    return function is not None
 
 
 def take_back(left_out: dict[int, Callable], layer: Any, variable: tf.Variable) -> bool:
@@ -190,16 +171,13 @@ def _innermost(function: Callable) -> Any:
     return function
 
 
-# -- names ---------------------------------------------------------------------------------
-
-
 def variable_name(variable: tf.Variable) -> str:
     """Return the last part of a variable's name, such as ``"kernel"``."""
     return variable.name.split("/")[-1].split(":")[0]
 
 
 def scope(name: str) -> str:
-    """Return ``name`` with "_" for each character that TensorFlow refuses in a scope."""
+    """Replace each character that TensorFlow refuses in the name of a scope by "_"."""
     valid = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)
     return valid if re.match(r"[A-Za-z0-9.]", valid) else f"layer{valid}"
 
@@ -213,10 +191,10 @@ def parts(layer: Any) -> list[Any]:
 
 
 def stand_in(layer: Any) -> Any:
-    """Return a copy of a layer, and of the layers in it, with the same weights and penalties.
+    """Return a copy of a layer and the layers in it, with the same weights and penalties.
 
-    A layer has the weights of the last simulator that was made with it. Earlier ones get
-    stand-ins. Return None for a Keras model, which can't be copied this way.
+    A layer has the weights of the newest simulator, and earlier ones get copies. Return None for a
+    Keras model, which can't be copied in this way.
     """
     found = parts(layer)
     if any(isinstance(part, tf.keras.Model) for part in found):
@@ -231,7 +209,7 @@ def stand_in(layer: Any) -> Any:
 
 
 def _replaced(value: Any, copies: dict[int, Any]) -> Any:
-    """Return a value, or a copy of a container, with copies in the place of layers."""
+    """Return a value, or a copy of a container, with copies instead of layers."""
     if id(value) in copies:
         return copies[id(value)]
     if hasattr(value, "_replace"):  # a named tuple, such as a reference that checkpoints follow
@@ -271,7 +249,7 @@ def add_penalty(layer: Any, variable: tf.Variable, regularizer: Any) -> None:
 
 
 def forget_initializers(layer: Any) -> None:
-    """Have Keras not warn of unseeded initializers in a layer as used twice: by this building."""
+    """Prevent a warning of Keras that this building uses unseeded initializers twice."""
     for part in flat_layers(layer):
         for value in vars(part).values():
             if isinstance(value, tf.keras.initializers.Initializer):
@@ -279,13 +257,12 @@ def forget_initializers(layer: Any) -> None:
 
 
 def exchange_metrics(layer: Any, before: Iterable[Any], after: Iterable[Any]) -> None:
-    """Put metrics of a layer in the place of others."""
+    """Replace metrics of a layer by others."""
     ids = {id(metric) for metric in before}
-    layer._metrics[:] = [metric for metric in layer._metrics if id(metric) not in ids]
-    layer._metrics.extend(after)
+    layer._metrics[:] = [*(one for one in layer._metrics if id(one) not in ids), *after]
 
 
 def save_with(owner: Any, name: str, kept: Any) -> None:
-    """Have checkpoints of a layer or optimizer hold ``kept``, too, under a name."""
+    """Save ``kept`` by a name in checkpoints of a layer or optimizer."""
     owner._track_trackable(kept, name)
-    vars(owner).pop("_coalesced_children", None)  # which Keras' optimizers look up only once
+    vars(owner).pop("_coalesced_children", None)  # Keras' optimizers look it up only once

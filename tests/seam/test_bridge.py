@@ -293,7 +293,7 @@ def test_keras_3_that_was_asked_for_or_handed_out_is_not_exchanged():
         to = f" \\(to {package}\\)" if package else ""
         first = f"{package}, and before the" if package else "the"
         told = (
-            f"handed out Keras 3 as tf.keras already{to}. Import nengo_wd before {first} first use"
+            f"already handed out Keras 3 as tf.keras{to}. Import nengo_wd before {first} first use"
         )
         assert re.search(told, handed_out[0])
         assert (asked_for[1], missing[1], handed_out[1], version) == ("0", None, None, "3")

@@ -2,12 +2,9 @@
 
 # What only NengoDL 3 has, by topic and name: what needs it, and what NengoDL 2 does instead.
 LACKING = {
-    "activities.check_any_signal": ("Energy", "shows of neurons only what probes are on"),
-    "activities.measure_signals": ("Energy", "shows of neurons only what probes are on"),
-    "compiled.compile_loop": (
-        "configure_settings(jit_compile=True)",
-        "runs its loop on TensorFlow 1.15",
-    ),
+    "activities.check_any_signal": ("Energy", "shows only neurons with probes"),
+    "activities.measure_signals": ("Energy", "shows only neurons with probes"),
+    "compiled.compile_loop": ("configure_settings(jit_compile=True)", "runs on TensorFlow 1.15"),
     "distributed.ReplicatedSimulator": ("DistributedSimulator", "trains on one device"),
     "layers.KerasConverter": ("Converter", "has no converter of Keras models"),
     "layers.check_weights_can_leave": ("native", "keeps the weights of layers in its graph"),

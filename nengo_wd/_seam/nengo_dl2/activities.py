@@ -1,4 +1,4 @@
-"""What signals of a network do: NengoDL 2 makes its graph once, and shows what probes are on."""
+"""What signals of a network do: NengoDL 2 makes its graph once, and shows signals with probes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 
+from nengo_wd._seam import state
 from nengo_wd._shown import shown_data
 
 
 def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndarray]:
-    """Return the data as arrays by input Node, of shape (examples, time steps, size), or raise."""
+    """Return data as arrays by input Node, of shape (examples, time steps, size); or raise."""
     nodes = {node: node for node in sim.tensor_graph.invariant_inputs}
     found = shown_data(sim.model.toplevel, data, nodes)
     sim._check_data(found)
@@ -25,10 +26,10 @@ def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndar
 def input_values(
     sim: nengo_dl.Simulator, data: Any, n_steps: int | None
 ) -> tuple[dict[nengo.Node, np.ndarray], set[nengo.Node], tuple[int, int]]:
-    """Return the data as arrays, the Nodes in it, and how many examples and time steps it has."""
+    """Return data as arrays, their Nodes, and the numbers of examples and time steps."""
     found = data_by_node(sim, data)
     n_examples, n_shown = next(iter(found.values())).shape[:2]
-    n_examples -= n_examples % sim.minibatch_size  # which NengoDL leaves out, and warns of
+    n_examples -= n_examples % sim.minibatch_size  # NengoDL leaves the rest out, and warns
     return found, set(found), (n_examples, n_shown)
 
 
@@ -37,8 +38,7 @@ def record_probes(
 ) -> list[np.ndarray]:
     """Return what probes record on data, of shape (examples, time steps, *size).
 
-    The simulator does not change. Neurons spike, or, where ``training`` is True, output what they
-    do while the simulator is trained.
+    The simulator does not change. Neurons spike, or output what they do in ``training``.
     """
     shown, outputs = data_by_node(sim, data), dict.fromkeys(probes)
     with _processes_anew(sim), _weights_kept(sim):
@@ -60,11 +60,10 @@ def summed_magnitudes(
 
 @contextlib.contextmanager
 def _weights_kept(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Put back the variables that NengoDL resets for a run, and does not put back itself."""
-    with sim.tensor_graph.graph.as_default():
-        variables = tf.compat.v1.global_variables()
+    """Restore the variables that NengoDL resets for a run."""
     reset = set(sim.tensor_graph.global_init_op.control_inputs)
-    variables = [one for one in variables if one.initializer in reset]
+    with sim.tensor_graph.graph.as_default():
+        variables = [v for v in tf.compat.v1.global_variables() if v.initializer in reset]
     before = sim.sess.run(variables)
     try:
         yield
@@ -75,16 +74,16 @@ def _weights_kept(sim: nengo_dl.Simulator) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Restart processes in the body, as in a new simulator; then put the old ones back."""
+    """Restart processes in the body, as in a new simulator; then restore the old ones."""
     graph = sim.tensor_graph
     op_builder, input_funcs = graph.op_builder, graph.input_funcs
-    parts = {ops: getattr(b, "built_process", b) for ops, b in op_builder.op_builds.items()}
-    builders: dict[Any, Any] = {ops: b for ops, b in parts.items() if hasattr(b, "step_fs")}
+    parts = ((ops, state.built(builder)) for ops, builder in op_builder.op_builds.items())
+    builders: dict[Any, Any] = {ops: b for ops, b in parts if hasattr(b, "step_fs")}
     before = [(b, b.step_fs, b.step_states) for b in builders.values()]
 
     def post_build(sess: Any, rng: Any) -> None:
         for ops in op_builder.plan:
-            if ops in builders:  # in a list of its own, which is filled in place
+            if ops in builders:  # with a separate list, which is filled in place
                 builders[ops].step_fs = [list(row) for row in builders[ops].step_fs]
                 builders[ops].build_post(ops, graph.signals, sess, rng)
 

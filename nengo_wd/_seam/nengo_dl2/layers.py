@@ -15,42 +15,38 @@ from nengo_wd._seam import keras2, state
 from nengo_wd._seam.nengo_dl2.training import COLLECTION
 
 LOCAL = threading.local
-# Parts of the names of attributes in which TensorFlow tracks objects; it makes them again.
+# Parts of the names of attributes in which TensorFlow tracks objects, and which it makes again.
 TRACKED = ("dependenc", "_obj_reference_counts", "_update_uid", "_name_based_restores")
+MADE = ("_losses", "_callable_losses", "_trainable_weights", "_non_trainable_weights")  # in a graph
 
 
 def simulation_dtype() -> str | None:
-    """Return the dtype of the simulator that is being built, if one is.
-
-    NengoDL makes the simulation's own variables before it calls a layer's ``pre_build``.
-    """
-    for variable in tf.compat.v1.trainable_variables() + tf.compat.v1.local_variables():
-        of_simulator = variable.name.startswith(("trainable_vars/", "local_vars/"))
-        if of_simulator and variable.dtype.is_floating:
-            return variable.dtype.base_dtype.name
-    return None
+    """Return the dtype of the simulator that is being built, if any."""
+    variables = tf.compat.v1.trainable_variables() + tf.compat.v1.local_variables()
+    # NengoDL makes the simulation's own variables before it builds layers
+    own = [v for v in variables if v.name.startswith(("trainable_vars/", "local_vars/"))]
+    return next((v.dtype.base_dtype.name for v in own if v.dtype.is_floating), None)
 
 
 @contextlib.contextmanager
 def building(layer: tf.keras.layers.Layer, check_use: Callable) -> Iterator[None]:
-    """Do nothing: `build_layer` does it, and ``pre_build`` checks uses."""
+    """Do nothing, because `build_layer` builds, and ``pre_build`` checks uses."""
     yield
 
 
 def state_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
-    """Return the state of a copy of ``layer``: all but its variables, which are in a graph."""
+    """Return the state for a copy of ``layer``, without variables, which are in a graph."""
     kept = {
         name: value
         for name, value in vars(layer).items()
         if not (isinstance(value, (tf.Variable, LOCAL)) or any(part in name for part in TRACKED))
     }
-    unbuilt = ("_losses", "_callable_losses", "_trainable_weights", "_non_trainable_weights")
     kept["_layers"] = [one for one in layer._layers if isinstance(one, tf.keras.layers.Layer)]
-    return {**kept, **{name: [] for name in unbuilt}, "penalized": [], "built": False}
+    return {**kept, **{name: [] for name in MADE}, "penalized": [], "built": False}
 
 
 def restore(layer: tf.keras.layers.Layer, kept: dict[str, Any]) -> None:
-    """Give a new layer what `state_of` returned of another."""
+    """Give a new layer the state that `state_of` returned for another."""
     vars(layer).update(kept, _thread_local=LOCAL())
 
 
@@ -59,8 +55,7 @@ def apply_layer(
 ) -> tf.Tensor:
     """Call ``layer`` in the simulator's graph, or as Keras does in a Keras model.
 
-    Keras' own call would search the whole simulator graph for Keras inputs, once per
-    time step that is unrolled.
+    Keras' own call would search the whole graph for Keras inputs at each unrolled time step.
     """
     if tf.executing_eagerly() or hasattr(inputs, "_keras_history"):
         return keras_call(inputs, *args, **kwargs)
@@ -81,7 +76,7 @@ def _training(call: Callable) -> dict[str, tf.Tensor]:
 
 
 def _check_weights(layer: tf.keras.layers.Layer) -> None:
-    """Raise if layers in ``layer`` made variables in the time loop, with penalties or without."""
+    """Raise if layers in ``layer`` made variables in the time loop."""
     known = state.graph_state(tf.compat.v1.get_default_graph()).layers
     late = [one.name for one in keras2.parts(layer) if one.weights and one not in known]
     if late:
@@ -94,31 +89,23 @@ def _check_weights(layer: tf.keras.layers.Layer) -> None:
 
 
 def build_layer(layer: tf.keras.layers.Layer, input_shape: Any) -> None:
-    """Make the variables and penalties of ``layer``, once in each graph.
+    """Make the variables and penalties of ``layer``, once in each graph and outside of its loop.
 
-    Inside the time loop this steps out of the loop first: `nengo_dl.tensor_layer` hides
-    ``pre_build`` from NengoDL, so that the first call happens in there.
+    The first call may be in the loop, because `nengo_dl.tensor_layer` hides ``pre_build``.
     """
     graph = tf.compat.v1.get_default_graph()
     if layer.built and all(weight.graph is graph for weight in layer.weights):
         return
-    _keep(layer, graph)
+    for other in {weight.graph for weight in layer.weights} - {graph}:
+        state.graph_state(other).stand_ins[id(layer)] = layer, keras2.stand_in(layer)
     for part in keras2.parts(layer):  # which may have variables and penalties in another graph
         part.built = False
-        part._losses, part._callable_losses = [], []
-        part._trainable_weights, part._non_trainable_weights = [], []
+        for name in MADE:
+            setattr(part, name, [])
     with tf.init_scope(), tf.name_scope(keras2.scope(layer.name) + "/"):
         layer.build(input_shape)
         for part in keras2.parts(layer):
             _collect_penalties(part)
-
-
-def _keep(layer: tf.keras.layers.Layer, graph: tf.Graph) -> None:
-    """Keep a stand-in for ``layer`` in another graph, if it was built there before."""
-    others = {id(weight.graph): weight.graph for weight in layer.weights}
-    others.pop(id(graph), None)
-    for other in others.values():
-        state.graph_state(other).stand_ins[id(layer)] = layer, keras2.stand_in(layer)
 
 
 def _collect_penalties(layer: tf.keras.layers.Layer) -> None:

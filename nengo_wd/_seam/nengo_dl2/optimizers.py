@@ -1,4 +1,4 @@
-"""TensorFlow 1's optimizers, with steps beside their own."""
+"""TensorFlow 1's optimizers, with additional steps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from nengo_wd._seam.state import NotCopyable, Rule
 def check_optimizer(optimizer: Any) -> Any:
     """Return ``optimizer``, if it is one that NengoDL 2 takes."""
     if not isinstance(optimizer, tf.compat.v1.train.Optimizer):
-        is_class = isinstance(optimizer, type)
-        hint = "an instance of it" if is_class else "one of tf.compat.v1.train"
+        hint = "an instance of it" if isinstance(optimizer, type) else "one of tf.compat.v1.train"
         raise ValidationError(
             f"{optimizer!r} is not an optimizer that sim.train takes; give {hint}", attr="optimizer"
         )
@@ -23,35 +22,35 @@ def check_optimizer(optimizer: Any) -> Any:
 
 
 def with_step(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> Any:
-    """Return an optimizer that takes ``step`` beside each of its own: ``optimizer``, if it can."""
+    """Return an optimizer that also takes ``step``: ``optimizer`` itself, if it can."""
     if not isinstance(optimizer, OptimizerWithSteps):
         optimizer = OptimizerWithSteps(sim, optimizer)
-    steps = optimizer.nengo_wd_steps
-    steps.append(step)
-    added = "And".join(one.name for one in steps)
+    optimizer.nengo_wd_steps.append(step)
+    added = "And".join(one.name for one in optimizer.nengo_wd_steps)
     optimizer._name = f"{optimizer.inner_optimizer.get_name()}With{added}"
     return optimizer
 
 
 class OptimizerWithSteps(NotCopyable, tf.compat.v1.train.Optimizer):
-    """An optimizer that takes steps before and after each of another optimizer's."""
+    """An optimizer that takes steps before and after each step of another optimizer."""
 
     def __init__(self, sim: nengo_dl.Simulator, inner: Any) -> None:
         super().__init__(False, inner.get_name())
-        self.sim, self.inner_optimizer, self.nengo_wd_steps = sim, inner, []  # type: ignore[var-annotated]
+        self.sim, self.inner_optimizer = sim, inner
+        self.nengo_wd_steps: list[Any] = []
         self.compute_gradients = inner.compute_gradients
         self.get_slot, self.get_slot_names = inner.get_slot, inner.get_slot_names
 
     def apply_gradients(self, grads_and_vars: Any, *args: Any, **kwargs: Any) -> tf.Operation:
         """Take all steps, after all gradients have been computed."""
-        grads_and_vars, iteration = list(grads_and_vars), self.sim.tensor_graph.training_step
+        grads_and_vars, iteration = list(grads_and_vars), self.sim.training_step
         variables = [variable for _, variable in grads_and_vars]
         done = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         with tf.control_dependencies(done):
             scaled = any(step.needs_learning_rate for step in self.nengo_wd_steps)
             rate = learning_rate(self.inner_optimizer) if scaled else None
             rate = rate(iteration) if callable(rate) else rate
-            # read before the inner optimizer counts its own step
+            # read before the inner optimizer counts its step
             moment = (variables, rate, tf.identity(iteration))
         done = done + [moment[-1]]
         with tf.control_dependencies(done):
@@ -76,16 +75,14 @@ def learning_rate(optimizer: Any) -> Any:
     """Return the learning rate: a number, a tensor, a function of the step, or None."""
     if isinstance(optimizer, RuleOptimizer):
         return optimizer.learning_rate
-    for attr in ("_learning_rate", "_lr"):  # private in TensorFlow 1.15
-        found = getattr(optimizer, attr, None)
-        if found is not None:
-            return found() if callable(found) else found
-    return None
+    rates = (getattr(optimizer, attr, None) for attr in ("_learning_rate", "_lr"))  # private
+    found = next((rate for rate in rates if rate is not None), None)
+    return found() if callable(found) else found
 
 
 def iteration(sim: nengo_dl.Simulator, optimizer: Any) -> Any:
-    """Return how many steps a simulator has been trained for."""
-    return sim.tensor_graph.training_step
+    """Return the number of training steps of a simulator."""
+    return sim.training_step
 
 
 class RuleOptimizer(Rule, tf.compat.v1.train.Optimizer):
@@ -100,7 +97,7 @@ class RuleOptimizer(Rule, tf.compat.v1.train.Optimizer):
             self._zeros_slot(variable, "increment", self._name)
 
     def _apply_dense(self, gradient: tf.Tensor, variable: tf.Variable) -> tf.Operation:
-        step = self.sim.tensor_graph.training_step
+        step = self.sim.training_step
         rate = self.learning_rate
         rate = tf.cast(rate(step) if callable(rate) else rate, variable.dtype.base_dtype)
         last = self.get_slot(variable, "increment")

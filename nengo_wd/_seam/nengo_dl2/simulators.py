@@ -17,11 +17,9 @@ GATHERING = {"force_copy": True}  # options with which NengoDL gathers signals
 TAKES_NEURONS = "make the simulator anew"  # for settings of neurons to count
 STATES = ("refractory_data", "voltage_data")  # of NengoDL's builders of neurons
 
-# -- training ------------------------------------------------------------------------------
-
 
 def is_compiled(sim: nengo_dl.Simulator) -> bool:
-    """Return False: each call of ``sim.train`` has its own objective."""
+    """Return False, because each call of ``sim.train`` has its own objective."""
     return False
 
 
@@ -39,7 +37,7 @@ def _make(init: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> 
 
 
 def _train(train: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> Any:
-    given = _given(train, *args, **kwargs)
+    given = inspect.signature(train).bind(*args, **kwargs).arguments
     watcher.check(sim, given.get("objective"), given["optimizer"])
     watcher.compiled(sim, given.get("objective"), given["optimizer"])
     watcher.check_shown(sim, given["data"])
@@ -47,13 +45,9 @@ def _train(train: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -
 
 
 def _loss(loss: Callable, watcher: Any, sim: Any, *args: Any, **kwargs: Any) -> Any:
-    watcher.check(sim, _given(loss, *args, **kwargs).get("objective"), None)
+    given = inspect.signature(loss).bind(*args, **kwargs).arguments
+    watcher.check(sim, given.get("objective"), None)
     return loss(*args, **kwargs)
-
-
-def _given(method: Callable, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Return the arguments of a call by name; it raises where the call itself would."""
-    return inspect.signature(method).bind(*args, **kwargs).arguments
 
 
 def _build_step(build: Callable, watcher: Any, graph: Any, *args: Any, **kwargs: Any) -> Any:
@@ -68,16 +62,15 @@ def _build_neurons(build: Callable, builder: Any, signals: Any) -> None:
 
 
 class _Step:
-    """A time step, built by NengoDL for one mode after the other, in the same signals.
+    """A time step that NengoDL builds for both modes in the same signals, which are variables.
 
-    They are variables, so that what is read is a copy, which is read before they change.
+    So `read` has copies of their values, and operations that change them wait for it.
     """
 
     def __init__(self, build: Callable, builder: Any, signals: Any) -> None:
         self.build, self.signals, self.how = build, signals, state.for_spikes(builder)
-        built = builder.built_neurons
-        states = (vars(built)[name] for name in STATES if name in vars(built))
-        self.data = [built.output_data, *states]
+        held = vars(builder.built_neurons)
+        self.data = [held["output_data"], *(held[name] for name in STATES if name in held)]
         self.read: list[tf.Tensor] = []
 
     def predicted(self) -> list[tf.Tensor]:
@@ -115,9 +108,6 @@ class _Step:
             self.signals.training = before
 
 
-# -- saving --------------------------------------------------------------------------------
-
-
 def writes(sim: nengo_dl.Simulator) -> bool:
     """Tell whether a simulator writes files."""
     return True
@@ -126,19 +116,12 @@ def writes(sim: nengo_dl.Simulator) -> bool:
 def keep_initial(
     sim: nengo_dl.Simulator, variable: tf.Variable, values: Any
 ) -> tuple[tf.Variable, Any]:
-    """Return a variable with the initial values of another one.
-
-    Also return what to give as ``values`` for the next simulator: the values, since
-    a variable is of one simulator's graph.
-    """
+    """Return a variable with the initial values of another one, and these for later simulators."""
     return state_variable(sim, values), values
 
 
-# -- the time loop -------------------------------------------------------------------------
-
-
 class DecayBuilder(DecayOperators):
-    """Builds a group of operators of decaying weights as one; the minibatch is the last axis."""
+    """Builds a group of operators that decay weights as one; the minibatch is the last axis."""
 
     axis = AXIS
 

@@ -1,4 +1,4 @@
-"""What ``sim.train`` trains on: an objective with every penalty, in a graph of TensorFlow 1."""
+"""What ``sim.train`` minimizes: an objective with every penalty, in a graph of TensorFlow 1."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ from nengo_wd._seam.keras2 import LayerPenalty, check_penalty
 from nengo_wd._seam.nengo_dl2.values import build
 
 COLLECTION = tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES
-
 OBJECTIVE_ARGUMENTS = "(outputs, targets) or (outputs)"
-
 TUPLES_OF_PROBES = True
 
 
 def probe_names(sim: nengo_dl.Simulator) -> dict[str, nengo.Probe]:
-    """Return nothing: NengoDL 2 takes probes, not their names."""
+    """Return nothing, because NengoDL 2 takes probes, not their names."""
     return {}
 
 
@@ -41,18 +39,18 @@ def is_loss(loss: Any) -> bool:
 
 
 def _arguments(function: Callable) -> int:
-    """Count the arguments that NengoDL will pass: those without a default."""
+    """Return the number of arguments that NengoDL will pass: those without a default."""
     parameters = inspect.signature(function).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(p.kind in positional and p.default is p.empty for p in parameters)
 
 
 def check_objective(sim: nengo_dl.Simulator, by_probe: dict, activities: Sequence[Any]) -> None:
-    """Raise if there is no loss to which penalties could be added."""
+    """Raise if there is no loss to add penalties to."""
     if not by_probe and not activities:
         raise ValidationError(
-            "NengoDL 2 adds penalties to the loss of a probe, and there is none; give a loss "
-            f"for a probe of {sim.model.toplevel}",
+            "NengoDL 2 adds penalties to the loss of a probe, and there is none; give a loss for a "
+            f"probe of {sim.model.toplevel}",
             attr="objective",
         )
 
@@ -60,7 +58,7 @@ def check_objective(sim: nengo_dl.Simulator, by_probe: dict, activities: Sequenc
 def penalized_losses(
     sim: nengo_dl.Simulator, objective: Any, by_probe: dict, activities: Sequence[Any]
 ) -> dict:
-    """Return the objective in which the loss of one probe has every penalty of the graph."""
+    """Return the objective in which the loss of one probe contains every penalty of the graph."""
     if objective is None:
         by_probe = {probe: nengo_dl.objectives.mse for probe in sim.model.probes}
     losses: dict[Any, Any] = {probe: _as_function(loss) for probe, loss in by_probe.items()}
@@ -72,11 +70,11 @@ def penalized_losses(
 
 
 def count_activities(sim: nengo_dl.Simulator, activities: Mapping[str, Any]) -> None:
-    """Do nothing: each objective has its own penalties on what probes record."""
+    """Do nothing, because each objective has its own penalties on what probes record."""
 
 
 def build_again(sim: nengo_dl.Simulator) -> None:
-    """Do nothing: NengoDL builds each objective separately."""
+    """Do nothing, because NengoDL builds each objective separately."""
 
 
 def activity_penalty(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray) -> float:
@@ -84,25 +82,22 @@ def activity_penalty(sim: nengo_dl.Simulator, penalty: Any, recorded: np.ndarray
     size, values = sim.minibatch_size, []
     for start in range(0, len(recorded), size):
         batch = recorded[start : start + size]
-        placeholder, tensor = build(sim, _OnBatch(penalty, batch.dtype, batch.shape))
+        placeholder, tensor = build(sim, _OnBatch((*penalty.key, batch.shape), penalty, batch))
         values.append(sim.sess.run(tensor, {placeholder: batch}))
     return float(np.mean(values, dtype=np.float64))
 
 
 def compiled_losses(sim: nengo_dl.Simulator) -> tuple[dict, dict]:
-    """Return nothing: each call of ``sim.train`` has its own losses."""
+    """Return nothing, because each call of ``sim.train`` has its own losses."""
     return {}, {}
 
 
 def as_keras_loss(loss: Any) -> Any:
     """Return a loss of a probe as one that Keras takes."""
     function = _as_function(loss)
-    only_outputs = _arguments(function) == 1
-
-    def in_order_of_keras(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        return function(y_pred) if only_outputs else function(y_pred, y_true)
-
-    return in_order_of_keras
+    if _arguments(function) == 1:
+        return lambda y_true, y_pred: function(y_pred)
+    return lambda y_true, y_pred: function(y_pred, y_true)
 
 
 @contextlib.contextmanager
@@ -118,19 +113,14 @@ def judging(sim: nengo_dl.Simulator) -> Iterator[None]:
 
 
 class _OnBatch(NamedTuple):
-    """A penalty on what is fed to a placeholder, to be built in a simulator."""
+    """Builds a placeholder for a batch, and a penalty on it; equal keys build one."""
 
+    key: tuple
     penalty: Any
-    dtype: Any
-    shape: tuple
+    batch: np.ndarray
 
-    @property
-    def key(self) -> tuple:
-        """A key that identifies it in its simulator."""
-        return (*self.penalty.key, self.shape)
-
-    def __call__(self) -> Any:
-        placeholder = tf.compat.v1.placeholder(self.dtype, self.shape)
+    def __call__(self) -> tuple[tf.Tensor, tf.Tensor]:
+        placeholder = tf.compat.v1.placeholder(self.batch.dtype, self.batch.shape)
         return placeholder, self.penalty(placeholder)
 
 
@@ -140,7 +130,7 @@ def _penalized(loss: Any, penalties: Sequence[tf.Tensor], activity: Any = None) 
 
 
 def _as_function(loss: Any) -> Callable:
-    """Return ``loss`` as a function that NengoDL 2 takes, without penalties."""
+    """Return ``loss`` without penalties, as a function that NengoDL 2 takes."""
     if isinstance(loss, (_PenalizedOutput, _PenalizedError)):
         return _as_function(loss.inner)
     if loss is None:
@@ -153,37 +143,34 @@ def _as_function(loss: Any) -> Callable:
 
 
 def _direct_gradient(outputs: Any, targets: Any) -> tf.Tensor:
-    """Return zero, with ``targets`` as the gradient of ``outputs``: NengoDL's objective of None."""
+    """Return zero, with ``targets`` as the gradient of ``outputs``, as NengoDL does for None."""
     pairs = zip(tf.nest.flatten(outputs), tf.nest.flatten(targets))
     total = tf.add_n([tf.reduce_sum(output * target) for output, target in pairs])
     return total - tf.stop_gradient(total)
 
 
-_direct_gradient.__name__ = "direct_gradient"  # a scope in the graph, without an underscore
+_direct_gradient.__name__ = "direct_gradient"  # scopes can't start with an underscore
 
 
 def _no_loss(outputs: Any) -> tf.Tensor:
-    """Return zero, for a probe that has penalties only."""
+    """Return zero, for a probe that has only penalties."""
     return tf.zeros((), tf.nest.flatten(outputs)[0].dtype)
 
 
 class _Objective:
-    """An objective around another; two are equal if these and the penalties are equal.
+    """An objective around another; equal ones keep an optimizer's state.
 
-    NengoDL keeps an optimizer's state with the objective that it was used for, which is built anew
-    for every call of ``sim.train``.
+    NengoDL keeps the state with the objective, which each call of ``sim.train`` builds anew.
     """
 
     __name__ = "penalized"  # a scope in the graph
 
-    def __init__(
-        self, inner: Any, penalties: Sequence[tf.Tensor] = (), activity: Any = None
-    ) -> None:
-        self.inner, self._penalties, self.activity = inner, tuple(penalties), activity
+    def __init__(self, inner: Any, penalties: Any = (), activity: Any = None) -> None:
+        self.inner, self._penalties, self.activity = inner, penalties, activity
 
     @property
     def penalties(self) -> tuple[tf.Tensor, ...]:
-        """The penalties that are added, unless they became steps of an optimizer."""
+        """The penalties that are added, without those that became steps of an optimizer."""
         return tuple(_counting(self._penalties))
 
     def __eq__(self, other: Any) -> bool:
@@ -196,17 +183,17 @@ class _Objective:
         return type(self), self.inner, self.penalties, self.activity
 
     def _total(self, loss: Any, outputs: Any) -> tf.Tensor:
-        """Add every penalty once to ``loss``, summed as `sim.train` sums it."""
+        """Return the sum of ``loss``, as `sim.train` sums it, and of every penalty."""
         loss = tf.add_n([tf.reduce_sum(part) for part in tf.nest.flatten(loss)])
         penalties = list(self.penalties)
         if self.activity is not None:
             with use_step(tf.compat.v1.train.get_global_step()):
                 penalties.append(self.activity(outputs))
-        return tf.add_n([loss] + [tf.cast(penalty, loss.dtype) for penalty in penalties])
+        return tf.add_n([loss, *(tf.cast(penalty, loss.dtype) for penalty in penalties)])
 
 
 class _KerasObjective(_Objective):
-    """A Keras loss in NengoDL 2's order of arguments, averaged over all axes that are left."""
+    """A Keras loss in NengoDL 2's order of arguments, averaged over all remaining axes."""
 
     def __call__(self, outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(tf.keras.losses.get(self.inner)(targets, outputs))
@@ -227,32 +214,27 @@ class _PenalizedError(_Objective):
 
 
 def penalties_of_layers(sim: nengo_dl.Simulator) -> list[LayerPenalty]:
-    """Return every regularization loss that layers have put into the graph, checked."""
+    """Return every regularization loss in the graph that layers or users added, checked."""
     graph = sim.tensor_graph.graph
     known, held = state.graph_state(graph).penalties, state.simulator_state(sim).settings_losses
+    losses = [loss for loss in graph.get_collection(COLLECTION) if loss not in held]
+    named = [(loss.op.name, loss) for loss in losses]
     with graph.as_default():
-        losses = [loss for loss in graph.get_collection(COLLECTION) if loss not in held]
-        return [known.get(loss.op.name) or _added_by_user(loss) for loss in losses]
-
-
-def _added_by_user(loss: tf.Tensor) -> LayerPenalty:
-    return LayerPenalty(loss.op.name, check_penalty(loss.op.name, loss))
+        return [known.get(n) or LayerPenalty(n, check_penalty(n, loss)) for n, loss in named]
 
 
 def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
-    """Make these the graph's regularization losses, beside those of layers."""
-    kept = state.simulator_state(sim)
-    collection = sim.tensor_graph.graph.get_collection_ref(COLLECTION)
+    """Replace the regularization losses of the graph, except those of layers."""
+    kept, graph = state.simulator_state(sim), sim.tensor_graph.graph
+    collection, of_graph = graph.get_collection_ref(COLLECTION), state.graph_state(graph)
     of_layers = [loss for loss in collection if loss not in kept.settings_losses]
     kept.settings_losses = [build(sim, loss) for loss in losses]
-    state.graph_state(sim.tensor_graph.graph).settings_loss_names.update(
-        loss.op.name for loss in kept.settings_losses
-    )
+    of_graph.settings_loss_names.update(loss.op.name for loss in kept.settings_losses)
     collection[:] = of_layers + kept.settings_losses
 
 
 def leave_out_parameters(sim: nengo_dl.Simulator) -> None:
-    """Remove penalties on parameters from the losses, also from those of objectives made before."""
+    """Remove penalties on parameters from the losses, even in objectives that exist."""
     kept, of_graph = state.simulator_state(sim), state.graph_state(sim.tensor_graph.graph)
     kept.proximal, kept.left_out_parameters, kept.settings_losses = True, True, []
     on_variables = {name for name, one in of_graph.penalties.items() if one.variable is not None}

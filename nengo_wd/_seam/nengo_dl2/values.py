@@ -17,13 +17,18 @@ TENSOR_LAYER = nengo_dl.tensor_layer.__module__
 
 
 def build(sim: nengo_dl.Simulator, function: Any) -> tf.Tensor:
-    """Return the tensor that ``function`` makes; equal ones, or of equal ``key``, make one."""
+    """Return the tensor that ``function`` makes, once for equal functions or equal ``key``."""
     tensors, key = state.simulator_state(sim).tensors, getattr(function, "key", function)
     if key not in tensors:
-        graph = sim.tensor_graph.graph
-        with graph.as_default(), tf.name_scope(None), use_step(training_step(sim)):
-            tensors[key] = function()
+        tensors[key] = _made(sim, function)
     return tensors[key]
+
+
+def _made(sim: nengo_dl.Simulator, function: Callable) -> Any:
+    """Return what ``function`` makes in the simulator's graph."""
+    graph = sim.tensor_graph.graph
+    with graph.as_default(), tf.name_scope(None), use_step(training_step(sim)):
+        return function()
 
 
 def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]:
@@ -37,9 +42,7 @@ def fetch(sim: nengo_dl.Simulator, tensors: list[tf.Tensor]) -> list[np.ndarray]
 
 def compiled_fetch(sim: nengo_dl.Simulator, function: Callable) -> Callable[[], np.ndarray]:
     """Return a function that fetches the current value of the tensor of ``function``."""
-    graph = sim.tensor_graph.graph
-    with graph.as_default(), tf.name_scope(None), use_step(training_step(sim)):
-        tensor = function()
+    tensor = _made(sim, function)
     return lambda: sim.sess.run(tensor)
 
 
@@ -54,7 +57,7 @@ def step_of(graph: Any) -> tf.Variable | None:
 
 
 def training_step(sim: nengo_dl.Simulator) -> Any:
-    """Return the training step that is next: 0 where nothing is trained."""
+    """Return the next training step: 0 if nothing can be trained."""
     counter = step_counter(sim)
     return 0 if counter is None else counter
 
@@ -92,17 +95,14 @@ def updater(variable: tf.Variable, function: Callable) -> Callable:
     """Return a function that updates ``variable`` by ``function``, of it and other arguments."""
 
     def update(*args: Any) -> tf.Operation:
-        # the graph may have cached the value from before the step
+        # the graph may have cached an earlier value
         return tf.compat.v1.assign(variable, function(variable.read_value(), *args)).op
 
     return update
 
 
 def function_of(node: nengo_dl.TensorNode) -> Any:
-    """Return the function of a TensorNode: a layer, or its stand-in.
-
-    It is taken out of the functions that ``nengo_dl.tensor_layer`` puts around it.
-    """
+    """Return the function of a TensorNode, without those that ``nengo_dl.tensor_layer`` adds."""
     function = node.tensor_func
     while isinstance(function, types.FunctionType) and function.__module__ == TENSOR_LAYER:
         contents = [cell.cell_contents for cell in function.__closure__ or ()]
@@ -113,7 +113,7 @@ def function_of(node: nengo_dl.TensorNode) -> Any:
 def base_rows(
     sim: nengo_dl.Simulator, signal: Any
 ) -> tuple[tf.Variable, np.ndarray, tuple[int, ...]]:
-    """Return the variable in which a signal is, its rows in there, and its shape."""
+    """Return the variable that contains a signal, its rows there, and its shape."""
     tensor_signal = sim.tensor_graph.signals[signal]
     variable = sim.tensor_graph.base_vars[tensor_signal.key][0]
     return variable, tensor_signal.indices, tensor_signal.shape
@@ -132,10 +132,10 @@ def layer_in(sim: nengo_dl.Simulator, layer: Any) -> Any:
 
 
 def lost_layers(sim: nengo_dl.Simulator) -> list[Any]:
-    """Return none: what was built in the simulator's graph stays there."""
+    """Return none, because layers that were built in the simulator's graph stay there."""
     return []
 
 
 def in_graph(sim: nengo_dl.Simulator, variable: tf.Variable) -> bool:
-    """Tell whether ``variable`` is in the simulator's graph, not in a later one."""
+    """Tell whether ``variable`` is in the simulator's graph, and not in a later one."""
     return variable.graph is sim.tensor_graph.graph
