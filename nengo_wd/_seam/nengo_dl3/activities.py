@@ -105,12 +105,10 @@ def measure_signals(
     """Return measures of signals, summed over time and averaged over the examples, in float64.
 
     The network is simulated in minibatches, from its present state and with its present weights.
-    The simulator does not change: neither its state, nor weights that learning rules change, nor
-    the random numbers that its processes and neurons draw later.
+    The simulator does not change: not its state, its learned weights, nor later random numbers.
 
-    ``values`` has all input Nodes, in arrays of shape (examples, time steps, size). ``shape`` says
-    how many examples and time steps there are. A measure is a signal, and a function from its
-    values to what is summed. Equal measures are compiled once.
+    ``values`` and ``shape`` are those of `input_values`. A measure is a signal, and a function from
+    its values to what is summed. Equal measures are compiled once.
     """
     found = _batches(sim, values, shape, measures, _over_examples, False)
     return [np.sum(sums, axis=0) / shape[0] for sums in zip(*found)]
@@ -258,10 +256,7 @@ def _weights_kept(graph: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Restart processes and random numbers in the body, as in a new simulator.
-
-    Those of before are put back afterwards.
-    """
+    """Restart processes and random numbers in the body, as in a new simulator; restore them."""
     graph = sim.tensor_graph
     held, input_funcs = vars(graph), graph.input_funcs
     kept = random_numbers.calls_kept(graph) if state.draws(graph) else contextlib.nullcontext()
@@ -281,10 +276,8 @@ def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
 def _builders_kept(graph: Any) -> Iterator[list[Any]]:
     """Yield the builders of a graph's operators, and restore their attributes."""
     builders = list(graph.op_builder.op_builds.values())
-    parts = [
-        getattr(b, name, None) for b in builders for name in ("built_process", "built_neurons")
-    ]
-    builders += [part for part in parts if part is not None]
+    names = ("built_process", "built_neurons")
+    builders += [getattr(b, name) for b in builders for name in names if hasattr(b, name)]
     before = [dict(vars(builder)) for builder in builders]
     try:
         yield builders

@@ -92,12 +92,8 @@ def check_compilable(sim: Any) -> None:
 
 def _uncompilable(graph: Any) -> Iterator[str]:
     """Yield each object whose operator runs in Python, and why."""
-    owners = {
-        signal: obj
-        for obj, signals in graph.model.sig.items()
-        for signal in signals.values()
-        if signal is not None
-    }
+    by_object = graph.model.sig.items()
+    owners = {signal: obj for obj, signals in by_object for signal in signals.values()}
     for builder in graph.op_builder.op_builds.values():
         built = state.built(builder)
         for kind, reason in IN_PYTHON.items():
@@ -232,10 +228,8 @@ class _TimeLoop:
     def __init__(self, graph: Any, progress: Any) -> None:
         self.graph, self.progress, self.model = graph, progress, graph.model
         self.n_steps, self.probes = _number_of_steps(graph), graph.model.probes
-        self.keeps = [
-            get_setting(self.model, "keep_history", default=True, obj=probe)
-            for probe in self.probes
-        ]
+        keeps = functools.partial(get_setting, self.model, "keep_history", True)
+        self.keeps = [keeps(obj=probe) for probe in self.probes]
 
     def __call__(self) -> tuple[tf.Tensor, dict, tuple, tuple]:
         """Return what `TensorGraph._build_loop` returns."""

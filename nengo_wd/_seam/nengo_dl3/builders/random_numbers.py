@@ -24,19 +24,11 @@ MOST = 100  # a Poisson number of a mean below LARGE is greater with probability
 
 
 class Drawing:
-    """A mixin for builders that draw random numbers at each time step.
-
-    Attributes
-    ----------
-    seed : tf.Tensor
-        The seed of the operators in this call, of shape (2,) and type int32.
-    steps_so_far : callable
-        Returns how many time steps there were, as a tensor.
-    """
+    """A mixin for builders that draw random numbers at each time step."""
 
     draws = True
-    seed: tf.Tensor
-    steps_so_far: Callable
+    seed: tf.Tensor  # of the operators in this call, of shape (2,) and type int32
+    steps_so_far: Callable  # returns the number of earlier time steps as a tensor
 
 
 def seed_of_step(builder: Any) -> tf.Tensor:
@@ -142,9 +134,7 @@ def calls_kept(graph: Any) -> Iterator[None]:
 
 def _integers(shape: Any, seed: Any, dtype: Any) -> tf.Tensor:
     """Return random integers of all bits, the only numbers that XLA draws as TensorFlow does."""
-    return tf.random.stateless_uniform(
-        shape, seed, minval=None, maxval=None, dtype=dtype, alg="philox"
-    )
+    return tf.random.stateless_uniform(shape, seed, None, None, dtype, alg="philox")
 
 
 def _bits(shape: Any, seed: Any, dtype: Any) -> tuple[tf.Tensor, int]:
