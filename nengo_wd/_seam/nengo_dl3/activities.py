@@ -49,11 +49,11 @@ def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndar
 def input_values(
     sim: nengo_dl.Simulator, data: Any, n_steps: int | None
 ) -> tuple[dict[nengo.Node, np.ndarray], set[nengo.Node], tuple[int, int]]:
-    """Return the values of input Nodes, as ``sim.predict`` has them, and the Nodes in the data.
+    """Return the values of input Nodes as for ``sim.predict``, the Nodes in the data, and a shape.
 
-    Arrays have the shape (examples, time steps, size). How many examples and time steps there are
-    comes last. Processes of Nodes begin anew. Raise an error if there are neither data nor a number
-    of time steps, or the data do not fit the Nodes.
+    Arrays have the shape (examples, time steps, size); its first two numbers are returned last.
+    Processes of Nodes start again. Raise an error if there are neither data nor a number of time
+    steps, or if the data do not fit the Nodes.
     """
     found = data_by_node(sim, data)
     with _processes_anew(sim):
@@ -72,8 +72,8 @@ def record_probes(
 ) -> list[np.ndarray]:
     """Return what probes record on data, of shape (examples, time steps, *size).
 
-    The simulator does not change, as in `measure_signals`. Neurons spike, or, where ``training`` is
-    True, output what they do while the simulator is trained.
+    The simulator does not change, as in `measure_signals`. Neurons spike, or do what they do in
+    training if ``training`` is True.
     """
     values, _, shape = input_values(sim, data, None)
     measures = [(sim.model.sig[probe]["in"], tf.identity) for probe in probes]
@@ -182,10 +182,7 @@ def _simulation(
 
 @contextlib.contextmanager
 def _layers_predict(graph: Any) -> Iterator[None]:
-    """Have layers in TensorNodes do what they do in prediction, also where neurons train.
-
-    So there is no dropout between rates in training and spikes.
-    """
+    """Have layers in TensorNodes predict even if neurons train, so that dropout is no gap."""
     op_builder, build = graph.op_builder, graph.op_builder.build_pre
 
     def build_pre(*args: Any, **kwargs: Any) -> None:
@@ -205,8 +202,8 @@ def _layers_predict(graph: Any) -> Iterator[None]:
 def _recording(sim: nengo_dl.Simulator, signals: Sequence[Any]) -> Iterator[None]:
     """Have a simulator's TensorGraph record signals instead of the user's probes.
 
-    Its call sets attributes that NengoDL needs for the user's probes, so they are put back. Its
-    loop is NengoDL's own, since no regularizer needs these signals.
+    Calls set attributes that NengoDL needs for the user's probes, so they are restored. The loop is
+    NengoDL's own, since no regularizer needs these signals.
     """
     model, graph, held = sim.model, sim.tensor_graph, vars(sim.tensor_graph)
     probes, stand_ins, before = model.probes, [object() for _ in signals], dict(held)
@@ -237,7 +234,7 @@ def _as_built(sim: nengo_dl.Simulator) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _weights_kept(graph: Any) -> Iterator[None]:
-    """Put back the weights that learning rules, and layers themselves, change in the body."""
+    """Restore the weights that learning rules, and layers themselves, change in the body."""
     learned = [
         graph.base_params[key]
         for kind in ("trainable", "non_trainable")

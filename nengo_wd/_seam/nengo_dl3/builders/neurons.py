@@ -56,9 +56,9 @@ class Step:
 
 
 class SpikingBuilder(TFNeuronBuilder):
-    """Builds neurons that spike, but not in training, where states may change as well.
+    """Builds neurons that spike, but have rates in training, where states may change as well.
 
-    Unlike NengoDL's, it computes only one of both where it is known which counts.
+    Unlike NengoDL's builder, it computes only spikes or rates, if it is known which are needed.
     """
 
     spiking = True
@@ -77,7 +77,7 @@ class SpikingBuilder(TFNeuronBuilder):
 
 
 class _Adaptive(TFNeuronBuilder):
-    """Builds neurons with an adaptation n, which follows ``tau_n dn/dt = inc_n * output - n``."""
+    """Builds neurons with an adaptation n: ``tau_n dn/dt = inc_n * output - n``."""
 
     def build_pre(self, signals: Any, config: Any) -> None:
         """Make constants of the parameters."""
@@ -95,7 +95,7 @@ class AdaptiveLIFRateBuilder(_Adaptive, LIFRateBuilder):
     """Builds a group of `nengo.AdaptiveLIFRate` operators."""
 
     def step(self, current: tf.Tensor, dt: tf.Tensor, adaptation: tf.Tensor) -> tuple:
-        """Return the rates of the current less the adaptation, and the next adaptation."""
+        """Return the rates at the current minus the adaptation, and the next adaptation."""
         rates = super().step(current - adaptation, dt)
         return rates, self.adapted(rates, dt, adaptation)
 
