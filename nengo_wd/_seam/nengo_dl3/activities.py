@@ -49,11 +49,11 @@ def data_by_node(sim: nengo_dl.Simulator, data: Any) -> dict[nengo.Node, np.ndar
 def input_values(
     sim: nengo_dl.Simulator, data: Any, n_steps: int | None
 ) -> tuple[dict[nengo.Node, np.ndarray], set[nengo.Node], tuple[int, int]]:
-    """Return the values of input Nodes, as ``sim.predict`` has them, and the Nodes in the data.
+    """Return the values of input Nodes as for ``sim.predict``, the Nodes in the data, and a shape.
 
-    Arrays have the shape (examples, time steps, size). How many examples and time steps there are
-    comes last. Processes of Nodes begin anew. Raise an error if there are neither data nor a number
-    of time steps, or the data do not fit the Nodes.
+    Arrays have the shape (examples, time steps, size); its first two numbers are returned last.
+    Processes of Nodes start again. Raise an error if there are neither data nor a number of time
+    steps, or if the data do not fit the Nodes.
     """
     found = data_by_node(sim, data)
     with _processes_anew(sim):
@@ -72,8 +72,8 @@ def record_probes(
 ) -> list[np.ndarray]:
     """Return what probes record on data, of shape (examples, time steps, *size).
 
-    The simulator does not change, as in `measure_signals`. Neurons spike, or, where ``training`` is
-    True, output what they do while the simulator is trained.
+    The simulator does not change, as in `measure_signals`. Neurons spike, or do what they do in
+    training if ``training`` is True.
     """
     values, _, shape = input_values(sim, data, None)
     measures = [(sim.model.sig[probe]["in"], tf.identity) for probe in probes]
@@ -105,12 +105,10 @@ def measure_signals(
     """Return measures of signals, summed over time and averaged over the examples, in float64.
 
     The network is simulated in minibatches, from its present state and with its present weights.
-    The simulator does not change: neither its state, nor weights that learning rules change, nor
-    the random numbers that its processes and neurons draw later.
+    The simulator does not change: not its state, its learned weights, nor later random numbers.
 
-    ``values`` has all input Nodes, in arrays of shape (examples, time steps, size). ``shape`` says
-    how many examples and time steps there are. A measure is a signal, and a function from its
-    values to what is summed. Equal measures are compiled once.
+    ``values`` and ``shape`` are those of `input_values`. A measure is a signal, and a function from
+    its values to what is summed. Equal measures are compiled once.
     """
     found = _batches(sim, values, shape, measures, _over_examples, False)
     return [np.sum(sums, axis=0) / shape[0] for sums in zip(*found)]
@@ -184,10 +182,7 @@ def _simulation(
 
 @contextlib.contextmanager
 def _layers_predict(graph: Any) -> Iterator[None]:
-    """Have layers in TensorNodes do what they do in prediction, also where neurons train.
-
-    So there is no dropout between rates in training and spikes.
-    """
+    """Have layers in TensorNodes predict even if neurons train, so that dropout is no gap."""
     op_builder, build = graph.op_builder, graph.op_builder.build_pre
 
     def build_pre(*args: Any, **kwargs: Any) -> None:
@@ -207,8 +202,8 @@ def _layers_predict(graph: Any) -> Iterator[None]:
 def _recording(sim: nengo_dl.Simulator, signals: Sequence[Any]) -> Iterator[None]:
     """Have a simulator's TensorGraph record signals instead of the user's probes.
 
-    Its call sets attributes that NengoDL needs for the user's probes, so they are put back. Its
-    loop is NengoDL's own, since no regularizer needs these signals.
+    Calls set attributes that NengoDL needs for the user's probes, so they are restored. The loop is
+    NengoDL's own, since no regularizer needs these signals.
     """
     model, graph, held = sim.model, sim.tensor_graph, vars(sim.tensor_graph)
     probes, stand_ins, before = model.probes, [object() for _ in signals], dict(held)
@@ -239,7 +234,7 @@ def _as_built(sim: nengo_dl.Simulator) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _weights_kept(graph: Any) -> Iterator[None]:
-    """Put back the weights that learning rules, and layers themselves, change in the body."""
+    """Restore the weights that learning rules, and layers themselves, change in the body."""
     learned = [
         graph.base_params[key]
         for kind in ("trainable", "non_trainable")
@@ -258,10 +253,7 @@ def _weights_kept(graph: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
-    """Restart processes and random numbers in the body, as in a new simulator.
-
-    Those of before are put back afterwards.
-    """
+    """Restart processes and random numbers in the body, as in a new simulator; restore them."""
     graph = sim.tensor_graph
     held, input_funcs = vars(graph), graph.input_funcs
     kept = random_numbers.calls_kept(graph) if state.draws(graph) else contextlib.nullcontext()
@@ -281,10 +273,8 @@ def _processes_anew(sim: nengo_dl.Simulator) -> Iterator[None]:
 def _builders_kept(graph: Any) -> Iterator[list[Any]]:
     """Yield the builders of a graph's operators, and restore their attributes."""
     builders = list(graph.op_builder.op_builds.values())
-    parts = [
-        getattr(b, name, None) for b in builders for name in ("built_process", "built_neurons")
-    ]
-    builders += [part for part in parts if part is not None]
+    names = ("built_process", "built_neurons")
+    builders += [getattr(b, name) for b in builders for name in names if hasattr(b, name)]
     before = [dict(vars(builder)) for builder in builders]
     try:
         yield builders

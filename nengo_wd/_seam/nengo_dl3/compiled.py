@@ -1,8 +1,8 @@
 """The time loop of NengoDL 3, compiled by XLA.
 
-XLA takes gradients of a loop only if it knows the most steps that there can be, and arrays only if
-it knows their sizes. Both are in the shapes of inputs. Keras compiles all that it calls for a
-batch: losses, penalties and the optimizer's step as well.
+XLA takes gradients of a loop only if it knows the maximum number of steps, and arrays only if it
+knows their sizes. The shapes of inputs tell both. Keras compiles all that it calls for a batch,
+with losses, penalties and the optimizer's step.
 """
 
 from __future__ import annotations
@@ -45,12 +45,9 @@ DIRECT = "{fn} is called at each time step; use another neuron type than nengo.D
 
 
 def compile_loop(sim: Any) -> None:
-    """Have XLA compile what a simulator runs from now on, unless sim.compile says otherwise.
+    """Have XLA compile what a simulator runs from now on, or raise an error if it can't.
 
-    Raises
-    ------
-    nengo.exceptions.ValidationError
-        If XLA can't compile the simulator's network.
+    Options of ``sim.compile`` have priority.
     """
     check_compilable(sim)
     state.simulator_state(sim).jit_compile = True
@@ -67,7 +64,7 @@ def compile_options(sim: Any, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_compilable(sim: Any) -> None:
-    """Raise if XLA is not there, or can't compile all of a network."""
+    """Raise if there is no XLA, or it can't compile all of a network."""
     if isinstance(sim, ReplicatedSimulator) and sim.strategy.num_replicas_in_sync > 1:
         raise ValidationError(
             f"the {type(sim).__name__} of {sim.model.toplevel} can't be compiled, because XLA "
@@ -92,12 +89,8 @@ def check_compilable(sim: Any) -> None:
 
 def _uncompilable(graph: Any) -> Iterator[str]:
     """Yield each object whose operator runs in Python, and why."""
-    owners = {
-        signal: obj
-        for obj, signals in graph.model.sig.items()
-        for signal in signals.values()
-        if signal is not None
-    }
+    by_object = graph.model.sig.items()
+    owners = {signal: obj for obj, signals in by_object for signal in signals.values()}
     for builder in graph.op_builder.op_builds.values():
         built = state.built(builder)
         for kind, reason in IN_PYTHON.items():
@@ -146,9 +139,9 @@ def _compiled_call(graph: Any) -> Iterator[None]:
 
 
 def _call_compiled(graph: Any, call: Callable, inputs: Any, **options: Any) -> list[tf.Tensor]:
-    """Call a graph by a function that XLA compiles, and find its gradients by another one.
+    """Call a graph in a function that XLA compiles, and compute its gradients in another one.
 
-    The way back goes forth again: TensorFlow hands no loop's values from one to the other.
+    The second runs the loop again: TensorFlow can't pass a loop's values between the functions.
     """
     *values, n_steps = inputs
     n_inputs, n_outputs = len(values), len(graph.model.probes)
@@ -190,9 +183,9 @@ def _check(check_gradients: Callable, sim: Any, *args: Any, **kwargs: Any) -> An
 
 
 def _build_inputs(build: Callable, graph: Any) -> tuple[dict, Any]:
-    """Let the input for the number of steps have columns, one more than there are steps.
+    """Let the input for the number of steps have one column more than there are steps.
 
-    That is where no input Node has the number in its shape. A single column tells nothing.
+    This tells XLA the number if no input Node does. A single column tells nothing.
     """
     inputs, _ = build()
     size = graph.minibatch_size
@@ -232,10 +225,8 @@ class _TimeLoop:
     def __init__(self, graph: Any, progress: Any) -> None:
         self.graph, self.progress, self.model = graph, progress, graph.model
         self.n_steps, self.probes = _number_of_steps(graph), graph.model.probes
-        self.keeps = [
-            get_setting(self.model, "keep_history", default=True, obj=probe)
-            for probe in self.probes
-        ]
+        keeps = functools.partial(get_setting, self.model, "keep_history", True)
+        self.keeps = [keeps(obj=probe) for probe in self.probes]
 
     def __call__(self) -> tuple[tf.Tensor, dict, tuple, tuple]:
         """Return what `TensorGraph._build_loop` returns."""
@@ -285,8 +276,8 @@ class _TimeLoop:
 def _written(array: tf.Tensor, value: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
     """Return an array with a value at a place that has none yet.
 
-    The gradient by the array is that of the result, as it is: at the place there was nothing.
-    TensorFlow would put zeros there, for which XLA copies the whole array at each step.
+    The array has the result's gradient, unchanged, because the place was empty. TensorFlow would
+    put zeros there, for which XLA copies the whole array at each step.
     """
     start = tf.stack([place, *[0] * value.shape.rank])
 

@@ -16,8 +16,8 @@ OPTIMIZERS = (tf.keras.optimizers.Optimizer, tf.keras.optimizers.legacy.Optimize
 class ReplicatedSimulator(nengo_dl.Simulator):
     """A simulator that gives each replica of a strategy its share of a minibatch.
 
-    Nothing is remembered from one call to the next, since each replica would have a state of its
-    own. So NengoDL's setting ``stateful`` is False, whatever the network says.
+    No state is kept from one call to the next, since each replica would have its own. So NengoDL's
+    setting ``stateful`` is False, whatever the network says.
     """
 
     closed = None  # also where making it failed
@@ -104,7 +104,7 @@ class _SharedGraph(nengo_dl.tensor_graph.TensorGraph):
             return super().build_inputs()
 
     def build_post(self) -> None:
-        """Make what input Nodes put out, with a process for each example of a minibatch."""
+        """Make the outputs of input Nodes, with a process for each example of a minibatch."""
         with self._sized_for_all():
             super().build_post()
 

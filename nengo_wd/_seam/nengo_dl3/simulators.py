@@ -182,7 +182,7 @@ def _keep_layers(graph: Any, later: Any, watcher: Any) -> None:
 
 
 def _stand_in(graph: Any, layer: tf.keras.layers.Layer, keeps: bool) -> tf.keras.layers.Layer:
-    """Put a stand-in in the place of a layer in a graph, and return it; a lost layer stays."""
+    """Replace a layer in a graph by a stand-in, and return that; a lost layer stays."""
     kept = state.graph_state(graph).stand_ins
     if id(layer) not in kept:
         made = keras2.stand_in(layer) if keeps else None
@@ -251,9 +251,8 @@ def keep_initial(
 ) -> tuple[tf.Variable, Any]:
     """Return a variable with the initial values of another one, which checkpoints hold.
 
-    Also return what to give as ``values`` for the next simulator: the same variable,
-    since a checkpoint may give it other values. Checkpoints hold no variables that are not among
-    the model's weights, such as those of a plain function, nor their initial values.
+    Return it twice: it is also ``values`` for the next simulator, since a checkpoint may change it.
+    Variables that are not among the model's weights, such as a plain function's, are not saved.
     """
     places = {id(weight): place for place, weight in enumerate(sim.keras_model.weights)}
     if id(variable) in places:
@@ -264,10 +263,9 @@ def keep_initial(
 
 
 def _keep_state(sim: nengo_dl.Simulator, optimizer: Any, step: Any) -> None:
-    """Have checkpoints of an optimizer hold the state of a step beside its own.
+    """Have checkpoints of an optimizer hold the state of a step, by places of the model's weights.
 
-    It is saved by the place of each trained variable among the weights of the model. With other
-    settings, a later simulator may lack some of it, or not ask for it.
+    With other settings, a later simulator may lack some of it, or not ask for it.
     """
     places = {id(weight): place for place, weight in enumerate(sim.keras_model.weights)}
     for variable, kept in step.state:

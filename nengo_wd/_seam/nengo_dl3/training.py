@@ -42,7 +42,7 @@ def is_loss(loss: Any) -> bool:
 
 
 def check_objective(sim: nengo_dl.Simulator, by_probe: dict, activities: Sequence[Any]) -> None:
-    """Raise now, and not while Keras trains, if an activity has no scalar penalty."""
+    """Raise now, instead of while Keras trains, if an activity has no scalar penalty."""
     for activity in activities:
         outputs = sim.keras_model.outputs[sim.model.probes.index(activity.probe)]
         shape = (sim.minibatch_size, 1, *outputs.shape[2:])
@@ -186,7 +186,7 @@ def set_losses(sim: nengo_dl.Simulator, losses: list[Any]) -> None:
     """Add the sum of these to ``sim.keras_model.losses``, unless it is there."""
     with use_step(training_step(sim)):
         for loss in losses:
-            loss()  # which raises now what Keras would raise later
+            loss()  # raises now what Keras would raise later
     kept = state.simulator_state(sim)
     if losses and kept.settings_loss is None:
         kept.settings_loss = _SettingsLoss(sim, kept)

@@ -104,7 +104,7 @@ _multiply_fused = tf.function(_multiply, jit_compile=True)
 def updater(variable: tf.Variable, function: Callable) -> Callable:
     """Return a function that updates ``variable`` by ``function``, of it and other arguments.
 
-    That is one pass over its memory, where it is large and the function goes by element.
+    For a large variable and a function of single elements, it is one pass over the memory.
     """
 
     def update(copy: tf.Variable, *args: Any) -> None:
@@ -118,7 +118,7 @@ def updater(variable: tf.Variable, function: Callable) -> Callable:
 def _on_each_device(function: Callable, variable: tf.Variable, *args: Any) -> None:
     """Have each device of a strategy call ``function`` with its copy of ``variable``.
 
-    XLA takes no variables of two devices. Without a strategy, there is the variable alone.
+    XLA takes no variables of two devices. Without a strategy, the variable has no copies.
     """
     tf.distribute.get_strategy().extended.update(variable, function, args=args, group=False)
 
@@ -149,7 +149,7 @@ def function_of(node: nengo_dl.TensorNode) -> Any:
 def base_rows(
     sim: nengo_dl.Simulator, signal: Any
 ) -> tuple[tf.Variable, np.ndarray, tuple[int, ...]]:
-    """Return the variable in which a signal is, its rows in there, and its shape."""
+    """Return the variable that holds a signal, the signal's rows in it, and its shape."""
     tensor_signal = sim.tensor_graph.signals[signal]
     variable = sim.tensor_graph.base_params[tensor_signal.key]
     rows = np.concatenate([np.arange(start, stop) for start, stop in tensor_signal.slices])

@@ -12,11 +12,11 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 
-MOST_SLICES = 16  # of more, each of which XLA compiles, a gather or a scatter takes all at once
+MOST_SLICES = 16  # XLA compiles each slice; for more, one gather or scatter takes all at once
 
 
 def _gather(gather: Callable, signals: Any, source: Any, force_copy: bool = False) -> tf.Tensor:
-    """Return the data of a signal, of whose slices NengoDL would gather each number."""
+    """Return the data of a signal by slices; NengoDL would gather each number."""
     if not 1 < len(source.slices) <= MOST_SLICES:
         return gather(source, force_copy)
     return tf.reshape(_read(signals.bases[source.key], source), source.full_shape)
@@ -43,7 +43,7 @@ def _scatter(
 
 
 def _overlap(slices: Any) -> bool:
-    """Tell whether slices share elements, as where rules add to the same weights at once."""
+    """Tell whether slices share elements, as when several rules change the same weights."""
     ordered = sorted(slices)
     return any(start < stop for (_, stop), (start, _) in zip(ordered, ordered[1:]))
 
@@ -62,7 +62,7 @@ def _read(base: tf.Tensor, signal: Any) -> tf.Tensor:
 
 
 def _write(base: tf.Tensor, values: tf.Tensor, signal: Any) -> tf.Tensor:
-    """Return the base array, with values in the place of a signal."""
+    """Return the base array, with new values of a signal."""
     if len(signal.slices) == 1:
         ends = np.array([[0, length] for length in base.shape]).T
         ends[:, _axis(signal)] = signal.slices[0]

@@ -23,6 +23,7 @@ from nengo_wd._seam.nengo_dl3.builders import random_numbers
 # The currents at which firing rates of Izhikevich neurons are measured, and for how long, in s.
 LOWEST, HIGHEST, SPACING = -30.0, 610.0, 1.0
 SETTLES, LASTS = 0.5, 5.0
+IZHIKEVICH = ("tau_recovery", "coupling", "reset_voltage", "reset_recovery")
 
 
 class Step:
@@ -55,9 +56,9 @@ class Step:
 
 
 class SpikingBuilder(TFNeuronBuilder):
-    """Builds neurons that spike, but not in training, where states may change as well.
+    """Builds neurons that spike, but have rates in training, where states may change as well.
 
-    Unlike NengoDL's, it computes only one of both where it is known which counts.
+    Unlike NengoDL's builder, it computes only spikes or rates, if it is known which are needed.
     """
 
     spiking = True
@@ -76,7 +77,7 @@ class SpikingBuilder(TFNeuronBuilder):
 
 
 class _Adaptive(TFNeuronBuilder):
-    """Builds neurons with an adaptation n, which follows ``tau_n dn/dt = inc_n * output - n``."""
+    """Builds neurons with an adaptation n: ``tau_n dn/dt = inc_n * output - n``."""
 
     def build_pre(self, signals: Any, config: Any) -> None:
         """Make constants of the parameters."""
@@ -94,7 +95,7 @@ class AdaptiveLIFRateBuilder(_Adaptive, LIFRateBuilder):
     """Builds a group of `nengo.AdaptiveLIFRate` operators."""
 
     def step(self, current: tf.Tensor, dt: tf.Tensor, adaptation: tf.Tensor) -> tuple:
-        """Return the rates of the current less the adaptation, and the next adaptation."""
+        """Return the rates at the current minus the adaptation, and the next adaptation."""
         rates = super().step(current - adaptation, dt)
         return rates, self.adapted(rates, dt, adaptation)
 
@@ -130,17 +131,11 @@ class AdaptiveLIFBuilder(SpikingBuilder, _Adaptive, LIFBuilder):
         spikes = tf.cast(spiked, current.dtype) * self.alpha
         return spikes, voltage, refractory_time, self.adapted(spikes, dt, adaptation)
 
-    def training_step(
-        self,
-        current: tf.Tensor,
-        dt: tf.Tensor,
-        voltage: tf.Tensor,
-        refractory_time: tf.Tensor,
-        adaptation: tf.Tensor,
-    ) -> tuple:
-        """Return the rates of a time step, and the states, of which the adaptation changes."""
-        rates = super().training_step(current - adaptation, dt)
-        return rates, voltage, refractory_time, self.adapted(rates, dt, adaptation)
+    def training_step(self, current: tf.Tensor, dt: tf.Tensor, **state: tf.Tensor) -> tuple:
+        """Return the rates of a time step, and the states; only the adaptation changes."""
+        rates = super().training_step(current - state["adaptation"], dt)
+        state["adaptation"] = self.adapted(rates, dt, state["adaptation"])
+        return (rates, *state.values())
 
 
 # -- Izhikevich ----------------------------------------------------------------------------
@@ -149,22 +144,22 @@ class AdaptiveLIFBuilder(SpikingBuilder, _Adaptive, LIFBuilder):
 class IzhikevichBuilder(SpikingBuilder):
     """Builds a group of `nengo.Izhikevich` operators.
 
-    There is no formula for their rates. In training the output is the rate at which Nengo's own
-    model fires at a constant current, as in ``nengo.Izhikevich.rates``, but measured for 5 s with
-    the time step of the simulator. Rates are measured at currents from -30, below which Nengo takes
-    all for -30, to 610, and lie on straight lines in between. The gradient is the slope of these
-    lines: it is zero outside, and above the current at which neurons fire in each time step. States
-    stay as they are in training.
+    Their rates have no formula. In training the output is the rate of Nengo's own model at a
+    constant current, as in ``nengo.Izhikevich.rates``, but measured for 5 s with the simulator's
+    time step. Rates are measured at currents from -30, Nengo's lowest, to 610, and lie on straight
+    lines in between. The gradient is the slope of these lines: it is zero outside, and where
+    neurons fire in each time step. States do not change in training.
     """
 
     def build_pre(self, signals: Any, config: Any) -> None:
         """Make constants of the parameters, and look up rates."""
         super().build_pre(signals, config)
         neurons, sizes = [op.neurons for op in self.ops], [op.J.shape[0] for op in self.ops]
-        for name in ("tau_recovery", "coupling", "reset_voltage", "reset_recovery"):
+        for name in IZHIKEVICH:
             setattr(self, name, signals.op_constant(neurons, sizes, name, signals.dtype))
         if not config.inference_only:
-            tables = [_rates(*_parameters(one), signals.dt_val) for one in neurons]
+            values = ([getattr(one, name) for name in IZHIKEVICH] for one in neurons)
+            tables = [_rates(signals.dt_val, *parameters) for parameters in values]
             self.rates = tf.constant(np.concatenate(tables), signals.dtype)
             starts = np.repeat(np.arange(len(tables)) * len(tables[0]), sizes)
             self.starts = tf.constant(starts[None], tf.int32)
@@ -191,25 +186,10 @@ class IzhikevichBuilder(SpikingBuilder):
         return left + (right - left) * (place - tf.cast(below, current.dtype))
 
 
-def _parameters(neurons: nengo.Izhikevich) -> tuple[float, ...]:
-    return (
-        neurons.tau_recovery,
-        neurons.coupling,
-        neurons.reset_voltage,
-        neurons.reset_recovery,
-    )
-
-
 @functools.lru_cache(maxsize=128)
-def _rates(
-    tau_recovery: float,
-    coupling: float,
-    reset_voltage: float,
-    reset_recovery: float,
-    dt: float,
-) -> np.ndarray:
+def _rates(dt: float, *parameters: float) -> np.ndarray:
     """Return rates that Nengo's model has at currents from LOWEST to HIGHEST."""
-    neurons = nengo.Izhikevich(tau_recovery, coupling, reset_voltage, reset_recovery)
+    neurons = nengo.Izhikevich(*parameters)
     current = np.arange(LOWEST, HIGHEST + SPACING / 2, SPACING)
     state = {name: np.zeros_like(current) for name in ("output", "voltage", "recovery")}
     return settled_firingrate(neurons.step, current, state, dt, SETTLES, LASTS)
@@ -226,11 +206,9 @@ class StochasticBuilder(random_numbers.Drawing, SpikingBuilder, StochasticSpikin
         return self.alpha * self.drawn(tf.abs(current) * dt) * tf.sign(current)
 
     def drawn(self, means: tf.Tensor) -> tf.Tensor:
-        """Return integers with these means, of which each is rounded up or down."""
-        whole = tf.floor(means)
-        numbers = random_numbers.uniform(
-            means.shape, random_numbers.seed_of_step(self), means.dtype
-        )
+        """Return integers with these means: each mean is rounded up or down."""
+        whole, seed = tf.floor(means), random_numbers.seed_of_step(self)
+        numbers = random_numbers.uniform(means.shape, seed, means.dtype)
         return whole + tf.cast(numbers < means - whole, means.dtype)
 
 

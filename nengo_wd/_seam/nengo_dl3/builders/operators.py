@@ -43,16 +43,13 @@ class RLSBuilder(OpBuilder):
         """Take the signals."""
         super().build_pre(signals, config)
         (op,) = self.ops
-        self.data = {
-            name: signals[getattr(op, name)]
-            for name in ("pre_filtered", "error", "delta", "inv_gamma")
-        }
+        names = ("pre_filtered", "error", "delta", "inv_gamma")
+        self.data = {name: signals[getattr(op, name)] for name in names}
 
     def build_step(self, signals: Any) -> None:
         """Step the inverse of the activities' correlations, and compute the change of weights."""
-        rates, error, inverse = (
-            signals.gather(self.data[name]) for name in ("pre_filtered", "error", "inv_gamma")
-        )
+        names = ("pre_filtered", "error", "inv_gamma")
+        rates, error, inverse = (signals.gather(self.data[name]) for name in names)
         gain = tf.linalg.matvec(inverse, rates)
         scaled = gain / (1 + tf.reduce_sum(rates * gain, axis=-1, keepdims=True))
         signals.scatter(self.data["inv_gamma"], inverse - gain[:, :, None] * scaled[:, None])

@@ -37,10 +37,10 @@ def _is_filter(process: Any) -> bool:
 
 
 def _are_right_in_nengo_dl(ops: Any) -> bool:
-    """Tell whether NengoDL runs a group of filters in TensorFlow, as they are.
+    """Tell whether NengoDL runs a group of filters correctly in TensorFlow.
 
-    It takes each low-pass for one that holds its input. A group of other filters has to have steps
-    of one class. Where that is of first order, the output has to be an update.
+    It takes each low-pass for one that holds its input. Steps of other filters must have one class.
+    If that is of first order, the output must be an update.
     """
     if type(ops[0].process) is Lowpass:
         return all(op.process.analog and op.process.method == "zoh" for op in ops)
@@ -54,19 +54,16 @@ def _are_right_in_nengo_dl(ops: Any) -> bool:
 
 def _is_source(process: Any) -> bool:
     make_source = SOURCES.get(type(process).make_step)
-    if make_source is None or (isinstance(process, Piecewise) and _calls_python(process)):
+    values = process.data.values() if isinstance(process, Piecewise) else ()
+    if make_source is None or any(callable(value) for value in values):
         return False
     if isinstance(process, FilteredNoise) and not _is_filter(process.synapse):
         return False
     return not hasattr(process, "dist") or type(process.dist) in SAMPLERS
 
 
-def _calls_python(process: Piecewise) -> bool:
-    return any(callable(value) for value in process.data.values())
-
-
 class _States:
-    """The states of a group of operators, each of which has its rows of them."""
+    """The states of a group of operators. Each operator has its own rows."""
 
     def __init__(self, ops: Any, signals: Any) -> None:
         self.names = list(ops[0].state)
@@ -102,12 +99,7 @@ def _linear(synapse: LinearFilter, shape: tuple[int, ...], dt: float, dtype: Any
     n, is_general = len(step.A), isinstance(step, LinearFilter.General)
     state_matrix, input_matrix, output_matrix, passthrough = (
         tf.constant(np.reshape(matrix, size), dtype)
-        for matrix, size in (
-            (step.A, (n, n)),
-            (step.B, (n, 1)),
-            (step.C, (1, n)),
-            (step.D, ()),
-        )
+        for matrix, size in ((step.A, (n, n)), (step.B, (n, 1)), (step.C, (1, n)), (step.D, ()))
     )
 
     def filtered(states: dict, signal: tf.Tensor) -> tuple[tf.Tensor, dict]:
@@ -160,8 +152,8 @@ class FilterBuilder(OpBuilder):
 
     def build_step(self, signals: Any) -> None:
         """Filter the inputs of a time step."""
-        inputs = signals.gather(self.input)
-        inputs = tf.split(inputs, [op.input.shape[0] for op in self.ops], axis=1)
+        sizes = [op.input.shape[0] for op in self.ops]
+        inputs = tf.split(signals.gather(self.input), sizes, axis=1)
         states = self.states.gather(signals)
         stepped = [step(*args) for step, *args in zip(self.filters, states, inputs)]
         outputs, states = map(list, zip(*stepped))
@@ -184,8 +176,8 @@ class Moment(NamedTuple):
 def _white(op: Any, place: int, dt: float, dtype: Any, steps: list) -> Callable:
     """Return a function that draws white noise.
 
-    That of a process with a seed depends on this seed and the time step alone. It is the same for
-    each example, as in NengoDL.
+    If its process has a seed, the noise depends only on this seed and the time step, and is the
+    same for all examples, as in NengoDL.
     """
     process, n = op.process, op.output.shape[0]
     scale = 1 / np.sqrt(dt) if process.scale else 1.0

@@ -1,9 +1,9 @@
-"""Random numbers of the time loop of NengoDL 3, which are the same whether XLA compiles it or not.
+"""Random numbers of NengoDL 3's time loop, which are the same whether XLA compiles it or not.
 
-XLA ignores the seeds of operations, so that these draw from seeds alone. Each seed is made of that
-of the simulator, the place of the operator, the call of the graph and the time step. A call in
-training counts from the optimizer's iterations, so that a resumed training goes on with the same
-numbers. Calls outside of training count from when the simulator was made or reset.
+XLA ignores the seeds of operations, so these draw from stateless seeds. Each depends on the seed of
+the simulator, the place of the operator, the call of the graph and the time step. Calls in training
+start from the optimizer's iterations, so a resumed training continues with the same numbers. Calls
+outside of training are counted since the simulator was made or reset.
 """
 
 from __future__ import annotations
@@ -24,19 +24,11 @@ MOST = 100  # a Poisson number of a mean below LARGE is greater with probability
 
 
 class Drawing:
-    """A mixin for builders that draw random numbers at each time step.
-
-    Attributes
-    ----------
-    seed : tf.Tensor
-        The seed of the operators in this call, of shape (2,) and type int32.
-    steps_so_far : callable
-        Returns how many time steps there were, as a tensor.
-    """
+    """A mixin for builders that draw random numbers at each time step."""
 
     draws = True
-    seed: tf.Tensor
-    steps_so_far: Callable
+    seed: tf.Tensor  # of the operators in this call, of shape (2,) and type int32
+    steps_so_far: Callable  # returns the number of earlier time steps as a tensor
 
 
 def seed_of_step(builder: Any) -> tf.Tensor:
@@ -89,7 +81,7 @@ def _seed_of_call(graph: Any, training: Any) -> tf.Tensor:
 def _count(graph: Any, mode: tf.Tensor, iterations: tf.Tensor) -> tf.Tensor:
     """Return how many calls there were in this mode at these iterations, and count this one.
 
-    A training loop without an optimizer that counts thus has other numbers in each call.
+    So a training loop whose optimizer does not count has new numbers in each call.
     """
     calls = _calls(graph)
     rows = tf.convert_to_tensor(calls)
@@ -101,15 +93,15 @@ def _count(graph: Any, mode: tf.Tensor, iterations: tf.Tensor) -> tf.Tensor:
 
 
 def _calls(graph: Any) -> tf.Variable:
-    """Return the iterations of the last call, and the calls there, outside of and in training."""
+    """Return the iterations of the last call, and its number, outside of and in training."""
     kept = state.graph_state(graph)
     if kept.calls is None:
         with tf.init_scope():
             kept.calls = tf.Variable(
                 _no_calls(),
                 trainable=False,
-                # Each replica counts by itself. If they waited for each other amid a call, others
-                # would change the graph, which they share.
+                # Each replica counts for itself. If replicas waited for each other during a call,
+                # others would change the graph, which they share.
                 synchronization=tf.VariableSynchronization.ON_READ,
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
                 name="calls_with_random_numbers",
@@ -122,7 +114,7 @@ def _no_calls() -> np.ndarray:
 
 
 def _build_post(build: Callable, graph: Any) -> None:
-    """Begin anew where processes do: in a new simulator, and where it is reset."""
+    """Count calls from zero in a new simulator, and after a reset."""
     build()
     _calls(graph).assign(_no_calls())
 
@@ -142,9 +134,7 @@ def calls_kept(graph: Any) -> Iterator[None]:
 
 def _integers(shape: Any, seed: Any, dtype: Any) -> tf.Tensor:
     """Return random integers of all bits, the only numbers that XLA draws as TensorFlow does."""
-    return tf.random.stateless_uniform(
-        shape, seed, minval=None, maxval=None, dtype=dtype, alg="philox"
-    )
+    return tf.random.stateless_uniform(shape, seed, None, None, dtype, alg="philox")
 
 
 def _bits(shape: Any, seed: Any, dtype: Any) -> tuple[tf.Tensor, int]:
@@ -154,7 +144,7 @@ def _bits(shape: Any, seed: Any, dtype: Any) -> tuple[tf.Tensor, int]:
 
 
 def uniform(shape: Any, seed: Any, dtype: Any = tf.float64) -> tf.Tensor:
-    """Return random numbers from 0, which is among them, to 1, which is not."""
+    """Return random numbers from 0 to 1; 0 is possible, 1 is not."""
     bits, digits = _bits(shape, seed, dtype)
     positive = tf.bitwise.bitwise_and(bits, 2**digits - 1)
     return tf.cast(positive, dtype) * tf.constant(2.0**-digits, dtype)
@@ -168,8 +158,8 @@ def normal(shape: Any, seed: Any, dtype: Any = tf.float64) -> tf.Tensor:
 def noise(shape: Any, seed: Any, dtype: Any = tf.float64) -> tf.Tensor:
     """Return random numbers of a normal distribution from 65,536 values, in a third of the time.
 
-    Their variance is 1 to 2e-5. Two numbers share the bits of an integer, which take most of the
-    time, and a table has the values.
+    Their variance differs from 1 by 2e-5. Drawing integers takes most of the time, so two numbers
+    share one integer. Each looks up its value in a table.
     """
     size = int(np.prod(shape))
     integers = _integers(((size + 1) // 2,), seed, tf.int32)
@@ -187,7 +177,7 @@ def _table() -> np.ndarray:
 def _quantiles(bits: tf.Tensor, digits: int, dtype: Any) -> tf.Tensor:
     """Return the quantiles of a normal distribution in the middle between integers."""
     between = (tf.cast(bits, dtype) + 0.5) * tf.constant(2.0 ** (1 - digits), dtype)  # -1 and 1
-    # both tails as the lower one, which TensorFlow computes exactly
+    # only the lower tail is exact in TensorFlow, so it serves for both
     magnitudes = -tf.math.erfinv(-tf.abs(between))
     return tf.sign(between) * magnitudes * tf.constant(np.sqrt(2), dtype)
 
@@ -198,7 +188,7 @@ def poisson(means: tf.Tensor, seed: Any) -> tf.Tensor:
     Means below 10 take inversion: the number of terms of the cumulative distribution that do not
     exceed a uniform number. Others take Hoermann's transformed rejection PTRS ("The transformed
     rejection method for generating Poisson random variables", Insurance: Mathematics and
-    Economics 12, 1993), as in NumPy. What is not finite gives what is not a number.
+    Economics 12, 1993), as in NumPy. Means that are not finite give NaN.
     """
     dtype, means = means.dtype, tf.cast(means, tf.float64)
     is_large = tf.math.is_finite(means) & (means >= LARGE)

@@ -36,20 +36,12 @@ def _outputs_pay(kernel: tf.Tensor) -> bool:
 
 
 class Windows(NamedTuple):
-    """How the windows of a convolution lie in its inputs, which have channels last.
-
-    Attributes
-    ----------
-    size, strides, dilations : sequence of int
-        For each axis of the kernel's size.
-    padding : str
-        "VALID" or "SAME".
-    """
+    """How the windows of a convolution lie in its inputs, which have channels last."""
 
     size: Sequence[int]
     strides: Sequence[int]
     dilations: Sequence[int]
-    padding: str
+    padding: str  # "VALID" or "SAME"
 
     def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return the windows of all places, each with its numbers in the order of the kernel."""
@@ -59,7 +51,7 @@ class Windows(NamedTuple):
         return inputs
 
     def _along(self, inputs: tf.Tensor, axis: int, i: int) -> tf.Tensor:
-        """Return the windows along one axis, the channels of whose places are side by side."""
+        """Return the windows along one axis, with the channels of their places side by side."""
         stride, length = self.strides[i], inputs.shape[axis]
         reach = (self.size[i] - 1) * self.dilations[i] + 1
         if self.padding == "SAME":
@@ -77,43 +69,28 @@ class Windows(NamedTuple):
 def convolve(
     inputs: tf.Tensor, kernel: tf.Tensor, windows: Windows, channels_first: bool = False
 ) -> tf.Tensor:
-    r"""Return what ``tf.nn.convolution`` returns, with gradients by windows.
+    """Return what ``tf.nn.convolution`` returns, with gradients by windows.
 
-    The loop keeps the inputs for the gradients, and not their windows, which are many times as
-    large.
-
-    Parameters
-    ----------
-    inputs : tf.Tensor
-        Of shape (..., \\*places, channels), or (..., channels, \\*places).
-    kernel : tf.Tensor
-        Of shape (\\*size, channels, filters).
-    windows : Windows
-        Strides, dilations and padding.
-    channels_first : bool
-        Whether channels come before places.
+    The loop keeps the inputs for the gradients, not their windows, which are many times as large.
+    The inputs have the shape (..., *places, channels), or (..., channels, *places) with
+    ``channels_first``, and the kernel has the shape (*size, channels, filters).
     """
 
     @tf.custom_gradient
     def convolved(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        by_windows = _outputs_pay(kernel)
-        outputs = _product(windows(inputs), kernel) if by_windows else _own(inputs, kernel)
+        if _outputs_pay(kernel):
+            seen = windows(inputs)
+            outputs = tf.reshape(_flat(seen) @ _flat(kernel), (*seen.shape[:-1], kernel.shape[-1]))
+        else:
+            _, strides, dilations, padding = windows
+            outputs = tf.nn.convolution(inputs, kernel, strides, padding, dilations=dilations)
         return outputs, lambda upstream: _gradients(inputs, kernel, windows, upstream)
-
-    def _own(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        _, strides, dilations, padding = windows
-        return tf.nn.convolution(inputs, kernel, strides, padding, dilations=dilations)
 
     kernel = tf.convert_to_tensor(kernel)
     if not channels_first:
         return convolved(inputs, kernel)
     channels = inputs.shape.ndims - 1 - len(windows.size)
     return _moved(convolved(_moved(inputs, channels, -1), kernel), -1, channels)
-
-
-def _product(windows: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    product = _flat(windows) @ _flat(kernel)
-    return tf.reshape(product, (*windows.shape[:-1], kernel.shape[-1]))
 
 
 def _gradients(
@@ -147,17 +124,14 @@ def _moved(values: tf.Tensor, source: int, target: int) -> tf.Tensor:
 
 
 def _build_tensor_node(build_step: Callable, builder: Any, signals: Any) -> Any:
-    """Build a TensorNode, the convolutions of whose layer are windows where that pays."""
+    """Build a TensorNode; convolutions of its layer use windows where that pays."""
     with _as_windows(builder.func) if builder.config.cpu_only else contextlib.nullcontext():
         return build_step(signals)
 
 
 @contextlib.contextmanager
 def _as_windows(layer: Any) -> Iterator[None]:
-    """Have the convolutions in a layer use windows in the body, but for those that have their own.
-
-    That is an attribute of each layer, in the place of Keras' method.
-    """
+    """Replace Keras' own method for convolutions by one with windows, in a layer's parts."""
     layers = keras2.flat_layers(layer) if isinstance(layer, tf.keras.layers.Layer) else []
     method = tf.keras.layers.Conv1D.convolution_op
     found = [one for one in layers if getattr(type(one), "convolution_op", None) is method]
