@@ -20,14 +20,14 @@ UNSMOOTHED = (
     "LIF neurons without smoothing: {} trained, and the slope of the rates of LIF neurons has no "
     "bound at their threshold. With nengo_dl.configure_settings(lif_smoothing=0.02) in the with "
     "block of the outermost network, gradients see a smooth one: it raised the accuracy with "
-    "spikes of a network of layers from 68% to 82%. lif_smoothing=None keeps the slope, without "
+    "spikes of a network of layers from 68 % to 82 %. lif_smoothing=None keeps the slope, without "
     "this warning"
 )
 AT_RANDOM = (
     "neurons with random gains: {} between layers of weights, and trained, with {} as Nengo draws "
     "them. Before neurons are made, write net.config[nengo.Ensemble].max_rates = "
     "nengo.dists.Choice([100]) and net.config[nengo.Ensemble].intercepts = "
-    "nengo.dists.Choice([0]): it raised the accuracy with spikes of a network from 50% to 96%. "
+    "nengo.dists.Choice([0]): it raised the accuracy with spikes of a network from 50 % to 96 %. "
     "warnings.filterwarnings('ignore', 'neurons with random gains') silences this warning"
 )
 
