@@ -38,10 +38,8 @@ def repeated(data: Mapping[Any, np.ndarray], n_steps: int | None) -> dict[Any, n
                 attr="n_steps",
                 obj=node,
             )
-    return {
-        node: np.broadcast_to(values, (len(values), int(n_steps), values.shape[2]))
-        for node, values in data.items()
-    }
+    shapes = {node: (len(values), int(n_steps), values.shape[2]) for node, values in data.items()}
+    return {node: np.broadcast_to(values, shapes[node]) for node, values in data.items()}
 
 
 def warn_of_one_step(network: Any, n_steps: int, stacklevel: int) -> None:
@@ -118,15 +116,14 @@ def _as_targets(probe: Any, values: Any, shape: tuple[int, int]) -> np.ndarray:
 
 def _as_data(node: Any, values: Any) -> np.ndarray:
     array = _as_numbers(node, values, "data")
-    fault = None
     if array.ndim != 3 or array.shape[2] != node.size_out:
         fault = f"but must have shape (examples, time steps, {node.size_out})"
     elif 0 in array.shape[:2]:
         fault = "without any example or time step; give one or more"
-    if fault is not None:
-        fault = f"the data for {node} have shape {array.shape}, {fault}"
-        raise ValidationError(fault, attr="data", obj=node)
-    return array
+    else:
+        return array
+    fault = f"the data for {node} have shape {array.shape}, {fault}"
+    raise ValidationError(fault, attr="data", obj=node)
 
 
 def _as_numbers(obj: Any, values: Any, attr: str) -> np.ndarray:

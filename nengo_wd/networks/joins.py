@@ -31,7 +31,7 @@ class Joins:
         self._own: dict[Any, None] = {}  # the Nodes of TensorNodes, in order
         self._biases: dict[Any, np.ndarray] = {}  # those of these Nodes that nothing adds yet
         self._labels: dict[Any, Any] = {}  # of connections: the layers whose weights they have
-        self._joined: dict[Any, Any] = {}  # what was left out, and what stands for it
+        self._joined: dict[Any, Any] = {}  # removed objects, and what replaces them
         # the connections that lead to an object, and those that leave it, each in order
         self._arriving: dict[Any, dict[Any, None]] = collections.defaultdict(dict)
         self._leaving: dict[Any, dict[Any, None]] = collections.defaultdict(dict)
@@ -51,7 +51,7 @@ class Joins:
             self._copy.put(old, self._left(copied[old]))
 
     def _left(self, new: Any) -> Any:
-        """Return an object, or the connection that stands for it."""
+        """Return an object, or the connection that replaces it."""
         while new in self._joined:
             new = self._joined[new]
         return new
@@ -65,12 +65,10 @@ class Joins:
             end = start
             for step in steps:
                 end = self._add_step(end, step)
-        for connection in self._leaving.pop(old, ()):
-            replace(connection, "pre", _like(connection.pre, end))
-            self._note_ends(connection)
-        for connection in self._arriving.pop(old, ()):
-            replace(connection, "post", _like(connection.post, start))
-            self._note_ends(connection)
+        for name, held, new in (("pre", self._leaving, end), ("post", self._arriving, start)):
+            for connection in held.pop(old, ()):
+                replace(connection, name, _like(getattr(connection, name), new))
+                self._note_ends(connection)
         for probe in self._network.all_probes:
             if probe.obj is old:
                 replace(probe, "target", _like(probe.target, end))
@@ -79,7 +77,7 @@ class Joins:
         self._copy.put(node, end)
 
     def _add_step(self, start: Any, step: Step) -> Any:
-        """Connect a Node to a new one, which is returned."""
+        """Connect a Node to a new one, and return that."""
         pre = start if step.places is None else part_of(start, step.places, start.size_out)
         transform = NoTransform(pre.size_out) if step.transform is None else step.transform
         end = nengo.Node(size_in=transform.size_out, label=start.label)

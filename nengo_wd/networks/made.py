@@ -135,8 +135,11 @@ def _n_built(sim: nengo_dl.Simulator, obj: Any) -> int:
         return 0 if values is None else int(np.size(values))
     if isinstance(obj, nengo.Ensemble):
         return _n_parameters(obj)
-    weights = getattr(parameters.layers(obj, sim)[0], "weights", [])
-    return sum(int(np.prod(one.shape)) for one in weights)
+    return _n_in_layer(parameters.layers(obj, sim)[0])
+
+
+def _n_in_layer(layer: Any) -> int:
+    return sum(int(np.prod(one.shape)) for one in getattr(layer, "weights", []))
 
 
 def _n_parameters(obj: Any) -> int:
@@ -144,10 +147,8 @@ def _n_parameters(obj: Any) -> int:
     if isinstance(obj, nengo.Ensemble):
         return 0 if is_direct(obj) else obj.n_neurons * (obj.dimensions + 1)
     if isinstance(obj, nengo_dl.TensorNode):
-        return sum(int(np.prod(one.shape)) for one in getattr(obj.tensor_func, "weights", []))
+        return _n_in_layer(obj.tensor_func)
     if isinstance(obj.solver, NoSolver) and obj.solver.values is not None:
         return obj.solver.values.size
-    init = getattr(obj.transform, "init", None)
-    if init is None:
-        return 0
+    init: Any = getattr(obj.transform, "init", ())
     return int(np.size(init.data if isinstance(obj.transform, nengo.Sparse) else init))
