@@ -1,4 +1,4 @@
-"""Groups of weights: along axes, or of all weights that have an input or an output in common."""
+"""Groups of weights: along axes, or with an input or an output in common."""
 
 from __future__ import annotations
 
@@ -13,24 +13,17 @@ from nengo.exceptions import ValidationError
 
 SIDES = ("inputs", "outputs")
 TRANSPOSED = tuple(  # in their kernels, output channels come before input channels
-    getattr(tf.keras.layers, name)
-    for name in ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
-    if hasattr(tf.keras.layers, name)
+    cls for n in "123" for cls in [getattr(tf.keras.layers, f"Conv{n}DTranspose", None)] if cls
 )
-CONVOLUTIONS = tuple(
-    getattr(nengo.transforms, name)
-    for name in ("Convolution", "ConvolutionTranspose")
-    if hasattr(nengo.transforms, name)
-)
-# By the names of Keras' classes, of which there are several: one for each version of Keras' own.
+# By name, because several versions of Keras may each have such a class.
 GATED = {"LSTMCell", "GRUCell", "ConvLSTMCell", "ConvLSTM2DCell"}  # several outputs make a unit
 UNKNOWN = {"LocallyConnected1D", "LocallyConnected2D", "EinsumDense"}
 
-_here = threading.local()  # a strategy traces its replicas in threads of their own
+_here = threading.local()  # a strategy traces each replica in a separate thread
 
 
 class AlongAxes(NamedTuple):
-    """Groups that lie along axes: each index along them is a group."""
+    """Groups along axes: each index along them is a group."""
 
     axes: tuple[int, ...]  # from 0 on, in their order
     rank: int
@@ -72,7 +65,7 @@ class AlongAxes(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """Groups that a number says for each of the weights."""
+    """Groups with numbers: each weight has the number of its group."""
 
     labels: np.ndarray  # of the shape of the weights
     number: int
@@ -108,18 +101,17 @@ Groups = Union[AlongAxes, Labelled]
 
 
 class Sides(NamedTuple):
-    """Where the inputs and the outputs of weights lie: along which axes; None, if along none."""
+    """The axes along which the inputs and the outputs of weights lie; None, if along none."""
 
     inputs: tuple[int, ...] | None
     outputs: tuple[int, ...] | None
-    what: str = "weights"  # as errors call them
-    # of a convolution: output channels have input channels of their own, in as many parts
-    n_parts: int = 1
+    what: str = "weights"  # their name in errors
+    n_parts: int = 1  # the parts of a convolution, each with separate inputs and outputs
     places: np.ndarray | None = None  # of sparse weights: the output and the input of each
-    size: tuple[int, int] = (0, 0)  # and how many outputs and inputs there are
+    size: tuple[int, int] = (0, 0)  # of sparse weights: the number of outputs and of inputs
 
     def groups(self, side: str, shape: Sequence[Any]) -> Groups:
-        """Return the groups of weights of a shape that "inputs" or "outputs" make."""
+        """Return the groups that "inputs" or "outputs" make of weights of a shape."""
         rank, axes = len(shape), getattr(self, side)
         if self.places is not None:
             column = 1 - SIDES.index(side)
@@ -155,7 +147,7 @@ def _inputs_of_parts(shape: Sequence[Any], n_parts: int) -> Labelled:
 
 
 def sides_in_layer(layer: Any, weight: str, what: str) -> Sides:
-    """Return the sides of a weight that a Keras layer, or a user's function, has by a name."""
+    """Return the sides of a weight, by its name in a Keras layer or in a user's function."""
     classes = {cls.__name__ for cls in type(layer).__mro__}
     if classes & UNKNOWN:
         return Sides(None, None, what)
@@ -170,10 +162,11 @@ def sides_in_layer(layer: Any, weight: str, what: str) -> Sides:
 
 
 def sides_of_native(obj: Any, rank: int, what: str) -> Sides:
-    """Return the sides of the parameter of a Nengo object, but not those of sparse weights."""
+    """Return the sides of a Nengo object's parameter, if it isn't sparse."""
     if isinstance(obj, nengo.ensemble.Neurons):
         return Sides(None, (0,), what)  # a bias has no input
-    if isinstance(getattr(obj, "transform", None), CONVOLUTIONS):
+    convolutions = nengo.Convolution, getattr(nengo, "ConvolutionTranspose", nengo.Convolution)
+    if isinstance(getattr(obj, "transform", None), convolutions):
         return KERAS._replace(what=what, n_parts=getattr(obj.transform, "groups", 1))
     if rank < 2:  # each weight leads from one input to one output
         return Sides((0,)[:rank], (0,)[:rank], what)
@@ -182,7 +175,7 @@ def sides_of_native(obj: Any, rank: int, what: str) -> Sides:
 
 @contextlib.contextmanager
 def use_sides(sides: Sides) -> Iterator[None]:
-    """Have `current_sides` return these in the body, in which weights are penalized."""
+    """Let `current_sides` return these sides while the body penalizes weights."""
     before = current_sides()
     _here.sides = sides
     try:
@@ -192,5 +185,5 @@ def use_sides(sides: Sides) -> Iterator[None]:
 
 
 def current_sides() -> Sides:
-    """Return the sides of the weights that are penalized now; those of Keras, if not known."""
+    """Return the sides of the weights that are penalized now; by default, those of Keras."""
     return getattr(_here, "sides", KERAS)

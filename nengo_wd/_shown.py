@@ -1,4 +1,4 @@
-"""Checks of the data that a network is shown, and of the targets of its probes."""
+"""Checks of the data that a network is shown, and of the targets for its probes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nengo.exceptions import ValidationError
 
 
 def check_data(data: Any, what: str = "data", owners: str = "Nodes") -> dict[Any, Any]:
-    """Return data, or targets, that can be shown again at each record, or raise."""
+    """Return data, or targets, as a dictionary, or raise."""
     is_mapping = isinstance(data, Mapping)
     if is_mapping and len(data):
         return dict(data)
@@ -24,9 +24,9 @@ def check_data(data: Any, what: str = "data", owners: str = "Nodes") -> dict[Any
 
 
 def repeated(data: Mapping[Any, np.ndarray], n_steps: int | None) -> dict[Any, np.ndarray]:
-    """Return data by Node in which what has one time step lasts ``n_steps``, as views.
+    """Return data by Node, with single time steps repeated, or raise if the numbers differ.
 
-    With ``n_steps`` of None, all data stay as they are. Raise if others have another number.
+    The arrays are views. If ``n_steps`` is None, all data stay as they are.
     """
     if n_steps is None:
         return dict(data)
@@ -54,7 +54,7 @@ def warn_of_one_step(network: Any, n_steps: int, stacklevel: int) -> None:
 
 
 def number_of_steps(data: Any, n_steps: int | None = None) -> int | None:
-    """Return how many time steps there are in data for training; None if they don't tell."""
+    """Return the number of time steps in data for training; None if it is unknown."""
     if data is None or isinstance(data, int):
         return n_steps if data is None else data
     shown = getattr(data, "element_spec", data)
@@ -67,15 +67,15 @@ def number_of_steps(data: Any, n_steps: int | None = None) -> int | None:
 
 
 def _rank(values: Any) -> int | None:
-    """Return how many axes values have; None if a dataset does not tell."""
+    """Return the number of axes; None if it is unknown, as in some datasets."""
     shape = getattr(values, "shape", ())
     return getattr(shape, "rank", None) if hasattr(shape, "rank") else len(shape)
 
 
 def shown_data(network: Any, data: Mapping, nodes: Mapping) -> dict[Any, np.ndarray]:
-    """Return data as arrays by Node, of shape (examples, time steps, size), or raise.
+    """Return data as arrays (examples, time steps, size) by Node, or raise.
 
-    The keys of ``data`` are among those of ``nodes``, which has the input Nodes of the network.
+    ``nodes`` has the network's input Nodes by all keys that ``data`` may have.
     """
     for obj in data:
         if obj not in nodes:
@@ -84,16 +84,16 @@ def shown_data(network: Any, data: Mapping, nodes: Mapping) -> dict[Any, np.ndar
                 f"Nodes are {', '.join(map(str, nodes))}",
                 attr="data",
             )
-    return {nodes[key]: _as_array(nodes[key], values) for key, values in data.items()}
+    return {nodes[key]: _as_data(nodes[key], values) for key, values in data.items()}
 
 
 def shown_targets(
     network: Any, targets: Any, probes: Mapping, shape: tuple[int, int]
 ) -> dict[Any, np.ndarray]:
-    """Return targets as arrays by probe, of shape (examples, 1 or time steps, size), or raise.
+    """Return targets as arrays (examples, 1 or time steps, size) by probe, or raise.
 
-    The keys of ``targets`` are among those of ``probes``. ``shape`` says how many examples and time
-    steps are shown. Targets of examples after the last full minibatch are left out, as their data.
+    ``probes`` has the probes by all keys that ``targets`` may have. ``shape`` has the examples and
+    time steps that are shown. Targets for examples beyond the last full minibatch are left out.
     """
     targets = check_data(targets, "targets", "probes")
     for obj in targets:
@@ -106,41 +106,37 @@ def shown_targets(
 
 def _as_targets(probe: Any, values: Any, shape: tuple[int, int]) -> np.ndarray:
     n_examples, n_steps = shape
-    try:
-        array = np.asarray(values)
-    except ValueError as error:  # of lists that have different lengths
-        fault = f"the targets of {probe} can't be an array ({error})"
-        raise ValidationError(fault, attr="targets", obj=probe) from error
-    if array.dtype.kind not in "biuf":
-        problem = f"have dtype {array.dtype}, but must be an array of real numbers"
-    elif array.ndim != 3 or array.shape[1] not in (1, n_steps) or len(array) < n_examples:
+    array = _as_numbers(probe, values, "targets")
+    if array.ndim != 3 or array.shape[1] not in (1, n_steps) or len(array) < n_examples:
         steps = 1 if n_steps == 1 else f"1 or {n_steps}"
-        problem = f"have shape {array.shape}, but must have shape ({n_examples}, {steps}, size)"
-    elif not np.isfinite(array).all():
-        problem = "have NaN or infinite numbers"
-    else:
-        return array[:n_examples]
-    raise ValidationError(f"the targets of {probe} {problem}", attr="targets", obj=probe)
+        fault = f"shape {array.shape}, but must have shape ({n_examples}, {steps}, size)"
+        raise ValidationError(f"the targets for {probe} have {fault}", attr="targets", obj=probe)
+    return array[:n_examples]
 
 
-def _as_array(node: Any, values: Any) -> np.ndarray:
-    """Return the data for a Node as an array of (examples, time steps, size), or raise."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:  # of lists that have different lengths
-        raise ValidationError(
-            f"the data for {node} can't be an array ({error})", attr="data", obj=node
-        ) from error
-    if array.dtype.kind not in "biuf":
-        problem = f"has dtype {array.dtype}, but must be an array of real numbers"
-    elif array.ndim != 3 or array.shape[2] != node.size_out:
-        problem = (
-            f"has shape {array.shape}, but must have shape (examples, time steps, {node.size_out})"
-        )
+def _as_data(node: Any, values: Any) -> np.ndarray:
+    array = _as_numbers(node, values, "data")
+    if array.ndim != 3 or array.shape[2] != node.size_out:
+        fault = f"but must have shape (examples, time steps, {node.size_out})"
     elif 0 in array.shape[:2]:
-        problem = f"has shape {array.shape}, without any example or time step; give one or more"
-    elif not np.isfinite(array).all():
-        problem = "has NaN or infinite numbers"
+        fault = "without any example or time step; give one or more"
     else:
         return array
-    raise ValidationError(f"the data for {node} {problem}", attr="data", obj=node)
+    fault = f"the data for {node} have shape {array.shape}, {fault}"
+    raise ValidationError(fault, attr="data", obj=node)
+
+
+def _as_numbers(obj: Any, values: Any, attr: str) -> np.ndarray:
+    """Return the data or the targets for an object as an array of finite numbers, or raise."""
+    what = f"the {attr} for {obj}"
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        fault = f"{what} can't be an array ({error})"
+        raise ValidationError(fault, attr=attr, obj=obj) from error
+    if array.dtype.kind not in "biuf":
+        fault = f"{what} have dtype {array.dtype}, but must be an array of real numbers"
+        raise ValidationError(fault, attr=attr, obj=obj)
+    if not np.isfinite(array).all():
+        raise ValidationError(f"{what} have NaN or infinite numbers", attr=attr, obj=obj)
+    return array

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import copy
 import functools
 import warnings
@@ -19,34 +18,35 @@ from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
 from nengo_wd.energy.flow import is_direct
-from nengo_wd.networks.staying import probed_decoders
-from nengo_wd.networks.transforms import NoTransform
+from nengo_wd.networks.elements import NoTransform, probed_decoders
 
 OBJECTS = ("_regularizer", "_constraint", "activation")  # in configurations of layers
-TRANSPOSED = getattr(nengo, "ConvolutionTranspose", ())  # which Nengo 3.0 lacks
-KNOWN = (nengo.Dense, nengo.Convolution, nengo.Sparse, *filter(None, [NoTransform]))
+TRANSPOSED = getattr(nengo, "ConvolutionTranspose", ())  # Nengo 3.0 lacks it
 
 
 def zeros_for(size: int) -> Any:
-    """Return a function of a decoded connection whose decoders are given: only its size counts.
-
-    It is one of NumPy's, so that networks with it can be pickled, and read where NumPy is.
-    """
+    """Return a function for given decoders, which only need its size; it can be pickled."""
     return functools.partial(np.resize, new_shape=(size,))
+
+
+def as_sparse(matrix: Any) -> nengo.Sparse:
+    """Return a transform with the weights of a sparse matrix of SciPy."""
+    places = matrix.tocoo()
+    indices = np.stack([places.row, places.col], axis=1)
+    return nengo.Sparse(matrix.shape, indices=indices, init=np.asarray(places.data, float))
 
 
 def full_weights(values: np.ndarray) -> NoSolver:
     """Return full weights from neurons to neurons, of shape (n_neurons before, n_neurons after)."""
     solver = NoSolver(values, weights=True)
-    solver.compositional = False  # nothing is multiplied with them
+    solver.compositional = False  # encoders are not multiplied with them
     return solver
 
 
 class Copy:
-    """A copy of the network of a simulator, and the new object for each old one.
+    """A copy of a simulator's network with its current weights, and each old object's new one.
 
-    Settings, labels and seeds are those of the old objects, and weights are those of the simulator.
-    Layers of the TensorNodes in ``shared`` are in both networks.
+    Settings, labels and seeds stay. Both networks share the layers of TensorNodes in ``shared``.
     """
 
     def __init__(self, sim: nengo_dl.Simulator, shared: Container = ()) -> None:
@@ -61,11 +61,7 @@ class Copy:
             warnings.simplefilter("ignore", NotAddedToNetworkWarning)
             self.network = copy.deepcopy(network, self._memo)
         self._networks = (self.network, *self.network.all_networks)
-        self._homes = self._find_homes()
-        self._settings: dict[Any, list[Any]] = collections.defaultdict(list)
-        for params in (net.config.params for net in self._networks):
-            for obj, given in params.items():
-                self._settings[obj].append(given)
+        self._homes: dict[Any, nengo.Network] = {}
         self._give_seeds(network)
         self._give_weights(network)
 
@@ -75,18 +71,20 @@ class Copy:
         return self._memo[id(obj)]
 
     def put(self, obj: Any, new: Any) -> None:
-        """Have another new object for an old one."""
+        """Set another new object for an old one."""
         self._memo[id(obj)] = new
 
     def network_of(self, new: Any) -> nengo.Network:
         """Return the network that holds a new object."""
-        if new not in self._homes:  # it was added since
-            self._homes = self._find_homes()
+        if new not in self._homes:
+            for network in self._networks:
+                for objects in network.objects.values():
+                    self._homes.update(dict.fromkeys(objects, network))
         return self._homes[new]
 
     def settings_of(self, new: Any) -> list[Any]:
         """Return the settings that networks have for a new object."""
-        return self._settings.get(new, [])
+        return [one.config.params[new] for one in self._networks if new in one.config.params]
 
     def remove(self, objects: Iterable[Any]) -> None:
         """Remove new objects, and their settings."""
@@ -102,10 +100,6 @@ class Copy:
             for one in [one for one in params if one in gone]:
                 del params[one]
 
-    def _find_homes(self) -> dict[Any, nengo.Network]:
-        lists = ((net, held) for net in self._networks for held in net.objects.values())
-        return {one: net for net, held in lists for one in held}
-
     def _give_seeds(self, network: nengo.Network) -> None:
         """Keep the seeds of all objects, which otherwise depend on how many there are."""
         model = self.sim.model
@@ -116,19 +110,21 @@ class Copy:
         ensembles = [one for one in network.all_ensembles if not is_direct(one)]
         trained: list[nengo.Connection] = []
         learned: list[nengo.Connection] = []
+        dense = nengo.Dense, NoTransform
         for connection in network.all_connections:
-            if is_direct(connection.pre_obj) and _is_dense(connection):
+            transform, is_learned = connection.transform, connection.learning_rule_type is not None
+            if is_direct(connection.pre_obj) and isinstance(transform, dense):
                 self._give_direct(connection)
-            elif isinstance(connection.transform, TRANSPOSED):
+            elif isinstance(transform, TRANSPOSED):
                 self._give_transposed(connection)
-            elif isinstance(connection.transform, KNOWN):
-                (trained if connection.learning_rule_type is None else learned).append(connection)
+            elif isinstance(transform, (*dense, nengo.Convolution, nengo.Sparse)):
+                (learned if is_learned else trained).append(connection)
         found = self.sim.get_nengo_params([*ensembles, *trained])
         for ensemble, given in zip(ensembles, found):
             self._give_neurons(ensemble, given)
         for connection, given in zip(trained, found[len(ensembles) :]):
             self._give_connection(connection, given)
-        for connection in learned:  # which begin anew
+        for connection in learned:  # learning starts again
             self._give_connection(connection, built_weights(self.sim, connection))
         for probe, decoders in probed_decoders(self.sim).items():
             self[probe].solver = NoSolver(decoders.T)
@@ -141,7 +137,7 @@ class Copy:
             self[connection].transform = np.reshape(weights, np.shape(built))
 
     def _give_transposed(self, connection: nengo.Connection) -> None:
-        """Give a connection with a transposed convolution its weights, which NengoDL does not."""
+        """Give a transposed convolution its weights, which NengoDL's function leaves out."""
         transform = copy.copy(connection.transform)
         replace(transform, "init", self.sim.data.get_params((connection, "weights"))[0])
         replace(self[connection], "transform", transform)
@@ -185,10 +181,7 @@ def built_weights(sim: nengo_dl.Simulator, connection: nengo.Connection) -> dict
 
 
 def replace(obj: Any, name: str, value: Any) -> None:
-    """Give a new object another value of an argument that can't be changed later in Nengo.
-
-    Nothing was built of the object yet.
-    """
+    """Give a new object another value of an argument, also where Nengo forbids a change."""
     getattr(type(obj), name).data[obj] = value
 
 
@@ -202,7 +195,7 @@ def with_states(neurons: Any, states: dict[str, np.ndarray]) -> Any:
 
 
 def _shared(network: nengo.Network) -> Iterator[tuple[int, Any]]:
-    """Yield what both networks have: the values of settings."""
+    """Yield what both networks share: the values of settings, each with its identity."""
     for one in (network, *network.all_networks):
         for params in one.config.params.values():
             for name in settings.SETTINGS:
@@ -217,10 +210,10 @@ def tensor_nodes(network: nengo.Network) -> Iterator[nengo_dl.TensorNode]:
 
 
 def copied_layer(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> Any:
-    """Return a TensorNode's layer with its weights, for another network.
+    """Return a copy of a TensorNode's layer with its weights.
 
-    Functions, Keras' models and layers that make their weights when they are called are returned
-    themselves: the simulator that is made last has them.
+    Functions, Keras models and layers that make their weights in a call are not copied: the
+    simulator that is made last has them.
     """
     layer = parameters.layers(node, sim)[0]
     if not hasattr(layer, "get_config") or isinstance(layer, tf.keras.Model):
@@ -234,10 +227,7 @@ def copied_layer(sim: nengo_dl.Simulator, node: nengo_dl.TensorNode) -> Any:
 
 
 def built_layer(layer: Any, shape_in: Any, pass_time: bool, **changed: Any) -> Any:
-    """Return a new layer like another, with a part of its configuration changed.
-
-    NengoDL keeps the weights of layers that were built before.
-    """
+    """Return a built copy of a layer with a changed configuration; NengoDL keeps its weights."""
     new = type(layer).from_config({**layer_config(layer), **changed})
     shapes = [()] * pass_time + ([] if shape_in is None else [(None, *shape_in)])
     new.build(shapes[0] if len(shapes) == 1 else shapes)
@@ -245,9 +235,9 @@ def built_layer(layer: Any, shape_in: Any, pass_time: bool, **changed: Any) -> A
 
 
 def layer_config(layer: Any) -> dict[str, Any]:
-    """Return a layer's configuration, with regularizers and their like as objects.
+    """Return a layer's configuration, with regularizers and the like as objects.
 
-    Keras knows the names of its own classes alone, and can't write variables.
+    Keras only knows names of its own classes, and can't write variables.
     """
     own = {name: value for name, value in vars(layer).items() if name.endswith("_regularizer")}
     try:
@@ -262,9 +252,3 @@ def layer_config(layer: Any) -> dict[str, Any]:
         if name.endswith(OBJECTS) and name not in by_default and hasattr(layer, name):
             config[name] = getattr(layer, name)
     return config
-
-
-def _is_dense(connection: nengo.Connection) -> bool:
-    return isinstance(connection.transform, KNOWN) and not isinstance(
-        connection.transform, (nengo.Convolution, nengo.Sparse)
-    )

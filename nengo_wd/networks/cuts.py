@@ -1,7 +1,8 @@
-"""Objects of a copied network that are cut to the elements that are left of them."""
+"""Cuts the objects of a copied network to their remaining elements."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import nengo
@@ -9,13 +10,16 @@ import nengo_dl
 import numpy as np
 import tensorflow as tf
 from nengo.solvers import NoSolver
+from nengo.transforms import ChannelShape, SparseMatrix
 
 from nengo_wd import _parameters as parameters
 from nengo_wd import _seam as seam
 from nengo_wd import settings
+from nengo_wd.energy import patterns
 from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Place, is_direct, start_of
 from nengo_wd.networks.copies import (
     Copy,
+    as_sparse,
     built_layer,
     full_weights,
     layer_config,
@@ -23,24 +27,23 @@ from nengo_wd.networks.copies import (
     with_states,
     zeros_for,
 )
-from nengo_wd.networks.layouts import Layouts
-from nengo_wd.networks.staying import post_elements, pre_elements, size_of
-from nengo_wd.networks.transforms import (
+from nengo_wd.networks.elements import (
     Channels,
     NoTransform,
-    cut_costs,
-    cut_dense,
-    cut_filters,
-    cut_sparse,
-    filled,
     is_channels_last,
     part_of,
-    taken,
+    post_elements,
+    pre_elements,
+    probed_elements,
+    size_of,
 )
+from nengo_wd.networks.layouts import Layouts
+from nengo_wd.regularizers.forms import Scheduled, unscheduled
+from nengo_wd.regularizers.weights import GroupLasso
 
 
 class Cut:
-    """Cuts the network of a copy to the elements of layouts, in place."""
+    """Cuts the network of a copy to the elements in layouts, in place."""
 
     def __init__(self, copied: Copy, layouts: Layouts) -> None:
         self._copy, self._layouts = copied, layouts
@@ -106,12 +109,11 @@ class Cut:
             self.removed.add(connection)
             return
         new = self._copy[connection]
-        if _is_each(self._sim, connection):  # a weight for each pair of elements, or none
-            both = left[0] & left[1]
-            if not both.any():
+        if _is_each(self._sim, connection):
+            left = (left[0] & left[1],) * 2
+            if not left[0].any():
                 self.removed.add(connection)
                 return
-            left = both, both
         if isinstance(connection.transform, nengo.Convolution):
             self._cut_convolution(connection, new, columns, rows, left)
             return
@@ -122,7 +124,7 @@ class Cut:
         new.transform = new.transform  # Nengo checks that it fits
 
     def _move(self, connection: nengo.Connection, new: Any, left: tuple) -> None:
-        """Connect the elements that are left, by their places among these."""
+        """Connect the remaining elements, by their places among these."""
         (start, columns), (end, rows) = pre_elements(connection), post_elements(connection)
         for name, obj, place, elements, there in (
             ("pre", connection.pre_obj, start, columns, left[0]),
@@ -149,24 +151,19 @@ class Cut:
             if isinstance(new.solver, NoSolver) and new.solver.values is not None:
                 new.solver = NoSolver(new.solver.values[left])
             return
-        is_node = isinstance(obj, nengo.Node)
-        if is_node or isinstance(obj, nengo.ensemble.Neurons):
-            place = (OUTPUT, obj) if is_node else (NEURONS, obj.ensemble)
-            if not self._is_cut(place):
-                return
-            elements = np.arange(obj.size_out)
-            if probe.slice is not None:
-                elements = np.atleast_1d(elements[probe.slice])
-            there = elements[np.isin(elements, self._layouts.left(place))]
-            if len(there):
-                replace(new, "target", self._view(obj, place, there))
-            else:
-                self.removed.add(probe)
+        if not isinstance(obj, (nengo.Node, nengo.ensemble.Neurons)):
+            return
+        place, elements = probed_elements(probe)
+        there = elements[np.isin(elements, self._layouts.left(place))]
+        if not len(there):
+            self.removed.add(probe)
+        elif self._is_cut(place):
+            replace(new, "target", self._view(obj, place, there))
 
     def _cut_convolution(
         self, connection: Any, new: Any, columns: np.ndarray, rows: np.ndarray, left: tuple
     ) -> None:
-        """Keep the channels any element of which is left, with Nodes where some are missing."""
+        """Keep channels with a remaining element, and put Nodes where other elements are gone."""
         shapes = new.transform.input_shape, new.transform.output_shape
         sides = [Channels(one.n_channels, one.channels_last, one.size) for one in shapes]
         channels = [side.any_of(elements) for side, elements in zip(sides, left)]
@@ -176,28 +173,44 @@ class Cut:
         pre = self._view(connection.pre_obj, pre_elements(connection)[0], columns[left[0]])
         post = self._view(connection.post_obj, post_elements(connection)[0], rows[left[1]])
         with self._copy.network_of(new):
-            pre = pre if before.all() else filled(pre, before, f"{connection} inputs")
-            post = post if after.all() else taken(post, after, f"{connection} outputs")
+            if not before.all():  # the Node has zeros for the others
+                inputs = nengo.Node(size_in=len(before), label=f"{connection} inputs")
+                nengo.Connection(pre, inputs[np.flatnonzero(before).tolist()], synapse=None)
+                pre = inputs
+            if not after.all():
+                outputs = nengo.Node(size_in=len(after), label=f"{connection} outputs")
+                nengo.Connection(outputs[np.flatnonzero(after).tolist()], post, synapse=None)
+                post = outputs
         replace(new, "pre", pre)
         replace(new, "post", post)
-        new.transform = cut_filters(new.transform, *channels)
+        new.transform = _cut_filters(new.transform, *channels)
         _keep_costs(self._copy, new, *channels)
 
 
 def _cut_shape(
     sim: nengo_dl.Simulator, node: nengo_dl.TensorNode, shape: tuple, n_left: int
 ) -> tuple:
-    """Return the shape of one side of a layer of which so many elements are left."""
+    """Return the shape of one side of a layer with ``n_left`` elements."""
     layer, size = parameters.layers(node, sim)[0], int(np.prod(shape))
     axis = len(shape) - 1 if is_channels_last(layer) else 0
     return tuple(n * n_left // size if i == axis else n for i, n in enumerate(shape))
 
 
 def _keep_costs(copied: Copy, new: Any, before: np.ndarray, after: np.ndarray) -> None:
-    """Keep the costs of what is left, in the settings of a new object."""
+    """Keep the remaining costs of groups in the settings of a new object."""
     for params in copied.settings_of(new):
         if settings.has_setting(params, "regularizer"):
-            params.regularizer = cut_costs(params.regularizer, before, after)
+            params.regularizer = _cut_costs(params.regularizer, before, after)
+
+
+def _cut_costs(regularizer: Any, before: np.ndarray, after: np.ndarray) -> Any:
+    """Return a regularizer with the costs of the remaining inputs or outputs."""
+    lasso = unscheduled(regularizer)
+    if not isinstance(lasso, GroupLasso) or lasso.costs is None or lasso.groups is None:
+        return regularizer
+    new = copy.copy(lasso)
+    new.costs = tuple(np.asarray(lasso.costs)[before if lasso.groups == "inputs" else after])
+    return new if lasso is regularizer else Scheduled(new, regularizer.strength)
 
 
 def _cut_layer(
@@ -207,16 +220,13 @@ def _cut_layer(
     before, after = channels
     layer = parameters.layers(node, sim)[0]
     config = layer_config(layer)
-    changed: dict[str, Any] = {}
-    for name in ("units", "filters"):
-        if name in config:
-            changed[name] = len(after)
+    changed: dict[str, Any] = {name: len(after) for name in ("units", "filters") if name in config}
     if config.get("batch_input_shape") is not None:
         declared = [*config["batch_input_shape"]]
         declared[-1 if is_channels_last(layer) else 1] = len(before)
         changed["batch_input_shape"] = tuple(declared)
     regularizer = getattr(layer, "kernel_regularizer", None)
-    left = cut_costs(regularizer, before, after)
+    left = _cut_costs(regularizer, before, after)
     if left is not regularizer:
         changed["kernel_regularizer"] = left
     weights = [
@@ -232,12 +242,10 @@ def _cut_layer(
 
 
 def _is_each(sim: nengo_dl.Simulator, connection: nengo.Connection) -> bool:
-    """Tell whether each element goes to one other."""
-    if (
-        start_of(connection) == (OUTPUT, connection)
-        or start_of(connection)[0] == NEURONS
-        and (isinstance(connection.pre_obj, nengo.Ensemble))
-    ):
+    """Tell whether each element leads to a single one, with one weight or none."""
+    kind, start = start_of(connection)
+    is_decoded = kind == NEURONS and isinstance(connection.pre_obj, nengo.Ensemble)
+    if is_decoded or start is connection:
         return False
     weights = sim.model.sig[connection]["weights"]
     is_dense = isinstance(connection.transform, (nengo.Dense, NoTransform))
@@ -245,7 +253,7 @@ def _is_each(sim: nengo_dl.Simulator, connection: nengo.Connection) -> bool:
 
 
 def _cut_weights(new: nengo.Connection, before: np.ndarray, after: np.ndarray) -> None:
-    """Keep the weights between elements that are left; the transform is set when it fits."""
+    """Keep the weights between remaining elements; the transform is set when it fits."""
     solver, transform = new.solver, new.transform
     if isinstance(solver, NoSolver) and solver.values is not None:
         values = solver.values[before][:, after]
@@ -257,6 +265,30 @@ def _cut_weights(new: nengo.Connection, before: np.ndarray, after: np.ndarray) -
     elif isinstance(transform, NoTransform):
         replace(new, "transform", NoTransform(int(before.sum())))
     elif isinstance(transform, nengo.Sparse):
-        replace(new, "transform", cut_sparse(transform, before, after))
+        replace(new, "transform", _cut_sparse(transform, before, after))
     else:
-        replace(new, "transform", cut_dense(transform, before, after))
+        replace(new, "transform", _cut_dense(transform, before, after))
+
+
+def _cut_dense(transform: nengo.Dense, before: np.ndarray, after: np.ndarray) -> nengo.Dense:
+    init = np.asarray(transform.init)
+    init = init[after] if init.ndim else init
+    init = init[:, before] if init.ndim == 2 else init
+    return nengo.Dense((int(after.sum()), int(before.sum())), init)
+
+
+def _cut_sparse(transform: nengo.Sparse, before: np.ndarray, after: np.ndarray) -> nengo.Sparse:
+    matrix = transform.init
+    values = (matrix if isinstance(matrix, SparseMatrix) else matrix.tocoo()).data
+    every = patterns.pattern_at(parameters.sparse_places(matrix), matrix.shape, values)
+    return as_sparse(every[after][:, before])
+
+
+def _cut_filters(old: nengo.Convolution, before: np.ndarray, after: np.ndarray) -> Any:
+    """Return a convolution with some of the input channels and of the filters."""
+    new, shape, last = copy.copy(old), [*old.input_shape.shape], old.channels_last
+    shape[-1 if last else 0] = int(before.sum())
+    replace(new, "input_shape", ChannelShape(tuple(shape), channels_last=last))
+    replace(new, "n_filters", int(after.sum()))
+    replace(new, "init", np.asarray(old.init)[..., before, :][..., after])
+    return new

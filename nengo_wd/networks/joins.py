@@ -11,8 +11,8 @@ from nengo.base import ObjView
 
 from nengo_wd.energy.network_energy import name_of
 from nengo_wd.networks.copies import Copy, replace
+from nengo_wd.networks.elements import NoTransform, part_of, taken
 from nengo_wd.networks.linear_layers import Step
-from nengo_wd.networks.transforms import NoTransform, part_of
 
 LINEAR = (nengo.LinearFilter, nengo.synapses.Triangle, type(None))  # these change places with sums
 
@@ -20,18 +20,18 @@ LINEAR = (nengo.LinearFilter, nengo.synapses.Triangle, type(None))  # these chan
 class Joins:
     """Puts the steps of TensorNodes into the network of a copy, in place.
 
-    The copy has a Node for the output of each TensorNode. Between one connection to a Node and one
-    from it, the Node is left out where a single connection does the same: there is one matrix of
-    weights at most, and one synapse. Biases go to neurons where these get them unfiltered.
+    Each TensorNode gets a Node for its output. The Node goes if one connection can do the same as
+    those around it: they have one matrix of weights at most, and one synapse. Neurons take over the
+    biases that they get unfiltered.
     """
 
     def __init__(self, copied: Copy, steps: Mapping[Any, list[Step]]) -> None:
         self._copy, self._network = copied, copied.network
         self._probed = {probe.obj for probe in self._network.all_probes}
         self._own: dict[Any, None] = {}  # the Nodes of TensorNodes, in order
-        self._biases: dict[Any, np.ndarray] = {}  # of these Nodes, which nothing adds yet
+        self._biases: dict[Any, np.ndarray] = {}  # those of these Nodes that nothing adds yet
         self._labels: dict[Any, Any] = {}  # of connections: the layers whose weights they have
-        self._joined: dict[Any, Any] = {}  # what was left out, and what stands for it
+        self._joined: dict[Any, Any] = {}  # removed objects, and what replaces them
         # the connections that lead to an object, and those that leave it, each in order
         self._arriving: dict[Any, dict[Any, None]] = collections.defaultdict(dict)
         self._leaving: dict[Any, dict[Any, None]] = collections.defaultdict(dict)
@@ -51,7 +51,7 @@ class Joins:
             self._copy.put(old, self._left(copied[old]))
 
     def _left(self, new: Any) -> Any:
-        """Return an object, or the connection that stands for it."""
+        """Return an object, or the connection that replaces it."""
         while new in self._joined:
             new = self._joined[new]
         return new
@@ -65,12 +65,10 @@ class Joins:
             end = start
             for step in steps:
                 end = self._add_step(end, step)
-        for connection in self._leaving.pop(old, ()):
-            replace(connection, "pre", _like(connection.pre, end))
-            self._note_ends(connection)
-        for connection in self._arriving.pop(old, ()):
-            replace(connection, "post", _like(connection.post, start))
-            self._note_ends(connection)
+        for name, held, new in (("pre", self._leaving, end), ("post", self._arriving, start)):
+            for connection in held.pop(old, ()):
+                replace(connection, name, _like(getattr(connection, name), new))
+                self._note_ends(connection)
         for probe in self._network.all_probes:
             if probe.obj is old:
                 replace(probe, "target", _like(probe.target, end))
@@ -79,7 +77,7 @@ class Joins:
         self._copy.put(node, end)
 
     def _add_step(self, start: Any, step: Step) -> Any:
-        """Connect a Node to a new one, which is returned."""
+        """Connect a Node to a new one, and return that."""
         pre = start if step.places is None else part_of(start, step.places, start.size_out)
         transform = NoTransform(pre.size_out) if step.transform is None else step.transform
         end = nengo.Node(size_in=transform.size_out, label=start.label)
@@ -98,7 +96,7 @@ class Joins:
     # -- biases ----------------------------------------------------------------------------
 
     def _give_neurons_biases(self) -> None:
-        """Move biases on, to where nothing but neurons gets them, each value unfiltered."""
+        """Give biases to the neurons behind a Node, if only neurons get them, unfiltered."""
         waiting = [*self._biases]
         while waiting:
             node = waiting.pop()
@@ -131,7 +129,7 @@ class Joins:
         )
 
     def _join(self, node: Any) -> bool:
-        """Leave a Node out, if one connection can stand for those around it."""
+        """Leave a Node out, if one connection can replace those around it."""
         arriving, leaving = self._arriving[node], self._leaving[node]
         if node in self._probed or len(arriving) != 1 or len(leaving) != 1 or arriving == leaving:
             return False
@@ -158,21 +156,21 @@ class Joins:
         return True
 
     def _can_join(self, before: Any, after: Any, node: Any) -> bool:
-        every = np.array_equal(_elements(node.size_in, before.post_slice), np.arange(node.size_in))
-        n_synapses = (before.synapse is not None) + (after.synapse is not None)
-        changes = not _is_plain(after) or not _is_whole(after)
-        is_in_order = not changes or isinstance(before.synapse, LINEAR)
-        takes_bias = node not in self._biases or (
-            _is_plain(after) and isinstance(after.synapse, LINEAR)
+        is_plain, has_bias = _is_plain(after), node in self._biases
+        return (
+            self._is_simple(before)
+            and self._is_simple(after)
+            and np.array_equal(taken(node.size_in, before.post_slice), np.arange(node.size_in))
+            and (before.synapse is None or after.synapse is None)
+            and (is_plain and _is_whole(after) or isinstance(before.synapse, LINEAR))
+            and (not has_bias or is_plain and isinstance(after.synapse, LINEAR))
         )
-        is_simple = self._is_simple(before) and self._is_simple(after)
-        return every and n_synapses < 2 and is_in_order and takes_bias and is_simple
 
 
 def _in_one(before: Any, after: Any) -> tuple[np.ndarray, Any] | None:
-    """Return the elements and the weights of two connections in one; None, if that takes two."""
-    elements, transform = _elements(before.pre_obj.size_out, before.pre_slice), after.transform
-    places = _elements(after.pre_obj.size_out, after.pre_slice)
+    """Return the elements and the weights of two connections as one; None, if none can be."""
+    elements, transform = taken(before.pre_obj.size_out, before.pre_slice), after.transform
+    places = taken(after.pre_obj.size_out, after.pre_slice)
     if _is_plain(before):
         elements = elements[places]
     elif not _is_plain(after):
@@ -184,9 +182,9 @@ def _in_one(before: Any, after: Any) -> tuple[np.ndarray, Any] | None:
         transform = nengo.Dense(weights.shape, weights)
     else:
         return None
-    ends = elements, _elements(after.post_obj.size_in, after.post_slice)
+    ends = elements, taken(after.post_obj.size_in, after.post_slice)
     if _is_matrix(transform) and any(len(np.unique(end)) < len(end) for end in ends):
-        return None  # which Nengo refuses
+        return None  # Nengo refuses these
     return elements, transform
 
 
@@ -195,10 +193,10 @@ def _is_matrix(transform: Any) -> bool:
 
 
 def _give(connection: Any, bias: np.ndarray, biases: dict[Any, np.ndarray]) -> Any:
-    """Give what a connection leads to a bias, and return it if it is a Node."""
-    post, taken = connection.post_obj, bias[connection.pre_slice]
+    """Give a bias to the object behind a connection, and return the object if it is a Node."""
+    post = connection.post_obj
     there = np.zeros(post.size_in)
-    np.add.at(there, connection.post_slice, taken)
+    np.add.at(there, connection.post_slice, bias[connection.pre_slice])
     if isinstance(post, nengo.ensemble.Neurons):
         post.ensemble.bias = post.ensemble.bias + post.ensemble.gain * there
         return None
@@ -207,18 +205,14 @@ def _give(connection: Any, bias: np.ndarray, biases: dict[Any, np.ndarray]) -> A
 
 
 def _like(part: Any, obj: Any) -> Any:
-    """Return the part of an object that another part is of its own."""
+    """Return the part of an object that has the slice of another object's part."""
     return obj[part.slice] if isinstance(part, ObjView) else obj
-
-
-def _elements(size: int, places: Any) -> np.ndarray:
-    return np.atleast_1d(np.arange(size)[places])
 
 
 def _is_whole(connection: Any) -> bool:
     """Tell whether a connection reads all elements, in their order."""
     size = connection.pre_obj.size_out
-    return np.array_equal(_elements(size, connection.pre_slice), np.arange(size))
+    return np.array_equal(taken(size, connection.pre_slice), np.arange(size))
 
 
 def _is_plain(connection: Any) -> bool:

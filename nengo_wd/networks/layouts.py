@@ -1,4 +1,4 @@
-"""What is left of each object of a network: the elements of its places."""
+"""The remaining elements of each object of a network."""
 
 from __future__ import annotations
 
@@ -13,28 +13,25 @@ import tensorflow as tf
 from nengo_wd import _parameters as parameters
 from nengo_wd.energy import patterns
 from nengo_wd.energy.flow import INPUT, NEURONS, OUTPUT, Flow, Place, is_direct
-from nengo_wd.networks.ranges import is_of_keras
-from nengo_wd.networks.reach import Reach
-from nengo_wd.networks.staying import (
+from nengo_wd.networks.elements import (
+    Channels,
     Stays,
+    is_channels_last,
     is_opaque,
     size_of,
     what_stays,
     why_connection_stays,
 )
-from nengo_wd.networks.transforms import Channels, is_channels_last
+from nengo_wd.networks.reach import Reach, is_of_keras
 
 keras = tf.keras.layers
 CUT = (keras.Dense, keras.Conv1D, keras.Conv2D, keras.Conv3D, *patterns.POOLING)
-BY_CHANCE = ("PoissonSpiking", "StochasticSpiking")  # what they draw depends on how many they are
-PACKAGES = ("nengo", "nengo_dl", "nengo_loihi")  # whose neurons don't know of each other
+BY_CHANCE = ("PoissonSpiking", "StochasticSpiking")  # their draws depend on their number
+PACKAGES = ("nengo", "nengo_dl", "nengo_loihi")  # here each neuron computes on its own
 
 
 class Layouts:
-    """The elements that are left of each place, as indices in order.
-
-    ``notes`` says by object why neurons stay that nothing needs.
-    """
+    """The remaining elements of each place; ``notes`` says by object why unneeded neurons stay."""
 
     def __init__(self, sim: nengo_dl.Simulator, flow: Flow, reach: Reach) -> None:
         self._sim, self._flow, self._reach = sim, flow, reach
@@ -53,46 +50,36 @@ class Layouts:
         self._join_shared()
         self._note(staying)
         self._probed = {probe.obj for probe in sim.model.toplevel.all_probes}
-        self._edges = {
-            edge.obj: (start, edge) for start in flow.edges for edge in flow.edges[start]
-        }
+        self._edges = {one.obj: (start, one) for start in flow.edges for one in flow.edges[start]}
 
     def left(self, place: Place) -> np.ndarray:
-        """Return the elements that are left of a place."""
+        """Return the indices of the remaining elements of a place, in order."""
         found = self._left.get(place)
         return np.arange(size_of(place)) if found is None else np.flatnonzero(found)
 
     def is_left(self, obj: Any) -> bool:
-        """Tell whether anything is left of a Node or an Ensemble."""
+        """Tell whether any element of a Node or an Ensemble remains."""
         found = self._left.get((NEURONS, obj), self._left.get((OUTPUT, obj)))
         return found is None or bool(found.any())
 
     def is_idle(self, connection: nengo.Connection) -> bool:
-        """Tell whether a connection has only zeros between what is left, and nothing else uses it.
-
-        What leads to a learning rule stays.
-        """
-        is_used = (
+        """Tell whether a connection has only zeros between what is left, and nothing uses it."""
+        if (
             connection in self._probed
             or isinstance(connection.post_obj, nengo.connection.LearningRule)
             or why_connection_stays(connection, self._flow) is not None
-        )
-        if is_used:
+        ):
             return False
         start, edge = self._edges[connection]
         return not edge.pattern[self.left(edge.end)][:, self.left(start)].data.any()
 
     def channels(self, node: nengo_dl.TensorNode) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the channels of a TensorNode's input and output that are left.
-
-        None, if its layer stays as it is.
-        """
+        """Return the remaining channels of a layer's input and output; None, if it isn't cut."""
         if not self._is_cut(node):
             return None
-        before, after = (
-            np.flatnonzero(_channels(side, self._sim).any_of(self._left[side]))
-            for side in ((INPUT, node), (OUTPUT, node))
-        )
+        sides = (INPUT, node), (OUTPUT, node)
+        left = (_channels(side, self._sim).any_of(self._left[side]) for side in sides)
+        before, after = map(np.flatnonzero, left)
         return before, after
 
     def _of_object(self, obj: Any) -> dict[Place, np.ndarray]:
@@ -117,7 +104,7 @@ class Layouts:
         """Return which elements are needed and can be other than zero, or are fixed."""
         if place not in self._reach.sizes:
             return self._fixed.get(place, np.zeros(size_of(place), bool))
-        needed = self._reach.needed[place] & ~self._reach.is_zero(place)
+        needed = self._reach.needed[place] & ~self._reach.ranges[place].is_zero
         return needed | self._fixed.get(place, False)
 
     def _of_layer(self, node: nengo_dl.TensorNode) -> dict[Place, np.ndarray]:
@@ -145,7 +132,7 @@ class Layouts:
         return isinstance(layer, CUT) and is_each and getattr(layer, "groups", 1) == 1
 
     def _join_shared(self) -> None:
-        """Leave the same of all TensorNodes that share a layer, and of pooling's two sides."""
+        """Keep the same in all TensorNodes that share a layer, and on both sides of pooling."""
         nodes = collections.defaultdict(list)
         for kind, obj in self._left:
             if kind == OUTPUT and isinstance(obj, nengo_dl.TensorNode):
@@ -165,21 +152,20 @@ class Layouts:
             self._left[side] = channels.all_of(np.logical_or.reduce(every))
 
     def _note(self, staying: list[Stays]) -> None:
-        """Say why elements stay that could go otherwise."""
-        for one in staying:
-            place = one.place
-            if one.is_fixed and place[0] == NEURONS and place in self._reach.sizes:
-                self.notes.setdefault(place[1], one.why)
+        """Say why neurons stay that nothing needs."""
+        for (kind, obj), _, why, is_fixed, _ in staying:
+            if is_fixed and kind == NEURONS and (kind, obj) in self._reach.sizes:
+                self.notes.setdefault(obj, why)
 
 
 def _without_penalties(staying: list[Stays], reach: Reach) -> list[Stays]:
-    """Leave out what a penalty alone reads, where it leads on to something else that is read."""
+    """Leave out what only a penalty reads, if it leads to something else that is read."""
     read = reach.leading_to(one.place for one in staying if not one.is_penalty)
     return [one for one in staying if not one.is_penalty or one.place not in read]
 
 
 def _is_whole(ensemble: nengo.Ensemble) -> bool:
-    """Tell whether neurons depend on how many they are."""
+    """Tell whether neurons depend on their number."""
     kind = type(ensemble.neuron_type)
     is_known = kind.__module__.split(".")[0] in PACKAGES
     return ensemble.noise is not None or kind.__name__ in BY_CHANCE or not is_known

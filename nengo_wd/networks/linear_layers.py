@@ -8,21 +8,15 @@ from typing import Any, Callable, Iterator, NamedTuple, NoReturn, Sequence
 import nengo
 import numpy as np
 import tensorflow as tf
+from nengo.transforms import ChannelShape
 from scipy import sparse
 
 from nengo_wd import _seam as seam
 from nengo_wd._seam.keras2 import chain_of
 from nengo_wd.energy import patterns
 from nengo_wd.layers import TimeLoopLayer, refusals
-from nengo_wd.networks.copies import built_layer
-from nengo_wd.networks.transforms import (
-    Channels,
-    as_sparse,
-    convolution,
-    is_channels_last,
-    without_groups,
-    without_holes,
-)
+from nengo_wd.networks.copies import as_sparse, built_layer
+from nengo_wd.networks.elements import Channels, is_channels_last
 
 keras = tf.keras.layers
 CHUNK = 2**22  # elements of the input and output of a layer that is measured
@@ -43,7 +37,7 @@ class NoNativeFormError(Exception):
 
 
 class Step(NamedTuple):
-    """A linear step: some elements, weights on them, and a bias; None where it has none."""
+    """A linear step: a choice of elements, their weights, and a bias; each of them may be None."""
 
     transform: Any = None
     places: np.ndarray | None = None  # of the elements that are taken, in order
@@ -51,17 +45,15 @@ class Step(NamedTuple):
 
 
 def linear_steps(sim: Any, layer: Any, shape: Sequence) -> Iterator[Step]:
-    """Yield the steps of a layer for inputs of a shape, those of a model layer by layer.
-
-    Layers that change nothing have none.
-    """
+    """Yield the steps of a layer, or of a model's layers, unless they change nothing."""
     for one in flat_chain(layer):
         name = f"layer {getattr(one, 'name', one)!r}"
         make = patterns.known_by_class(one, MAKERS)
         if make is None:
-            is_layer, kind = isinstance(one, keras.Layer), type(one).__name__
-            what = kind if is_layer else "a function"
-            _refuse(f"{name} is {what}", kind if is_layer else getattr(one, "__name__", ""))
+            kind = type(one).__name__
+            if isinstance(one, keras.Layer):
+                _refuse(f"{name} is {kind}", kind)
+            _refuse(f"{name} is a function", getattr(one, "__name__", ""))
         activation = getattr(one, "activation", None)
         if activation not in (None, tf.keras.activations.linear):
             of = getattr(activation, "__name__", type(activation).__name__)
@@ -81,7 +73,7 @@ def flat_chain(layer: Any) -> list[Any]:
     found = chain_of(layer)
     if found is None:
         raise NoNativeFormError(
-            f"model {layer.name!r} is no chain of layers, for which there is nengo_wd.Converter"
+            f"model {layer.name!r} is not a chain of layers, for which there is nengo_wd.Converter"
         )
     return [one for inner in found for one in flat_chain(inner)]
 
@@ -99,21 +91,18 @@ def _dense(sim: Any, layer: Any, shape: tuple) -> Step:
     bias = _bias(sim, layer, n * kernel.shape[1])
     if n == 1:
         return Step(nengo.Dense(kernel.T.shape, kernel.T), bias=bias)
-    return Step(convolution((n, shape[-1]), kernel[None], (1,), "valid"), bias=bias)
+    return Step(_transform((n, shape[-1]), kernel[None], (1,), "valid"), bias=bias)
 
 
 def _convolution(sim: Any, layer: Any, shape: tuple) -> Step:
-    kernel = without_holes(_window(sim, layer), layer.dilation_rate)
+    kernel = _without_holes(_window(sim, layer), layer.dilation_rate)
     last = is_channels_last(layer)
-    transform = convolution(shape, kernel, layer.strides, layer.padding, last)
+    transform = _transform(shape, kernel, layer.strides, layer.padding, last)
     return Step(transform, bias=_bias(sim, layer, transform.size_out))
 
 
 def _pooling(sim: Any, layer: Any, shape: tuple) -> Step:
-    """Return a convolution with equal weights, each of a channel with itself.
-
-    Keras takes means over what is inside of the border.
-    """
+    """Return a convolution with means within each channel; Keras leaves out what is padded."""
     last, n = is_channels_last(layer), len(shape) - 1
     sizes = shape[:-1] if last else shape[1:]
     padding = getattr(layer, "padding", "valid")  # those over all have none
@@ -122,7 +111,7 @@ def _pooling(sim: Any, layer: Any, shape: tuple) -> Step:
     channels = np.eye(shape[-1 if last else 0])
     kernel = np.broadcast_to(channels / np.prod(window), (*window, *channels.shape))
     if padding == "valid":
-        return Step(convolution(shape, kernel, strides, "valid", last))
+        return Step(_transform(shape, kernel, strides, "valid", last))
     ones = patterns.convolution_pattern(sizes, kernel, strides, (1,) * n, padding, last)
     ones.eliminate_zeros()
     return Step(as_sparse(sparse.diags(1 / ones.sum(axis=1).A1) @ ones))
@@ -130,7 +119,7 @@ def _pooling(sim: Any, layer: Any, shape: tuple) -> Step:
 
 def _places(sim: Any, layer: Any, shape: tuple) -> Step:
     """Return the elements that a layer takes, in their new order."""
-    if isinstance(layer, UPSAMPLING) and getattr(layer, "interpolation", "nearest") != "nearest":
+    if getattr(layer, "interpolation", "nearest") != "nearest":  # of UpSampling2D
         return _measured(sim, layer, shape)
     size = int(np.prod(shape))
     numbers = np.arange(1, size + 1).reshape(1, *shape)
@@ -166,6 +155,57 @@ def _nothing(sim: Any, layer: Any, shape: tuple) -> Step:
     return Step()
 
 
+# -- transforms -----------------------------------------------------------------------------
+
+
+def _transform(
+    shape: Sequence, kernel: np.ndarray, strides: Sequence, padding: str, last: bool = True
+) -> Any:
+    """Return a convolution of an input of a shape with a kernel (*window, channels, filters).
+
+    It is a sparse matrix in three dimensions and if it is causal: Nengo computes neither.
+    """
+    if padding != "causal" and len(strides) <= 2:
+        return nengo.Convolution(
+            kernel.shape[-1],
+            ChannelShape(shape, channels_last=last),
+            kernel_size=kernel.shape[:-2],
+            strides=tuple(map(int, strides)),
+            padding=padding,
+            channels_last=last,
+            init=kernel,
+        )
+    sizes, ones = shape[:-1] if last else shape[1:], (1,) * len(strides)
+    return as_sparse(patterns.convolution_pattern(sizes, kernel, strides, ones, padding, last))
+
+
+def computed(transform: Any) -> Any:
+    """Return a transform that Nengo computes, in place of one that NengoDL alone does."""
+    if not isinstance(transform, nengo.Convolution):
+        return transform
+    kernel = _without_groups(np.asarray(transform.init), getattr(transform, "groups", 1))
+    shape, last = transform.input_shape.shape, transform.channels_last
+    found = _transform(shape, kernel, transform.strides, transform.padding, last)
+    return found if isinstance(found, nengo.Sparse) else transform
+
+
+def _without_groups(kernel: np.ndarray, groups: int) -> np.ndarray:
+    """Return a kernel between all channels, with zeros between groups."""
+    *window, n_in, n_out = kernel.shape
+    found = np.zeros((*window, groups, n_in, groups, n_out // groups))
+    for group, part in enumerate(np.split(kernel, groups, axis=-1)):
+        found[..., group, :, group, :] = part
+    return found.reshape(*window, groups * n_in, n_out)
+
+
+def _without_holes(kernel: np.ndarray, dilations: Sequence) -> np.ndarray:
+    """Return a kernel without dilation, with zeros where it had holes."""
+    window = [(n - 1) * dilation + 1 for n, dilation in zip(kernel.shape, dilations)]
+    found = np.zeros((*window, *kernel.shape[-2:]))
+    found[tuple(slice(None, None, dilation) for dilation in dilations)] = kernel
+    return found
+
+
 # -- weights -------------------------------------------------------------------------------
 
 
@@ -177,17 +217,14 @@ def _window(sim: Any, layer: Any) -> np.ndarray:
     """Return the weights of a convolution between all channels: (*window, before, after)."""
     depthwise = getattr(layer, "depthwise_kernel", None)
     if depthwise is None:
-        return without_groups(_values(sim, layer.kernel), getattr(layer, "groups", 1))
+        return _without_groups(_values(sim, layer.kernel), getattr(layer, "groups", 1))
     by_channel = _values(sim, depthwise)
     *window, n_channels, each = by_channel.shape
     flat = by_channel.reshape(*window, 1, n_channels * each)
-    kernel = without_groups(flat, n_channels)
-    pointwise = getattr(layer, "pointwise_kernel", None)
-    return (
-        kernel
-        if pointwise is None
-        else kernel @ _values(sim, pointwise).reshape(n_channels * each, -1)
-    )
+    kernel, pointwise = _without_groups(flat, n_channels), getattr(layer, "pointwise_kernel", None)
+    if pointwise is None:
+        return kernel
+    return kernel @ _values(sim, pointwise).reshape(n_channels * each, -1)
 
 
 def _bias(sim: Any, layer: Any, size: int) -> np.ndarray | None:
@@ -217,42 +254,21 @@ def _in_float64(sim: Any, layer: Any, shape: tuple) -> Any:
     return new
 
 
-def _classes(*names: str) -> tuple[type, ...]:
-    """Return classes of Keras, without those that this version lacks."""
-    return tuple(getattr(keras, name) for name in names if hasattr(keras, name))
+def _classes(names: str) -> list[type]:
+    """Return Keras' classes of these names, where * is 1, 2 or 3, without those that it lacks."""
+    every = dict.fromkeys(one.replace("*", n) for one in names.split() for n in "123")
+    return [getattr(keras, name) for name in every if hasattr(keras, name)]
 
 
-def _dimensions(name: str) -> tuple[type, ...]:
-    return _classes(*(name.replace("*", f"{n}D") for n in (1, 2, 3)))
-
-
-UPSAMPLING = _dimensions("UpSampling*")
-PLACES = ("Flatten", "Reshape", "Permute", "RepeatVector")
-NOTHING = (
-    *("Activation", "ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout"),
-    *("GaussianNoise", "Identity", "InputLayer"),
-)
 MAKERS: dict[type, Callable] = {  # functions that make a step, by class of layers
-    keras.Dense: _dense,
-    **dict.fromkeys(
-        (
-            *_dimensions("Conv*"),
-            *_dimensions("DepthwiseConv*"),
-            *_dimensions("SeparableConv*"),
-        ),
-        _convolution,
-    ),
-    **dict.fromkeys((*patterns.POOLING, *_dimensions("GlobalAveragePooling*")), _pooling),
-    **dict.fromkeys(
-        (
-            *_classes(*PLACES),
-            *_dimensions("Cropping*"),
-            *_dimensions("ZeroPadding*"),
-            *UPSAMPLING,
-        ),
-        _places,
-    ),
-    **dict.fromkeys((*_classes(*NOTHING), *_dimensions("SpatialDropout*")), _nothing),
-    **dict.fromkeys(_classes("BatchNormalization", "Rescaling"), _elements),
-    **dict.fromkeys((*_dimensions("Conv*Transpose"), *_dimensions("LocallyConnected*")), _measured),
+    **dict.fromkeys(_classes("Dense"), _dense),
+    **dict.fromkeys(_classes("Conv*D DepthwiseConv*D SeparableConv*D"), _convolution),
+    **dict.fromkeys(_classes("AveragePooling*D GlobalAveragePooling*D"), _pooling),
+    **dict.fromkeys(_classes("Flatten Permute RepeatVector Reshape"), _places),
+    **dict.fromkeys(_classes("Cropping*D UpSampling*D ZeroPadding*D"), _places),
+    **dict.fromkeys(_classes("Activation ActivityRegularization Identity InputLayer"), _nothing),
+    **dict.fromkeys(_classes("AlphaDropout Dropout GaussianDropout GaussianNoise"), _nothing),
+    **dict.fromkeys(_classes("SpatialDropout*D"), _nothing),
+    **dict.fromkeys(_classes("BatchNormalization Rescaling"), _elements),
+    **dict.fromkeys(_classes("Conv*DTranspose LocallyConnected*D"), _measured),
 }

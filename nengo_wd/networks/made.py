@@ -14,9 +14,9 @@ from nengo_wd import _parameters as parameters
 from nengo_wd._checks import frame
 from nengo_wd.energy.flow import NEURONS, OUTPUT, Flow, Place, Weighs, is_direct
 from nengo_wd.energy.network_energy import name_of
-from nengo_wd.networks.copies import Copy
+from nengo_wd.networks.copies import Copy, tensor_nodes
+from nengo_wd.networks.elements import size_of
 from nengo_wd.networks.layouts import Layouts
-from nengo_wd.networks.staying import size_of
 
 
 class MadeNetwork:
@@ -45,17 +45,14 @@ class MadeNetwork:
         network = copied.sim.model.toplevel
         self._removed = removed
         self._new = {one: copied[one] for one in network.all_objects}
-        nodes = [node for node in network.all_nodes if isinstance(node, nengo_dl.TensorNode)]
-        self.kept = {
-            **{one: layouts.left((NEURONS, one)) for one in network.all_ensembles},
-            **{one: layouts.left((OUTPUT, one)) for one in nodes},
-        }
+        self.kept = {one: layouts.left((NEURONS, one)) for one in network.all_ensembles}
+        self.kept.update((one, layouts.left((OUTPUT, one))) for one in tensor_nodes(network))
         self.rows = _rows(copied, layouts, removed)
 
     def __getitem__(self, obj: Any) -> Any:
         owner = getattr(obj, "ensemble", obj)
         if owner in self._removed:
-            raise KeyError(f"{obj} was left out of the new network: nothing of it reaches a probe")
+            raise KeyError(f"{obj} was left out of the new network: none of it reaches a probe")
         if owner not in self._new:
             raise KeyError(f"{obj} is not in the network of the simulator")
         return self._new[owner] if owner is obj else self._new[owner].neurons
@@ -65,7 +62,7 @@ class MadeNetwork:
         return owner in self._new and owner not in self._removed
 
     def to_frame(self) -> Any:
-        """Return a table of what is left, as a ``pandas.DataFrame`` with a row for each object.
+        """Return a table of what remains, as a ``pandas.DataFrame`` with a row for each object.
 
         The columns are name, neurons, neurons_left, synapses, synapses_left, parameters,
         parameters_left, and note: why neurons are left that nothing needs.
@@ -79,7 +76,7 @@ class MadeNetwork:
 
 
 class Whole(NamedTuple):
-    """The layouts of a network of which everything is left."""
+    """Layouts that leave the whole network."""
 
     notes: dict[Any, str]
 
@@ -92,25 +89,21 @@ class Whole(NamedTuple):
 def _rows(copied: Copy, layouts: Any, removed: set[Any]) -> list[dict[str, Any]]:
     sim = copied.sim
     network, synapses = sim.model.toplevel, _synapses(sim, layouts, removed)
-    nodes = [node for node in network.all_nodes if isinstance(node, nengo_dl.TensorNode)]
-    objects = (*nodes, *network.all_ensembles, *network.all_connections)
+    objects = (*tensor_nodes(network), *network.all_ensembles, *network.all_connections)
     rows = []
     for name, obj in parameters.unique_names((name_of(one), one) for one in objects).items():
-        is_ensemble = isinstance(obj, nengo.Ensemble)
-        neurons = obj.n_neurons if is_ensemble else 0
-        left = len(layouts.left((NEURONS, obj))) if is_ensemble else 0
+        is_ensemble, n_built = isinstance(obj, nengo.Ensemble), _n_built(sim, obj)
         before, after = synapses.get(obj, (0, 0))
-        is_gone, n_built = obj in removed, _n_built(sim, obj)
         n_left = n_built if isinstance(layouts, Whole) else _n_parameters(copied[obj])
         rows.append(
             {
                 "name": name,
-                "neurons": neurons,
-                "neurons_left": left,
+                "neurons": obj.n_neurons if is_ensemble else 0,
+                "neurons_left": len(layouts.left((NEURONS, obj))) if is_ensemble else 0,
                 "synapses": before,
                 "synapses_left": after,
                 "parameters": n_built,
-                "parameters_left": 0 if is_gone else n_left,
+                "parameters_left": 0 if obj in removed else n_left,
                 "note": layouts.notes.get(obj, ""),
             }
         )
@@ -120,16 +113,16 @@ def _rows(copied: Copy, layouts: Any, removed: set[Any]) -> list[dict[str, Any]]
 def _synapses(
     sim: nengo_dl.Simulator, layouts: Any, removed: set[Any]
 ) -> dict[Any, tuple[int, int]]:
-    """Return the synapses of each object, and those that are left."""
+    """Return the number of synapses of each object, and of those that remain."""
     found: dict[Any, tuple[int, int]] = {}
     for start, edges in Flow(sim).edges.items():
         for edge in (edge for edge in edges if edge.weighs is not Weighs.NOTHING):
-            columns, rows = layouts.left(start), layouts.left(edge.end)
-            is_whole = isinstance(layouts, Whole)
-            here = edge.pattern if is_whole else edge.pattern[rows][:, columns]
-            left = 0 if edge.obj in removed else here.nnz
+            left = edge.pattern
+            if not isinstance(layouts, Whole):
+                left = left[layouts.left(edge.end)][:, layouts.left(start)]
             before, after = found.get(edge.obj, (0, 0))
-            found[edge.obj] = before + edge.pattern.nnz, after + left
+            after += 0 if edge.obj in removed else left.nnz
+            found[edge.obj] = before + edge.pattern.nnz, after
     return found
 
 
@@ -142,8 +135,11 @@ def _n_built(sim: nengo_dl.Simulator, obj: Any) -> int:
         return 0 if values is None else int(np.size(values))
     if isinstance(obj, nengo.Ensemble):
         return _n_parameters(obj)
-    weights = getattr(parameters.layers(obj, sim)[0], "weights", [])
-    return sum(int(np.prod(one.shape)) for one in weights)
+    return _n_in_layer(parameters.layers(obj, sim)[0])
+
+
+def _n_in_layer(layer: Any) -> int:
+    return sum(int(np.prod(one.shape)) for one in getattr(layer, "weights", []))
 
 
 def _n_parameters(obj: Any) -> int:
@@ -151,10 +147,8 @@ def _n_parameters(obj: Any) -> int:
     if isinstance(obj, nengo.Ensemble):
         return 0 if is_direct(obj) else obj.n_neurons * (obj.dimensions + 1)
     if isinstance(obj, nengo_dl.TensorNode):
-        return sum(int(np.prod(one.shape)) for one in getattr(obj.tensor_func, "weights", []))
+        return _n_in_layer(obj.tensor_func)
     if isinstance(obj.solver, NoSolver) and obj.solver.values is not None:
         return obj.solver.values.size
-    init = getattr(obj.transform, "init", None)
-    if init is None:
-        return 0
+    init: Any = getattr(obj.transform, "init", ())
     return int(np.size(init.data if isinstance(obj.transform, nengo.Sparse) else init))

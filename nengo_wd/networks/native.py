@@ -16,9 +16,8 @@ from nengo_wd import settings
 from nengo_wd.energy.network_energy import check_network
 from nengo_wd.networks.copies import Copy, replace, tensor_nodes
 from nengo_wd.networks.joins import Joins
-from nengo_wd.networks.linear_layers import NoNativeFormError, Step, linear_steps
+from nengo_wd.networks.linear_layers import NoNativeFormError, Step, computed, linear_steps
 from nengo_wd.networks.made import MadeNetwork, Whole
-from nengo_wd.networks.transforms import computed
 
 OF_NENGO_DL = ("trainable", "keep_history")  # settings of other classes than networks
 NEED_TENSORFLOW = ("nengo_dl", "nengo_wd", "keras_spiking", "keras", "tf_keras", "tensorflow")
@@ -112,7 +111,7 @@ def _checked(sim: nengo_dl.Simulator, keep: Any) -> set[nengo_dl.TensorNode]:
     for node in keep:
         if node not in nodes:
             raise ValidationError(
-                f"keep has {node!r}, which is no TensorNode of {sim.model.toplevel}; give "
+                f"keep has {node!r}, which is not a TensorNode of {sim.model.toplevel}; give "
                 "TensorNodes, such as nengo_dl.Layer(...) returns",
                 attr="keep",
             )
@@ -120,7 +119,7 @@ def _checked(sim: nengo_dl.Simulator, keep: Any) -> set[nengo_dl.TensorNode]:
 
 
 def _steps(sim: nengo_dl.Simulator, kept: set) -> dict[Any, list[Step]]:
-    """Return the steps of all TensorNodes but those that are kept."""
+    """Return the steps of all TensorNodes except the kept ones."""
     found, refused = {}, []
     for node in tensor_nodes(sim.model.toplevel):
         try:
@@ -131,15 +130,15 @@ def _steps(sim: nengo_dl.Simulator, kept: set) -> dict[Any, list[Step]]:
             refused.append(f"{node}: {error}")
     if refused:
         raise ValidationError(
-            f"{'; '.join(refused)}. Put that in its place, or name the TensorNode in keep=[...], "
-            "with which the network still runs in NengoDL",
+            f"{'; '.join(refused)}. Put that in its place, or name the TensorNode in keep=[...]; "
+            "the network then still runs in NengoDL",
             attr="keep",
         )
     return found
 
 
 def _leave_out_settings(config: nengo.Config) -> None:
-    """Leave out what the classes of NengoDL and of this package are needed for."""
+    """Leave out settings that need the classes of NengoDL or of this package."""
     for key, params in [*config.params.items()]:
         cls = key if inspect.isclass(key) else type(key)
         if issubclass(cls, nengo.Network) or _needs_tensorflow(cls):
@@ -154,7 +153,7 @@ def _leave_out_settings(config: nengo.Config) -> None:
 
 
 def _leave_out_attributes(network: nengo.Network, own: Container[str]) -> None:
-    """Leave out attributes, but a network's own, that need TensorFlow, as those of a converter."""
+    """Leave out attributes that need TensorFlow, such as a converter's, but not Nengo's own."""
     for name in [name for name in vars(network) if name not in own]:
         if _has_tensorflow(getattr(network, name)):
             delattr(network, name)

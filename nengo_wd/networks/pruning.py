@@ -1,4 +1,4 @@
-"""A smaller network with the same outputs: what can't change any probe is left out."""
+"""A smaller network with the same outputs, without objects that can't change any probe."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def pruned(sim: nengo_dl.Simulator, data: Any = None, below: float = 0.0) -> Mad
 def _check_arguments(sim: nengo_dl.Simulator, data: Any, below: Any) -> None:
     if not sim.model.toplevel.all_probes:
         raise ValidationError(
-            f"{sim.model.toplevel} has no probes, so that nothing would be left of it; probe its "
-            "outputs, and make a simulator anew",
+            f"{sim.model.toplevel} has no probes, so nothing of it would remain; probe its "
+            "outputs, and make another simulator",
             attr="sim",
         )
     if not checks.is_number(below) or not 0 <= below < np.inf:
@@ -112,7 +112,7 @@ def _check_arguments(sim: nengo_dl.Simulator, data: Any, below: Any) -> None:
         )
     if below and data is None:
         raise ValidationError(
-            f"below={below!r} needs data on which neurons fire at lower rates; give data",
+            f"below={below!r} needs data to find neurons with lower rates; give data",
             attr="data",
         )
 
@@ -122,9 +122,7 @@ def _silent(
 ) -> dict[Any, np.ndarray]:
     """Return which neurons of each ensemble fire at less than a rate on data."""
     spiking = [source for source in flow.sources if source.spikes]
-    measures: list[tuple[Any, Any]] = [
-        (source.signal, Events.of_source(source, sim.dt)) for source in spiking
-    ]
+    measures: list[tuple] = [(one.signal, Events.of_source(one, sim.dt)) for one in spiking]
     counts = seam.activities.measure_signals(sim, shown.values, shown.shape, measures)
     seconds = shown.shape[1] * sim.dt
     return {source.obj: count / seconds < below for source, count in zip(spiking, counts)}
@@ -135,9 +133,8 @@ def _changes(
 ) -> dict[nengo.Probe, float]:
     """Return how far the outputs of two networks are apart on data, with spikes."""
     before = _outputs(sim, shown.values)
-    network = made.network
     options = {"minibatch_size": sim.minibatch_size, "dt": sim.dt, "seed": sim.seed}
-    with nengo_dl.Simulator(network, progress_bar=False, **options) as smaller:
+    with nengo_dl.Simulator(made.network, progress_bar=False, **options) as smaller:
         after = _outputs(smaller, {made[node]: one for node, one in shown.values.items()})
     changes = {}
     for probe, old in before.items():

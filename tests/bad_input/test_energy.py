@@ -59,8 +59,8 @@ def without_network():
 ROWS = [
     Row("no data", energy, "Must specify either input data or n_steps"),
     Row("no arrays", lambda s: energy(s, iter([1])), "data=<list_iterator.*give arrays, by Node"),
-    Row("flat data", lambda s: energy(s, {s.source: np.ones(2)}), r"source.* has shape \(2,\)"),
-    Row("data that is NaN", lambda s: energy(s, {s.source: BAD}), "source.* has NaN or infinite"),
+    Row("flat data", lambda s: energy(s, {s.source: np.ones(2)}), r"source.* have shape \(2,\)"),
+    Row("data that is NaN", lambda s: energy(s, {s.source: BAD}), "source.* have NaN or infinite"),
     Row("data of an unknown Node", lambda s: energy(s, {"nobody": np.ones((1, 2, 2))}), "nobody"),
     Row("too large", lambda s: energy(s, {s.source: np.ones((1, 2, 3))}), "source.*steps, 2"),
     Row(

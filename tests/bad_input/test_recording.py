@@ -87,17 +87,17 @@ ROWS += [
     for data in NO_DATA
 ]
 BAD_DATA = {
-    "NaN": (np.full((1, 2, 2), np.nan), "source.* has NaN or infinite"),
-    "infinite": (np.full((1, 2, 2), np.inf), "source.* has NaN or infinite"),
-    "no time steps": (np.ones((1, 0, 2)), r"source.* has shape \(1, 0, 2\), without any"),
-    "no examples": (np.ones((0, 2, 2)), r"source.* has shape \(0, 2, 2\), without any"),
-    "flat": (np.ones(2), r"source.* has shape \(2,\)"),
-    "a number": (1.0, r"source.* has shape \(\)"),
+    "NaN": (np.full((1, 2, 2), np.nan), "source.* have NaN or infinite"),
+    "infinite": (np.full((1, 2, 2), np.inf), "source.* have NaN or infinite"),
+    "no time steps": (np.ones((1, 0, 2)), r"source.* have shape \(1, 0, 2\), without any"),
+    "no examples": (np.ones((0, 2, 2)), r"source.* have shape \(0, 2, 2\), without any"),
+    "flat": (np.ones(2), r"source.* have shape \(2,\)"),
+    "a number": (1.0, r"source.* have shape \(\)"),
     "too large": (np.ones((1, 2, 3)), "source.* time steps, 2"),
-    "ragged lists": ([[[1, 2], [3]]], "source.* (can't be an array|has dtype object)"),
-    "text": ([[["a", "b"]]], "source.* has dtype <U1"),
-    "objects": (np.ones((1, 2, 2), object), "source.* has dtype object"),
-    "complex": (np.ones((1, 2, 2), complex), "source.* has dtype complex128"),
+    "ragged lists": ([[[1, 2], [3]]], "source.* (can't be an array|have dtype object)"),
+    "text": ([[["a", "b"]]], "source.* have dtype <U1"),
+    "objects": (np.ones((1, 2, 2), object), "source.* have dtype object"),
+    "complex": (np.ones((1, 2, 2), complex), "source.* have dtype complex128"),
 }
 ROWS += [
     Row(f"NeuronRates, data, {kind}", lambda s, d=d: rates(s, data={s.source: d}), pattern)

@@ -479,7 +479,7 @@ REFUSED = {
     "user's layer": (lambda: Twice(6, name="t"), "'t' is Twice, .* nengo.Node with the same"),
     "relu": (lambda: tf.nn.relu, "is a function, .*RectifiedLinear"),
     "function": (lambda: lambda x: x * 2, "is a function, .* nengo.Node with the same function"),
-    "model": (branched, "'branched' is no chain of layers, .* nengo_wd.Converter"),
+    "model": (branched, "'branched' is not a chain of layers, .* nengo_wd.Converter"),
     "in a model": (
         lambda: tf.keras.Sequential([keras.Dense(6), keras.ReLU(name="r")]),
         "'r' is ReLU, .*RectifiedLinear",
@@ -524,7 +524,7 @@ def test_a_layer_that_a_later_simulator_has_is_refused(rng):
 def test_what_can_be_kept_is_a_tensor_node(rng):
     model = Around(rng)
     with nengo_dl.Simulator(model.net, progress_bar=False) as sim:
-        with pytest.raises(ValidationError, match="keep has .* no TensorNode of"):
+        with pytest.raises(ValidationError, match="keep has .* not a TensorNode of"):
             nengo_wd.native(sim, keep=[model.source])
         with pytest.raises(ValidationError, match="keep=3 must be"):
             nengo_wd.native(sim, keep=3)
