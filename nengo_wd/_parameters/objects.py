@@ -14,6 +14,7 @@ from nengo.exceptions import ValidationError
 
 from nengo_wd import _seam as seam
 from nengo_wd import settings
+from nengo_wd._checks import is_number
 from nengo_wd._parameters.parameter import Parameter, trained_variables
 from nengo_wd._seam import state
 from nengo_wd._seam.keras2 import variable_name, variable_penalties
@@ -170,8 +171,11 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
 
 def set_values(sim: nengo_dl.Simulator, names: Iterable[str]) -> dict[str, dict]:
     """Return keys of the values that objects have now for settings, to tell later changes."""
-    found = {name: settings.look_up(sim.model.toplevel, name, check=False) for name in names}
-    return {name: {s.obj: value_key(s.value) for s in each} for name, each in found.items()}
+    keys: dict[str, dict] = {name: {} for name in names}
+    for name, found in keys.items():
+        for obj, value, _ in settings.look_up(sim.model.toplevel, name, check=False):
+            found[obj] = value if is_number(value) else value_key(value)
+    return keys
 
 
 def _set_parameters(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Setting]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import functools
 import warnings
@@ -62,6 +63,10 @@ class Copy:
             self.network = copy.deepcopy(network, self._memo)
         self._networks = (self.network, *self.network.all_networks)
         self._homes: dict[Any, nengo.Network] = {}
+        self._settings: dict[Any, list[Any]] = collections.defaultdict(list)
+        for given in (one.config.params for one in self._networks):
+            for obj, params in given.items():
+                self._settings[obj].append(params)
         self._give_seeds(network)
         self._give_weights(network)
 
@@ -84,7 +89,7 @@ class Copy:
 
     def settings_of(self, new: Any) -> list[Any]:
         """Return the settings that networks have for a new object."""
-        return [one.config.params[new] for one in self._networks if new in one.config.params]
+        return self._settings.get(new, [])
 
     def remove(self, objects: Iterable[Any]) -> None:
         """Remove new objects, and their settings."""
