@@ -69,7 +69,6 @@ EXCEPTIONS = {
         "a time constant of 0.1 s": TIMES,
     },
     "docs/proximal_steps.md": {"begin with 0.1 for Adam and with 0.002 for SGD": SET},
-    "docs/smaller_networks.md": {"with 5 microjoules to spend": "a budget"},
     "docs/supported_stacks.md": {
         "off by 3e-8": "one run on each of the stacks in its row",
         "| 17 in": "as in the table of the benchmarks, which is looked up",

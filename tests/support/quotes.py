@@ -45,6 +45,7 @@ from kept_outputs import (
     small_weights,
     spikes_on_loihi,
     standard_error,
+    starred,
     ties,
     tried,
     with_neurons_of_nengo,
@@ -75,20 +76,30 @@ QUOTES = [
         "error {:.1f} %)",
         digits_summary,
     ),
-    (
-        README,
-        "its accuracy is {:.1f} %, against {:.1f} % without any regularization, for {:.0f} % of "
-        "the synaptic events (spikes times synapses) and {:.0f} % of the joules that `Energy` "
-        "estimates for Loihi. Targets for firing rates alone save more ({:.0f} % of the "
-        "events), with an accuracy of {:.1f} %. KerasSpiking's activity regularizer does the same "
-        "({:.0f} %, {:.1f} %)",
-        lambda: on_the_front(IF, "with both", "rate targets", "KerasSpiking"),
+    *(
+        (
+            README,
+            f"| {name} | {{:.1f}} % | {{:.0f}} % |",
+            lambda way=way: [starred(IF, way)[i] for i in (6, 9)],
+        )
+        for name, way in (
+            ("no regularization", "plain"),
+            ("targets for firing rates", "rate targets"),
+            ("KerasSpiking's activity regularizer", "KerasSpiking"),
+            ("rate targets, noise, then spikes", "with both"),
+        )
     ),
     (
         README,
-        "With LIF neurons, spikes in training without noise lead to {:.1f} %, against {:.1f} %, "
-        "for {:.0f} % of the events",
-        lambda: on_the_front("LIF", "with spikes")[:3],
+        "The last network takes {:.0f} % of the joules of the first",
+        lambda: on_the_front(IF, "with both")[3:4],
+    ),
+    (
+        README,
+        "With LIF neurons, the accuracy is {:.1f} % against {:.1f} %, for {:.0f} % of the events",
+        lambda: [
+            starred("LIF", way)[i] for way, i in (("with both", 6), ("plain", 6), ("with both", 9))
+        ],
     ),
     *(
         (
@@ -123,6 +134,7 @@ QUOTES = [
             ("plain", "none"),
             ("plain, as long", "none"),
             ("whole, as long", "none"),
+            ("pruned", 0.004),
             *(
                 (way, n)
                 for n in (0.006, 0.007, 0.0075)
@@ -139,7 +151,7 @@ QUOTES = [
         )
         for text, title in (
             ("with at most 35 % of plain's joules", "The most accurate with at most"),
-            ("that is as accurate as plain", "The cheapest that is as accurate"),
+            ("plain, trained as long, on the validation split", "The cheapest that is as accurate"),
         )
     ),
     *(
@@ -421,12 +433,12 @@ QUOTES = [
     (NEURONS, "For 0.02 the slope is {:.0f} Hz at most.", lambda: slopes_of_lif()[3:]),
     (
         WARNINGS,
-        "spikes of a network of layers from {:.0f}% to {:.0f}%. lif",
+        "spikes of a network of layers from {:.0f} % to {:.0f} %. lif",
         lambda: [neurons_on_signals(kind)[0] for kind in ("LIF", "LIF, smoothed")],
     ),
     (
         WARNINGS,
-        'with spikes of a network from {:.0f}% to {:.0f}%. " "warnings',
+        'with spikes of a network from {:.0f} % to {:.0f} %. " "warnings',
         lambda: [
             neurons_on_digits(name)[1] for name in ("as they come", "max_rates 100, intercepts 0")
         ],
