@@ -151,7 +151,7 @@ QUOTES = [
         )
         for text, title in (
             ("with at most 35 % of plain's joules", "The most accurate with at most"),
-            ("plain, trained as long, on the validation split", "The cheapest that is as accurate"),
+            ("plain, trained as long, on validation,", "The cheapest that is as accurate"),
         )
     ),
     *(
