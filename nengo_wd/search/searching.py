@@ -139,7 +139,8 @@ class Start:
     """The beginning of a training, to which a simulator can be reset.
 
     One simulator can then run many trials. Trials after the first build, trace and compile nothing,
-    if their strengths are variables in `regularizers.Scheduled` or the setting ``weight_decay``.
+    if their strengths are variables in `nengo_wd.regularizers.Scheduled` or the setting
+    ``weight_decay``.
 
     Parameters
     ----------
