@@ -272,6 +272,7 @@ def test_order_in_the_list_is_of_no_consequence(name, towards):
 
 
 @pytest.mark.parametrize("name, towards", itertools.product(BESIDE, TOWARDS))
+@pytest.mark.slow
 def test_nengo_and_nengo_dl_agree_also_in_another_order(name, towards):
     *_, expected = beside("Nengo", False)[name, towards]
     *_, found = beside("NengoDL", True)[name, towards]

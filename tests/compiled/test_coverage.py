@@ -153,6 +153,7 @@ def recorded(kind):
 
 
 @pytest.mark.parametrize("kind, name", ROWS)
+@pytest.mark.slow
 def test_what_is_compiled_is_as_in_nengo(kind, name):
     expected, found = recorded(kind)[name]
     assert np.ptp(expected) > 0 and np.ptp(found) > 0 and np.all(np.isfinite(found))

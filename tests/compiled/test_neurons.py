@@ -82,6 +82,7 @@ def currents_of(kind, rng, n_steps=N_STEPS):
         (nengo.Izhikevich, "float64", 1e-10),  # float32: the next test
     ],
 )
+@pytest.mark.slow
 def test_all_steps_are_those_of_nengo(kind, dtype, tolerance, compiles, rng):
     kinds = [kind(**parameters) for parameters in TYPES[kind]]
     network = Populations(kinds, currents_of(kind, rng), dtype, compiles)

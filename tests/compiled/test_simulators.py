@@ -116,7 +116,8 @@ def test_gradients_are_checked_as_they_are_compiled(unroll, loops):
         assert sim.predict(inputs)[probe].shape == (1, 2, 1)  # as before
 
 
-@pytest.mark.parametrize("keeps", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
+@pytest.mark.parametrize("keeps", [True, False])
 def test_networks_without_inputs_run_their_number_of_steps(keeps, loops):
     """XLA would return empty arrays if no shape told the number."""
     ran = []

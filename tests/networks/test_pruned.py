@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*size_out' is being overwritten"),
 ]
 
-QUICK = {"decoded", "slices", "dense layer", "convolutional layer"}
+QUICK = {"decoded", "convolutional layer"}
 
 
 @pytest.mark.traced  # once for many predictions

@@ -18,6 +18,7 @@ def decaying(sim):
 
 
 @pytest.mark.parametrize("make_optimizer", [decaying, nengo_wd.LayerwiseSGD])
+@pytest.mark.slow
 def test_nothing_keeps_a_simulator_alive(make_optimizer):
     model = Ensembles(regularizer=nengo_wd.regularizers.TowardsInitial(l2=0.5))
     model.config[model.a].regularizer = nengo_wd.regularizers.GroupLasso(0.5)

@@ -95,6 +95,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.slow
 def test_a_training_begins_anew(optimizer):
     with Trained(optimizer) as trained:
         start = nengo_wd.search.Start(trained.sim, trained.callbacks)

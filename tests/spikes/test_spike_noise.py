@@ -215,12 +215,14 @@ def test_gradients_do_not_go_through_the_noise():
 # -- seeds ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_equal_runs_are_equal():
     first, second = (trained(Neurons()) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert np.abs(first - trained(Neurons(noise=None))).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_seed_of_the_simulator_decides():
     first, second = (trained(Neurons(), seed=seed) for seed in (1, 2))
     assert np.abs(first - second).max() > 1e-5

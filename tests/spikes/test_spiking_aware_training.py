@@ -141,6 +141,7 @@ def gradients(sim, model, inputs, weights, probe):
 @pytest.mark.parametrize(
     "name, smoothing", [*((name, None) for name in (*TYPES, *RANDOM)), ("LIF", 0.05)]
 )
+@pytest.mark.slow
 def test_gradients_are_those_of_rates(name, smoothing):
     """They are compared with finite differences of what other neurons output in training."""
     kind = TYPES.get(name, lambda: getattr(nengo, name)(nengo.LIFRate()))
