@@ -77,8 +77,7 @@ def _asked(sim: nengo_dl.Simulator) -> tuple:
     if not settings.is_configured(network):
         return ()
     found = list(settings.look_up(network, "regularizer"))
-    different = {id(setting.value): setting.value for setting in found}  # few, of classes
-    contents = {key: comparison_key(value) for key, value in different.items()}
+    contents = parameters.value_keys(found)
     # an object comes after its type, since objects of two types may not be comparable
     asked = [(type(one.obj), one.obj, one.own, contents[id(one.value)]) for one in found]
     nodes = [one.obj for one in found if isinstance(one.obj, nengo_dl.TensorNode)]

@@ -14,6 +14,7 @@ from nengo_wd._parameters.objects import (
     replaced_defaults,
     set_values,
     unique_names,
+    value_keys,
     why_not_trained,
     with_setting,
 )

@@ -171,11 +171,18 @@ def with_setting(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, An
 
 def set_values(sim: nengo_dl.Simulator, names: Iterable[str]) -> dict[str, dict]:
     """Return keys of the values that objects have now for settings, to tell later changes."""
-    keys: dict[str, dict] = {name: {} for name in names}
-    for name, found in keys.items():
-        for obj, value, _ in settings.look_up(sim.model.toplevel, name, check=False):
-            found[obj] = value if is_number(value) else value_key(value)
-    return keys
+    values = {}
+    for name in names:
+        found = list(settings.look_up(sim.model.toplevel, name, check=False))
+        keys = value_keys(found)
+        values[name] = {one.obj: keys[id(one.value)] for one in found}
+    return values
+
+
+def value_keys(found: Iterable[Setting]) -> dict[int, Any]:
+    """Return keys of the values of settings, by their ids: few, because classes share values."""
+    different = {id(one.value): one.value for one in found}
+    return {i: one if is_number(one) else value_key(one) for i, one in different.items()}
 
 
 def _set_parameters(sim: nengo_dl.Simulator, name: str) -> list[tuple[Parameter, Setting]]:

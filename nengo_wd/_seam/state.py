@@ -168,7 +168,9 @@ with_layers: weakref.WeakSet = globals().setdefault("with_layers", weakref.WeakS
 
 def simulator_state(sim: Any) -> SimulatorState:
     """Return the record of a simulator."""
-    return vars(sim).setdefault(ATTRIBUTE, SimulatorState(compiled=sim in _compiled))
+    if ATTRIBUTE not in vars(sim):
+        vars(sim)[ATTRIBUTE] = SimulatorState(compiled=sim in _compiled)
+    return vars(sim)[ATTRIBUTE]
 
 
 def note_compiled(sim: Any) -> None:

@@ -94,8 +94,7 @@ def regularized_optimizer(
     for kind in [*kinds, ConstrainedStep]:
         found = kind.asked(sim)
         if found:
-            scaled = scale_by_learning_rate and kind is not ConstrainedStep
-            steps.append(kind(sim, optimizer, scaled, found))
+            steps.append(kind(sim, optimizer, scale_by_learning_rate, found))
         else:
             checks.append(partial(kind.check_unasked, sim))
     return add_steps(optimizer, steps, checks)

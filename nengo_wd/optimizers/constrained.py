@@ -29,8 +29,10 @@ class ConstrainedStep(Step):
     name, settings = "ConstrainedNorms", ("target_norm",)
     change, does = "constraint", "constrains norms"
 
-    def __init__(self, sim: nengo_dl.Simulator, optimizer: Any, *args: Any) -> None:
-        super().__init__(sim, optimizer, *args)
+    def __init__(
+        self, sim: nengo_dl.Simulator, optimizer: Any, scaled: bool = False, found: SetValues = ()
+    ) -> None:
+        super().__init__(sim, optimizer, False, found)  # bounds need no learning rate
         _check_targets(self.made_for)
         make = partial(Bounds, parameters.all_parameters(sim, skip_later=True))
         self._targets = ObjectSetting(sim, "target_norm", self.made_for, make)

@@ -203,12 +203,12 @@ def update_settings(optimizer: Any, checks: Sequence[Callable] = ()) -> None:
     check_called_now()
     for check in checks:
         check()
-    takes = []
-    for part in state.own_parts(optimizer):  # a comprehension would shift `stacklevel`
+    parts, takes = state.own_parts(optimizer), []
+    for part in parts:  # a comprehension would shift `stacklevel`
         takes.append(part.prepare_update())
     for take in takes:
         take()
-    for part in state.own_parts(optimizer):
+    for part in parts:
         note_used(part)
 
 
